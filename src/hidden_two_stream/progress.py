@@ -1,0 +1,65 @@
+"""Progress on stderr: a bar with time left on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+__all__ = ["ProgressLine"]
+
+_PLAIN_SECONDS = 10.0  # between lines where stderr is no terminal
+
+
+class ProgressLine:
+    """Progress of one task; a context manager.
+
+    Args:
+        title: what is being done.
+        total: number of steps.
+        done: steps that were done before.
+        quiet: show nothing.
+    """
+
+    def __init__(self, title: str, total: int, done: int = 0, quiet: bool = False) -> None:
+        self.title, self.total, self.first = title, total, done
+        self._quiet = quiet
+        self._bar: Progress | None = None
+        if sys.stderr.isatty() and not quiet:
+            columns = (
+                TextColumn("{task.description:<10}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+            )
+            self._bar = Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True))
+            self._task = self._bar.add_task(title, total=total, completed=done, note="")
+        self._began = self._printed = time.monotonic()
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def update(self, done: int, note: str = "") -> None:
+        """Say that `done` of the total are done."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, note=note)
+            return
+        now = time.monotonic()
+        if not self._quiet and (now - self._printed >= _PLAIN_SECONDS or done == self.total):
+            self._printed = now
+            rate = (now - self._began) / max(1, done - self.first)
+            left = rate * (self.total - done)
+            print(
+                f"{self.title:<10} {done}/{self.total}  {left:.0f} s left  {note}",
+                file=sys.stderr,
+                flush=True,
+            )

@@ -1,0 +1,97 @@
+"""Validated nouns at the doors of the package: what a user hands in and gets back.
+
+Inside the package bare tensors are passed, with the shapes of the project's conventions:
+`frames` (B, T, 3, H, W), `flow` (B, T-1, 2, h, w) in pixels of its own grid, `logits` (B, classes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hidden_two_stream.errors import UsageError
+
+__all__ = ["FloatArray", "Prediction", "RawClip", "validate_clip"]
+
+RawClip = npt.NDArray[np.uint8]
+"""(T, H, W, 3) uint8: decoded RGB frames."""
+
+FloatArray = npt.NDArray[np.float32]
+
+
+def validate_clip(clip: object) -> RawClip:
+    """Return `clip` if it is a (T, H, W, 3) uint8 array with at least one frame.
+
+    Raises:
+        UsageError: the type, the shape or the dtype is another one.
+    """
+    expected = "expected a (T, H, W, 3) uint8 RGB array with T >= 1"
+    if not isinstance(clip, np.ndarray):
+        raise UsageError(f"got {type(clip).__name__}; {expected}")
+    if clip.ndim != 4 or clip.shape[-1] != 3 or 0 in clip.shape:
+        raise UsageError(f"got an array of shape {clip.shape}; {expected}")
+    if clip.dtype != np.uint8:
+        raise UsageError(f"got an array of {clip.dtype}; {expected} (values 0..255)")
+    return clip
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the recogniser says of one video.
+
+    Attributes:
+        source: path or name of what was labelled ("array" for an array).
+        classes: class names, in the order of all score vectors.
+        scores: (classes,) float32, fused scores, sum to 1.
+        streams: per stream ("spatial", "temporal") a (classes,) float32 vector that sums to 1.
+        num_frames: frames that were decoded from the source.
+        protocol: how clips were drawn and averaged, for example "uniform-10".
+        warnings: things a user should know, for example that decoding stopped early.
+    """
+
+    source: str
+    classes: tuple[str, ...]
+    scores: FloatArray
+    streams: Mapping[str, FloatArray] = field(default_factory=dict)
+    num_frames: int = 0
+    protocol: str = ""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The class with the highest fused score."""
+        return self.classes[int(np.argmax(self.scores))]
+
+    @property
+    def score(self) -> float:
+        """The highest fused score, in 0..1."""
+        return float(np.max(self.scores))
+
+    def top(self, k: int = 5) -> list[tuple[str, float]]:
+        """The `k` best (label, score) pairs, best first."""
+        order = np.argsort(-self.scores, kind="stable")[:k]
+        return [(self.classes[i], float(self.scores[i])) for i in order]
+
+    def to_dict(self, k: int = 5) -> dict[str, Any]:
+        """A JSON-ready form with the `k` best classes."""
+        return {
+            "source": self.source,
+            "label": self.label,
+            "score": self.score,
+            "top": [{"label": name, "score": score} for name, score in self.top(k)],
+            "streams": {
+                name: {"label": self.classes[int(np.argmax(vector))], "score": float(np.max(vector))}
+                for name, vector in self.streams.items()
+            },
+            "num_frames": self.num_frames,
+            "protocol": self.protocol,
+            "warnings": list(self.warnings),
+        }
+
+    def __str__(self) -> str:
+        best = ", ".join(f"{name} {score:.2f}" for name, score in self.top(3))
+        return f"{self.source}: {best}"

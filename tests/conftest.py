@@ -1,0 +1,29 @@
+"""What all tests share: where the real recordings lie, and one thread for PyTorch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+# The tests run two at a time on two cores, with arrays too small for threads to pay off.
+torch.set_num_threads(1)
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder of real recordings: HTS_TEST_DATA, or ../shared/data beside the repository.
+
+    Without it the test is skipped, except under CI, where a skip would hide that nothing was tested.
+    """
+    root = Path(os.environ.get("HTS_TEST_DATA") or ROOT.parent / "shared" / "data").resolve()
+    if not root.is_dir():
+        reason = f"no folder of test recordings at {root}; set HTS_TEST_DATA to it"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return root

@@ -1,0 +1,145 @@
+"""Files are written whole or not at all, and what is in the way is named."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from hidden_two_stream.errors import OutputError
+from hidden_two_stream.files import make_folder, write_json, write_text, written_whole
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def write_half(path: Path, error: BaseException) -> None:
+    with written_whole(path) as part:
+        part.write_text("half")
+        raise error
+
+
+def test_the_file_appears_at_the_end_and_whole(tmp_path: Path) -> None:
+    target = tmp_path / "a.npz"
+    target.write_text("old")
+    with written_whole(str(target)) as part:
+        assert part.parent == tmp_path
+        assert part.suffix == ".npz"
+        part.write_text("new, first half, ")
+        assert target.read_text() == "old"
+        with part.open("a") as file:
+            file.write("second half")
+    assert target.read_text() == "new, first half, second half"
+    assert names(tmp_path) == ["a.npz"]
+
+
+@pytest.mark.parametrize("error", [ValueError("a slip"), KeyboardInterrupt()])
+def test_an_error_in_the_block_passes_and_leaves_the_old_file(tmp_path: Path, error: BaseException) -> None:
+    (tmp_path / "a.txt").write_text("old")
+    for name in ("a.txt", "b.txt"):
+        with pytest.raises(type(error)):
+            write_half(tmp_path / name, error)
+    assert names(tmp_path) == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_a_full_disk_is_an_output_error(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("old")
+    with pytest.raises(OutputError, match=r"a\.txt.*: No space left on device; expected") as caught:
+        write_half(tmp_path / "a.txt", OSError(28, "No space left on device"))
+    assert "\n" not in str(caught.value)
+    assert names(tmp_path) == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_a_block_that_writes_nothing_is_an_output_error(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"a\.txt"), written_whole(tmp_path / "a.txt"):
+        pass
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("target", ["file/a.txt", "file/deeper/a.txt", "folder", ""])
+@pytest.mark.parametrize("make_parents", [False, True])
+def test_what_is_in_the_way_is_named(tmp_path: Path, target: str, make_parents: bool) -> None:
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OutputError, match=r"cannot write '.*; expected .*; choose") as caught:
+        write_text(tmp_path / target, "text", make_parents=make_parents)
+    assert str(tmp_path / target) in str(caught.value).replace("\\\\", "\\")
+    assert names(tmp_path) == ["file", "folder"]
+    assert names(tmp_path / "folder") == []
+
+
+def test_something_in_the_way_is_told_before_the_work(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="is no file"), written_whole(tmp_path):
+        pytest.fail("the block was entered")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="devices are no paths there")
+def test_a_device_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OutputError, match="is no file"):
+        write_text(tmp_path / "pipe", "text")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_the_right_to_write(tmp_path: Path) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    locked.chmod(0o500)
+    with pytest.raises(OutputError, match="Permission denied"):
+        write_text(locked / "a.txt", "text")
+    with pytest.raises(OutputError, match="locked"):
+        make_folder(locked)
+    with pytest.raises(OutputError, match="Permission denied"):
+        make_folder(locked / "deeper")
+
+
+def test_parents_are_made_only_if_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"a\.txt"):
+        write_text(tmp_path / "new" / "deep" / "a.txt", "text")
+    assert names(tmp_path) == []
+    write_text(tmp_path / "new" / "deep" / "a.txt", "text", make_parents=True)
+    assert (tmp_path / "new" / "deep" / "a.txt").read_text() == "text"
+
+
+def test_long_names_that_the_system_takes_are_taken(tmp_path: Path) -> None:
+    for name in ("a" * 251 + ".txt", "日" * 83 + ".txt"):
+        write_text(tmp_path / name, "text")
+    assert len(names(tmp_path)) == 2
+
+
+def test_text_has_the_same_bytes_everywhere(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "Vögel\n歩く人\n")
+    assert (tmp_path / "a.txt").read_bytes() == "Vögel\n歩く人\n".encode()
+
+
+def test_json_reads_back_with_names_that_are_no_text(tmp_path: Path) -> None:
+    data = {"path": "bad\udcffname.avi", "score": 0.5, "名": [1, None]}
+    write_json(tmp_path / "a.json", data)
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads(text) == data
+    assert "名" in text
+    assert text.endswith("}\n")
+
+
+def test_json_that_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", [1])
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "a.json", [object()])
+    assert json.loads((tmp_path / "a.json").read_text()) == [1]
+
+
+def test_make_folder(tmp_path: Path) -> None:
+    for _ in range(2):
+        assert make_folder(str(tmp_path / "a" / "b")) == tmp_path / "a" / "b"
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").write_text("in the way")
+    for target in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        with pytest.raises(OutputError, match="cannot create the folder"):
+            make_folder(target)
