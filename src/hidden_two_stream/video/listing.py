@@ -1,0 +1,264 @@
+"""Data sets as lists of samples: a folder per class or a CSV, and their division into training and test."""
+
+from __future__ import annotations
+
+import csv
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hidden_two_stream.errors import DataError, HiddenTwoStreamError, UsageError
+from hidden_two_stream.video.reader import find_videos, is_frame_folder
+
+__all__ = ["Listing", "Sample", "Split", "hold_out", "read_listing", "split_listing"]
+
+TRAIN_NAMES = ("train", "training")
+TEST_NAMES = ("test", "testing", "val", "valid", "validation")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled video, or a part of one.
+
+    Attributes:
+        path: the video file or frame folder.
+        label: class name.
+        split: "train" or "test" where the data set says so.
+        start_seconds, end_seconds: the labelled part; None: from the first, to the last frame.
+        columns: further columns of the CSV, for example subject or date.
+    """
+
+    path: str
+    label: str
+    split: str | None = None
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The path, with the part in seconds where there is one."""
+        if self.start_seconds is None and self.end_seconds is None:
+            return self.path
+        end = "end" if self.end_seconds is None else f"{self.end_seconds:g}"
+        return f"{self.path}[{self.start_seconds or 0:g}-{end} s]"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All samples of a data set, in a fixed order; `classes` are sorted, their index is the class number."""
+
+    source: str
+    samples: tuple[Sample, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in alphabetical order."""
+        return tuple(sorted({sample.label for sample in self.samples}))
+
+    def counts(self) -> dict[str, int]:
+        """Samples per class."""
+        found = Counter(sample.label for sample in self.samples)
+        return {name: found[name] for name in self.classes}
+
+
+@dataclass(frozen=True)
+class Split:
+    """Training and test samples, and how they were told apart (for the record)."""
+
+    train: tuple[Sample, ...]
+    test: tuple[Sample, ...]
+    rule: str
+
+
+def read_listing(data: str | Path) -> Listing:
+    """Read a data set: a folder with one sub-folder per class, or a CSV with the columns `path,label`.
+
+    The folder may also hold `train/` and `test/` (or `val/`) with the class folders inside. The CSV may have
+    the columns split, start_seconds, end_seconds, and any others; its paths are relative to its own folder.
+
+    Raises:
+        UsageError: there is nothing at `data`.
+        DataError: the listing is broken, or has fewer than two classes.
+    """
+    path = Path(data)
+    if path.is_dir():
+        samples = _read_folder(path)
+    elif path.is_file():
+        samples = _read_csv(path)
+    else:
+        raise UsageError(f"no data at {str(data)!r}; give a folder with one sub-folder per class, or a CSV")
+    listing = Listing(str(data), tuple(samples))
+    if not samples:
+        raise DataError(f"no videos in {str(data)!r}; expected one sub-folder of videos per class")
+    if len(listing.classes) < 2:
+        raise DataError(
+            f"{str(data)!r} has only one class, {listing.classes[0]!r}; a recogniser needs at least two"
+        )
+    return listing
+
+
+def _read_folder(root: Path) -> list[Sample]:
+    folders = [
+        folder for folder in sorted(root.iterdir()) if folder.is_dir() and not folder.name.startswith(".")
+    ]
+    if folders and all(folder.name.lower() in TRAIN_NAMES + TEST_NAMES for folder in folders):
+        return [
+            Sample(str(path), label.name, split=_split_name(folder.name))
+            for folder in folders
+            for label in sorted(folder.iterdir())
+            if label.is_dir()
+            for path in _videos_of(label)
+        ]
+    return [Sample(str(path), folder.name) for folder in folders for path in _videos_of(folder)]
+
+
+def _videos_of(folder: Path) -> list[Path]:
+    """Video files below a class folder, and its sub-folders of frame images."""
+    frame_folders = [entry for entry in sorted(folder.iterdir()) if entry.is_dir() and is_frame_folder(entry)]
+    return sorted(find_videos(folder) + frame_folders)
+
+
+def _split_name(text: str) -> str | None:
+    lowered = text.strip().lower()
+    if not lowered:
+        return None
+    if lowered in TRAIN_NAMES:
+        return "train"
+    if lowered in TEST_NAMES:
+        return "test"
+    raise DataError(f"unknown split {text!r}; expected train, test or val")
+
+
+def _read_csv(path: Path) -> list[Sample]:
+    samples: list[Sample] = []
+    lines: dict[str, int] = {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, restkey="", strict=True)
+            missing = {"path", "label"} - set(reader.fieldnames or ())
+            if missing:
+                raise DataError(
+                    f"{path}: no column {sorted(missing)}; the first line must name path and label"
+                )
+            for row in reader:
+                sample = _sample_of(row, path, reader.line_num)
+                if sample.name in lines:
+                    first = lines[sample.name]
+                    raise DataError(
+                        f"{path}: {sample.name!r} is listed twice, in lines {first} and {reader.line_num}"
+                    )
+                lines[sample.name] = reader.line_num
+                samples.append(sample)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is not a CSV in UTF-8: {error}") from error
+    return samples
+
+
+def _sample_of(row: dict[str, str], listing: Path, line: int) -> Sample:
+    try:
+        if "" in row or None in row.values():
+            raise DataError("the number of values differs from that of the columns")
+        if not row["path"].strip() or not row["label"].strip():
+            raise DataError("path or label is empty")
+        start, end = (_seconds(row, column) for column in ("start_seconds", "end_seconds"))
+        if end is not None and end <= (start or 0):
+            raise DataError(f"end_seconds {end:g} is not after start_seconds {start or 0:g}")
+        path, label = row["path"].strip(), row["label"].strip()
+        return Sample(str(listing.parent / path), label, _split_name(row.get("split", "")), start, end, row)
+    except (DataError, ValueError) as error:
+        raise DataError(f"{listing}, line {line}: {error}") from error
+
+
+def _seconds(row: dict[str, str], column: str) -> float | None:
+    text = row.get(column, "").strip()
+    if not text:
+        return None
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise DataError(f"{column} is {text!r}; expected seconds, 0 or more")
+    return value
+
+
+def split_listing(listing: Listing, test_fraction: float = 0.25, seed: int = 0) -> Split:
+    """Divide by the data set's own split if it has one, else by a seeded draw, stratified by class.
+
+    The draw takes `test_fraction` of each class, at least one sample, and leaves at least one for training;
+    0 takes none: everything trains and nothing is tested.
+
+    Raises:
+        UsageError: the fraction is out of range.
+        DataError: a class has one sample only, samples lack a split that others have, or a class has no
+            training sample.
+    """
+    given = [sample.split for sample in listing.samples]
+    if any(given):
+        if not all(given):
+            missing = listing.samples[given.index(None)].name
+            raise DataError(
+                f"{listing.source}: {missing!r} has no split while others have; fill in all or none"
+            )
+        train = tuple(sample for sample in listing.samples if sample.split == "train")
+        test = tuple(sample for sample in listing.samples if sample.split == "test")
+        return _checked(listing, Split(train, test, "the data set's own split"))
+    if not 0 <= test_fraction < 1:
+        raise UsageError(f"test fraction is {test_fraction}; expected at least 0 and below 1")
+    if test_fraction == 0:
+        return Split(listing.samples, (), "no test samples: all are used for training")
+    drawn: set[Sample | int] = set()
+    for label in listing.classes:
+        members = [index for index, sample in enumerate(listing.samples) if sample.label == label]
+        if len(members) == 1:
+            raise DataError(
+                f"class {label!r} has one video only, which cannot be both for training and test; "
+                "add videos, or pass --test-fraction 0 to train on all of them without a test"
+            )
+        count = min(max(1, round(test_fraction * len(members))), len(members) - 1)
+        drawn.update(random.Random(f"{seed}/{label}").sample(members, count))
+    train = tuple(sample for index, sample in enumerate(listing.samples) if index not in drawn)
+    test = tuple(sample for index, sample in enumerate(listing.samples) if index in drawn)
+    return Split(train, test, f"stratified draw, {test_fraction:g} of each class for test, seed {seed}")
+
+
+def group_values(listing: Listing, column: str) -> tuple[str, ...]:
+    """The distinct values of a CSV column, sorted naturally (2 before 10).
+
+    Raises:
+        DataError: the column is missing, empty somewhere, or has one value only.
+    """
+    for sample in listing.samples:
+        if not sample.columns.get(column, "").strip():
+            known = ", ".join(sample.columns) or "none: it is a folder"
+            raise DataError(f"{listing.source}: {sample.name!r} has no {column!r}; columns are {known}")
+    values = {sample.columns[column] for sample in listing.samples}
+    if len(values) < 2:
+        raise DataError(f"{listing.source}: column {column!r} has one value only; folds need at least two")
+    return tuple(sorted(values, key=lambda value: (len(value), value)))
+
+
+def hold_out(listing: Listing, column: str, value: str) -> Split:
+    """Test on the samples whose `column` is `value`, train on all others.
+
+    Raises:
+        DataError: nothing is held out, or a class is left without training samples.
+    """
+    train = tuple(sample for sample in listing.samples if sample.columns.get(column) != value)
+    test = tuple(sample for sample in listing.samples if sample.columns.get(column) == value)
+    if not test:
+        raise DataError(f"{listing.source}: no sample has {column} {value!r}")
+    return _checked(listing, Split(train, test, f"held out: {column} {value}"))
+
+
+def _checked(listing: Listing, split: Split) -> Split:
+    trained = {sample.label for sample in split.train}
+    untrained = [label for label in listing.classes if label not in trained]
+    if untrained:
+        raise DataError(f"{listing.source}: no training video of {untrained} ({split.rule}); add some")
+    return split
+
+
+def unreadable_lines(failed: Sequence[tuple[Sample, HiddenTwoStreamError]]) -> list[str]:
+    """One line per unreadable sample: its name and the reason."""
+    return [f"{sample.name}: {getattr(error, 'reason', error)}" for sample, error in failed]

@@ -1,0 +1,220 @@
+"""Frames of many videos, ready for sampling: decoded once into memory where they fit, else on demand.
+
+Every video is decoded completely once, which gives exact frame counts and finds what is unreadable.
+Frames are kept at the networks' input resolution, as uint8, and only if those of all videos fit the memory
+budget; otherwise none are, and clips are decoded again when they are asked for. Both ways give the same pixels.
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from hidden_two_stream.errors import HiddenTwoStreamError, VideoError
+from hidden_two_stream.types import RawClip
+from hidden_two_stream.video.listing import Sample
+from hidden_two_stream.video.reader import Source, VideoReader
+from hidden_two_stream.video.transforms import resize, resize_short_side, to_tensor
+
+__all__ = ["ClipStore", "Resize", "StoredVideo", "decode", "open_store", "resized"]
+
+Resize = int | tuple[int, int]
+"""Shorter side, or height and width, in px."""
+
+_CHUNK = 32  # frames that are decoded before they are resized together
+
+
+@dataclass(frozen=True)
+class StoredVideo:
+    """One readable sample.
+
+    Attributes:
+        sample: what was decoded; may be None for a source that no data set lists.
+        num_frames: exact number of frames of the labelled part.
+        first_frame: where that part begins in the file.
+        size: (height, width) of the decoded frames, before resizing.
+        fps: frames per second, None where unknown.
+        warning: why decoding ended early, if it did.
+        frames: (num_frames, 3, h, w) uint8, or None where they were not kept.
+    """
+
+    source: Source
+    num_frames: int
+    first_frame: int
+    size: tuple[int, int]
+    fps: float | None
+    warning: str | None
+    frames: Tensor | None
+
+    def read(self, indices: Sequence[int], size: Resize) -> Tensor:
+        """Frames at `indices` of the labelled part, (len, 3, h, w) uint8, resized to `size`."""
+        if self.frames is not None:
+            return self.frames[torch.as_tensor(indices)]
+        with VideoReader(self.source) as reader:
+            return resized(reader.read([self.first_frame + index for index in indices]), size)
+
+
+def resized(clip: RawClip, size: Resize) -> Tensor:
+    """(T, H, W, 3) uint8 → (T, 3, h, w) uint8; training and prediction both pass through here."""
+    frames = to_tensor(clip)
+    return resize_short_side(frames, size) if isinstance(size, int) else resize(frames, *size)
+
+
+def decode(
+    source: Source,
+    size: Resize,
+    max_bytes: int,
+    start_seconds: float | None = None,
+    end_seconds: float | None = None,
+) -> StoredVideo:
+    """Decode a source completely, in bounded memory; keep its resized frames if they fit `max_bytes`.
+
+    Raises:
+        UsageError, VideoError: as `VideoReader`; also VideoError where a part in seconds is asked for and
+            the frame rate is unknown, or the part holds no frame.
+    """
+    with VideoReader(source) as reader:
+        first, stop = _part(source, reader.fps, start_seconds, end_seconds)
+        images = reader.frames(first, stop)
+        kept: list[Tensor] | None = []
+        num_frames = used = 0
+        while chunk := list(itertools.islice(images, _CHUNK)):
+            num_frames += len(chunk)
+            if kept is not None:
+                kept.append(torch.cat([resized(image[None], size) for image in chunk]))
+                used += kept[-1].nbytes
+                kept = kept if used <= max_bytes else None
+        if not num_frames:
+            raise VideoError(source, f"no frame from {start_seconds or 0:g} s on; check the listed times")
+        frames = None if kept is None else torch.cat(kept)
+        return StoredVideo(source, num_frames, first, reader.size, reader.fps, reader.warning, frames)
+
+
+def _part(
+    source: Source, fps: float | None, start: float | None, end: float | None
+) -> tuple[int, int | None]:
+    if start is None and end is None:
+        return 0, None
+    if not fps:
+        raise VideoError(source, "a part in seconds is listed, but the frame rate is unknown")
+    first = round((start or 0) * fps)
+    return first, None if end is None else max(first + 1, round(end * fps))
+
+
+@dataclass(frozen=True)
+class ClipStore:
+    """Readable videos of a list of samples, and what could not be read.
+
+    Attributes:
+        samples: the readable samples, in the order of the list.
+        videos: their frames and facts.
+        unreadable: the others, with the reason.
+        size: to which frames are resized.
+    """
+
+    samples: tuple[Sample, ...]
+    videos: tuple[StoredVideo, ...]
+    unreadable: tuple[tuple[Sample, HiddenTwoStreamError], ...]
+    size: Resize
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether all frames are kept; if not, `clip` decodes."""
+        return all(video.frames is not None for video in self.videos)
+
+    def clip(self, index: int, frame_indices: Sequence[int]) -> Tensor:
+        """Frames of video `index`: (len(frame_indices), 3, h, w) uint8."""
+        return self.videos[index].read(frame_indices, self.size)
+
+    def select(self, samples: Iterable[Sample]) -> ClipStore:
+        """The part of the store that holds `samples` (frames are shared, not copied)."""
+        wanted = {sample.name for sample in samples}
+        chosen = [pair for pair in zip(self.samples, self.videos, strict=True) if pair[0].name in wanted]
+        failed = tuple(pair for pair in self.unreadable if pair[0].name in wanted)
+        return ClipStore(tuple(s for s, _ in chosen), tuple(v for _, v in chosen), failed, self.size)
+
+
+def open_store(
+    samples: Sequence[Sample],
+    size: Resize,
+    *,
+    budget_bytes: int = 2 << 30,
+    workers: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> ClipStore:
+    """Decode all samples once, in worker processes.
+
+    Args:
+        samples: what to decode.
+        size: shorter side, or (height, width), px.
+        budget_bytes: memory for decoded frames of all samples together; 0 keeps none.
+        workers: processes; 0 decodes in this one.
+        progress: called with the number done and the total.
+    """
+    readable: list[tuple[Sample, StoredVideo]] = []
+    unreadable: list[tuple[Sample, HiddenTwoStreamError]] = []
+    left = budget_bytes
+    for done, (sample, outcome) in enumerate(_decode_all(samples, size, workers, lambda: left), start=1):
+        if isinstance(outcome, HiddenTwoStreamError):
+            unreadable.append((sample, outcome))
+        else:
+            readable.append((sample, outcome))
+            left = left - outcome.frames.nbytes if outcome.frames is not None else -1
+        if left < 0:  # all or nothing: half a cache would need both ways of reading at once
+            readable = [(sample, replace(video, frames=None)) for sample, video in readable]
+        if progress is not None:
+            progress(done, len(samples))
+    return ClipStore(tuple(s for s, _ in readable), tuple(v for _, v in readable), tuple(unreadable), size)
+
+
+_Outcome = StoredVideo | HiddenTwoStreamError
+
+
+def _decode_all(
+    samples: Sequence[Sample], size: Resize, workers: int, left: Callable[[], int]
+) -> Iterator[tuple[Sample, _Outcome]]:
+    """Outcomes in the order of `samples`; `left` says how many bytes the next frames may take."""
+    if workers < 1 or len(samples) < 8:
+        yield from ((sample, _decode_sample(sample, size, left())) for sample in samples)
+        return
+    # Spawned, not forked: this process may already run threads of torch.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_limit_threads) as pool:
+        waiting: list[tuple[Sample, Future[_Outcome]]] = []
+        remaining = iter(samples)
+        try:
+            while True:
+                for sample in itertools.islice(remaining, 4 * workers - len(waiting)):
+                    waiting.append((sample, pool.submit(_decode_sample, sample, size, left())))
+                if not waiting:
+                    return
+                sample, future = waiting.pop(0)
+                yield sample, future.result()
+        except BrokenProcessPool as error:
+            raise VideoError(sample.path, "the decoder crashed at this file or one near it") from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _limit_threads() -> None:
+    torch.set_num_threads(1)
+
+
+def _decode_sample(sample: Sample, size: Resize, max_bytes: int) -> _Outcome:
+    try:
+        return decode(sample.path, size, max_bytes, sample.start_seconds, sample.end_seconds)
+    except HiddenTwoStreamError as error:
+        return error
+
+
+def default_workers() -> int:
+    """Processes for decoding: one per core, at most 8."""
+    return min(os.cpu_count() or 1, 8)
