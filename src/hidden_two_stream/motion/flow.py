@@ -1,0 +1,75 @@
+"""The two changes of a picture that change the values of its flow: resizing and flipping.
+
+A flow is given in pixels of its own grid, channel 0 = u (right positive), channel 1 = v (down positive),
+so moving its vectors to another place is not enough: their values change as well.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hidden_two_stream.errors import UsageError
+
+__all__ = ["flip_flow", "resize_flow"]
+
+
+def resize_flow(flow: Tensor, height: int, width: int) -> Tensor:
+    """Resample a flow to another grid, and scale its values so that it is in pixels of that grid.
+
+    Convention:
+        - u is multiplied by width / w and v by height / h: the same motion relative to the picture.
+        - Bilinear with `align_corners=False`: pixel x of the new grid has its centre at
+          (x + 0.5) * w / width - 0.5 of the old grid; beyond the outermost centres the edge value holds.
+        - No low-pass filter when shrinking, as for every bilinear resize here.
+
+    Args:
+        flow: (..., 2, h, w) floating point, any number of leading dimensions, px of the h x w grid.
+        height: rows of the result.
+        width: columns of the result.
+
+    Returns:
+        (..., 2, height, width), px of the new grid; `flow` itself when the size is the same.
+
+    Raises:
+        UsageError: `flow` has not two channels, or the size asked for is not positive.
+    """
+    _check_channels(flow)
+    if height < 1 or width < 1:
+        raise UsageError(f"got {height} x {width} as flow size; expected at least 1 x 1; ask for more")
+    h, w = flow.shape[-2:]
+    if (h, w) == (height, width):
+        return flow
+    planes = flow.reshape(-1, 2, h, w)
+    moved = F.interpolate(planes, size=(height, width), mode="bilinear", align_corners=False)
+    u, v = moved.reshape(*flow.shape[:-2], height, width).unbind(-3)
+    return torch.stack((u * (width / w), v * (height / h)), dim=-3)
+
+
+def flip_flow(flow: Tensor) -> Tensor:
+    """The flow of a horizontally flipped clip.
+
+    Convention:
+        - Column x goes to w - 1 - x (`align_corners=False`: the picture is mirrored about its middle).
+        - u is negated, since what moved right now moves left; v keeps its sign.
+
+    Args:
+        flow: (..., 2, h, w), px of its own grid.
+
+    Returns:
+        A new tensor of the same shape. Flipping twice gives the flow back.
+
+    Raises:
+        UsageError: `flow` has not two channels.
+    """
+    _check_channels(flow)
+    u, v = flow.flip(-1).unbind(-3)
+    return torch.stack((-u, v), dim=-3)
+
+
+def _check_channels(flow: Tensor) -> None:
+    if flow.ndim < 3 or flow.shape[-3] != 2:
+        raise UsageError(
+            f"got a flow of shape {tuple(flow.shape)}; expected (..., 2, h, w); move the u, v axis there"
+        )

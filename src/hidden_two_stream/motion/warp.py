@@ -1,0 +1,47 @@
+"""Backward warping: the only place where pixels become sampling-grid coordinates."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["sampling_grid", "warp"]
+
+
+def sampling_grid(flow: Tensor) -> Tensor:
+    """Turn a flow into the coordinates that `grid_sample` takes.
+
+    Convention: pixel centres, origin top left, `align_corners=False`. Pixel x of a picture of width w
+    lies at (2x + 1) / w − 1, so the picture's edges, not its outer pixel centres, are at ±1.
+
+    Args:
+        flow: (N, 2, h, w) in pixels of its own grid; channel 0 is u (right), channel 1 is v (down).
+
+    Returns:
+        (N, h, w, 2), the point x + u, y + v for each pixel, in −1..1 inside the picture.
+    """
+    height, width = flow.shape[-2:]
+    x = torch.arange(width, device=flow.device, dtype=flow.dtype)
+    y = torch.arange(height, device=flow.device, dtype=flow.dtype)
+    grid_x = (2 * (x + flow[:, 0]) + 1) / width - 1
+    grid_y = (2 * (y[:, None] + flow[:, 1]) + 1) / height - 1
+    return torch.stack((grid_x, grid_y), dim=-1)
+
+
+def warp(image: Tensor, flow: Tensor) -> Tensor:
+    """Sample `image` where `flow` points: the inverse warp of spatial transformers (arXiv 1506.02025).
+
+    With flow t → t+1 and `image` = frame t+1, the result is a reconstruction of frame t.
+    A flow of whole pixels gives the shifted image exactly; points outside take the nearest edge pixel.
+
+    Args:
+        image: (N, C, h, w).
+        flow: (N, 2, h, w) in pixels of its own grid.
+
+    Returns:
+        (N, C, h, w), bilinear samples of `image` at (x + u, y + v).
+    """
+    return functional.grid_sample(
+        image, sampling_grid(flow), mode="bilinear", padding_mode="border", align_corners=False
+    )

@@ -1,0 +1,120 @@
+"""Resizing and flipping flows: values against a slow resampler and against moved pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from hidden_two_stream.errors import UsageError
+from hidden_two_stream.motion.flow import flip_flow, resize_flow
+
+
+def slow_resize(flow: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Pixel by pixel: centre of the new pixel in the old grid, four neighbours, edges repeated."""
+    _, h, w = flow.shape
+    result = np.zeros((2, height, width))
+    for row in range(height):
+        for column in range(width):
+            y = min(max((row + 0.5) * h / height - 0.5, 0), h - 1)
+            x = min(max((column + 0.5) * w / width - 0.5, 0), w - 1)
+            y0, x0 = int(y), int(x)
+            y1, x1 = min(y0 + 1, h - 1), min(x0 + 1, w - 1)
+            upper = flow[:, y0, x0] * (1 - (x - x0)) + flow[:, y0, x1] * (x - x0)
+            lower = flow[:, y1, x0] * (1 - (x - x0)) + flow[:, y1, x1] * (x - x0)
+            value = upper * (1 - (y - y0)) + lower * (y - y0)
+            result[:, row, column] = value * (width / w, height / h)
+    return result
+
+
+@pytest.mark.parametrize("size", [(10, 14), (4, 3), (5, 21), (15, 7), (1, 1), (6, 6)])
+def test_resize_agrees_with_slow_bilinear(size: tuple[int, int]) -> None:
+    flow = torch.randn(2, 5, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    np.testing.assert_allclose(resize_flow(flow, *size).numpy(), slow_resize(flow.numpy(), *size), atol=1e-12)
+
+
+def test_resize_scales_u_by_width_and_v_by_height() -> None:
+    flow = torch.tensor([3.0, -5.0]).view(2, 1, 1).expand(2, 8, 10)
+    resized = resize_flow(flow, 24, 5)
+    torch.testing.assert_close(resized[0], torch.full((24, 5), 1.5))
+    torch.testing.assert_close(resized[1], torch.full((24, 5), -15.0))
+
+
+def test_resized_zoom_is_the_zoom_of_the_new_grid() -> None:
+    """A zoom by 10 % about the middle has u = 0.1 (x - middle) on every grid, in that grid's pixels."""
+
+    def zoom(h: int, w: int) -> torch.Tensor:
+        y, x = torch.meshgrid(torch.arange(h) - (h - 1) / 2, torch.arange(w) - (w - 1) / 2, indexing="ij")
+        return 0.1 * torch.stack((x, y))
+
+    resized = resize_flow(zoom(12, 16), 36, 32)
+    torch.testing.assert_close(resized[:, 2:-2, 2:-2], zoom(36, 32)[:, 2:-2, 2:-2], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("leading", [(), (3,), (2, 3), (0,), (2, 0), (1, 2, 3)])
+def test_leading_dimensions_are_kept(leading: tuple[int, ...]) -> None:
+    flow = torch.randn(*leading, 2, 4, 6)
+    resized, flipped = resize_flow(flow, 8, 9), flip_flow(flow)
+    assert resized.shape == (*leading, 2, 8, 9)
+    assert flipped.shape == flow.shape
+    if flow.numel():
+        last = (-1,) * len(leading)
+        torch.testing.assert_close(resized[last], resize_flow(flow[last], 8, 9))
+        torch.testing.assert_close(flipped[last], flip_flow(flow[last]))
+
+
+def test_same_size_gives_the_same_object() -> None:
+    flow = torch.randn(1, 2, 4, 6)
+    assert resize_flow(flow, 4, 6) is flow
+
+
+def test_gradients_flow_through_both() -> None:
+    flow = torch.randn(1, 2, 3, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda f: resize_flow(f, 5, 3), (flow,))
+    assert torch.autograd.gradcheck(flip_flow, (flow,))
+
+
+def test_views_that_are_not_contiguous_resize_alike() -> None:
+    flow = torch.randn(2, 4, 6, 2).permute(0, 3, 1, 2)
+    torch.testing.assert_close(resize_flow(flow, 7, 5), resize_flow(flow.contiguous(), 7, 5))
+
+
+def moved(second: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """The first picture of a pair, by definition of flow: first[y, x] = second[y + v, x + u]."""
+    _, h, w = flow.shape
+    first = np.zeros_like(second)
+    for y in range(h):
+        for x in range(w):
+            first[y, x] = second[(y + flow[1, y, x]) % h, (x + flow[0, y, x]) % w]
+    return first
+
+
+def test_flipped_flow_explains_the_flipped_pair() -> None:
+    rng = np.random.default_rng(0)
+    second = rng.integers(0, 256, (9, 12))
+    flow = rng.integers(-3, 4, (2, 9, 12))
+    first = moved(second, flow)
+    flipped = flip_flow(torch.from_numpy(flow)).numpy()
+    np.testing.assert_array_equal(moved(second[:, ::-1], flipped), first[:, ::-1])
+    assert not np.array_equal(moved(second[:, ::-1], flow[:, :, ::-1]), first[:, ::-1])
+
+
+def test_flip_values_and_flip_twice() -> None:
+    flow = torch.tensor([[[1.0, 2.0, 3.0]], [[4.0, 5.0, 6.0]]])
+    before = flow.clone()
+    flipped = flip_flow(flow)
+    torch.testing.assert_close(flipped, torch.tensor([[[-3.0, -2.0, -1.0]], [[6.0, 5.0, 4.0]]]))
+    torch.testing.assert_close(flip_flow(flipped), flow)
+    torch.testing.assert_close(flow, before)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 4), (4, 4), (2, 1, 4, 4), (1, 20, 4, 4)])
+def test_wrong_channels_are_refused(shape: tuple[int, ...]) -> None:
+    for change in (flip_flow, lambda flow: resize_flow(flow, 8, 8)):
+        with pytest.raises(UsageError, match=r"expected \(\.\.\., 2, h, w\)"):
+            change(torch.zeros(shape))
+
+
+def test_empty_size_is_refused() -> None:
+    with pytest.raises(UsageError, match="0 x 4"):
+        resize_flow(torch.zeros(2, 4, 4), 0, 4)
