@@ -1,0 +1,239 @@
+"""Recipes: frozen dataclasses that say how a recogniser is built and trained, one docstring line per field.
+
+A recipe is a YAML file with the fields below. Configuration never enters a model: models take plain arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from hidden_two_stream.errors import UsageError
+
+__all__ = [
+    "STAGE_NAMES",
+    "FusionConfig",
+    "InputConfig",
+    "ModelConfig",
+    "Recipe",
+    "StageConfig",
+    "load_recipe",
+    "recipe_names",
+]
+
+STAGE_NAMES = ("motion", "spatial", "temporal", "joint")
+RECIPES = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which networks.
+
+    Attributes:
+        motion: member of the MotionNet family: "nano", "tiny" or "full".
+        backbone: of both streams: "small", "resnet18", "resnet50" or "vgg16".
+        num_frames: frames per clip, T.
+        temporal_dropout: dropout of the temporal stream's head.
+        spatial_dropout: dropout of the spatial stream's head.
+    """
+
+    motion: str = "nano"
+    backbone: str = "small"
+    num_frames: int = 11
+    temporal_dropout: float = 0.5
+    spatial_dropout: float = 0.5
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """How decoded pictures become `frames`; saved with every run, so that prediction does the same.
+
+    Attributes:
+        size: side of the square that the networks see, px; a multiple of 32. 0: taken from the data, the
+            median shorter side of the videos, between 64 and `max_size`.
+        max_size: upper bound where `size` is 0.
+        resize: height and width of the picture before cropping, px; one number: the shorter side, keeping
+            the aspect ratio; 0: the same as `size`.
+        frame_stride: distance of the frames of a clip, in frames of the video.
+        normalize_contrast: bring every clip to the same mean and contrast (thermal and other weak sensors).
+        crop_scales: sides of random training crops relative to the largest; 1 alone: no scale change.
+        flip: mirror half of the training clips. Switch off where left and right make the class.
+        color_jitter: strength of brightness, contrast and saturation changes for the spatial stream, 0…1.
+    """
+
+    size: int = 0
+    max_size: int = 128
+    resize: int | tuple[int, int] = 0
+    frame_stride: int = 1
+    normalize_contrast: bool = False
+    crop_scales: Sequence[float] = (1.0, 0.875, 0.75)
+    flip: bool = True
+    color_jitter: float = 0.3
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """How one stage is trained.
+
+    Attributes:
+        steps: optimiser steps; 0 leaves the stage out.
+        batch_size: clips per forward pass and device.
+        accumulate: forward passes per optimiser step.
+        optimizer: "adamw", "adam" (weight decay inside the gradient, as in Caffe) or "sgd" (momentum 0.9).
+        learning_rate: of the streams' weights.
+        motion_learning_rate: of MotionNet.
+        bias_factor: learning rate of the streams' biases relative to their weights.
+        weight_decay: on weights; biases and normalisation layers have none.
+        schedule: "one-cycle" (warm-up, cosine to zero), "steps" or "constant".
+        milestones: steps at which "steps" multiplies the learning rates by `decay`.
+        decay: factor of "steps".
+        clip_norm: largest norm of the gradient of all trained weights together; 0: no clipping.
+        label_smoothing: of the cross entropy.
+        unsupervised_weight: weight of the unsupervised losses (stages motion and joint).
+        ssim_factor: factor on the SSIM weights of the loss preset.
+    """
+
+    steps: int = 0
+    batch_size: int = 16
+    accumulate: int = 1
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    learning_rate: float = 1e-3
+    motion_learning_rate: float = 0.0
+    bias_factor: float = 1.0
+    weight_decay: float = 1e-4
+    schedule: Literal["one-cycle", "steps", "constant"] = "one-cycle"
+    milestones: Sequence[int] = ()
+    decay: float = 0.1
+    clip_norm: float = 10.0
+    label_smoothing: float = 0.0
+    unsupervised_weight: float = 0.0
+    ssim_factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class FusionConfig:
+    """Late fusion of the streams.
+
+    Attributes:
+        method: "softmax" (mean of probabilities) or "l1" (the reference: negative scores clipped, rows
+            divided by their sum).
+        spatial_weight: weight of the spatial stream.
+        temporal_weight: weight of the temporal stream (the reference: 1.5).
+    """
+
+    method: Literal["softmax", "l1"] = "softmax"
+    spatial_weight: float = 1.0
+    temporal_weight: float = 1.5
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that a training run needs beside the data.
+
+    Attributes:
+        model: which networks.
+        input: from pictures to `frames`.
+        loss: preset of the unsupervised losses: "robust", "paper" or "caffe".
+        motion: stage 1, MotionNet without labels.
+        spatial: stage 2, the spatial stream.
+        temporal: stage 3, the temporal stream behind a frozen MotionNet.
+        joint: stage 4, MotionNet and the temporal stream together.
+        fusion: late fusion.
+    """
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    input: InputConfig = field(default_factory=InputConfig)
+    loss: str = "robust"
+    motion: StageConfig = field(default_factory=StageConfig)
+    spatial: StageConfig = field(default_factory=StageConfig)
+    temporal: StageConfig = field(default_factory=StageConfig)
+    joint: StageConfig = field(default_factory=StageConfig)
+    fusion: FusionConfig = field(default_factory=FusionConfig)
+
+    def stage(self, name: str) -> StageConfig:
+        """The configuration of the stage `name`, one of `STAGE_NAMES`."""
+        config: StageConfig = getattr(self, name)
+        return config
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain data, as written to `config.json`."""
+        return asdict(self)
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with the package."""
+    return sorted(path.relative_to(RECIPES).with_suffix("").as_posix() for path in RECIPES.rglob("*.yaml"))
+
+
+def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe by name or from a YAML file, then change single fields.
+
+    Args:
+        source: a name from `recipe_names()`, or the path of a YAML file.
+        overrides: "field=value" with dots, for example "motion.steps=200".
+
+    Raises:
+        UsageError: no such recipe, an unknown field, or a value of the wrong type or range.
+    """
+    path = _recipe_path(source)
+    arguments = [f"--recipe={path}"]
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise UsageError(f"cannot read {override!r}; expected field=value, for example motion.steps=200")
+        arguments.append(f"--recipe.{key}={value}")
+    return _validated(_parse(arguments, f"recipe {str(source)!r}"))
+
+
+def recipe_from_dict(data: dict[str, Any], origin: str) -> Recipe:
+    """The recipe that `Recipe.to_dict` wrote; `origin` names it in errors."""
+    import json
+
+    return _validated(_parse([f"--recipe={json.dumps(data)}"], origin))
+
+
+def _parse(arguments: list[str], origin: str) -> Recipe:
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--recipe", type=Recipe)
+    try:
+        recipe: Recipe = parser.instantiate_classes(parser.parse_args(arguments)).recipe
+    except (ArgumentError, TypeError, ValueError) as error:
+        lines = [line.strip(" -") for line in str(error).splitlines() if line.strip()]
+        raise UsageError(f"{origin}: {' '.join(lines)[:400]}") from error
+    return recipe
+
+
+def _recipe_path(source: str | Path) -> Path:
+    named = RECIPES / f"{source}.yaml"
+    if named.is_file():
+        return named
+    path = Path(source)
+    if not path.is_file():
+        names = ", ".join(recipe_names())
+        raise UsageError(f"no recipe {str(source)!r}; give a YAML file or one of {names}")
+    return path
+
+
+def _validated(recipe: Recipe) -> Recipe:
+    positive = {
+        "model.num_frames": recipe.model.num_frames - 1,
+        "input.frame_stride": recipe.input.frame_stride,
+        "input.max_size": recipe.input.max_size - 31,
+    }
+    for stage in STAGE_NAMES:
+        config = recipe.stage(stage)
+        positive |= {f"{stage}.batch_size": config.batch_size, f"{stage}.accumulate": config.accumulate}
+        for item in fields(config):
+            value = getattr(config, item.name)
+            if isinstance(value, int | float) and value < 0:
+                raise UsageError(f"{stage}.{item.name} is {value}; it must not be negative")
+    for name, value in positive.items():
+        if value < 1:
+            raise UsageError(f"{name} is too small; num_frames must be at least 2, max_size 32, others 1")
+    if recipe.input.size % 32 or recipe.input.size < 0:
+        raise UsageError(f"input.size is {recipe.input.size}; it must be 0 (automatic) or a multiple of 32")
+    return recipe

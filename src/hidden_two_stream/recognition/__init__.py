@@ -1,0 +1,1 @@
+"""Room 3: flow and RGB in, class scores out."""
