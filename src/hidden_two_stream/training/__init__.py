@@ -1,0 +1,1 @@
+"""Room 4: learning. Stages are data; there is one loop."""

@@ -1,0 +1,36 @@
+"""Ctrl-C that lets the running step finish."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import Self
+
+__all__ = ["StopRequest"]
+
+
+class StopRequest:
+    """While active, the first Ctrl-C (or SIGTERM) only sets `wanted`; the second one interrupts at once.
+
+    A `KeyboardInterrupt` in the middle of an optimiser step would leave weights that belong to no step.
+    """
+
+    def __init__(self) -> None:
+        self.wanted = False
+        self._previous: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.wanted:
+            raise KeyboardInterrupt
+        self.wanted = True

@@ -1,0 +1,237 @@
+"""The one optimisation loop, for all stages.
+
+Every random number of a step comes from (seed, stage, step), so a run that is resumed from its saved state
+goes on exactly as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from hidden_two_stream.config import STAGE_NAMES, Recipe, StageConfig
+from hidden_two_stream.errors import TrainingError
+from hidden_two_stream.motion.losses import loss_preset
+from hidden_two_stream.progress import ProgressLine
+from hidden_two_stream.recognition.model import HiddenTwoStream
+from hidden_two_stream.training.interrupt import StopRequest
+from hidden_two_stream.training.log import MetricsLog
+from hidden_two_stream.training.optimizer import build_optimizer, learning_rate_factor, set_learning_rates
+from hidden_two_stream.training.stages import STAGES, StageObjective, select_trained
+from hidden_two_stream.training.state import (
+    TrainingState,
+    load_state,
+    model_tensors,
+    optimizer_tensors,
+    restore_optimizer,
+    save_state,
+)
+from hidden_two_stream.video.dataset import (
+    Augmentation,
+    StepSampler,
+    TrainingClips,
+    mix_seed,
+    training_loader,
+)
+from hidden_two_stream.video.store import ClipStore
+from hidden_two_stream.video.transforms import to_frames
+
+__all__ = ["Stopped", "TrainingRun", "train"]
+
+LOG_EVERY = 10
+
+
+class Stopped(Exception):  # noqa: N818 - not an error: a person asked for it
+    """Training was interrupted, its state is saved."""
+
+    def __init__(self, stage: str, step: int) -> None:
+        super().__init__(f"stopped in stage {stage} after step {step}")
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """What stays the same through all stages of a run.
+
+    Attributes:
+        folder: the run folder; state and logs go there.
+        recipe: with the input size filled in.
+        store: decoded training videos.
+        labels: class number of each video of the store.
+        seed: of everything random.
+        stages: names of the stages to train, in order.
+        workers: decoding processes where the store is not in memory.
+        save_seconds: the state is saved at least this often, and behind every stage.
+        quiet: no progress on stderr.
+    """
+
+    folder: Path
+    recipe: Recipe
+    store: ClipStore
+    labels: Sequence[int]
+    seed: int = 0
+    stages: Sequence[str] = STAGE_NAMES
+    workers: int = 0
+    save_seconds: float = 30.0
+    quiet: bool = False
+
+
+def train(
+    model: HiddenTwoStream, run: TrainingRun, fabric: Fabric, resume: bool = False
+) -> Mapping[str, float]:
+    """Train the stages of a run one after the other.
+
+    Args:
+        model: trained in place.
+        run: what to train on and how.
+        fabric: a launched Lightning Fabric (device, precision, distribution).
+        resume: go on from the state in the run folder, if there is one.
+
+    Returns:
+        Seconds of training per stage.
+
+    Raises:
+        TrainingError: the loss or the gradient is not finite; the last saved state is kept.
+        Stopped: interrupted by Ctrl-C, after saving the state.
+    """
+    stages = [name for name in run.stages if run.recipe.stage(name).steps > 0]
+    state = load_state(run.folder) if resume else None
+    seconds: dict[str, float] = dict(state.seconds) if state else {}
+    if state is not None:
+        model.load_state_dict(dict(state.model))
+        stages = stages[stages.index(state.stage) :] if state.stage in stages else []
+    with StopRequest() as stop:
+        for position, name in enumerate(stages):
+            begin = state.step if state and position == 0 else 0
+            moments = state.optimizer if state and position == 0 else {}
+            stage_run = _StageRun(model, run, fabric, name, begin, moments, seconds)
+            seconds[name] = stage_run.optimize(stop)
+            following = stages[position + 1] if position + 1 < len(stages) else "done"
+            if fabric.is_global_zero:
+                save_state(run.folder, TrainingState(following, 0, seconds, model_tensors(model), {}))
+    model.eval().requires_grad_(False)
+    return seconds
+
+
+class _StageRun:
+    """One stage of a run: its optimiser, its data, and the loop."""
+
+    def __init__(
+        self,
+        model: HiddenTwoStream,
+        run: TrainingRun,
+        fabric: Fabric,
+        name: str,
+        begin: int,
+        moments: Mapping[str, Tensor],
+        seconds: Mapping[str, float],
+    ) -> None:
+        self.model, self.run, self.fabric, self.name = model, run, fabric, name
+        self.begin, self.seconds = begin, dict(seconds)
+        self.config: StageConfig = run.recipe.stage(name)
+        self.seed = mix_seed(run.seed, STAGE_NAMES.index(name))
+        select_trained(model, STAGES[name])
+        model.to(fabric.device)
+        optimizer = build_optimizer(model, self.config)
+        objective = StageObjective(model, STAGES[name], self.config, loss_preset(run.recipe.loss))
+        self.objective, self.optimizer = fabric.setup(objective, optimizer)
+        if moments:
+            restore_optimizer(self.optimizer, moments)
+
+    def optimize(self, stop: StopRequest) -> float:
+        """Run all steps that are left; return the seconds that the whole stage took."""
+        before = self.seconds.get(self.name, 0.0)
+        began = saved = time.monotonic()
+        batches = iter(self._loader())
+        log = MetricsLog(self.run.folder, self.name, self.begin)
+        quiet = self.run.quiet or not self.fabric.is_global_zero
+        try:
+            with ProgressLine(self.name, self.config.steps, self.begin, quiet) as progress:
+                for step in range(self.begin, self.config.steps):
+                    numbers = self._step(step, batches)
+                    done = step + 1
+                    self.seconds[self.name] = before + time.monotonic() - began
+                    if done % LOG_EVERY == 0 or done == self.config.steps:
+                        self._log(log, done, numbers)
+                    progress.update(done, f"loss {numbers['loss']:.3f}")
+                    if stop.wanted or time.monotonic() - saved >= self.run.save_seconds:
+                        self._save(done)
+                        saved = time.monotonic()
+                    if stop.wanted:
+                        raise Stopped(self.name, done)
+        finally:
+            log.close()
+        return self.seconds.get(self.name, 0.0)
+
+    def _loader(self) -> torch.utils.data.DataLoader[tuple[Tensor, int]]:
+        recipe, stage = self.run.recipe, STAGES[self.name]
+        jitter = recipe.input.color_jitter if stage.jitters_color else 0.0
+        augmentation = Augmentation(recipe.input.size, recipe.input.crop_scales, recipe.input.flip, jitter)
+        # The spatial stream sees one frame; contrast normalisation still needs the whole clip.
+        single = stage.stream == "spatial" and not recipe.input.normalize_contrast
+        num_frames = 1 if single else recipe.model.num_frames
+        clips = TrainingClips(
+            self.run.store, self.run.labels, num_frames, recipe.input.frame_stride, augmentation
+        )
+        sampler = StepSampler(
+            len(clips),
+            self.config.batch_size,
+            self.config.accumulate,
+            self.begin,
+            self.config.steps,
+            self.seed,
+            self.fabric.global_rank,
+            self.fabric.world_size,
+        )
+        return training_loader(clips, sampler, self.run.workers)
+
+    def _step(self, step: int, batches: object) -> dict[str, float]:
+        """One optimiser step over `accumulate` batches; returns the means of what was measured."""
+        torch.manual_seed(mix_seed(self.seed, -2, step, self.fabric.global_rank))
+        factor = learning_rate_factor(self.config, step)
+        set_learning_rates(self.optimizer, factor)
+        numbers: dict[str, float] = {"learning_rate_factor": factor}
+        for part in range(self.config.accumulate):
+            clips, labels = next(batches)  # type: ignore[call-overload]
+            frames = to_frames(clips.to(self.fabric.device), self.run.recipe.input.normalize_contrast)
+            last = part + 1 == self.config.accumulate
+            with self.fabric.no_backward_sync(self.objective, enabled=not last):
+                scalars = self.objective(frames, labels.to(self.fabric.device))
+                self.fabric.backward(scalars["loss"] / self.config.accumulate)
+            for name, value in scalars.items():
+                numbers[name] = numbers.get(name, 0.0) + value.item() / self.config.accumulate
+        numbers["gradient_norm"] = self._clip_gradients()
+        self._require_finite(step, numbers)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return numbers
+
+    def _clip_gradients(self) -> float:
+        limit = self.config.clip_norm if self.config.clip_norm > 0 else math.inf
+        trained: nn.Module = self.objective
+        norm = self.fabric.clip_gradients(trained, self.optimizer, max_norm=limit, error_if_nonfinite=False)
+        return float(norm) if norm is not None else 0.0
+
+    def _require_finite(self, step: int, numbers: Mapping[str, float]) -> None:
+        broken = [name for name, value in numbers.items() if not math.isfinite(value)]
+        if broken:
+            raise TrainingError(
+                f"stage {self.name}, step {step + 1}: {', '.join(broken)} not finite; the last good state is in "
+                f"{str(self.run.folder)!r}. Lower the stage's learning rate or clip_norm and train again"
+            )
+
+    def _log(self, log: MetricsLog, step: int, numbers: Mapping[str, float]) -> None:
+        if self.fabric.is_global_zero:
+            log.write(self.name, step, dict(numbers) | {"seconds": self.seconds[self.name]})
+
+    def _save(self, step: int) -> None:
+        if self.fabric.is_global_zero:
+            tensors = optimizer_tensors(self.optimizer)
+            state = TrainingState(self.name, step, self.seconds, model_tensors(self.model), tensors)
+            save_state(self.run.folder, state)

@@ -1,0 +1,80 @@
+"""Optimisers with a learning rate of their own for MotionNet, and learning-rate schedules without state."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from typing import Any
+
+import torch
+from torch import nn
+
+from hidden_two_stream.config import StageConfig
+from hidden_two_stream.errors import UsageError
+
+__all__ = ["build_optimizer", "learning_rate_factor", "set_learning_rates"]
+
+WARM_UP = 0.1  # part of a one-cycle schedule
+START_FACTOR = 0.04
+
+
+def build_optimizer(model: nn.Module, config: StageConfig) -> torch.optim.Optimizer:
+    """The stage's optimiser over all parameters that take gradients.
+
+    Parameters of `motion_net` learn at `motion_learning_rate`, all others at `learning_rate`, their biases
+    at `bias_factor` times that. Weight decay is for weights only. Each group keeps its own `peak_lr`.
+
+    Raises:
+        UsageError: a part is to be trained at learning rate zero.
+    """
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault(("motion_net" in name.split("."), parameter.ndim > 1), []).append(parameter)
+    described = []
+    for (is_motion, is_weight), parameters in groups.items():
+        rate = config.motion_learning_rate if is_motion else config.learning_rate
+        if rate <= 0:
+            field = "motion_learning_rate" if is_motion else "learning_rate"
+            raise UsageError(f"{field} is {rate}; expected a positive number for a part that is trained")
+        if not is_motion and not is_weight:
+            rate *= config.bias_factor
+        described.append(
+            {
+                "params": parameters,
+                "lr": rate,
+                "peak_lr": rate,
+                "weight_decay": config.weight_decay if is_weight else 0.0,
+            }
+        )
+    return _optimizer(described, config.optimizer)
+
+
+def _optimizer(groups: list[dict[str, Any]], name: str) -> torch.optim.Optimizer:
+    if name == "adamw":
+        return torch.optim.AdamW(groups)
+    if name == "adam":
+        return torch.optim.Adam(groups)
+    return torch.optim.SGD(groups, lr=1e-3, momentum=0.9)
+
+
+def learning_rate_factor(config: StageConfig, step: int) -> float:
+    """Factor on the learning rates at `step` (0…steps−1), a pure function of the configuration.
+
+    "one-cycle": linear warm-up over the first tenth, then a cosine to zero (Smith and Topin, arXiv 1708.07120).
+    "steps": × `decay` at every milestone that has been reached.
+    """
+    if config.schedule == "constant":
+        return 1.0
+    if config.schedule == "steps":
+        return config.decay ** bisect_right(sorted(config.milestones), step)
+    warm = max(1, round(WARM_UP * config.steps))
+    if step < warm:
+        return START_FACTOR + (1 - START_FACTOR) * (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, config.steps - warm)))
+
+
+def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Set every group's learning rate to `factor` × its peak."""
+    for group in optimizer.param_groups:
+        group["lr"] = factor * group["peak_lr"]

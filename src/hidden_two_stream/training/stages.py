@@ -1,0 +1,99 @@
+"""The four stages as data: what each trains, and the loss that it minimises (sections 3 and 4 of the paper).
+
+motion    MotionNet alone, on raw video, without labels
+spatial   the spatial stream, on single frames
+temporal  the temporal stream behind a frozen MotionNet (fine-tuning way a)
+joint     temporal stream and MotionNet, action loss and unsupervised losses (way c; way b with weight 0)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hidden_two_stream.config import StageConfig
+from hidden_two_stream.motion.losses import LossPreset, unsupervised_loss
+from hidden_two_stream.recognition.model import HiddenTwoStream
+
+__all__ = ["STAGES", "Stage", "StageObjective", "select_trained"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage.
+
+    Attributes:
+        name: as in `config.STAGE_NAMES`.
+        trains: the parts of `HiddenTwoStream` that move; all others stay bit for bit as they are.
+        stream: the stream whose cross entropy is minimised, if any.
+        unsupervised: whether the unsupervised losses are part of the objective.
+        jitters_color: colour changes help a picture classifier, but break the constancy that motion needs.
+    """
+
+    name: str
+    trains: tuple[str, ...]
+    stream: str | None
+    unsupervised: bool
+    jitters_color: bool = False
+
+
+STAGES = {
+    stage.name: stage
+    for stage in (
+        Stage("motion", ("motion_net",), None, unsupervised=True),
+        Stage("spatial", ("spatial_stream",), "spatial", unsupervised=False, jitters_color=True),
+        Stage("temporal", ("temporal_stream",), "temporal", unsupervised=False),
+        Stage("joint", ("motion_net", "temporal_stream"), "temporal", unsupervised=True),
+    )
+}
+
+
+def select_trained(model: HiddenTwoStream, stage: Stage) -> None:
+    """Make exactly the stage's parts trainable.
+
+    All others are frozen for good: no gradients, and evaluation mode, so that neither weights nor the
+    running statistics of normalisation layers move.
+    """
+    model.eval().requires_grad_(False)
+    for name in stage.trains:
+        model.get_submodule(name).train().requires_grad_(True)
+
+
+class StageObjective(nn.Module):
+    """The loss of one stage as a module, so that one call goes through precision and distribution wrappers."""
+
+    def __init__(self, model: HiddenTwoStream, stage: Stage, config: StageConfig, preset: LossPreset) -> None:
+        super().__init__()
+        self.model = model
+        self.stage = stage
+        self.config = config
+        self.preset = preset
+
+    def forward(self, frames: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """`frames` (B, T, 3, H, W), `labels` (B,) → scalars; "loss" is the one to minimise."""
+        scalars: dict[str, Tensor] = {}
+        loss = frames.new_zeros(())
+        pyramid: list[Tensor] = []
+        if self.stage.name != "spatial":
+            with torch.set_grad_enabled("motion_net" in self.stage.trains):
+                pyramid = self.model.motion(frames)
+        if self.stage.unsupervised and self.config.unsupervised_weight > 0:
+            terms = unsupervised_loss(frames, pyramid, self.preset, self.config.ssim_factor)
+            loss = loss + self.config.unsupervised_weight * terms.pop("total")
+            scalars |= terms
+        if self.stage.stream is not None:
+            logits = self._logits(frames, pyramid)
+            action = functional.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
+            loss = loss + action
+            scalars["action"] = action
+            scalars["accuracy"] = (logits.argmax(dim=1) == labels).float().mean()
+        return {"loss": loss} | {name: value.detach() for name, value in scalars.items()}
+
+    def _logits(self, frames: Tensor, pyramid: list[Tensor]) -> Tensor:
+        if self.stage.stream == "spatial":
+            return self.model.spatial(frames)
+        logits: Tensor = self.model.temporal_stream(pyramid[0], *frames.shape[-2:])
+        return logits
