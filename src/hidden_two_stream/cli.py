@@ -1,0 +1,348 @@
+"""The `hts` command line: parsing only. What a command does is in `commands`, imported when it is called."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from hidden_two_stream._version import __version__
+from hidden_two_stream.errors import HiddenTwoStreamError, UsageError
+
+if TYPE_CHECKING:
+    from hidden_two_stream.commands.fit import Resources
+    from hidden_two_stream.inference.predictor import Recognizer
+
+__all__ = ["main"]
+
+DATA_HELP = "folder with one sub-folder of videos per class, or a CSV with the columns path,label"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong argument in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
+        raise SystemExit(UsageError.exit_code)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the process's exit code is returned: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    arguments = _parser().parse_args(argv)
+    debug: bool = arguments.debug
+    try:
+        handler: Callable[[argparse.Namespace], int] = arguments.handler
+        return handler(arguments)
+    except HiddenTwoStreamError as error:
+        if debug:
+            raise
+        print(f"hts: {' '.join(str(error).split())}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("hts: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if debug:
+            raise
+        kind = type(error).__name__
+        first = (str(error).splitlines() or [""])[0]
+        print(f"hts: unexpected {kind}: {first} (run again with --debug for the details)", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="hts", description="Action recognition from raw video, with motion learned inside the network."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(
+        name: str, handler: Callable[[argparse.Namespace], int], summary: str
+    ) -> argparse.ArgumentParser:
+        sub: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary)
+        sub.set_defaults(handler=handler)
+        sub.add_argument(
+            "--json", action="store_true", help="print one JSON document on stdout and nothing else there"
+        )
+        sub.add_argument("--quiet", action="store_true", help="no progress on stderr")
+        sub.add_argument("--debug", action="store_true", help="show tracebacks")
+        return sub
+
+    demo = command("demo", _demo, "the whole story on generated video: learn, test, compare, report")
+    demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder (default: %(default)s)")
+    _add_recipe(demo, "demo")
+    _add_resources(demo)
+
+    check = command("check", _check, "decode everything; list what is unreadable, class balance, lengths")
+    check.add_argument("data", metavar="DATA", help=DATA_HELP)
+    _add_workers(check)
+
+    train = command("train", _train, "train a recogniser: stages motion, spatial, temporal, joint")
+    train.add_argument("--data", metavar="DATA", help=DATA_HELP)
+    train.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder")
+    _add_recipe(train, "nano")
+    train.add_argument("--stage", default="all", help="all, or only one of motion, spatial, temporal, joint")
+    train.add_argument("--test-fraction", type=float, default=0.25, help="part of each class that is kept for the "
+                       "test where the data has no split of its own (default: %(default)s)")  # fmt: skip
+    train.add_argument(
+        "--motion-from", metavar="RUN", help="take MotionNet from this run instead of training it"
+    )
+    train.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    _add_protocol(train)
+    _add_resources(train)
+
+    folds = command("cross-validate", _cross_validate, "one fold per group: train, test, means")
+    folds.add_argument(
+        "--data", required=True, metavar="LABELS.csv", help="CSV with path,label and the group's column"
+    )
+    folds.add_argument(
+        "--group", required=True, metavar="COLUMN", help="column to leave one out of, such as subject"
+    )
+    folds.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder for all folds")
+    _add_recipe(folds, "nano")
+    folds.add_argument("--resume", action="store_true", help="keep complete folds and go on with the others")
+    _add_protocol(folds)
+    _add_resources(folds)
+
+    evaluate = command("evaluate", _evaluate, "accuracy per stream and fused, confusion matrix")
+    evaluate.add_argument("run", metavar="RUN", help="run folder or checkpoint file")
+    evaluate.add_argument("--data", required=True, metavar="DATA", help=DATA_HELP)
+    evaluate.add_argument("--split", default="test", help="test, train or all (default: %(default)s)")
+    evaluate.add_argument("--save-scores", type=Path, metavar="FILE.npz", help="write all scores")
+    _add_protocol(evaluate)
+    _add_device(evaluate)
+    _add_workers(evaluate)
+
+    predict = command("predict", _predict, "label videos: files, folders, globs, frame folders, URLs")
+    predict.add_argument("run", metavar="RUN", help="run folder or checkpoint file")
+    predict.add_argument(
+        "sources", nargs="+", metavar="SOURCE", help="videos (put -- before names that begin with a dash)"
+    )
+    predict.add_argument("--top", type=int, default=3, help="classes to print (default: %(default)s)")
+    _add_protocol(predict)
+    _add_device(predict)
+
+    flow = command("flow", _flow, "the learned motion as a colour video beside the frames, or as .flo files")
+    flow.add_argument("run", metavar="RUN", help="run folder or checkpoint file")
+    flow.add_argument("video", metavar="VIDEO")
+    flow.add_argument(
+        "-o", "--out", type=Path, required=True, metavar="OUT", help="video file, or folder for .flo files"
+    )
+    flow.add_argument("--short-side", type=int, metavar="PX", help="shorter side of the pictures that MotionNet sees "
+                      "(default: the video's own, at most 256)")  # fmt: skip
+    flow.add_argument(
+        "--max-px", type=float, metavar="PX", help="motion of full colour (default: from the video)"
+    )
+    _add_device(flow)
+    return parser
+
+
+def _add_recipe(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument("--model", default=default, metavar="RECIPE", help="shipped recipe (nano, tiny, paper, demo) or a YAML "
+                        "file (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="change one field of the "
+                        "recipe, for example --set motion.steps=200; may be given several times")  # fmt: skip
+
+
+def _add_protocol(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--protocol",
+        default="10x1",
+        help="center, or NxM clips x crops, such as 25x10 (default: %(default)s)",
+    )
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, mps (default: %(default)s)")
+
+
+def _add_workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--workers", type=int, help="processes that decode (default: one per core, at most 8)"
+    )
+
+
+def _add_resources(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
+    _add_workers(parser)
+    parser.add_argument(
+        "--cache-mb", type=int, default=2048, help="memory for decoded frames, MiB (default: %(default)s)"
+    )
+    parser.add_argument("--accelerator", default="auto", help="auto, cpu, cuda, mps (default: %(default)s)")
+    parser.add_argument("--devices", default="1", help="number of devices, or auto (default: %(default)s)")
+    parser.add_argument(
+        "--precision", default="32-true", help="32-true, bf16-mixed, 16-mixed (default: %(default)s)"
+    )
+
+
+def _resources(arguments: argparse.Namespace) -> Resources:
+    from hidden_two_stream.commands.fit import Resources
+
+    return Resources(
+        seed=arguments.seed,
+        workers=_workers(arguments),
+        cache_mb=arguments.cache_mb,
+        accelerator=arguments.accelerator,
+        devices=arguments.devices,
+        precision=arguments.precision,
+        quiet=arguments.quiet,
+    )
+
+
+def _workers(arguments: argparse.Namespace) -> int:
+    from hidden_two_stream.video.store import default_workers
+
+    if arguments.workers is None:
+        return default_workers()
+    if arguments.workers < 0:
+        raise UsageError(f"--workers is {arguments.workers}; expected 0 or more")
+    workers: int = arguments.workers
+    return workers
+
+
+def _show(arguments: argparse.Namespace, result: Any, text: str) -> None:
+    from hidden_two_stream.commands.console import print_json
+
+    if arguments.json:
+        print_json(result)
+    else:
+        print(text)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from hidden_two_stream.commands.demo import demo_command, demo_text
+
+    result = demo_command(arguments.out, _resources(arguments), arguments.model, tuple(arguments.set))
+    _show(arguments, result, demo_text(result, arguments.out))
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from hidden_two_stream.commands.check import check_command, check_text
+
+    result = check_command(arguments.data, _workers(arguments), quiet=arguments.quiet)
+    _show(arguments, result, check_text(result))
+    return 1 if result["unreadable"] else 0
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from hidden_two_stream.commands.evaluate import evaluation_text
+    from hidden_two_stream.commands.train import make_plan, train_command
+    from hidden_two_stream.training.loop import Stopped
+
+    plan = None
+    if arguments.data is not None:
+        if arguments.resume:
+            raise UsageError("--resume goes on with the run's own data; leave out --data")
+        plan = make_plan(
+            arguments.data,
+            arguments.model,
+            arguments.set,
+            arguments.stage,
+            test_fraction=arguments.test_fraction,
+            seed=arguments.seed,
+            motion_from=arguments.motion_from,
+            protocol=arguments.protocol,
+        )
+    try:
+        result, _, _ = train_command(arguments.out, plan, _resources(arguments), arguments.resume)
+    except Stopped as stop:
+        print(f"hts: {stop}; go on with: hts train --resume --out {arguments.out}", file=sys.stderr)
+        return 130
+    tested = evaluation_text(result) if "accuracy" in result else "trained; no test"
+    _show(arguments, result, f"{tested}\nreport: {arguments.out / 'report.html'}")
+    return 0
+
+
+def _cross_validate(arguments: argparse.Namespace) -> int:
+    from hidden_two_stream.commands.cross_validate import cross_validate_command, cross_validation_text
+    from hidden_two_stream.config import load_recipe
+    from hidden_two_stream.training.loop import Stopped
+
+    recipe = load_recipe(arguments.model, arguments.set)
+    try:
+        result = cross_validate_command(
+            arguments.data,
+            arguments.group,
+            arguments.out,
+            recipe,
+            _resources(arguments),
+            arguments.protocol,
+            arguments.resume,
+        )
+    except Stopped as stop:
+        print(f"hts: {stop}; go on with the same command and --resume", file=sys.stderr)
+        return 130
+    _show(arguments, result, cross_validation_text(result))
+    return 0
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from hidden_two_stream.commands.evaluate import evaluate_command, evaluation_text
+
+    result = evaluate_command(
+        arguments.run,
+        arguments.data,
+        part=arguments.split,
+        protocol=arguments.protocol,
+        device=arguments.device,
+        workers=_workers(arguments),
+        save_scores=arguments.save_scores,
+        quiet=arguments.quiet,
+    )
+    _show(arguments, result, evaluation_text(result))
+    return 0
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    from hidden_two_stream.commands.console import print_json
+    from hidden_two_stream.commands.predict import expand_sources, predict_command
+    from hidden_two_stream.errors import VideoError
+
+    if arguments.top < 1:
+        raise UsageError(f"--top is {arguments.top}; expected 1 or more")
+    recognizer = _recognizer(arguments)
+    predictions, failed = [], []
+    for outcome in predict_command(recognizer, expand_sources(arguments.sources), arguments.protocol):
+        if isinstance(outcome, VideoError):
+            failed.append({"source": outcome.source, "reason": outcome.reason})
+            print(f"hts: {outcome}", file=sys.stderr)
+            continue
+        predictions.append(outcome.to_dict(arguments.top))
+        if not arguments.json:
+            best = ", ".join(f"{name} {score:.2f}" for name, score in outcome.top(arguments.top))
+            print(f"{outcome.source}: {best}", flush=True)
+        for warning in outcome.warnings:
+            print(f"hts: {outcome.source}: {warning}", file=sys.stderr)
+    if arguments.json:
+        print_json({"run": arguments.run, "predictions": predictions, "unreadable": failed})
+    return 1 if failed else 0
+
+
+def _flow(arguments: argparse.Namespace) -> int:
+    from hidden_two_stream.commands.flow import flow_command
+
+    if arguments.max_px is not None and arguments.max_px <= 0:
+        raise UsageError(f"--max-px is {arguments.max_px}; expected a positive number")
+    result = flow_command(
+        _recognizer(arguments), arguments.video, arguments.out, arguments.short_side, arguments.max_px
+    )
+    _show(
+        arguments,
+        result,
+        f"{result['output']}: motion of {result['num_pairs']} frame pairs of {result['source']}",
+    )
+    return 0
+
+
+def _recognizer(arguments: argparse.Namespace) -> Recognizer:
+    from hidden_two_stream.inference.predictor import load
+
+    return load(arguments.run, arguments.device)

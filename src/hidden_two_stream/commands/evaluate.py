@@ -1,0 +1,95 @@
+"""`hts evaluate`: accuracy of a run on labelled videos, per stream and fused, with its protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hidden_two_stream.commands.console import note, with_progress
+from hidden_two_stream.errors import DataError, UsageError
+from hidden_two_stream.evaluation import evaluate
+from hidden_two_stream.inference.predictor import load
+from hidden_two_stream.inference.protocol import parse_protocol
+from hidden_two_stream.video.listing import read_listing, split_listing, unreadable_lines
+from hidden_two_stream.video.store import open_store
+
+__all__ = ["evaluate_command", "evaluation_text"]
+
+PARTS = ("test", "train", "all")
+
+
+def evaluate_command(
+    run: str,
+    data: str,
+    *,
+    part: str,
+    protocol: str,
+    device: str,
+    workers: int,
+    save_scores: Path | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Test a run.
+
+    Args:
+        run: run folder or checkpoint.
+        data: folder or CSV.
+        part: "test" and "train" divide the data as the run's training did; "all" takes everything.
+        protocol: "center" or "NxM".
+        device: where to compute.
+        workers: decoding processes.
+        save_scores: .npz file for all scores.
+        quiet: no progress.
+    """
+    if part not in PARTS:
+        raise UsageError(f"unknown split {part!r}; choose one of {', '.join(PARTS)}")
+    chosen = parse_protocol(protocol)
+    recognizer = load(run, device)
+    listing = read_listing(data)
+    samples, rule = listing.samples, "all videos"
+    if part != "all":
+        known = recognizer.info.provenance
+        split = split_listing(listing, known.get("test_fraction", 0.25), known.get("seed", 0))
+        samples, rule = (split.test if part == "test" else split.train), f"{part} part, {split.rule}"
+    if not samples:
+        raise DataError(f"no {part} videos in {data!r} ({rule}); use --split all")
+    resize = recognizer.info.recipe.input.resize
+    store = with_progress(
+        "decode",
+        len(samples),
+        quiet,
+        lambda done: open_store(samples, resize, workers=workers, progress=done),
+    )
+    for line in unreadable_lines(store.unreadable):
+        note(f"unreadable: {line}")
+    evaluation = with_progress(
+        "evaluate", len(store.samples), quiet, lambda done: evaluate(recognizer, store, chosen, done)
+    )
+    if save_scores is not None:
+        evaluation.save_scores(save_scores)
+    return {"run": run, "data": data, "videos": rule, **evaluation.to_dict()}
+
+
+def evaluation_text(result: dict[str, Any]) -> str:
+    """The result for people: accuracies, each class, and the confusion matrix."""
+    count, chance = result["num_test_videos"], result["chance"]
+    lines = [
+        f"{count} videos ({result.get('videos', 'test part')}), protocol {result['protocol']}, chance {chance:.1%}"
+    ]
+    for name, value in result["accuracy"].items():
+        low, high = result["accuracy_interval_95"][name]
+        mean = result["mean_class_accuracy"][name]
+        lines.append(
+            f"  {name:<9} {value:6.1%}  (95 %: {low:.1%} to {high:.1%}; mean over classes {mean:.1%})"
+        )
+    names, matrix = result["confusion"]["classes"], result["confusion"]["fused"]
+    if len(names) <= 20:
+        width = max(len(name) for name in names)
+        lines.append("confusion, fused (rows: truth)")
+        lines += [
+            f"  {name:<{width}} " + " ".join(f"{n:4d}" for n in row)
+            for name, row in zip(names, matrix, strict=True)
+        ]
+    if result["num_unreadable"]:
+        lines.append(f"{result['num_unreadable']} unreadable videos are not counted")
+    return "\n".join(lines)

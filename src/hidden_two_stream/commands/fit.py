@@ -1,0 +1,217 @@
+"""From decoded videos to a saved, tested recogniser: the part that train, demo and cross-validate share."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from hidden_two_stream.checkpoint import RunInfo, build_model, load_run, save_run
+from hidden_two_stream.commands.console import note, versions, with_progress
+from hidden_two_stream.config import STAGE_NAMES, Recipe
+from hidden_two_stream.errors import DataError, HiddenTwoStreamError, UsageError
+from hidden_two_stream.evaluation import Evaluation, evaluate
+from hidden_two_stream.files import write_text
+from hidden_two_stream.inference.predictor import Recognizer
+from hidden_two_stream.inference.protocol import parse_protocol
+from hidden_two_stream.training.loop import TrainingRun, train
+from hidden_two_stream.video.dataset import mix_seed
+from hidden_two_stream.video.listing import Sample, Split, unreadable_lines
+from hidden_two_stream.video.reader import VideoReader
+from hidden_two_stream.video.store import ClipStore, default_workers, open_store
+
+__all__ = ["Fitted", "Resources", "decode_samples", "fit", "resolve_input"]
+
+UNREADABLE_FILE = "unreadable.txt"
+_PROBED = 32  # videos whose size decides on the input size
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a run may use, and how it speaks.
+
+    Attributes:
+        seed: of everything random.
+        workers: processes for decoding.
+        cache_mb: memory for decoded frames, MiB; 0 decodes again for every clip.
+        accelerator, devices, precision: as Lightning Fabric takes them.
+        save_seconds: longest time between saved states.
+        quiet: no progress on stderr.
+    """
+
+    seed: int = 0
+    workers: int = field(default_factory=default_workers)
+    cache_mb: int = 2048
+    accelerator: str = "auto"
+    devices: str = "1"
+    precision: str = "32-true"
+    save_seconds: float = 30.0
+    quiet: bool = False
+
+    def fabric(self) -> Fabric:
+        """A launched Fabric.
+
+        Raises:
+            UsageError: no such device or precision here.
+        """
+        try:
+            devices: int | str = int(self.devices) if self.devices.isdigit() else self.devices
+            fabric = Fabric(accelerator=self.accelerator, devices=devices, precision=self.precision)  # type: ignore[arg-type]
+            fabric.launch()
+        except (ValueError, RuntimeError, ImportError) as error:
+            raise UsageError(f"cannot use this device or precision: {str(error).splitlines()[0]}") from error
+        return fabric
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained recogniser, its test result (None without test videos), and seconds per stage."""
+
+    recognizer: Recognizer
+    evaluation: Evaluation | None
+    seconds: Mapping[str, float]
+
+
+def resolve_input(recipe: Recipe, samples: Sequence[Sample]) -> Recipe:
+    """Fill in `input.size` and `input.resize` where the recipe leaves them to the data."""
+    size = recipe.input.size
+    if size == 0:
+        short_sides = []
+        for sample in samples[:: max(1, len(samples) // _PROBED)]:
+            try:
+                with VideoReader(sample.path) as reader:
+                    short_sides.append(min(reader.size))
+            except HiddenTwoStreamError:
+                continue  # named when everything is decoded
+        wanted = statistics.median(short_sides) if short_sides else 64
+        size = max(32, min(recipe.input.max_size, max(64, round(wanted / 32) * 32)) // 32 * 32)
+    resize = recipe.input.resize or size
+    smallest = resize if isinstance(resize, int) else min(resize)
+    if smallest < size:
+        raise UsageError(
+            f"input.resize {resize} is smaller than input.size {size}; make it at least as large"
+        )
+    return dataclasses.replace(recipe, input=dataclasses.replace(recipe.input, size=size, resize=resize))
+
+
+def decode_samples(
+    samples: Sequence[Sample], recipe: Recipe, resources: Resources, folder: Path
+) -> ClipStore:
+    """Decode everything once; name what is unreadable, and list it in `unreadable.txt`.
+
+    Raises:
+        DataError: nothing is readable.
+    """
+    store = with_progress(
+        "decode",
+        len(samples),
+        resources.quiet,
+        lambda progress: open_store(
+            samples,
+            recipe.input.resize,
+            budget_bytes=resources.cache_mb << 20,
+            workers=resources.workers,
+            progress=progress,
+        ),
+    )
+    lines = unreadable_lines(store.unreadable)
+    write_text(folder / UNREADABLE_FILE, "".join(f"{line}\n" for line in lines))
+    for line in lines[:10]:
+        note(f"unreadable: {line}")
+    if lines:
+        note(
+            f"{len(lines)} of {len(samples)} videos are unreadable and left out; listed in {folder / UNREADABLE_FILE}"
+        )
+    if not store.samples:
+        raise DataError(f"none of the {len(samples)} videos can be read; see {folder / UNREADABLE_FILE}")
+    return store
+
+
+def fit(
+    split: Split,
+    store: ClipStore,
+    classes: Sequence[str],
+    recipe: Recipe,
+    folder: Path,
+    resources: Resources,
+    *,
+    protocol: str,
+    stages: Sequence[str] = STAGE_NAMES,
+    motion_from: str | None = None,
+    resume: bool = False,
+    provenance: Mapping[str, Any] | None = None,
+) -> Fitted:
+    """Train on the training part of `split`, save the run into `folder`, test on the test part.
+
+    Raises:
+        DataError: a class has no readable training video.
+        TrainingError, Stopped: as `training.loop.train`.
+    """
+    fabric = resources.fabric()
+    training = store.select(split.train)
+    labels = [list(classes).index(sample.label) for sample in training.samples]
+    missing = [name for number, name in enumerate(classes) if number not in set(labels)]
+    if missing:
+        raise DataError(f"no readable training video of {missing}; see {folder / UNREADABLE_FILE}")
+    torch.manual_seed(mix_seed(resources.seed))
+    model = build_model(recipe, len(classes))
+    if motion_from is not None:
+        _take_motion(model, recipe, motion_from)
+        stages = [name for name in stages if name != "motion"]
+    run = TrainingRun(
+        folder=folder,
+        recipe=recipe,
+        store=training,
+        labels=labels,
+        seed=resources.seed,
+        stages=stages,
+        workers=resources.workers,
+        save_seconds=resources.save_seconds,
+        quiet=resources.quiet,
+    )
+    seconds = train(model, run, fabric, resume)
+    done = [name for name in stages if recipe.stage(name).steps > 0]
+    facts = {
+        **(provenance or {}),
+        "stages": done,
+        "split": split.rule,
+        "num_training_videos": len(training.samples),
+        "seed": resources.seed,
+        "precision": resources.precision,
+        "versions": versions(),
+    }
+    info = RunInfo(recipe, tuple(classes), facts)
+    if fabric.is_global_zero:
+        save_run(folder, model, info)
+    recognizer = Recognizer(model, info)
+    return Fitted(recognizer, _test(recognizer, store.select(split.test), protocol, resources), seconds)
+
+
+def _take_motion(model: torch.nn.Module, recipe: Recipe, source: str) -> None:
+    other, info = load_run(source)
+    if (
+        info.recipe.model.motion != recipe.model.motion
+        or info.recipe.model.num_frames != recipe.model.num_frames
+    ):
+        theirs = f"{info.recipe.model.motion} with {info.recipe.model.num_frames} frames"
+        raise UsageError(
+            f"{source!r} has MotionNet {theirs}; this recipe wants {recipe.model.motion} with {recipe.model.num_frames}"
+        )
+    model.get_submodule("motion_net").load_state_dict(other.motion_net.state_dict())
+
+
+def _test(recognizer: Recognizer, store: ClipStore, protocol: str, resources: Resources) -> Evaluation | None:
+    if not store.samples or not recognizer.trained_streams:
+        return None
+    return with_progress(
+        "evaluate",
+        len(store.samples),
+        resources.quiet,
+        lambda progress: evaluate(recognizer, store, parse_protocol(protocol), progress),
+    )

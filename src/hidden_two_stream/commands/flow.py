@@ -1,0 +1,104 @@
+"""`hts flow`: the hidden motion of a video, as a colour video beside the frames or as .flo files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from hidden_two_stream.errors import UsageError
+from hidden_two_stream.files import make_folder
+from hidden_two_stream.inference.predictor import Recognizer
+from hidden_two_stream.motion.color import flow_to_color
+from hidden_two_stream.motion.flo import write_flo
+from hidden_two_stream.motion.flow import resize_flow
+from hidden_two_stream.types import FloatArray
+from hidden_two_stream.video.reader import VIDEO_SUFFIXES, VideoReader
+from hidden_two_stream.video.writer import write_video
+
+__all__ = ["flow_command"]
+
+Image = npt.NDArray[np.uint8]
+
+
+def flow_command(
+    recognizer: Recognizer, source: str, out: Path, short_side: int | None, max_px: float | None
+) -> dict[str, Any]:
+    """Write the hidden flow of `source`.
+
+    Args:
+        recognizer: whose MotionNet is used.
+        source: a video.
+        out: a video file (frames beside colour-coded flow), or a folder for one .flo file per pair.
+        short_side: shorter side of the pictures that MotionNet sees, px; None: the video's, at most 256.
+        max_px: motion of full colour, px; None: the 99th percentile of the video (which reads it twice).
+    """
+    with VideoReader(source) as reader:
+        fps, size = reader.fps or 25.0, reader.size
+    side = short_side or max(16, min(256, *size))
+    if out.suffix.lower() in VIDEO_SUFFIXES:
+        scale = max_px or _fast_motion(recognizer, source, side)
+        count = _Counter()
+        make_folder(out.parent)
+        write_video(out, count.counted(_pictures(recognizer, source, side, scale)), fps)
+        return {
+            "source": source,
+            "output": str(out),
+            "num_pairs": count.total,
+            "short_side": side,
+            "max_px": scale,
+        }
+    if out.suffix:
+        raise UsageError(
+            f"cannot write {str(out)!r}; name a video such as flow.mp4, or a folder for .flo files"
+        )
+    folder, number = make_folder(out), 0
+    for _, flow in recognizer.flow_windows(source, side):
+        for pair in flow:
+            write_flo(folder / f"flow_{number:06d}.flo", pair)
+            number += 1
+    return {"source": source, "output": str(out), "num_pairs": number, "short_side": side}
+
+
+def _pictures(recognizer: Recognizer, source: str, side: int, max_px: float) -> Iterator[Image]:
+    """Frame t beside the coloured flow t → t+1, at the resolution that MotionNet saw; even sides."""
+    any_flow = False
+    for frames, flow in recognizer.flow_windows(source, side):
+        height, width = (length - length % 2 for length in frames.shape[-2:])
+        coloured = flow_to_color(_at_frame_size(flow, frames), max_px=max_px)
+        for frame, colours in zip(frames.permute(0, 2, 3, 1).numpy(), coloured, strict=False):
+            any_flow = True
+            yield np.concatenate([frame[:height, :width], colours[:height, :width]], axis=1)
+    if not any_flow:
+        raise UsageError(f"{source!r} has a single frame; flow needs at least two")
+
+
+def _at_frame_size(flow: FloatArray, frames: Tensor) -> FloatArray:
+    """Flow (n, 2, h, w) → (n, 2, H, W), in pixels of `frames` (n+1, 3, H, W)."""
+    resized: FloatArray = resize_flow(torch.from_numpy(flow), *frames.shape[-2:]).numpy()
+    return resized
+
+
+def _fast_motion(recognizer: Recognizer, source: str, side: int) -> float:
+    """99th percentile of the speed, px per frame, in the window where it is highest."""
+    fastest = 0.0
+    for frames, flow in recognizer.flow_windows(source, side):
+        if len(flow):
+            speeds = np.linalg.norm(_at_frame_size(flow, frames), axis=1)
+            fastest = max(fastest, float(np.percentile(speeds, 99)))
+    return max(fastest, 0.5)
+
+
+class _Counter:
+    def __init__(self) -> None:
+        self.total = 0
+
+    def counted(self, images: Iterator[Image]) -> Iterator[Image]:
+        for image in images:
+            self.total += 1
+            yield image

@@ -1,0 +1,167 @@
+"""`hts train`: from a data set to a run folder with a tested recogniser and a report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hidden_two_stream.checkpoint import MODEL_FILE
+from hidden_two_stream.commands.console import note
+from hidden_two_stream.commands.fit import Fitted, Resources, decode_samples, fit, resolve_input
+from hidden_two_stream.commands.reporting import write_run_report
+from hidden_two_stream.config import STAGE_NAMES, Recipe, load_recipe, recipe_from_dict
+from hidden_two_stream.errors import CheckpointError, UsageError
+from hidden_two_stream.files import make_folder, write_json
+from hidden_two_stream.video.listing import Listing, Split, read_listing, split_listing
+from hidden_two_stream.video.store import ClipStore
+
+__all__ = ["Plan", "open_run", "train_command"]
+
+PLAN_FILE = "plan.json"
+RESULTS_FILE = "results.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run sets out to do; kept in the run folder, so that `--resume` needs nothing else.
+
+    Attributes:
+        data: folder or CSV.
+        recipe: how to train; the input size filled in once the data is known.
+        stages: names, in order.
+        test_fraction: of each class, where the data has no split of its own.
+        seed: of the split and of everything random.
+        motion_from: run whose MotionNet is taken.
+        protocol: of the test.
+        fingerprint: of the list of samples; empty before the data is read.
+    """
+
+    data: str
+    recipe: Recipe
+    stages: tuple[str, ...] = STAGE_NAMES
+    test_fraction: float = 0.25
+    seed: int = 0
+    motion_from: str | None = None
+    protocol: str = "10x1"
+    fingerprint: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain data."""
+        return {**self.__dict__, "recipe": self.recipe.to_dict(), "stages": list(self.stages)}
+
+
+def make_plan(
+    data: str,
+    model: str,
+    overrides: Sequence[str],
+    stage: str,
+    *,
+    test_fraction: float,
+    seed: int,
+    motion_from: str | None,
+    protocol: str,
+) -> Plan:
+    """A plan from what the command line says.
+
+    Raises:
+        UsageError: the recipe, a field or the stage is unknown.
+    """
+    if stage != "all" and stage not in STAGE_NAMES:
+        raise UsageError(f"unknown stage {stage!r}; choose all, {', '.join(STAGE_NAMES)}")
+    stages = STAGE_NAMES if stage == "all" else (stage,)
+    source = str(Path(data).resolve())
+    return Plan(source, load_recipe(model, overrides), stages, test_fraction, seed, motion_from, protocol)
+
+
+def fingerprint(listing: Listing) -> str:
+    """Tells one list of samples from another: names, labels and splits, not the files' contents."""
+    root = Path(listing.source).parent.as_posix()
+    text = "\n".join(f"{s.name.removeprefix(root)}\t{s.label}\t{s.split}" for s in listing.samples)
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def open_run(folder: Path, plan: Plan | None, resume: bool) -> Plan:
+    """Make the run folder, or find the plan of the run that is there.
+
+    Raises:
+        UsageError: a run is there already and is not to be resumed, or there is none to resume.
+        CheckpointError: its plan is damaged.
+    """
+    path = folder / PLAN_FILE
+    if not resume:
+        if path.exists() or (folder / MODEL_FILE).exists():
+            raise UsageError(
+                f"{str(folder)!r} already holds a run; add --resume to go on, or name another folder"
+            )
+        if plan is None:
+            raise UsageError("no data given; add --data DATA")
+        return plan
+    if not path.exists():
+        raise UsageError(f"no run to resume in {str(folder)!r}; check --out")
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        recipe = recipe_from_dict(saved.pop("recipe"), f"recipe of {str(path)!r}")
+        return Plan(recipe=recipe, stages=tuple(saved.pop("stages")), **saved)
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{str(path)!r} is damaged: {error}; train again into another folder"
+        ) from error
+
+
+def train_command(
+    folder: Path, plan: Plan | None, resources: Resources, resume: bool = False, title: str = "Training run"
+) -> tuple[dict[str, Any], Fitted, ClipStore]:
+    """Train, test and report.
+
+    Returns:
+        What `results.json` holds, the fitted recogniser, and the decoded videos.
+    """
+    plan = open_run(folder, plan, resume)
+    listing = read_listing(plan.data)
+    split = split_listing(listing, plan.test_fraction, plan.seed)
+    make_folder(folder)
+    plan = _settle(plan, listing, split, folder)
+    note(f"{len(listing.samples)} videos, {len(listing.classes)} classes; {split.rule}; seed {plan.seed}")
+    store = decode_samples(split.train + split.test, plan.recipe, resources, folder)
+    fitted = fit(
+        split,
+        store,
+        listing.classes,
+        plan.recipe,
+        folder,
+        resources,
+        protocol=plan.protocol,
+        stages=plan.stages,
+        motion_from=plan.motion_from,
+        resume=resume,
+        provenance={"data": plan.data, "test_fraction": plan.test_fraction},
+    )
+    results = results_of(fitted)
+    write_json(folder / RESULTS_FILE, results)
+    write_run_report(folder, fitted, store.select(split.test or split.train), title)
+    return results, fitted, store
+
+
+def results_of(fitted: Fitted) -> dict[str, Any]:
+    """Figures of a run, JSON-ready."""
+    tested = {} if fitted.evaluation is None else fitted.evaluation.to_dict()
+    return {**tested, "seconds": {name: round(value, 2) for name, value in fitted.seconds.items()}}
+
+
+def _settle(plan: Plan, listing: Listing, split: Split, folder: Path) -> Plan:
+    """Fill in what the data decides and write the plan; for a resumed run, check that the data is the same."""
+    found = fingerprint(listing)
+    if plan.fingerprint:
+        if plan.fingerprint != found:
+            raise UsageError(
+                f"the videos in {plan.data!r} are not those that this run began with; train anew"
+            )
+        return plan
+    recipe = resolve_input(plan.recipe, split.train)
+    settled = Plan(**{**plan.__dict__, "recipe": recipe, "fingerprint": found})
+    write_json(folder / PLAN_FILE, settled.to_dict())
+    return settled

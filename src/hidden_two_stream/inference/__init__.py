@@ -1,0 +1,1 @@
+"""Using what was learned: prediction, and the report that a person reads."""

@@ -1,0 +1,177 @@
+"""A trained recogniser in use: labels and hidden flow for files, frame folders and arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hidden_two_stream.checkpoint import RunInfo, load_run
+from hidden_two_stream.config import STAGE_NAMES
+from hidden_two_stream.errors import CheckpointError, UsageError
+from hidden_two_stream.inference.protocol import DEFAULT_PROTOCOL, Protocol, clip_batches, parse_protocol
+from hidden_two_stream.recognition.fusion import FUSIONS, fuse
+from hidden_two_stream.recognition.model import HiddenTwoStream
+from hidden_two_stream.types import FloatArray, Prediction
+from hidden_two_stream.video.reader import Source, VideoReader
+from hidden_two_stream.video.sampling import clip_indices
+from hidden_two_stream.video.store import StoredVideo, decode, resized
+from hidden_two_stream.video.transforms import to_frames
+
+__all__ = ["STREAMS", "Recognizer", "load"]
+
+STREAMS = ("spatial", "temporal")
+_KEPT_BYTES = 256 << 20  # decoded frames of one video; longer ones are decoded twice, with the same result
+
+
+def load(source: str | Path, device: str = "cpu") -> Recognizer:
+    """Load a run folder or checkpoint file for use.
+
+    Args:
+        source: a folder made by `hts train`, or its `model.safetensors`.
+        device: where to compute, for example "cpu" or "cuda".
+
+    Raises:
+        UsageError: there is nothing at `source`, or no such device.
+        CheckpointError: it is damaged or of another version.
+    """
+    model, info = load_run(source)
+    try:
+        return Recognizer(model.to(device), info)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"cannot compute on {device!r}: {str(error).splitlines()[0]}") from error
+
+
+class Recognizer:
+    """A model with the preprocessing, classes and fusion that it was trained with.
+
+    Attributes:
+        model: the networks; `model.motion(frames)`, `model.temporal(frames)`, `model.spatial(frames)`.
+        info: recipe, classes and provenance.
+    """
+
+    def __init__(self, model: HiddenTwoStream, info: RunInfo) -> None:
+        self.model = model.eval()
+        self.info = info
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of all scores."""
+        return self.info.classes
+
+    @property
+    def trained_streams(self) -> tuple[str, ...]:
+        """The streams whose training stages were run; only these are used."""
+        stages = self.info.provenance.get("stages", STAGE_NAMES)
+        by_stream = {"spatial": ("spatial",), "temporal": ("temporal", "joint")}
+        return tuple(name for name in STREAMS if any(stage in stages for stage in by_stream[name]))
+
+    def predict(self, source: Source, protocol: str = DEFAULT_PROTOCOL) -> Prediction:
+        """Label one video.
+
+        Args:
+            source: a video file, a URL, a folder of frames, or a (T, H, W, 3) uint8 array; the same frames
+                give the same result.
+            protocol: "center" or "NxM", see `inference.protocol`.
+
+        Raises:
+            UsageError: the path or the protocol is wrong.
+            VideoError: the video cannot be read.
+            CheckpointError: no stream of this run was trained.
+        """
+        chosen = parse_protocol(protocol)
+        video = decode(source, self.info.recipe.input.resize, _KEPT_BYTES)
+        logits = self.logits(video, chosen)
+        return self.prediction(video, logits, chosen)
+
+    def prediction(self, video: StoredVideo, logits: dict[str, FloatArray], protocol: Protocol) -> Prediction:
+        """What averaged logits say of a video."""
+        normalize = FUSIONS[self.info.recipe.fusion.method]
+        return Prediction(
+            source="array" if isinstance(video.source, np.ndarray) else str(video.source),
+            classes=self.classes,
+            scores=self.fuse(logits),
+            streams={name: normalize(vector) for name, vector in logits.items()},
+            num_frames=video.num_frames,
+            protocol=protocol.name,
+            warnings=(video.warning,) if video.warning else (),
+        )
+
+    def logits(self, video: StoredVideo, protocol: Protocol) -> dict[str, FloatArray]:
+        """Logits per stream, averaged over clips and crops: (classes,) each."""
+        if not self.trained_streams:
+            raise CheckpointError(
+                "this run has a MotionNet but no trained stream; train spatial and temporal"
+            )
+        sums = {name: np.zeros(len(self.classes), np.float64) for name in self.trained_streams}
+        count = 0
+        for clips in clip_batches(video, self.info.recipe, protocol):
+            outputs = self._forward(clips)
+            count += len(clips)
+            for name in sums:
+                sums[name] += outputs[name].double().sum(dim=0).cpu().numpy()
+        return {name: (total / count).astype(np.float32) for name, total in sums.items()}
+
+    def fuse(self, logits: dict[str, FloatArray]) -> FloatArray:
+        """Late fusion of logits (…, classes) per stream, with the recipe's method and weights."""
+        fusion = self.info.recipe.fusion
+        weights = {"spatial": fusion.spatial_weight, "temporal": fusion.temporal_weight}
+        return fuse(list(logits.values()), [weights[name] for name in logits], fusion.method)
+
+    def flow(self, source: Source, short_side: int | None = None) -> FloatArray:
+        """The hidden motion between all neighbouring frames of a video.
+
+        Args:
+            source: as for `predict`.
+            short_side: shorter side of the pictures that MotionNet sees; None: as in training.
+
+        Returns:
+            (T−1, 2, h, w) float32, in pixels of its own grid; (0, 2, h, w) for a single frame.
+        """
+        return np.concatenate([flow for _, flow in self.flow_windows(source, short_side)])
+
+    def flow_windows(
+        self, source: Source, short_side: int | None = None
+    ) -> Iterator[tuple[Tensor, FloatArray]]:
+        """As `flow`, window by window, in bounded memory.
+
+        Yields:
+            frames (n+1, 3, H, W) uint8 as MotionNet saw them, and their flow (n, 2, h, w). Windows share
+            one frame: the last of one is the first of the next.
+        """
+        settings, length = self.info.recipe.input, self.info.recipe.model.num_frames
+        size = settings.size if short_side is None else short_side
+        if size < 16:
+            raise UsageError(f"short side is {size}; expected at least 16 px")
+        with VideoReader(source) as reader:
+            window: list[Tensor] = []
+            fresh = 0  # frames of the window whose flow has not been given yet
+            for image in reader.frames():
+                window.append(resized(image[None], size)[0])
+                fresh += 1
+                if len(window) == length:
+                    yield torch.stack(window), self._window_flow(window)
+                    window, fresh = window[-1:], 0
+            if fresh:
+                yield torch.stack(window), self._window_flow(window)
+
+    @torch.inference_mode()
+    def _window_flow(self, window: list[Tensor]) -> FloatArray:
+        """Flow (n−1, 2, h, w) of n frames; a short last window is filled up by repeating its last frame."""
+        indices = clip_indices(0, self.info.recipe.model.num_frames, 1, len(window))
+        clip = torch.stack([window[index] for index in indices])[None].to(self._device())
+        finest = self.model.motion(to_frames(clip, self.info.recipe.input.normalize_contrast))[0][0]
+        flow: FloatArray = finest[: len(window) - 1].float().cpu().numpy()
+        return flow
+
+    @torch.inference_mode()
+    def _forward(self, clips: Tensor) -> dict[str, Tensor]:
+        frames = to_frames(clips.to(self._device()), self.info.recipe.input.normalize_contrast)
+        by_stream = {"spatial": self.model.spatial, "temporal": self.model.temporal}
+        return {name: by_stream[name](frames) for name in self.trained_streams}
+
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
