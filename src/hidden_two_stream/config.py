@@ -200,7 +200,7 @@ def _parse(arguments: list[str], origin: str) -> Recipe:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--recipe", type=Recipe)
     try:
-        recipe: Recipe = parser.instantiate_classes(parser.parse_args(arguments)).recipe
+        recipe: Recipe = parser.instantiate(parser.parse_args(arguments)).recipe
     except (ArgumentError, TypeError, ValueError) as error:
         lines = [line.strip(" -") for line in str(error).splitlines() if line.strip()]
         raise UsageError(f"{origin}: {' '.join(lines)[:400]}") from error

@@ -168,4 +168,4 @@ def _standardize(features: Tensor) -> Tensor:
 def _contrast(costs: Tensor) -> Tensor:
     """Costs relative to those of the other displacements: what they have in common says nothing of motion."""
     centred = costs - costs.mean(dim=1, keepdim=True)
-    return centred / (centred.square().mean(dim=1, keepdim=True).sqrt() + 1e-2)
+    return centred * torch.rsqrt(centred.square().mean(dim=1, keepdim=True) + 1e-4)

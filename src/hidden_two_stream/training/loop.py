@@ -203,9 +203,11 @@ class _StageRun:
             last = part + 1 == self.config.accumulate
             with self.fabric.no_backward_sync(self.objective, enabled=not last):
                 scalars = self.objective(frames, labels.to(self.fabric.device))
+                for name, value in scalars.items():
+                    numbers[name] = numbers.get(name, 0.0) + value.item() / self.config.accumulate
+                # Before the backward pass: that of grid_sample crashes the process on coordinates that are NaN.
+                self._require_finite(step, numbers)
                 self.fabric.backward(scalars["loss"] / self.config.accumulate)
-            for name, value in scalars.items():
-                numbers[name] = numbers.get(name, 0.0) + value.item() / self.config.accumulate
         numbers["gradient_norm"] = self._clip_gradients()
         self._require_finite(step, numbers)
         self.optimizer.step()

@@ -1,0 +1,49 @@
+"""A small data set and a small trained run that the pipeline tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hidden_two_stream.cli import main
+from hidden_two_stream.video.generated import write_dataset
+
+QUICK = [
+    *("--set", "input.size=32", "--set", "model.num_frames=3", "--workers", "0", "--quiet"),
+    *(part for stage in ("motion", "spatial", "temporal", "joint") for part in ("--set", f"{stage}.steps=3")),
+    *(part for stage in ("motion", "spatial", "temporal", "joint") for part in ("--set", f"{stage}.batch_size=2")),
+]
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """labels.csv of 8 classes with two training clips and one test clip each, 32×32."""
+    return write_dataset(
+        tmp_path_factory.mktemp("small"), train_per_class=2, test_per_class=1, num_frames=6, size=32
+    )
+
+
+@pytest.fixture(scope="session")
+def small_run(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder after three steps per stage."""
+    folder = tmp_path_factory.mktemp("run") / "run"
+    assert main(["train", "--data", str(small_data), "--out", str(folder), *QUICK]) == 0
+    return folder
+
+
+@pytest.fixture
+def hts(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command in this process: exit code, stdout, stderr."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run

@@ -1,0 +1,169 @@
+"""Every command once, end to end, on small generated videos."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hidden_two_stream
+from hidden_two_stream.motion.flo import read_flo
+from hidden_two_stream.video.reader import probe
+from hidden_two_stream.video.synthetic import CLASSES
+
+from .conftest import QUICK
+
+Hts = Callable[..., tuple[int, str, str]]
+
+
+def test_a_run_folder_holds_what_people_look_for(small_run: Path) -> None:
+    names = {path.name for path in small_run.iterdir()}
+    assert {"model.safetensors", "config.json", "plan.json", "metrics.jsonl", "results.json", "report.html"} <= names
+    results = json.loads((small_run / "results.json").read_text())
+    assert set(results["accuracy"]) == {"spatial", "temporal", "fused"}
+    assert results["protocol"] == "10x1"
+    assert results["num_test_videos"] == 8
+    assert set(results["seconds"]) == {"motion", "spatial", "temporal", "joint"}
+    assert np.sum(results["confusion"]["fused"]) == 8
+    assert "<svg" in (small_run / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_run_folder_is_all_that_prediction_needs(small_run: Path, small_data: Path, tmp_path: Path) -> None:
+    alone = shutil.copy(small_run / "model.safetensors", tmp_path / "moved.safetensors")
+    video = next((small_data.parent / "videos").rglob("test_*.mp4"))
+    one = hidden_two_stream.load(small_run).predict(video)
+    two = hidden_two_stream.load(alone).predict(video)
+    assert np.array_equal(one.scores, two.scores)
+    assert one.classes == tuple(sorted(CLASSES))
+
+
+def test_evaluate_repeats_the_result_of_training(small_run: Path, small_data: Path, hts: Hts, tmp_path: Path) -> None:
+    scores = tmp_path / "scores.npz"
+    code, out, _ = hts("evaluate", small_run, "--data", small_data, "--json", "--save-scores", scores, "--workers", 0)
+    trained = json.loads((small_run / "results.json").read_text())
+    assert code == 0
+    found = json.loads(out)
+    assert found["accuracy"] == trained["accuracy"]
+    assert found["confusion"] == trained["confusion"]
+    with np.load(scores) as saved:
+        best = saved["fused"].argmax(axis=1)
+        assert (best == saved["truth"]).mean() == pytest.approx(found["accuracy"]["fused"])
+
+
+def test_evaluate_names_its_protocol(small_run: Path, small_data: Path, hts: Hts) -> None:
+    code, out, _ = hts("evaluate", small_run, "--data", small_data, "--protocol", "center", "--split", "all", "--workers", 0)
+    assert code == 0
+    assert "24 videos (all videos), protocol center, chance 12.5%" in out
+
+
+def test_predict_prints_json_and_nothing_else(small_run: Path, small_data: Path, hts: Hts) -> None:
+    code, out, _ = hts("predict", small_run, small_data.parent / "videos" / "grow", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert [Path(p["source"]).name for p in found["predictions"]] == ["test_0000.mp4", "train_0000.mp4", "train_0001.mp4"]
+    assert all(p["label"] in CLASSES and 0 < p["score"] <= 1 for p in found["predictions"])
+    assert found["unreadable"] == []
+
+
+def test_predict_goes_on_after_an_unreadable_file(small_run: Path, small_data: Path, hts: Hts, tmp_path: Path) -> None:
+    bad = tmp_path / "text.mp4"
+    bad.write_text("not a video")
+    good = small_data.parent / "videos" / "up" / "test_0000.mp4"
+    code, out, err = hts("predict", small_run, bad, good)
+    assert code == 1
+    assert str(good) in out
+    assert str(bad) in err
+    assert "Traceback" not in err
+
+
+def test_predict_takes_globs_and_names_that_begin_with_a_dash(
+    small_run: Path, small_data: Path, hts: Hts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = small_data.parent / "videos" / "up" / "test_0000.mp4"
+    for name in ("-dash.mp4", "тест clip (1).mp4"):
+        shutil.copy(source, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = hts("predict", small_run, "--", "-dash.mp4", "*clip*.mp4")
+    assert code == 0
+    assert [line.split(":")[0] for line in out.splitlines()] == ["-dash.mp4", "тест clip (1).mp4"]
+
+
+def test_flow_writes_video_beside_motion(small_run: Path, small_data: Path, hts: Hts, tmp_path: Path) -> None:
+    video = small_data.parent / "videos" / "left" / "test_0000.mp4"
+    out = tmp_path / "new" / "flow.mp4"
+    assert hts("flow", small_run, video, "-o", out)[0] == 0
+    info = probe(out)
+    assert (info.num_frames, info.height, info.width) == (5, 32, 64)
+
+
+def test_flow_writes_flo_files(small_run: Path, small_data: Path, hts: Hts, tmp_path: Path) -> None:
+    video = small_data.parent / "videos" / "left" / "test_0000.mp4"
+    code, out, _ = hts("flow", small_run, video, "-o", tmp_path / "flo", "--json")
+    assert code == 0
+    assert json.loads(out)["num_pairs"] == 5
+    expected = hidden_two_stream.load(small_run).flow(video)
+    written = np.stack([read_flo(path) for path in sorted((tmp_path / "flo").iterdir())])
+    assert np.allclose(written, expected, atol=1e-6)
+
+
+def test_check_counts_and_names(small_data: Path, hts: Hts, tmp_path: Path) -> None:
+    code, out, _ = hts("check", small_data, "--json", "--workers", 0)
+    assert code == 0
+    found = json.loads(out)
+    assert (found["num_videos"], found["num_readable"], len(found["classes"])) == (24, 24, 8)
+    assert found["num_frames"] == {"min": 6, "median": 6, "max": 6}
+    root = tmp_path / "data"
+    for label in ("a", "b"):
+        (root / label).mkdir(parents=True)
+        shutil.copy(small_data.parent / "videos" / "up" / "test_0000.mp4", root / label)
+    (root / "b" / "broken.mp4").write_text("nothing")
+    code, out, _ = hts("check", root, "--workers", 0)
+    assert code == 1
+    assert "broken.mp4" in out
+
+
+def test_cross_validation_pools_its_folds(small_data: Path, hts: Hts, tmp_path: Path) -> None:
+    rows = small_data.read_text().splitlines()
+    listing = small_data.parent / "groups.csv"
+    grouped = [f"{row.rsplit(',', 1)[0]},{'xyz'[i % 3]}" for i, row in enumerate(sorted(rows[1:]))]
+    listing.write_text("\n".join(["path,label,subject", *grouped]) + "\n")
+    arguments = ("cross-validate", "--data", listing, "--group", "subject", "--out", tmp_path / "cv", "--json", *QUICK)
+    code, out, _ = hts(*arguments)
+    assert code == 0
+    found = json.loads(out)
+    assert [fold["subject"] for fold in found["folds"]] == ["x", "y", "z"]
+    assert found["num_test_videos"] == 24 == sum(fold["num_test_videos"] for fold in found["folds"])
+    pooled = sum(fold["accuracy"]["fused"] * fold["num_test_videos"] for fold in found["folds"]) / 24
+    assert found["accuracy"]["fused"] == pytest.approx(pooled)
+    assert (tmp_path / "cv" / "report.html").exists()
+    code, _, err = hts(*arguments)
+    assert code == 2
+    assert "--resume" in err
+    code, out, _ = hts(*arguments, "--resume")
+    assert code == 0
+    assert json.loads(out)["accuracy"] == found["accuracy"]
+
+
+def test_motion_can_be_learned_once_and_used_again(small_data: Path, hts: Hts, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert hts("train", "--data", small_data, "--out", first, "--stage", "motion", *QUICK)[0] == 0
+    code, _, err = hts("predict", first, small_data.parent / "videos" / "up")
+    assert code == 1
+    assert "no trained stream" in err
+    arguments = ("train", "--data", small_data, "--out", second, "--motion-from", first, *QUICK, "--set", "joint.steps=0")
+    assert hts(*arguments)[0] == 0
+    one, two = (hidden_two_stream.load(folder).model.motion_net.state_dict() for folder in (first, second))
+    assert all(bool((one[name] == two[name]).all()) for name in one)
+    assert "motion" not in json.loads((second / "results.json").read_text())["seconds"]
+
+
+def test_demo_replaces_only_its_own_folder(hts: Hts, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    code, _, err = hts("demo", "--out", tmp_path)
+    assert code == 2
+    assert "--out" in err
+    assert (tmp_path / "thesis.tex").exists()

@@ -1,0 +1,109 @@
+"""A run that is killed or stopped goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hidden_two_stream.checkpoint import read_tensors
+from hidden_two_stream.training.state import load_state
+
+STEPS = 40
+OPTIONS = [
+    *("--set", "input.size=32", "--set", "model.num_frames=3", "--workers", "0"),
+    *(part for stage in ("spatial", "temporal", "joint") for part in ("--set", f"{stage}.steps=5")),
+    *("--set", f"motion.steps={STEPS}", "--set", "motion.batch_size=2", "--set", "joint.batch_size=2"),
+]
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", SCRIPT, *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment)
+
+
+# The command as it is, but it saves its state after every step and takes its time, so that it can be caught.
+SCRIPT = """
+import sys, time
+from hidden_two_stream import cli
+from hidden_two_stream.commands import fit
+from hidden_two_stream.training import loop
+patient = loop._StageRun._step
+def slow(self, step, batches):
+    time.sleep(0.05 * (self.name == 'motion'))
+    return patient(self, step, batches)
+loop._StageRun._step = slow
+original = cli._resources
+cli._resources = lambda arguments: fit.dataclasses.replace(original(arguments), save_seconds=0.0)
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    """Wait, close the pipes, return what was printed on stderr."""
+    return process.communicate(timeout=120)[1]
+
+
+def wait_for_steps(run: Path, steps: int, process: subprocess.Popen[str]) -> None:
+    for _ in range(1200):
+        if (run / "state.safetensors").exists():
+            state = load_state(run)
+            if state is not None and state.stage == "motion" and state.step >= steps:
+                return
+        assert process.poll() is None, finish(process)
+        time.sleep(0.05)
+    raise AssertionError("training did not get on")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("whole") / "run"
+    process = start("train", "--data", small_data, "--out", run, *OPTIONS)
+    err = finish(process)
+    assert process.returncode == 0, err
+    return run
+
+
+def same_weights(one: Path, two: Path) -> bool:
+    first, second = (read_tensors(run / "model.safetensors")[0] for run in (one, two))
+    return first.keys() == second.keys() and all(bool((first[name] == second[name]).all()) for name in first)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
+def test_killed_and_resumed_equals_uninterrupted(uninterrupted: Path, small_data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = start("train", "--data", small_data, "--out", run, *OPTIONS)
+    wait_for_steps(run, STEPS // 4, process)
+    process.send_signal(signal.SIGKILL)
+    finish(process)
+    assert not (run / "model.safetensors").exists()
+    resumed = start("train", "--out", run, "--resume", "--workers", 0)
+    err = finish(resumed)
+    assert resumed.returncode == 0, err
+    assert same_weights(run, uninterrupted)
+    assert json.loads((run / "results.json").read_text())["accuracy"] == (
+        json.loads((uninterrupted / "results.json").read_text())["accuracy"]
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_ctrl_c_saves_and_says_how_to_go_on(uninterrupted: Path, small_data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = start("train", "--data", small_data, "--out", run, *OPTIONS)
+    wait_for_steps(run, STEPS // 4, process)
+    process.send_signal(signal.SIGINT)
+    err = finish(process)
+    assert process.returncode == 130
+    assert f"hts train --resume --out {run}" in err
+    assert "Traceback" not in err
+    resumed = start("train", "--out", run, "--resume", "--workers", 0)
+    finish(resumed)
+    assert resumed.returncode == 0
+    assert same_weights(run, uninterrupted)

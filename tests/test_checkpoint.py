@@ -1,0 +1,293 @@
+"""Checkpoints: what was saved comes back bit for bit, and anything else is refused for what it is."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+import hidden_two_stream
+from hidden_two_stream import checkpoint
+from hidden_two_stream.checkpoint import (
+    FORMAT_VERSION,
+    RunInfo,
+    build_model,
+    load_run,
+    read_tensors,
+    save_run,
+    write_tensors,
+)
+from hidden_two_stream.config import InputConfig, ModelConfig, Recipe, load_recipe
+from hidden_two_stream.errors import CheckpointError, OutputError, UsageError
+from hidden_two_stream.inference.predictor import Recognizer, load
+from hidden_two_stream.recognition.model import HiddenTwoStream
+from hidden_two_stream.video.synthetic import generate_clip
+
+CLASSES = ("gehen", "走る", "say \"hi\", don't")
+PROVENANCE = {"seed": 3, "stages": ["spatial", "temporal"], "data": "größe/labels.csv", "none": None}
+RECIPE = Recipe(model=ModelConfig(num_frames=4), input=InputConfig(size=32, resize=(32, 48), crop_scales=[1.0]))
+
+
+def trained() -> HiddenTwoStream:
+    """A model whose every weight and buffer is a number of its own, as after training."""
+    torch.manual_seed(0)
+    model = build_model(RECIPE, len(CLASSES))
+    model.train()
+    for _ in range(2):
+        model(torch.randn(2, 4, 3, 32, 32))  # moves the statistics of the batch normalisations
+    return model
+
+
+@pytest.fixture(scope="module")
+def model() -> HiddenTwoStream:
+    return trained()
+
+
+@pytest.fixture
+def run(model: HiddenTwoStream, tmp_path: Path) -> Path:
+    save_run(tmp_path, model, RunInfo(RECIPE, CLASSES, PROVENANCE))
+    return tmp_path
+
+
+def rewritten(run: Path, change: Mapping[str, Any] | str) -> Path:
+    """The run with another description in its checkpoint: some keys changed, or the whole text."""
+    path = run / "model.safetensors"
+    tensors, metadata = read_tensors(path)
+    data = json.loads(metadata["hidden_two_stream"])
+    text = change if isinstance(change, str) else json.dumps(data | change)
+    save_file(tensors, path, {"hidden_two_stream": text})
+    return run
+
+
+def same(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> None:
+    assert list(first) == list(second)
+    for name in first:
+        assert first[name].dtype == second[name].dtype
+        assert torch.equal(first[name], second[name]), name
+
+
+# -- there and back --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["", "model.safetensors"])
+def test_what_was_saved_comes_back(model: HiddenTwoStream, run: Path, name: str) -> None:
+    loaded, info = load_run(run / name)
+    same(loaded.state_dict(), model.state_dict())
+    buffers = dict(loaded.named_buffers())
+    assert len(buffers) == 30
+    assert float(buffers["temporal_stream.backbone.bn0.running_mean"].abs().max()) > 0
+    assert int(buffers["spatial_stream.backbone.bn0.num_batches_tracked"]) == 2
+    assert not any(part.training for part in loaded.modules())
+    assert model.training, "saving leaves the model as it was"
+    assert info == RunInfo(info.recipe, CLASSES, PROVENANCE)
+    assert json.dumps(info.recipe.to_dict()) == json.dumps(RECIPE.to_dict())
+
+
+def test_a_loaded_run_says_the_same(model: HiddenTwoStream, run: Path) -> None:
+    clip = generate_clip("grow", 1, num_frames=9, size=40).frames
+    before = Recognizer(model, RunInfo(RECIPE, CLASSES)).predict(clip, "2x10")
+    model.train()
+    after = load(run).predict(clip, "2x10")
+    np.testing.assert_array_equal(before.scores, after.scores)
+    for name in ("spatial", "temporal"):
+        np.testing.assert_array_equal(before.streams[name], after.streams[name])
+    assert after.classes == CLASSES
+
+
+def test_dropout_leaves_no_trace(tmp_path: Path) -> None:
+    recipe = Recipe(model=ModelConfig("nano", "small", 4, 0.75, 0.25))
+    save_run(tmp_path, build_model(recipe, 2), RunInfo(recipe, ("a", "b")))
+    loaded, _ = load_run(tmp_path)
+    found = [
+        part.p
+        for stream in (loaded.temporal_stream, loaded.spatial_stream)
+        for part in stream.modules()
+        if isinstance(part, torch.nn.Dropout)
+    ]
+    assert found == [0.75, 0.25]
+
+
+@pytest.mark.parametrize("motion", ["tiny", "nano"])
+def test_other_networks(tmp_path: Path, motion: str) -> None:
+    recipe = load_recipe("nano", [f"model.motion={motion}", "model.num_frames=3"])
+    made = build_model(recipe, 5)
+    save_run(tmp_path, made, RunInfo(recipe, tuple("abcde")))
+    loaded, info = load_run(str(tmp_path))
+    same(loaded.state_dict(), made.state_dict())
+    assert (info.recipe, info.provenance) == (recipe, {})
+
+
+def test_the_folder_repeats_the_description_for_people(run: Path) -> None:
+    text = (run / "config.json").read_text(encoding="utf-8")
+    described = json.loads(text)
+    assert described["format_version"] == FORMAT_VERSION == 1
+    assert described["classes"] == list(CLASSES)
+    assert "走る" in text
+    with safe_open(run / "model.safetensors", framework="pt") as file:
+        assert json.loads(file.metadata()["hidden_two_stream"]) == described
+    assert sorted(path.name for path in run.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_prediction_needs_the_one_file_alone(run: Path) -> None:
+    (run / "config.json").write_text("nonsense", encoding="utf-8")
+    moved = run / "mein Modell.safetensors"
+    (run / "model.safetensors").rename(moved)
+    assert load_run(moved)[1].classes == CLASSES
+
+
+def test_views_and_gradients_are_saved_as_plain_numbers(tmp_path: Path) -> None:
+    table = torch.arange(12.0).view(3, 4)
+    tensors = {"t": table.T, "w": torch.nn.Parameter(torch.ones(2, requires_grad=True)), "n": torch.tensor(7)}
+    write_tensors(tmp_path / "x.safetensors", tensors, {"a": "ü"})
+    found, metadata = read_tensors(tmp_path / "x.safetensors")
+    assert metadata == {"a": "ü"}
+    assert found["t"].tolist() == table.T.tolist()
+    assert (int(found["n"]), found["n"].shape, found["n"].dtype) == (7, torch.Size([]), torch.int64)
+
+
+# -- what is refused -------------------------------------------------------------------------------
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no run at .*nowhere.*hts train"):
+        load_run(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match=r"holds no model\.safetensors; is its training complete"):
+        load_run(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0, 4, 8, 200, -1, -100_000])
+def test_a_cut_off_file(run: Path, kept: int) -> None:
+    path = run / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(CheckpointError, match=r"model\.safetensors' is not a whole safetensors file"):
+        load_run(run)
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04 a pickle, perhaps", b"\xff" * 4096, b"{}", bytes(64)])
+def test_another_kind_of_file(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "weights.pt"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"weights\.pt' is not a whole safetensors file"):
+        load_run(path)
+
+
+def test_a_damaged_header(run: Path) -> None:
+    path = run / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[8:40] = b"\x00" * 32
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="not a whole safetensors file"):
+        load_run(run)
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}])
+def test_weights_of_another_package(run: Path, metadata: dict[str, str] | None) -> None:
+    tensors, _ = read_tensors(run / "model.safetensors")
+    save_file(tensors, run / "model.safetensors", metadata)
+    with pytest.raises(CheckpointError, match="no checkpoint of this package"):
+        load_run(run)
+
+
+@pytest.mark.parametrize("version", [FORMAT_VERSION + 1, 0, None, "1"])
+def test_another_format_version(run: Path, version: object) -> None:
+    with pytest.raises(CheckpointError, match=f"format version {version}, this package reads {FORMAT_VERSION}"):
+        load_run(rewritten(run, {"format_version": version}))
+
+
+def test_weights_that_do_not_fit_the_description(run: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"does not fit.*fc\.(bias|weight) has shape \(3.*, not \(2"):
+        load_run(rewritten(run, {"classes": ["a", "b"]}))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), [("missing", "spatial_stream.backbone.fc.bias is missing"), ("unknown", "extra is unknown")]
+)
+def test_missing_and_unknown_weights(run: Path, change: str, message: str) -> None:
+    tensors, metadata = read_tensors(run / "model.safetensors")
+    if change == "missing":
+        del tensors["spatial_stream.backbone.fc.bias"]
+    else:
+        tensors["extra"] = torch.zeros(1)
+    save_file(tensors, run / "model.safetensors", metadata)
+    with pytest.raises(CheckpointError, match=f"does not fit its own description: {message}"):
+        load_run(run)
+
+
+# -- writing ---------------------------------------------------------------------------------------
+
+
+def test_a_second_save_replaces_the_first(run: Path, model: HiddenTwoStream) -> None:
+    other = build_model(RECIPE, 3)
+    save_run(run, other, RunInfo(RECIPE, ("x", "y", "z")))
+    loaded, info = load_run(run)
+    same(loaded.state_dict(), other.state_dict())
+    assert info.classes == ("x", "y", "z")
+
+
+@pytest.mark.parametrize("failure", [SafetensorError("No space left on device"), OSError(28, "No space left on device")])
+def test_a_failed_save_leaves_the_old_run_whole(
+    run: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+
+    def full(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+        path.write_bytes(b"half of it")
+        raise failure
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(OutputError, match=r"cannot write .*model\.safetensors.*No space left on device"):
+        save_run(run, build_model(RECIPE, 3), RunInfo(RECIPE, ("x", "y", "z")))
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_an_interrupted_save_leaves_the_old_run_whole(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+
+    def stopped(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+        path.write_bytes(b"half of it")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "save_file", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        save_run(run, build_model(RECIPE, 3), RunInfo(RECIPE, CLASSES))
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_a_folder_that_cannot_be_written_to(model: HiddenTwoStream, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    for folder in (tmp_path / "missing", tmp_path / "file"):
+        with pytest.raises(OutputError, match=r"cannot write .*model\.safetensors"):
+            save_run(folder, model, RunInfo(RECIPE, CLASSES))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+# -- safety ----------------------------------------------------------------------------------------
+
+
+def test_nothing_in_the_package_unpickles() -> None:
+    """Loading a file must not be able to run code: no pickle, no torch.load, no allow_pickle."""
+    unsafe = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+    files = sorted(Path(hidden_two_stream.__file__).parent.rglob("*.py"))
+    assert len(files) > 40
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            where = f"{path.name}, line {getattr(node, 'lineno', 0)}"
+            if isinstance(node, ast.Import):
+                assert not unsafe & {name.name.split(".")[0] for name in node.names}, where
+            elif isinstance(node, ast.ImportFrom):
+                names = {(node.module or "").split(".")[0]} | {name.name for name in node.names}
+                assert not unsafe & names, where
+                assert not (node.module == "torch" and names & {"load", "save"}), where
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                assert (node.value.id, node.attr) not in {("torch", "load"), ("torch", "save")}, where
+            elif isinstance(node, ast.keyword):
+                assert node.arg != "allow_pickle", where

@@ -1,0 +1,171 @@
+"""The loop: exact resume, guards, and what it leaves on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+
+from hidden_two_stream.checkpoint import build_model
+from hidden_two_stream.config import InputConfig, ModelConfig, Recipe, StageConfig
+from hidden_two_stream.errors import TrainingError
+from hidden_two_stream.recognition.model import HiddenTwoStream
+from hidden_two_stream.training import loop
+from hidden_two_stream.training.log import read_metrics
+from hidden_two_stream.training.loop import Stopped, TrainingRun, train
+from hidden_two_stream.training.state import STATE_FILE, load_state
+from hidden_two_stream.video.generated import write_dataset
+from hidden_two_stream.video.listing import read_listing
+from hidden_two_stream.video.store import ClipStore, open_store
+
+STEPS = 8
+
+
+def recipe(**motion: float) -> Recipe:
+    stage = StageConfig(steps=STEPS, batch_size=3, learning_rate=1e-3, motion_learning_rate=1e-3)
+    return Recipe(
+        model=ModelConfig(num_frames=3),
+        input=InputConfig(size=32, resize=32, color_jitter=0.2),
+        motion=dataclasses.replace(stage, unsupervised_weight=1.0, **motion),  # type: ignore[arg-type]
+        spatial=stage,
+        temporal=dataclasses.replace(stage, optimizer="sgd"),
+        joint=dataclasses.replace(stage, unsupervised_weight=1.0, accumulate=2, optimizer="adam"),
+    )
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> ClipStore:
+    root = tmp_path_factory.mktemp("data")
+    listing = write_dataset(root, train_per_class=1, test_per_class=0, num_frames=6, size=32)
+    return open_store(read_listing(listing).samples, 32)
+
+
+def run(folder: Path, store: ClipStore, how: Recipe | None = None, **fields: object) -> TrainingRun:
+    folder.mkdir(exist_ok=True)
+    labels = [index % 3 for index in range(len(store.samples))]
+    return TrainingRun(folder, how or recipe(), store, labels, seed=5, quiet=True, **fields)  # type: ignore[arg-type]
+
+
+def fresh() -> HiddenTwoStream:
+    torch.manual_seed(0)
+    return build_model(recipe(), 3)
+
+
+def fabric() -> Fabric:
+    return Fabric(accelerator="cpu", devices=1)
+
+
+class _StopAt:
+    """Stands in for `StopRequest`: wants a stop once `stage` has done `step` steps."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, stage: str, step: int) -> None:
+        self.wanted = False
+        original = loop._StageRun._step
+
+        def step_and_count(stage_run: loop._StageRun, number: int, batches: object) -> dict[str, float]:
+            numbers = original(stage_run, number, batches)
+            self.wanted = stage_run.name == stage and number + 1 == step
+            return numbers
+
+        monkeypatch.setattr(loop._StageRun, "_step", step_and_count)
+        monkeypatch.setattr(loop, "StopRequest", lambda: self)
+
+    def __enter__(self) -> _StopAt:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("stage", ["motion", "spatial", "temporal", "joint"])
+def test_four_and_four_steps_equal_eight_bit_for_bit(
+    stage: str, store: ClipStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = fresh()
+    train(whole, run(tmp_path / "whole", store), fabric())
+
+    with monkeypatch.context() as patch:
+        _StopAt(patch, stage, 4)
+        with pytest.raises(Stopped, match=f"stage {stage} after step 4"):
+            train(fresh(), run(tmp_path / "parts", store), fabric())
+    resumed = fresh()
+    torch.manual_seed(12345)  # whatever happened before must not matter
+    train(resumed, run(tmp_path / "parts", store), fabric(), resume=True)
+
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+    without_seconds = [
+        [{k: v for k, v in line.items() if k != "seconds"} for line in read_metrics(tmp_path / part)]
+        for part in ("whole", "parts")
+    ]
+    assert without_seconds[0] == without_seconds[1]
+
+
+def test_other_seeds_give_other_weights(store: ClipStore, tmp_path: Path) -> None:
+    one, two = fresh(), fresh()
+    train(one, run(tmp_path / "one", store, stages=["temporal"]), fabric())
+    other = dataclasses.replace(run(tmp_path / "two", store, stages=["temporal"]), seed=6)
+    train(two, other, fabric())
+    weight = "temporal_stream.backbone.fc.weight"
+    assert not torch.equal(one.state_dict()[weight], two.state_dict()[weight])
+
+
+def test_resume_without_a_state_begins_at_the_beginning(store: ClipStore, tmp_path: Path) -> None:
+    one, two = fresh(), fresh()
+    train(one, run(tmp_path / "one", store, stages=["spatial"]), fabric())
+    train(two, run(tmp_path / "two", store, stages=["spatial"]), fabric(), resume=True)
+    assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
+
+
+def test_resume_of_a_finished_run_changes_nothing(store: ClipStore, tmp_path: Path) -> None:
+    model = fresh()
+    train(model, run(tmp_path / "run", store, stages=["spatial"]), fabric())
+    again = fresh()
+    train(again, run(tmp_path / "run", store, stages=["spatial"]), fabric(), resume=True)
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_last_good_state(store: ClipStore, tmp_path: Path) -> None:
+    broken = run(tmp_path / "run", store, recipe(motion_learning_rate=1e30, clip_norm=0.0), save_seconds=0.0)
+    with pytest.raises(TrainingError, match=r"stage motion, step \d+: .*not finite"):
+        train(fresh(), broken, fabric())
+    state = load_state(tmp_path / "run")
+    assert state is not None
+    assert state.stage == "motion"
+    assert all(torch.isfinite(tensor).all() for tensor in state.model.values())
+
+
+def test_state_is_saved_as_often_as_asked(store: ClipStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[tuple[str, int]] = []
+    monkeypatch.setattr(loop, "save_state", lambda _, state: saved.append((state.stage, state.step)))
+    train(fresh(), run(tmp_path / "run", store, stages=["spatial"], save_seconds=0.0), fabric())
+    assert saved == [("spatial", step) for step in range(1, STEPS + 1)] + [("done", 0)]
+
+
+def test_accumulated_steps_equal_one_large_batch(store: ClipStore, tmp_path: Path) -> None:
+    # The motion network has no batch statistics, so two passes of 3 clips must equal one of 6.
+    weights = []
+    for name, fields in (("one", {"batch_size": 6}), ("two", {"batch_size": 3, "accumulate": 2})):
+        how = recipe(**fields, optimizer="sgd", steps=2, clip_norm=0.0)  # type: ignore[arg-type]
+        model = fresh()
+        train(model, run(tmp_path / name, store, how, stages=["motion"]), fabric())
+        weights.append(torch.cat([p.flatten() for p in model.motion_net.parameters()]))
+    start = torch.cat([p.flatten() for p in fresh().motion_net.parameters()])
+    assert (weights[0] - start).norm() > 1e-4
+    assert (weights[0] - weights[1]).norm() < 1e-3 * (weights[0] - start).norm()
+
+
+def test_metrics_are_json_lines_with_finite_numbers(store: ClipStore, tmp_path: Path) -> None:
+    train(fresh(), run(tmp_path / "run", store), fabric())
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["stage"] for line in lines] == ["motion", "spatial", "temporal", "joint"]
+    for line in lines:
+        assert line["step"] == STEPS
+        assert all(math.isfinite(value) for name, value in line.items() if name != "stage")
+    assert {"photometric", "smoothness", "ssim", "action", "accuracy"} <= set(lines[-1])
+    assert (tmp_path / "run" / STATE_FILE).exists()
