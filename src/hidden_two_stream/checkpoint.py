@@ -1,4 +1,4 @@
-"""One file that prediction needs nothing beside: weights as safetensors, with the description in its metadata.
+"""One file that prediction needs nothing beside: weights as safetensors, their description as metadata.
 
 A run folder holds `model.safetensors`; `config.json` beside it repeats the description for people.
 """

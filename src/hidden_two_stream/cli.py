@@ -30,7 +30,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the process's exit code is returned: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    """Run one command and return the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     arguments = _parser().parse_args(argv)
     debug: bool = arguments.debug
     try:
@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder")
     _add_recipe(train, "nano")
     train.add_argument("--stage", default="all", help="all, or only one of motion, spatial, temporal, joint")
-    train.add_argument("--test-fraction", type=float, default=0.25, help="part of each class that is kept for the "
+    train.add_argument("--test-fraction", type=float, default=0.25, help="part of each class kept for the "
                        "test where the data has no split of its own (default: %(default)s)")  # fmt: skip
     train.add_argument(
         "--motion-from", metavar="RUN", help="take MotionNet from this run instead of training it"
@@ -135,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     flow.add_argument(
         "-o", "--out", type=Path, required=True, metavar="OUT", help="video file, or folder for .flo files"
     )
-    flow.add_argument("--short-side", type=int, metavar="PX", help="shorter side of the pictures that MotionNet sees "
+    flow.add_argument("--short-side", type=int, metavar="PX", help="shorter side of MotionNet's pictures "
                       "(default: the video's own, at most 256)")  # fmt: skip
     flow.add_argument(
         "--max-px", type=float, metavar="PX", help="motion of full colour (default: from the video)"
@@ -145,10 +145,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_recipe(parser: argparse.ArgumentParser, default: str) -> None:
-    parser.add_argument("--model", default=default, metavar="RECIPE", help="shipped recipe (nano, tiny, paper, demo) or a YAML "
-                        "file (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="change one field of the "
-                        "recipe, for example --set motion.steps=200; may be given several times")  # fmt: skip
+    recipe = "shipped recipe (nano, tiny, paper, demo) or a YAML file (default: %(default)s)"
+    parser.add_argument("--model", default=default, metavar="RECIPE", help=recipe)
+    change = "change a field of the recipe, for example --set motion.steps=200; may be given several times"
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help=change)
 
 
 def _add_protocol(parser: argparse.ArgumentParser) -> None:

@@ -1,6 +1,7 @@
-"""Recipes: frozen dataclasses that say how a recogniser is built and trained, one docstring line per field.
+"""Recipes: frozen dataclasses that say how a recogniser is built and trained; every field is documented.
 
-A recipe is a YAML file with the fields below. Configuration never enters a model: models take plain arguments.
+A recipe is a YAML file with the fields below. Configuration never enters a model:
+models take plain arguments.
 """
 
 from __future__ import annotations

@@ -228,14 +228,14 @@ def demo_text(results: Mapping[str, Any], folder: Path) -> str:
         f"  one frame (spatial)         {accuracy['spatial']:6.1%}",
         f"  hidden motion (temporal)    {accuracy['temporal']:6.1%}",
         f"  both fused                  {accuracy['fused']:6.1%}",
-        f"motion error on moving pixels: {flow['epe_moving_px']:.2f} px, without motion {flow['zero_epe_moving_px']:.2f} px",
+        f"motion error on moving pixels: {flow['epe_moving_px']:.2f} px, "
+        f"without motion {flow['zero_epe_moving_px']:.2f} px",
     ]
     for name, text in (("tvl1", "TV-L1"), ("dis", "DIS medium"), ("dis_fast", "DIS fast")):
         if f"{name}_ms_per_clip" in speed:
-            ratio = speed[f"{name}_ms_per_clip"] / speed["hidden_ms_per_clip"]
-            lines.append(
-                f"  {text:<10} {speed[f'{name}_ms_per_clip']:8.1f} ms per clip, {ratio:.1f} x the hidden motion's"
-            )
+            milliseconds = speed[f"{name}_ms_per_clip"]
+            ratio = milliseconds / speed["hidden_ms_per_clip"]
+            lines.append(f"  {text:<10} {milliseconds:8.1f} ms per clip, {ratio:.1f} x the hidden motion's")
     lines.append(f"  hidden     {speed['hidden_ms_per_clip']:8.1f} ms per clip")
     lines.append(f"{results['seconds']['total']:.0f} s in all; report: {folder / 'report.html'}")
     return "\n".join(lines)

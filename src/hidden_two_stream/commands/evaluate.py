@@ -74,7 +74,8 @@ def evaluation_text(result: dict[str, Any]) -> str:
     """The result for people: accuracies, each class, and the confusion matrix."""
     count, chance = result["num_test_videos"], result["chance"]
     lines = [
-        f"{count} videos ({result.get('videos', 'test part')}), protocol {result['protocol']}, chance {chance:.1%}"
+        f"{count} videos ({result.get('videos', 'test part')}), "
+        f"protocol {result['protocol']}, chance {chance:.1%}"
     ]
     for name, value in result["accuracy"].items():
         low, high = result["accuracy_interval_95"][name]

@@ -125,9 +125,8 @@ def decode_samples(
     for line in lines[:10]:
         note(f"unreadable: {line}")
     if lines:
-        note(
-            f"{len(lines)} of {len(samples)} videos are unreadable and left out; listed in {folder / UNREADABLE_FILE}"
-        )
+        listed = folder / UNREADABLE_FILE
+        note(f"{len(lines)} of {len(samples)} videos are unreadable and left out; listed in {listed}")
     if not store.samples:
         raise DataError(f"none of the {len(samples)} videos can be read; see {folder / UNREADABLE_FILE}")
     return store
@@ -201,7 +200,8 @@ def _take_motion(model: torch.nn.Module, recipe: Recipe, source: str) -> None:
     ):
         theirs = f"{info.recipe.model.motion} with {info.recipe.model.num_frames} frames"
         raise UsageError(
-            f"{source!r} has MotionNet {theirs}; this recipe wants {recipe.model.motion} with {recipe.model.num_frames}"
+            f"{source!r} has MotionNet {theirs}; "
+            f"this recipe wants {recipe.model.motion} with {recipe.model.num_frames}"
         )
     model.get_submodule("motion_net").load_state_dict(other.motion_net.state_dict())
 

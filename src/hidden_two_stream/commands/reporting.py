@@ -67,7 +67,7 @@ def write_run_report(
     shown = _shown(videos, evaluation)
     data = ReportData(
         title=title,
-        subtitle=f"Hidden two-stream recogniser of {len(recognizer.classes)} classes: {', '.join(recognizer.classes[:12])}",
+        subtitle=f"A recogniser of {len(recognizer.classes)} classes: {', '.join(recognizer.classes[:12])}",
         headline=headline or _headline(evaluation),
         accuracy=evaluation.accuracy() if evaluation else {},
         chance=1 / len(recognizer.classes),

@@ -153,7 +153,7 @@ def results_of(fitted: Fitted) -> dict[str, Any]:
 
 
 def _settle(plan: Plan, listing: Listing, split: Split, folder: Path) -> Plan:
-    """Fill in what the data decides and write the plan; for a resumed run, check that the data is the same."""
+    """Fill in what the data decides and write the plan; of a resumed run, check that its data is the same."""
     found = fingerprint(listing)
     if plan.fingerprint:
         if plan.fingerprint != found:

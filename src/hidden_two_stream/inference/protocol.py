@@ -41,7 +41,7 @@ class Protocol:
 
 
 def parse_protocol(name: str) -> Protocol:
-    """ "center" or "NxM" with N clips and M = 1 or 10 crops.
+    """Read "center" or "NxM" with N clips and M = 1 or 10 crops.
 
     Raises:
         UsageError: it is neither.

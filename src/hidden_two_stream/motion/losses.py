@@ -143,7 +143,8 @@ def smoothness_loss(flow: Tensor, mask: Tensor, epsilon: float, exponent: float)
     """Charbonnier penalty of forward differences of u and v in x and y (equation 3).
 
     The last column (for x) and the last row (for y) have no forward neighbour and are masked, as is the
-    border. `flow` (N, 2, h, w) in pixels of its grid; `mask` (h, w). Returns a scalar: the means in x and y added.
+    border. `flow` (N, 2, h, w) in pixels of its grid; `mask` (h, w).
+    Returns a scalar: the means in x and y added.
     """
     along_x = charbonnier(flow[..., :, 1:] - flow[..., :, :-1], epsilon, exponent)
     along_y = charbonnier(flow[..., 1:, :] - flow[..., :-1, :], epsilon, exponent)

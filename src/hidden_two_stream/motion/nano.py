@@ -58,7 +58,9 @@ def lucas_kanade(first: Tensor, second: Tensor, damping: Tensor) -> Tensor:
     dx = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
     dy = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
     dt = second - first
-    products = torch.stack([(a * b).sum(dim=1) for a, b in ((dx, dx), (dx, dy), (dy, dy), (dx, dt), (dy, dt))], 1)
+    products = torch.stack(
+        [(a * b).sum(dim=1) for a, b in ((dx, dx), (dx, dy), (dy, dy), (dx, dt), (dy, dt))], 1
+    )
     xx, xy, yy, xt, yt = functional.avg_pool2d(products, 2).unbind(dim=1)
     xx, yy = xx + damping, yy + damping
     determinant = xx * yy - xy * xy
@@ -103,7 +105,9 @@ class NanoMotionNet(nn.Module):
         flow = coarsest.new_zeros(pairs[0] * pairs[1], 2, *coarsest.shape[-2:])
         pyramid: list[Tensor] = []
         for level, refine in zip(reversed(features), (self.refine4, self.refine3, self.refine2), strict=True):
-            flow = refine(_Pair.of(level), _Pair.of(_pictures(padded, level)), resize_flow(flow, *level.shape[-2:]))
+            flow = refine(
+                _Pair.of(level), _Pair.of(_pictures(padded, level)), resize_flow(flow, *level.shape[-2:])
+            )
             pyramid.insert(0, flow.unflatten(0, pairs))
         return trim_pyramid(pyramid, frames, padded)
 
@@ -121,7 +125,7 @@ class _Pair:
 
 
 class _Refiner(nn.Module):
-    """One level: features and pictures of a pair, and the flow so far → better flow, (N, 2, h, w) level pixels.
+    """One level: features and pictures of a pair, flow so far → better flow, (N, 2, h, w) level pixels.
 
     The same weights are applied `passes` times, each time after warping by the flow so far.
     """
@@ -156,7 +160,8 @@ def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 def _pictures(frames: Tensor, level: Tensor) -> Tensor:
     """`frames` (B, T, 3, H, W) by area at twice the resolution of `level` (B, T, C, h, w)."""
     factor = frames.shape[-1] // level.shape[-1] // 2
-    return functional.avg_pool2d(frames.flatten(0, 1), factor).unflatten(0, frames.shape[:2])
+    pooled: Tensor = functional.avg_pool2d(frames.flatten(0, 1), factor).unflatten(0, frames.shape[:2])
+    return pooled
 
 
 def _standardize(features: Tensor) -> Tensor:

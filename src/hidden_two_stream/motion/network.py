@@ -57,7 +57,8 @@ class MotionNet(nn.Module):
 
     `num_frames` = 11 gives the paper's network (33 → 20 channels, 42.32 M parameters);
     `num_frames` = 2 gives the two-frame variant. Flow comes at 5 levels: 1/2, 1/4, 1/8, 1/16 and 1/32
-    of the input. Raw output × 20 is pixels at input resolution; `forward` returns pixels of each level's grid.
+    of the input. Raw output × 20 is pixels at input resolution; `forward` returns pixels of each
+    level's grid.
     """
 
     total_stride = 32

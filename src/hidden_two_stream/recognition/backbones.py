@@ -144,9 +144,8 @@ class SmallNet(nn.Module):
         layers: list[nn.Module] = []
         inputs = in_channels
         for width, stride in ((32, 2), (64, 2), (128, 2), (192, 1)):
-            layers += [
-                nn.Conv2d(inputs, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
-            ]  # fmt: skip
+            convolution = nn.Conv2d(inputs, width, 3, stride, 1, bias=False)
+            layers += [convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
             inputs = width
         self.features = nn.Sequential(*layers)
         self.dropout = nn.Dropout(dropout)

@@ -31,7 +31,7 @@ def softmax(logits: Scores) -> FloatArray:
     """Softmax over the last axis, (N, classes) → (N, classes)."""
     shifted = np.asarray(logits, dtype=np.float64)
     shifted = np.exp(shifted - shifted.max(axis=-1, keepdims=True))
-    return (shifted / shifted.sum(axis=-1, keepdims=True)).astype(np.float32)
+    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), np.float32)
 
 
 FUSIONS: dict[str, Callable[[Scores], FloatArray]] = {"softmax": softmax, "l1": l1_normalize}

@@ -205,7 +205,7 @@ class _StageRun:
                 scalars = self.objective(frames, labels.to(self.fabric.device))
                 for name, value in scalars.items():
                     numbers[name] = numbers.get(name, 0.0) + value.item() / self.config.accumulate
-                # Before the backward pass: that of grid_sample crashes the process on coordinates that are NaN.
+                # Before the backward pass: that of grid_sample crashes on coordinates that are NaN.
                 self._require_finite(step, numbers)
                 self.fabric.backward(scalars["loss"] / self.config.accumulate)
         numbers["gradient_norm"] = self._clip_gradients()
@@ -224,8 +224,9 @@ class _StageRun:
         broken = [name for name, value in numbers.items() if not math.isfinite(value)]
         if broken:
             raise TrainingError(
-                f"stage {self.name}, step {step + 1}: {', '.join(broken)} not finite; the last good state is in "
-                f"{str(self.run.folder)!r}. Lower the stage's learning rate or clip_norm and train again"
+                f"stage {self.name}, step {step + 1}: {', '.join(broken)} not finite; "
+                f"the last good state is in {str(self.run.folder)!r}. "
+                "Lower the stage's learning rate or clip_norm and train again"
             )
 
     def _log(self, log: MetricsLog, step: int, numbers: Mapping[str, float]) -> None:

@@ -61,7 +61,7 @@ def _optimizer(groups: list[dict[str, Any]], name: str) -> torch.optim.Optimizer
 def learning_rate_factor(config: StageConfig, step: int) -> float:
     """Factor on the learning rates at `step` (0…steps−1), a pure function of the configuration.
 
-    "one-cycle": linear warm-up over the first tenth, then a cosine to zero (Smith and Topin, arXiv 1708.07120).
+    "one-cycle": linear warm-up over the first tenth, then a cosine to zero (Smith, arXiv 1708.07120).
     "steps": × `decay` at every milestone that has been reached.
     """
     if config.schedule == "constant":

@@ -30,7 +30,7 @@ class Stage:
         trains: the parts of `HiddenTwoStream` that move; all others stay bit for bit as they are.
         stream: the stream whose cross entropy is minimised, if any.
         unsupervised: whether the unsupervised losses are part of the objective.
-        jitters_color: colour changes help a picture classifier, but break the constancy that motion needs.
+        jitters_color: colour changes help with pictures, but break the constancy that motion needs.
     """
 
     name: str
@@ -63,7 +63,7 @@ def select_trained(model: HiddenTwoStream, stage: Stage) -> None:
 
 
 class StageObjective(nn.Module):
-    """The loss of one stage as a module, so that one call goes through precision and distribution wrappers."""
+    """The loss of one stage as a module: one call, which precision and distribution wrappers can take."""
 
     def __init__(self, model: HiddenTwoStream, stage: Stage, config: StageConfig, preset: LossPreset) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Training state on disk: one safetensors file that is replaced whole, so that a kill at any moment loses little."""
+"""Training state on disk: one file that is replaced whole, so that a kill at any moment loses little."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training clips: which clip comes in which step is a pure function of the seed, so that training resumes exactly."""
+"""Training clips. Which comes in which step is a pure function of the seed, so training resumes exactly."""
 
 from __future__ import annotations
 

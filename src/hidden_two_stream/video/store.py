@@ -2,7 +2,7 @@
 
 Every video is decoded completely once, which gives exact frame counts and finds what is unreadable.
 Frames are kept at the networks' input resolution, as uint8, and only if those of all videos fit the memory
-budget; otherwise none are, and clips are decoded again when they are asked for. Both ways give the same pixels.
+budget; otherwise none are, and clips are decoded again when they are asked for. Both give the same pixels.
 """
 
 from __future__ import annotations
@@ -161,29 +161,47 @@ def open_store(
     """
     readable: list[tuple[Sample, StoredVideo]] = []
     unreadable: list[tuple[Sample, HiddenTwoStreamError]] = []
-    left = budget_bytes
-    for done, (sample, outcome) in enumerate(_decode_all(samples, size, workers, lambda: left), start=1):
+    budget = _Budget(budget_bytes)
+    for done, (sample, outcome) in enumerate(_decode_all(samples, size, workers, budget), start=1):
         if isinstance(outcome, HiddenTwoStreamError):
             unreadable.append((sample, outcome))
-        else:
+        elif budget.covers(outcome):
             readable.append((sample, outcome))
-            left = left - outcome.frames.nbytes if outcome.frames is not None else -1
-        if left < 0:  # all or nothing: half a cache would need both ways of reading at once
-            readable = [(sample, replace(video, frames=None)) for sample, video in readable]
+        else:  # all or nothing: half a cache would need both ways of reading at once
+            if not budget.exhausted:
+                readable = [(kept, replace(video, frames=None)) for kept, video in readable]
+                budget.exhausted = True
+            readable.append((sample, replace(outcome, frames=None)))
         if progress is not None:
             progress(done, len(samples))
     return ClipStore(tuple(s for s, _ in readable), tuple(v for _, v in readable), tuple(unreadable), size)
+
+
+class _Budget:
+    """Bytes that decoded frames may still take."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+        self.exhausted = False
+
+    def covers(self, video: StoredVideo) -> bool:
+        """Take the frames' bytes from the budget; False if they do not fit, or others did not before."""
+        if self.exhausted or video.frames is None or video.frames.nbytes > self.left:
+            self.left = -1
+            return False
+        self.left -= video.frames.nbytes
+        return True
 
 
 _Outcome = StoredVideo | HiddenTwoStreamError
 
 
 def _decode_all(
-    samples: Sequence[Sample], size: Resize, workers: int, left: Callable[[], int]
+    samples: Sequence[Sample], size: Resize, workers: int, budget: _Budget
 ) -> Iterator[tuple[Sample, _Outcome]]:
-    """Outcomes in the order of `samples`; `left` says how many bytes the next frames may take."""
+    """Outcomes in the order of `samples`."""
     if workers < 1 or len(samples) < 8:
-        yield from ((sample, _decode_sample(sample, size, left())) for sample in samples)
+        yield from ((sample, _decode_sample(sample, size, budget.left)) for sample in samples)
         return
     # Spawned, not forked: this process may already run threads of torch.
     context = multiprocessing.get_context("spawn")
@@ -193,7 +211,7 @@ def _decode_all(
         try:
             while True:
                 for sample in itertools.islice(remaining, 4 * workers - len(waiting)):
-                    waiting.append((sample, pool.submit(_decode_sample, sample, size, left())))
+                    waiting.append((sample, pool.submit(_decode_sample, sample, size, budget.left)))
                 if not waiting:
                     return
                 sample, future = waiting.pop(0)
