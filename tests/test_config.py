@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from hidden_two_stream.config import (
@@ -25,9 +27,10 @@ from hidden_two_stream.errors import UsageError
 from hidden_two_stream.recognition.model import HiddenTwoStream
 
 
-def plain(recipe: Recipe) -> object:
+def plain(recipe: Recipe) -> dict[str, Any]:
     """What of a recipe reaches the disk."""
-    return json.loads(json.dumps(recipe.to_dict()))
+    data: dict[str, Any] = json.loads(json.dumps(recipe.to_dict()))
+    return data
 
 
 def test_recipes_are_shipped() -> None:
@@ -37,19 +40,20 @@ def test_recipes_are_shipped() -> None:
 @pytest.mark.parametrize("name", recipe_names())
 def test_shipped_recipe(name: str) -> None:
     recipe = load_recipe(name)
-    again = recipe_from_dict(json.loads(json.dumps(recipe.to_dict())), "here")
+    again = recipe_from_dict(plain(recipe), "here")
     assert again == recipe
     assert plain(again) == plain(recipe)
     # What the file says is what was read, however it was parsed.
     written = yaml.safe_load((RECIPES / f"{name}.yaml").read_text(encoding="utf-8"))
-    read = recipe.to_dict()
+    read = plain(recipe)
     for section, values in written.items():
         if isinstance(values, dict):
             assert {field: read[section][field] for field in values} == values
         else:
             assert read[section] == values
     model = recipe.model
-    assert isinstance(HiddenTwoStream(model.motion, model.backbone, 3, model.num_frames), HiddenTwoStream)
+    with torch.device("meta"):  # names are checked without memory for the weights
+        HiddenTwoStream(model.motion, model.backbone, 3, model.num_frames)
     assert any(recipe.stage(stage).steps for stage in STAGE_NAMES)
 
 
@@ -75,9 +79,9 @@ def test_every_field_survives_being_written() -> None:
         joint=dataclasses.replace(stage, learning_rate=123456.789),
         fusion=FusionConfig("l1", 0.5, 2.5),
     )
-    assert recipe_from_dict(json.loads(json.dumps(recipe.to_dict())), "here") == recipe
-    default = Recipe().to_dict()
-    for section, values in recipe.to_dict().items():
+    assert plain(recipe_from_dict(plain(recipe), "here")) == plain(recipe)
+    default = plain(Recipe())
+    for section, values in plain(recipe).items():
         assert values != default[section]
         if isinstance(values, dict):
             assert [name for name in values if values[name] == default[section][name]] == []
@@ -86,7 +90,12 @@ def test_every_field_survives_being_written() -> None:
 def test_every_field_is_documented() -> None:
     for kind in (ModelConfig, InputConfig, StageConfig, FusionConfig, Recipe):
         described = (kind.__doc__ or "").split("Attributes:")[1]
-        names = {name.strip() for line in described.splitlines() if ":" in line for name in line.split(":")[0].split(",")}
+        names = {
+            name.strip()
+            for line in described.splitlines()
+            if ":" in line
+            for name in line.split(":")[0].split(",")
+        }
         assert {field.name for field in dataclasses.fields(kind)} <= names
 
 
@@ -109,7 +118,13 @@ def test_relative_recipe_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_overrides_change_what_they_name_and_nothing_else() -> None:
-    changes = ["motion.steps=5", "input.resize=[96,128]", "fusion.method=l1", "input.flip=false", "loss=paper"]
+    changes = [
+        "motion.steps=5",
+        "input.resize=[96,128]",
+        "fusion.method=l1",
+        "input.flip=false",
+        "loss=paper",
+    ]
     before, after = load_recipe("nano"), load_recipe("nano", changes)
     assert (after.motion.steps, after.input.resize, after.input.flip) == (5, (96, 128), False)
     assert (after.fusion.method, after.loss) == ("l1", "paper")
@@ -139,7 +154,7 @@ def test_overrides_change_what_they_name_and_nothing_else() -> None:
 )
 def test_values_of_overrides(override: str, value: object) -> None:
     section, name = override.split("=")[0].split(".")
-    found = getattr(getattr(load_recipe("nano", [override]), section), name)
+    found = plain(load_recipe("nano", [override]))[section][name]
     assert (found, type(found)) == (value, type(value))
 
 
@@ -180,6 +195,7 @@ def test_the_last_of_several_overrides_counts() -> None:
         ("input.frame_stride=0", "input.frame_stride"),
         ("input.max_size=31", "input.max_size.*32"),
         ("input.size=33", "input.size is 33; it must be 0 .* multiple of 32"),
+        ("input.size=48", "input.size is 48"),
         ("input.size=-32", "input.size is -32"),
     ],
 )
@@ -226,5 +242,5 @@ def test_unknown_recipe_lists_the_known_ones(
 def test_a_broken_dictionary_names_its_origin() -> None:
     with pytest.raises(UsageError, match=r"description of 'x'.*motion.stepz"):
         recipe_from_dict({"motion": {"stepz": 1}}, "description of 'x'")
-    with pytest.raises(UsageError, match="input.size is 33"):
+    with pytest.raises(UsageError, match=r"input\.size is 33"):
         recipe_from_dict({"input": {"size": 33}}, "here")

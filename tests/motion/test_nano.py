@@ -197,6 +197,72 @@ def test_pairs_are_independent() -> None:
             assert (unlike[[k for k in range(4) if k != pair]] > 1e-3).all()
 
 
+@pytest.mark.parametrize(("u", "v"), [(2.0, -1.0), (0.5, 0.25), (-6.0, 2.0), (4.0, 3.0)])
+def test_measured_motion_adds_up_over_levels_and_passes(u: float, v: float) -> None:
+    """With nothing predicted and all that is measured taken, waves give their motion without any training.
+
+    So the order of the frames, the direction of the warps between passes and the units of all levels agree.
+    The coarsest level sees waves of few pixels, and overshoots; the next ones correct it.
+    """
+
+    def scene(u: float, v: float) -> Tensor:
+        y, x = torch.meshgrid(torch.arange(64.0) - v, torch.arange(64.0) - u, indexing="ij")
+        return torch.stack((torch.sin(0.15 * x), torch.sin(0.15 * y), torch.sin(0.1 * (x + y))))
+
+    network = NanoMotionNet()
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if "predict" in name:
+                parameter.zero_()
+            elif name.endswith("step_gain"):
+                parameter.fill_(1)
+            elif name.endswith("log_damping"):
+                parameter.fill_(-12)
+    clip = torch.stack((scene(0, 0), scene(u, v), scene(2 * u, 2 * v)))[None]
+    finest, middle, _ = flows(network, clip)
+    for flow, stride in ((finest, 4), (middle, 8)):
+        inside = stride * flow[0, :, :, 2:-2, 2:-2].mean(dim=(2, 3))
+        torch.testing.assert_close(inside, torch.tensor([[u, v], [u, v]]), atol=0.1, rtol=0.03)
+
+
+def with_coarse_flow(u: float, v: float) -> NanoMotionNet:
+    """A network whose coarsest level always says (u, v), in its pixels, and whose others add nothing."""
+    torch.manual_seed(0)
+    network = NanoMotionNet()
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if "predict" in name:
+                parameter.zero_()
+        bias = network.refine4.predict.bias
+        assert bias is not None
+        bias.copy_(torch.tensor([u, v]))
+    return network
+
+
+def test_coarse_flow_doubles_from_level_to_level() -> None:
+    pyramid = flows(with_coarse_flow(0.5, -1.25), torch.rand(2, 3, 3, 48, 80))
+    for flow, factor in zip(pyramid, (4, 2, 1), strict=True):
+        expected = factor * torch.tensor([0.5, -1.25]).view(1, 1, 2, 1, 1)
+        torch.testing.assert_close(flow, expected.expand_as(flow))
+
+
+@pytest.mark.parametrize(("u", "v"), [(1, -1), (0, 1), (-1, 0)])
+def test_features_are_compared_behind_the_flow_so_far(u: int, v: int) -> None:
+    """Noise moves by 16 px for each pixel of the coarsest level: then no displacement is the best match."""
+    network = with_coarse_flow(u, v)
+    first = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    clip = torch.stack((first, first.roll((16 * v, 16 * u), dims=(2, 3))), dim=1)
+    seen: list[Tensor] = []
+    for refine in (network.refine3, network.refine2):
+        refine.layers.register_forward_pre_hook(lambda module, args: seen.append(args[0][:, :9]))
+    flows(network, clip)
+    assert len(seen) == 4
+    for costs in seen:
+        edge = costs.shape[-1] // 4
+        best = costs[0, :, edge:-edge, edge:-edge].argmax(dim=0)
+        assert (best == 4).float().mean() > 0.95
+
+
 def test_direction_of_time_matters() -> None:
     network = trained_alike()
     frames = torch.rand(1, 2, 3, 32, 32)

@@ -13,7 +13,11 @@ from hidden_two_stream.video.generated import write_dataset
 QUICK = [
     *("--set", "input.size=32", "--set", "model.num_frames=3", "--workers", "0", "--quiet"),
     *(part for stage in ("motion", "spatial", "temporal", "joint") for part in ("--set", f"{stage}.steps=3")),
-    *(part for stage in ("motion", "spatial", "temporal", "joint") for part in ("--set", f"{stage}.batch_size=2")),
+    *(
+        part
+        for stage in ("motion", "spatial", "temporal", "joint")
+        for part in ("--set", f"{stage}.batch_size=2")
+    ),
 ]
 
 

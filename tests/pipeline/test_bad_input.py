@@ -31,7 +31,9 @@ def folder(tmp_path: Path, small_data: Path) -> Callable[..., Path]:
         for label, count in classes.items():
             (root / label).mkdir()
             for number in range(count):
-                shutil.copy(small_data.parent / "videos" / "up" / "train_0000.mp4", root / label / f"{number}.mp4")
+                shutil.copy(
+                    small_data.parent / "videos" / "up" / "train_0000.mp4", root / label / f"{number}.mp4"
+                )
         return root
 
     return make
@@ -82,7 +84,9 @@ def test_all_videos_of_a_class_unreadable(hts: Hts, folder: Callable[..., Path],
     assert not (tmp_path / "run" / "model.safetensors").exists()
 
 
-def test_unreadable_videos_are_named_and_training_goes_on(hts: Hts, folder: Callable[..., Path], tmp_path: Path) -> None:
+def test_unreadable_videos_are_named_and_training_goes_on(
+    hts: Hts, folder: Callable[..., Path], tmp_path: Path
+) -> None:
     data = folder(a=4, b=4)
     (data / "b" / "0.mp4").write_text("not a video")
     code, _, err = hts("train", "--data", data, "--out", tmp_path / "run", *QUICK)
@@ -97,7 +101,10 @@ def test_two_frame_clips_train(hts: Hts, tmp_path: Path, small_data: Path) -> No
 
     for label in ("left", "right"):
         for seed in range(3):
-            write_video(tmp_path / "data" / label / f"{seed}.mp4", generate_clip(label, seed, num_frames=2, size=32).frames)
+            write_video(
+                tmp_path / "data" / label / f"{seed}.mp4",
+                generate_clip(label, seed, num_frames=2, size=32).frames,
+            )
     assert hts("train", "--data", tmp_path / "data", "--out", tmp_path / "run", *QUICK)[0] == 0
 
 
@@ -171,7 +178,9 @@ def test_unknown_device(hts: Hts, small_run: Path, small_data: Path) -> None:
     assert "toaster" in one_line(err)
 
 
-def test_flow_into_an_unknown_format_or_place(hts: Hts, small_run: Path, small_data: Path, tmp_path: Path) -> None:
+def test_flow_into_an_unknown_format_or_place(
+    hts: Hts, small_run: Path, small_data: Path, tmp_path: Path
+) -> None:
     video = small_data.parent / "videos" / "up" / "test_0000.mp4"
     code, _, err = hts("flow", small_run, video, "-o", tmp_path / "flow.txt")
     assert (code, "flow.mp4" in one_line(err)) == (2, True)
@@ -182,7 +191,9 @@ def test_flow_into_an_unknown_format_or_place(hts: Hts, small_run: Path, small_d
 
 
 def test_labels_that_the_run_does_not_know(hts: Hts, small_run: Path, folder: Callable[..., Path]) -> None:
-    code, _, err = hts("evaluate", small_run, "--data", folder(jump=2, run=2), "--split", "all", "--workers", 0)
+    code, _, err = hts(
+        "evaluate", small_run, "--data", folder(jump=2, run=2), "--split", "all", "--workers", 0
+    )
     assert code == 1
     assert "unknown classes ['jump', 'run']" in one_line(err)
 

@@ -22,7 +22,14 @@ Hts = Callable[..., tuple[int, str, str]]
 
 def test_a_run_folder_holds_what_people_look_for(small_run: Path) -> None:
     names = {path.name for path in small_run.iterdir()}
-    assert {"model.safetensors", "config.json", "plan.json", "metrics.jsonl", "results.json", "report.html"} <= names
+    assert {
+        "model.safetensors",
+        "config.json",
+        "plan.json",
+        "metrics.jsonl",
+        "results.json",
+        "report.html",
+    } <= names
     results = json.loads((small_run / "results.json").read_text())
     assert set(results["accuracy"]) == {"spatial", "temporal", "fused"}
     assert results["protocol"] == "10x1"
@@ -41,9 +48,13 @@ def test_a_run_folder_is_all_that_prediction_needs(small_run: Path, small_data: 
     assert one.classes == tuple(sorted(CLASSES))
 
 
-def test_evaluate_repeats_the_result_of_training(small_run: Path, small_data: Path, hts: Hts, tmp_path: Path) -> None:
+def test_evaluate_repeats_the_result_of_training(
+    small_run: Path, small_data: Path, hts: Hts, tmp_path: Path
+) -> None:
     scores = tmp_path / "scores.npz"
-    code, out, _ = hts("evaluate", small_run, "--data", small_data, "--json", "--save-scores", scores, "--workers", 0)
+    code, out, _ = hts(
+        "evaluate", small_run, "--data", small_data, "--json", "--save-scores", scores, "--workers", 0
+    )
     trained = json.loads((small_run / "results.json").read_text())
     assert code == 0
     found = json.loads(out)
@@ -55,7 +66,9 @@ def test_evaluate_repeats_the_result_of_training(small_run: Path, small_data: Pa
 
 
 def test_evaluate_names_its_protocol(small_run: Path, small_data: Path, hts: Hts) -> None:
-    code, out, _ = hts("evaluate", small_run, "--data", small_data, "--protocol", "center", "--split", "all", "--workers", 0)
+    code, out, _ = hts(
+        "evaluate", small_run, "--data", small_data, "--protocol", "center", "--split", "all", "--workers", 0
+    )
     assert code == 0
     assert "24 videos (all videos), protocol center, chance 12.5%" in out
 
@@ -64,12 +77,18 @@ def test_predict_prints_json_and_nothing_else(small_run: Path, small_data: Path,
     code, out, _ = hts("predict", small_run, small_data.parent / "videos" / "grow", "--json")
     assert code == 0
     found = json.loads(out)
-    assert [Path(p["source"]).name for p in found["predictions"]] == ["test_0000.mp4", "train_0000.mp4", "train_0001.mp4"]
+    assert [Path(p["source"]).name for p in found["predictions"]] == [
+        "test_0000.mp4",
+        "train_0000.mp4",
+        "train_0001.mp4",
+    ]
     assert all(p["label"] in CLASSES and 0 < p["score"] <= 1 for p in found["predictions"])
     assert found["unreadable"] == []
 
 
-def test_predict_goes_on_after_an_unreadable_file(small_run: Path, small_data: Path, hts: Hts, tmp_path: Path) -> None:
+def test_predict_goes_on_after_an_unreadable_file(
+    small_run: Path, small_data: Path, hts: Hts, tmp_path: Path
+) -> None:
     bad = tmp_path / "text.mp4"
     bad.write_text("not a video")
     good = small_data.parent / "videos" / "up" / "test_0000.mp4"
@@ -131,7 +150,17 @@ def test_cross_validation_pools_its_folds(small_data: Path, hts: Hts, tmp_path: 
     listing = small_data.parent / "groups.csv"
     grouped = [f"{row.rsplit(',', 1)[0]},{'xyz'[i % 3]}" for i, row in enumerate(sorted(rows[1:]))]
     listing.write_text("\n".join(["path,label,subject", *grouped]) + "\n")
-    arguments = ("cross-validate", "--data", listing, "--group", "subject", "--out", tmp_path / "cv", "--json", *QUICK)
+    arguments = (
+        "cross-validate",
+        "--data",
+        listing,
+        "--group",
+        "subject",
+        "--out",
+        tmp_path / "cv",
+        "--json",
+        *QUICK,
+    )
     code, out, _ = hts(*arguments)
     assert code == 0
     found = json.loads(out)
@@ -154,7 +183,18 @@ def test_motion_can_be_learned_once_and_used_again(small_data: Path, hts: Hts, t
     code, _, err = hts("predict", first, small_data.parent / "videos" / "up")
     assert code == 1
     assert "no trained stream" in err
-    arguments = ("train", "--data", small_data, "--out", second, "--motion-from", first, *QUICK, "--set", "joint.steps=0")
+    arguments = (
+        "train",
+        "--data",
+        small_data,
+        "--out",
+        second,
+        "--motion-from",
+        first,
+        *QUICK,
+        "--set",
+        "joint.steps=0",
+    )
     assert hts(*arguments)[0] == 0
     one, two = (hidden_two_stream.load(folder).model.motion_net.state_dict() for folder in (first, second))
     assert all(bool((one[name] == two[name]).all()) for name in one)

@@ -26,7 +26,9 @@ OPTIONS = [
 def start(*arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", SCRIPT, *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment)
+    return subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment
+    )
 
 
 # The command as it is, but it saves its state after every step and takes its time, so that it can be caught.
@@ -77,7 +79,9 @@ def same_weights(one: Path, two: Path) -> bool:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
-def test_killed_and_resumed_equals_uninterrupted(uninterrupted: Path, small_data: Path, tmp_path: Path) -> None:
+def test_killed_and_resumed_equals_uninterrupted(
+    uninterrupted: Path, small_data: Path, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     process = start("train", "--data", small_data, "--out", run, *OPTIONS)
     wait_for_steps(run, STEPS // 4, process)
@@ -88,8 +92,9 @@ def test_killed_and_resumed_equals_uninterrupted(uninterrupted: Path, small_data
     err = finish(resumed)
     assert resumed.returncode == 0, err
     assert same_weights(run, uninterrupted)
-    assert json.loads((run / "results.json").read_text())["accuracy"] == (
-        json.loads((uninterrupted / "results.json").read_text())["accuracy"]
+    assert (
+        json.loads((run / "results.json").read_text())["accuracy"]
+        == (json.loads((uninterrupted / "results.json").read_text())["accuracy"])
     )
 
 

@@ -113,7 +113,7 @@ def test_what_does_not_fit_is_refused() -> None:
         fuse([a, a], [1])
     with pytest.raises(UsageError, match="0 score arrays"):
         fuse([], [])
-    with pytest.raises(UsageError, match=r"not be negative.*\(1, -1\)"):
-        fuse([a, a], (1, -1))
+    with pytest.raises(UsageError, match=r"not be negative.*\(2, -1\)"):
+        fuse([a, a], (2, -1))
     with pytest.raises(UsageError, match="nor all zero"):
         fuse([a, a], (0, 0))

@@ -119,7 +119,9 @@ def test_resume_without_a_state_begins_at_the_beginning(store: ClipStore, tmp_pa
     one, two = fresh(), fresh()
     train(one, run(tmp_path / "one", store, stages=["spatial"]), fabric())
     train(two, run(tmp_path / "two", store, stages=["spatial"]), fabric(), resume=True)
-    assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True)
+    )
 
 
 def test_resume_of_a_finished_run_changes_nothing(store: ClipStore, tmp_path: Path) -> None:
@@ -127,7 +129,10 @@ def test_resume_of_a_finished_run_changes_nothing(store: ClipStore, tmp_path: Pa
     train(model, run(tmp_path / "run", store, stages=["spatial"]), fabric())
     again = fresh()
     train(again, run(tmp_path / "run", store, stages=["spatial"]), fabric(), resume=True)
-    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True)
+    )
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_last_good_state(store: ClipStore, tmp_path: Path) -> None:
@@ -140,7 +145,9 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_state(store: ClipSto
     assert all(torch.isfinite(tensor).all() for tensor in state.model.values())
 
 
-def test_state_is_saved_as_often_as_asked(store: ClipStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_state_is_saved_as_often_as_asked(
+    store: ClipStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     saved: list[tuple[str, int]] = []
     monkeypatch.setattr(loop, "save_state", lambda _, state: saved.append((state.stage, state.step)))
     train(fresh(), run(tmp_path / "run", store, stages=["spatial"], save_seconds=0.0), fabric())

@@ -29,7 +29,9 @@ def grouped(config: StageConfig) -> dict[str, dict[str, float]]:
 
 
 def test_parts_learn_at_their_own_rates() -> None:
-    found = grouped(StageConfig(learning_rate=1e-3, motion_learning_rate=1e-6, bias_factor=2.0, weight_decay=5e-4))
+    found = grouped(
+        StageConfig(learning_rate=1e-3, motion_learning_rate=1e-6, bias_factor=2.0, weight_decay=5e-4)
+    )
     assert found["motion_net.stem.1.weight"] == {"lr": 1e-6, "decay": 5e-4}
     assert found["motion_net.stem.1.bias"] == {"lr": 1e-6, "decay": 0.0}
     assert found["temporal_stream.backbone.fc.weight"] == {"lr": 1e-3, "decay": 5e-4}
@@ -51,7 +53,16 @@ def test_steps_schedule_is_that_of_the_paper() -> None:
         milestones=[n * thousand for n in (100, 200, 250, 300, 350)],
         decay=0.5,
     )
-    expected = {0: 1, 99_999: 1, 100_000: 0.5, 199_999: 0.5, 200_000: 0.25, 250_000: 0.125, 300_000: 1 / 16, 399_999: 1 / 32}
+    expected = {
+        0: 1,
+        99_999: 1,
+        100_000: 0.5,
+        199_999: 0.5,
+        200_000: 0.25,
+        250_000: 0.125,
+        300_000: 1 / 16,
+        399_999: 1 / 32,
+    }
     assert {step: learning_rate_factor(config, step) for step in expected} == expected
 
 

@@ -73,7 +73,9 @@ def test_joint_stage_without_unsupervised_losses_still_moves_motion_net() -> Non
     objective = StageObjective(model, STAGES["joint"], config, loss_preset("robust"))
     objective(*batch())["loss"].backward()
     optimizer.step()
-    assert any(not torch.equal(old, new) for old, new in zip(before, model.motion_net.parameters(), strict=True))
+    assert any(
+        not torch.equal(old, new) for old, new in zip(before, model.motion_net.parameters(), strict=True)
+    )
 
 
 def test_freezing_survives_a_call_of_train() -> None:
@@ -81,7 +83,9 @@ def test_freezing_survives_a_call_of_train() -> None:
     select_trained(model, STAGES["temporal"])
     assert not model.spatial_stream.training
     assert model.temporal_stream.training
-    assert [p.requires_grad for p in model.motion_net.parameters()] == [False] * len(list(model.motion_net.parameters()))
+    assert [p.requires_grad for p in model.motion_net.parameters()] == [False] * len(
+        list(model.motion_net.parameters())
+    )
 
 
 def test_losses_are_those_of_the_stage() -> None:
@@ -91,7 +95,12 @@ def test_losses_are_those_of_the_stage() -> None:
     unsupervised = unsupervised_loss(frames, pyramid, loss_preset("robust"), 0.1)["total"].item()
     temporal = functional.cross_entropy(model.temporal(frames), labels).item()
     spatial = functional.cross_entropy(model.spatial(frames), labels).item()
-    expected = {"motion": 2 * unsupervised, "spatial": spatial, "temporal": temporal, "joint": temporal + 2 * unsupervised}
+    expected = {
+        "motion": 2 * unsupervised,
+        "spatial": spatial,
+        "temporal": temporal,
+        "joint": temporal + 2 * unsupervised,
+    }
     config = StageConfig(unsupervised_weight=2.0, ssim_factor=0.1)
     for name in STAGE_NAMES:
         objective = StageObjective(model, STAGES[name], config, loss_preset("robust")).eval()

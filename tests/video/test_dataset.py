@@ -31,7 +31,8 @@ def store_of(*videos: Tensor) -> ClipStore:
     """A store of frames at hand, (T, 3, h, w) uint8 each."""
     samples = tuple(Sample(str(n), "x") for n in range(len(videos)))
     stored = tuple(
-        StoredVideo(str(n), len(v), 0, (v.shape[-2], v.shape[-1]), None, None, v) for n, v in enumerate(videos)
+        StoredVideo(str(n), len(v), 0, (v.shape[-2], v.shape[-1]), None, None, v)
+        for n, v in enumerate(videos)
     )
     return ClipStore(samples, stored, (), 16)
 
@@ -47,7 +48,9 @@ def noise(num_frames: int = 12, height: int = 16, width: int = 16) -> Tensor:
     return torch.randint(0, 256, (num_frames, 3, height, width), generator=generator, dtype=torch.uint8)
 
 
-def clips_of(store: ClipStore, num_frames: int = 4, stride: int = 1, how: Augmentation = PLAIN) -> TrainingClips:
+def clips_of(
+    store: ClipStore, num_frames: int = 4, stride: int = 1, how: Augmentation = PLAIN
+) -> TrainingClips:
     return TrainingClips(store, tuple(range(len(store.videos))), num_frames, stride, how)
 
 
@@ -70,7 +73,9 @@ def test_mixed_seeds_differ_and_are_positive() -> None:
 
 
 @pytest.mark.parametrize("resumed", [0, 1, 5, 17, 30])
-@pytest.mark.parametrize(("batch_size", "accumulate", "rank", "world"), [(4, 1, 0, 1), (3, 2, 0, 1), (2, 3, 1, 2)])
+@pytest.mark.parametrize(
+    ("batch_size", "accumulate", "rank", "world"), [(4, 1, 0, 1), (3, 2, 0, 1), (2, 3, 1, 2)]
+)
 def test_a_resumed_run_sees_the_tail_of_the_whole_one(
     resumed: int, batch_size: int, accumulate: int, rank: int, world: int
 ) -> None:
@@ -126,7 +131,7 @@ def test_accumulated_batches_are_one_large_one() -> None:
 @pytest.mark.parametrize(("num_frames", "stride"), [(4, 1), (3, 2), (1, 1), (2, 5)])
 def test_a_clip_is_frames_in_order_from_any_start(num_frames: int, stride: int) -> None:
     clips = clips_of(store_of(numbered(12), numbered(12, 100)), num_frames, stride)
-    starts = Counter()
+    starts: Counter[int] = Counter()
     for key in keys(video=1):
         clip, label = clips[key]
         assert label == 1
@@ -141,7 +146,10 @@ def test_a_clip_is_frames_in_order_from_any_start(num_frames: int, stride: int) 
     assert min(starts.values()) > 300 / possible / 3, "starts are drawn evenly"
 
 
-@pytest.mark.parametrize(("available", "stride", "expected"), [(3, 1, [0, 1, 2, 2, 2]), (1, 1, [0] * 5), (4, 2, [0, 2, 3, 3, 3])])  # fmt: skip
+@pytest.mark.parametrize(
+    ("available", "stride", "expected"),
+    [(3, 1, [0, 1, 2, 2, 2]), (1, 1, [0] * 5), (4, 2, [0, 2, 3, 3, 3])],
+)
 def test_a_short_video_repeats_its_last_frame(available: int, stride: int, expected: list[int]) -> None:
     clips = clips_of(store_of(numbered(available)), 5, stride)
     for key in keys(count=10):
@@ -175,7 +183,7 @@ def test_half_the_clips_are_mirrored_as_a_whole() -> None:
     video = noise(4)
     clips = clips_of(store_of(video), how=Augmentation(16, (1.0,), True, 0.0))
     mirrored = torch.from_numpy(video.numpy()[..., ::-1].copy())
-    seen = Counter()
+    seen: Counter[str] = Counter()
     for key in keys():
         clip = clips[key][0]
         seen["as it is"] += torch.equal(clip, video)
@@ -184,11 +192,22 @@ def test_half_the_clips_are_mirrored_as_a_whole() -> None:
     assert 110 < seen["mirrored"] < 190  # 3 sigma are 26
 
 
+def test_mirroring_does_not_depend_on_where_a_clip_begins() -> None:
+    video = numbered(12)
+    video[..., 0] += 100  # a bright left edge
+    clips = clips_of(store_of(video), how=Augmentation(16, (1.0,), True, 0.0))
+    edges = [clips[key][0][0, 0, 0] for key in keys()]
+    seen = Counter((int(edge[7]), bool(edge[0] > edge[-1])) for edge in edges)
+    assert len(seen) == 2 * 9, "each of 9 starts, mirrored and not"
+    assert min(seen.values()) >= 5  # of 300 / 18
+
+
 def test_crops_sit_in_the_corners_and_the_centre_alike_in_all_frames() -> None:
     video = noise(4, 16, 24)
     clips = clips_of(store_of(video))
     seen = Counter(
-        next(left for left in range(9) if torch.equal(clips[key][0], video[..., left : left + 16])) for key in keys()
+        next(left for left in range(9) if torch.equal(clips[key][0], video[..., left : left + 16]))
+        for key in keys()
     )
     assert set(seen) == {0, 4, 8}
     assert abs(seen[4] - 60) < 30  # one of five places

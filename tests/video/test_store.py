@@ -55,7 +55,9 @@ def same(first: ClipStore, second: ClipStore) -> None:
         facts = [(v.source, v.num_frames, v.first_frame, v.size, v.fps, v.warning) for v in (one, two)]
         assert facts[0] == facts[1]
         everything = range(one.num_frames)
-        torch.testing.assert_close(first.clip(index, everything), second.clip(index, everything), rtol=0, atol=0)
+        torch.testing.assert_close(
+            first.clip(index, everything), second.clip(index, everything), rtol=0, atol=0
+        )
 
 
 # -- pixels ----------------------------------------------------------------------------------------
@@ -149,8 +151,15 @@ def test_a_long_video_is_decoded_in_bounded_memory(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(
     ("start", "end", "first", "num_frames"),
-    [(None, 0.5, 0, 5), (0.5, 1.0, 5, 5), (1.5, None, 15, 4), (0.0, 99.0, 0, 19), (1.04, 1.05, 10, 1), (0.1, 0.11, 1, 1)],
-)  # fmt: skip
+    [
+        (None, 0.5, 0, 5),
+        (0.5, 1.0, 5, 5),
+        (1.5, None, 15, 4),
+        (0.0, 99.0, 0, 19),
+        (1.04, 1.05, 10, 1),
+        (0.1, 0.11, 1, 1),
+    ],
+)
 def test_a_part_in_seconds(
     samples: list[Sample], start: float | None, end: float | None, first: int, num_frames: int
 ) -> None:

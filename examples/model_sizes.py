@@ -1,0 +1,29 @@
+"""Print parameters and multiply-accumulates of the MotionNet family for 11 frames of 224×224.
+
+.venv/bin/python examples/model_sizes.py
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from hidden_two_stream.motion.network import MOTION_NETWORKS, build_motion
+
+
+def main() -> None:
+    """Print one line per network."""
+    for name in MOTION_NETWORKS:
+        with torch.device("meta"):
+            network = build_motion(name)
+            frames = torch.empty(1, 11, 3, 224, 224)
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            shapes = [tuple(flow.shape[1:]) for flow in network(frames)]
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        print(
+            f"{name:<5} {parameters / 1e6:6.2f} M parameters {counter.get_total_flops() / 2e9:6.2f} GMAC  flow {shapes}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,367 @@
+"""A recogniser in use: a file, its frames as pictures and its frames as an array are one and the same."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from hidden_two_stream.checkpoint import RunInfo, build_model, save_run
+from hidden_two_stream.config import FusionConfig, InputConfig, ModelConfig, Recipe
+from hidden_two_stream.errors import CheckpointError, UsageError, VideoError
+from hidden_two_stream.inference import predictor
+from hidden_two_stream.inference.predictor import Recognizer, load
+from hidden_two_stream.inference.protocol import parse_protocol
+from hidden_two_stream.types import Prediction, RawClip
+from hidden_two_stream.video.store import StoredVideo
+from hidden_two_stream.video.synthetic import generate_clip
+from hidden_two_stream.video.writer import write_video
+
+CLASSES = ("fall", "sit", "walk")
+LENGTH = 11
+
+
+def recipe_of(**changes: object) -> Recipe:
+    return Recipe(
+        model=ModelConfig("nano", "small", LENGTH),
+        input=InputConfig(size=64, resize=64),
+        **changes,  # type: ignore[arg-type]
+    )
+
+
+def saved(root: Path, recipe: Recipe, provenance: dict[str, object] | None = None) -> Path:
+    """A run folder with a model of random weights that has an opinion."""
+    torch.manual_seed(2)
+    model = build_model(recipe, len(CLASSES))
+    for stream in (model.spatial_stream, model.temporal_stream):
+        torch.nn.init.normal_(stream.get_parameter("backbone.fc.weight"), std=0.3)
+    root.mkdir(exist_ok=True)
+    save_run(root, model, RunInfo(recipe, CLASSES, provenance or {}))
+    return root
+
+
+@pytest.fixture(scope="module")
+def recognizer(tmp_path_factory: pytest.TempPathFactory) -> Recognizer:
+    return load(saved(tmp_path_factory.mktemp("run"), recipe_of()))
+
+
+@pytest.fixture(scope="module")
+def clip_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """30 frames of 72 x 80 px."""
+    path = tmp_path_factory.mktemp("clip") / "-größe (1).mp4"
+    frames = generate_clip("grow", 3, num_frames=30, size=80).frames
+    write_video(path, frames[:, :72])
+    return path
+
+
+def frames_of(path: Path) -> RawClip:
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def write_png(path: Path, picture: np.ndarray) -> None:
+    with av.open(str(path), "w", format="image2", options={"update": "1"}) as container:
+        stream = container.add_stream("png", rate=1)
+        stream.height, stream.width = picture.shape[:2]
+        stream.pix_fmt = "rgb24"
+        for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
+            container.mux(packet)
+        for packet in stream.encode(None):
+            container.mux(packet)
+
+
+def same(first: Prediction, second: Prediction) -> None:
+    assert (first.num_frames, first.classes, first.protocol) == (
+        second.num_frames,
+        second.classes,
+        second.protocol,
+    )
+    np.testing.assert_allclose(first.scores, second.scores, rtol=0, atol=1e-5)
+    assert list(first.streams) == list(second.streams)
+    for name in first.streams:
+        np.testing.assert_allclose(first.streams[name], second.streams[name], rtol=0, atol=1e-5)
+
+
+# -- one video in many forms -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("protocol", ["center", "10x1", "2x10"])
+def test_file_array_and_folder_of_pictures_are_the_same(
+    recognizer: Recognizer, clip_path: Path, tmp_path: Path, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = frames_of(clip_path)
+    for n, picture in enumerate(frames):
+        write_png(tmp_path / f"frame{n}.png", picture)  # frame10 comes behind frame9, not frame1
+    from_file = recognizer.predict(str(clip_path), protocol)
+    assert (from_file.source, from_file.num_frames, from_file.warnings) == (str(clip_path), 30, ())
+    assert recognizer.predict(frames, protocol).source == "array"
+    others = [recognizer.predict(source, protocol) for source in (frames, clip_path, tmp_path)]
+    monkeypatch.setattr(predictor, "_KEPT_BYTES", 5 * 64 * 64 * 3)  # decoded frames exceed the bound
+    others += [recognizer.predict(source, protocol) for source in (frames, clip_path, tmp_path)]
+    for other in others:
+        same(other, from_file)
+
+
+def test_another_video_is_judged_otherwise(recognizer: Recognizer, clip_path: Path) -> None:
+    first = recognizer.predict(clip_path)
+    reversed_colours = recognizer.predict(frames_of(clip_path)[..., ::-1].copy())
+    backwards = recognizer.predict(frames_of(clip_path)[::-1].copy())
+    assert np.abs(first.streams["spatial"] - reversed_colours.streams["spatial"]).max() > 1e-4
+    assert np.abs(first.streams["temporal"] - backwards.streams["temporal"]).max() > 1e-4
+
+
+def test_what_a_prediction_holds(recognizer: Recognizer, clip_path: Path) -> None:
+    prediction = recognizer.predict(clip_path, "3x1")
+    assert prediction.classes == recognizer.classes == CLASSES
+    assert (prediction.protocol, prediction.label) == ("3x1", CLASSES[int(prediction.scores.argmax())])
+    assert list(prediction.streams) == ["spatial", "temporal"]
+    for vector in (prediction.scores, *prediction.streams.values()):
+        assert (vector.shape, vector.dtype.name) == ((3,), "float32")
+        assert float(vector.sum()) == pytest.approx(1, abs=1e-6)
+        assert vector.min() >= 0
+    mixed = (prediction.streams["spatial"] + 1.5 * prediction.streams["temporal"]) / 2.5
+    np.testing.assert_allclose(prediction.scores, mixed, atol=1e-6)
+
+
+def test_weights_and_rule_of_fusion_are_those_of_the_recipe(tmp_path: Path, clip_path: Path) -> None:
+    folder = saved(tmp_path, recipe_of(fusion=FusionConfig("l1", 3.0, 1.0)))
+    prediction = load(folder).predict(clip_path, "center")
+    mixed = (3 * prediction.streams["spatial"] + prediction.streams["temporal"]) / 4
+    np.testing.assert_allclose(prediction.scores, mixed, atol=1e-6)
+
+
+def test_logits_are_averaged_before_the_softmax(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dark frames are very sure of class 0, bright ones a bit of class 1: the two averages disagree."""
+
+    def spatial(frames: Tensor) -> Tensor:
+        bright = frames[:, LENGTH // 2].mean(dim=(1, 2, 3)) > 0
+        return torch.where(bright[:, None], torch.tensor([0.0, 3.0, 0.0]), torch.tensor([9.0, 0.0, 0.0]))
+
+    monkeypatch.setattr(recognizer.model, "spatial", spatial)
+    frames = np.zeros((41, 64, 64, 3), np.uint8)
+    frames[10:] = 255  # starts 0, 10, 20 have the middle frames 5, 15, 25
+    streams = recognizer.predict(frames, "3x1").streams
+    np.testing.assert_allclose(streams["spatial"], torch.softmax(torch.tensor([3.0, 2.0, 0.0]), 0), atol=1e-6)
+
+
+def test_the_mean_is_over_clips_not_over_batches(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """20 clips come as 16 and 4; each counts the same."""
+    monkeypatch.setattr(recognizer.model, "spatial", lambda frames: frames[:, LENGTH // 2].mean((2, 3)))
+    frames = np.zeros((30, 64, 64, 3), np.uint8)
+    frames += np.arange(30, dtype=np.uint8)[:, None, None, None]
+    video = StoredVideo(frames, 30, 0, (64, 64), None, None, torch.from_numpy(frames).permute(0, 3, 1, 2))
+    logits = recognizer.logits(video, parse_protocol("20x1"))["spatial"]
+    grey = np.mean([start + LENGTH // 2 for start in range(20)])
+    np.testing.assert_allclose(logits, (grey - np.array([123, 117, 104])) / 255, atol=1e-6)
+
+
+# -- odd and real videos ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("folder", ["odd", "clips"])
+def test_every_recording_is_labelled_or_refused(recognizer: Recognizer, data_root: Path, folder: str) -> None:
+    labelled, refused = {}, {}
+    for path in sorted((data_root / folder).iterdir()):
+        try:
+            labelled[path.name] = recognizer.predict(path, "center")
+        except VideoError as error:
+            refused[path.name] = str(error)
+    for prediction in labelled.values():
+        assert np.isfinite(prediction.scores).all()
+        assert prediction.num_frames > 0
+    assert all(name in message and "\n" not in message for name, message in refused.items())
+    assert set(refused) == (
+        {"AudioVideoInterleave.avi", "audio_only.mp3", "empty.avi", "not_a_video.avi", "truncated_half.mp4"}
+        if folder == "odd"
+        else set()
+    )
+    if folder == "odd":
+        assert len(labelled) == 19
+        assert labelled["frames_01.avi"].num_frames == 1
+        assert labelled["frames_11.avi"].warnings == ()
+
+
+def test_a_damaged_video_is_labelled_with_a_warning(recognizer: Recognizer, data_root: Path) -> None:
+    prediction = recognizer.predict(data_root / "odd" / "corrupted.mp4")
+    assert prediction.num_frames == 28
+    assert len(prediction.warnings) == 1
+    assert "28 frames" in prediction.warnings[0]
+    assert prediction.to_dict()["warnings"] == list(prediction.warnings)
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 10, 11, 12])
+def test_short_videos(recognizer: Recognizer, num_frames: int) -> None:
+    frames = generate_clip("up", 1, num_frames=num_frames, size=64).frames
+    prediction = recognizer.predict(frames)
+    assert prediction.num_frames == num_frames
+    # The rule: the last frame is repeated.
+    filled = np.concatenate([frames, frames[-1:].repeat(max(0, LENGTH - num_frames), axis=0)])
+    np.testing.assert_allclose(recognizer.predict(filled).scores, prediction.scores, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 1), (3, 20, 200), (3, 201, 17)])
+def test_odd_sizes(recognizer: Recognizer, shape: tuple[int, int, int]) -> None:
+    assert recognizer.predict(np.full((*shape, 3), 9, np.uint8), "1x10").num_frames == 3
+
+
+# -- slips -----------------------------------------------------------------------------------------
+
+
+def test_slips_of_the_user(recognizer: Recognizer, tmp_path: Path) -> None:
+    clip = np.zeros((3, 32, 32, 3), np.uint8)
+    with pytest.raises(UsageError, match="unknown protocol '5x5'"):
+        recognizer.predict(clip, "5x5")
+    with pytest.raises(UsageError, match="nothing found at"):
+        recognizer.predict(tmp_path / "gone.mp4")
+    with pytest.raises(UsageError, match=r"\(3, 32, 32\)"):
+        recognizer.predict(clip[..., 0])
+    with pytest.raises(UsageError, match="float32"):
+        recognizer.predict(clip.astype(np.float32))
+    with pytest.raises(UsageError, match="nothing found at"):
+        recognizer.flow(tmp_path / "gone.mp4")
+    with pytest.raises(UsageError, match="short side is 8; expected at least 16 px"):
+        recognizer.flow(clip, short_side=8)
+    with pytest.raises(UsageError, match="no run at"):
+        load(tmp_path / "gone")
+
+
+@pytest.mark.parametrize("device", ["toaster", "cuda:99"])
+def test_a_device_that_is_not_there(tmp_path: Path, device: str) -> None:
+    with pytest.raises(UsageError, match=f"cannot compute on '{device}'"):
+        load(saved(tmp_path, recipe_of()), device)
+
+
+# -- which stages were trained ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stages", "streams"),
+    [
+        (["motion", "spatial", "temporal", "joint"], ("spatial", "temporal")),
+        (["spatial"], ("spatial",)),
+        (["motion", "spatial"], ("spatial",)),
+        (["motion", "temporal"], ("temporal",)),
+        (["joint"], ("temporal",)),
+        (None, ("spatial", "temporal")),
+    ],
+)
+def test_only_trained_streams_speak(
+    tmp_path: Path, clip_path: Path, stages: list[str] | None, streams: tuple[str, ...]
+) -> None:
+    some = load(saved(tmp_path, recipe_of(), None if stages is None else {"stages": stages}))
+    assert some.trained_streams == streams
+    prediction = some.predict(clip_path, "center")
+    assert tuple(prediction.streams) == streams
+    if len(streams) == 1:
+        np.testing.assert_allclose(prediction.scores, prediction.streams[streams[0]], atol=1e-6)
+
+
+def test_motion_alone_cannot_label_but_gives_flow(tmp_path: Path, clip_path: Path) -> None:
+    some = load(saved(tmp_path, recipe_of(), {"stages": ["motion"]}))
+    assert some.trained_streams == ()
+    with pytest.raises(CheckpointError, match="no trained stream; train spatial and temporal"):
+        some.predict(clip_path)
+    assert some.flow(clip_path).shape[0] == 29
+
+
+# -- flow ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 10, 11, 12, 21, 22, 30])
+def test_flow_between_all_neighbours_in_windows_without_a_seam(
+    recognizer: Recognizer, num_frames: int
+) -> None:
+    """Nano-MotionNet sees each pair by itself, so one long window must give what the short ones give."""
+    frames = generate_clip("left", 1, num_frames=num_frames, size=64).frames
+    flow = recognizer.flow(frames)
+    assert (flow.shape, flow.dtype.name) == ((num_frames - 1, 2, 16, 16), "float32")
+    if num_frames > 1:
+        pixels = torch.from_numpy(frames).permute(0, 3, 1, 2).float()
+        clip = ((pixels - torch.tensor([123.0, 117.0, 104.0])[:, None, None]) / 255)[None]
+        with torch.no_grad():
+            whole = recognizer.model.motion(clip)[0][0].numpy()
+        np.testing.assert_allclose(flow, whole, atol=1e-5)
+        assert np.abs(flow).max() > 1e-4
+
+
+def test_windows_share_one_frame_and_hold_no_more_than_a_clip(
+    recognizer: Recognizer, clip_path: Path
+) -> None:
+    windows = list(recognizer.flow_windows(clip_path))
+    assert [len(pictures) for pictures, _ in windows] == [11, 11, 10]
+    for pictures, flow in windows:
+        assert (pictures.dtype, tuple(pictures.shape[1:])) == (torch.uint8, (3, 64, 71))
+        assert flow.shape == (len(pictures) - 1, 2, 16, 18)
+    for (before, _), (after, _) in itertools.pairwise(windows):
+        assert torch.equal(before[-1], after[0])
+    np.testing.assert_array_equal(np.concatenate([flow for _, flow in windows]), recognizer.flow(clip_path))
+
+
+@pytest.mark.parametrize(("num_frames", "windows"), [(1, [1]), (11, [11]), (12, [11, 2]), (21, [11, 11])])
+def test_no_window_is_without_flow(recognizer: Recognizer, num_frames: int, windows: list[int]) -> None:
+    frames = np.zeros((num_frames, 16, 16, 3), np.uint8)
+    assert [len(pictures) for pictures, _ in recognizer.flow_windows(frames, 16)] == windows
+
+
+def test_a_single_picture_has_no_flow_but_a_size(recognizer: Recognizer) -> None:
+    picture = np.zeros((1, 48, 96, 3), np.uint8)
+    assert recognizer.flow(picture).shape == (0, 2, 16, 32)
+    ((pictures, _),) = recognizer.flow_windows(picture)
+    assert pictures.shape == (1, 3, 64, 128)
+
+
+@pytest.mark.parametrize(
+    ("size", "short_side"),
+    [((64, 64), None), ((30, 40), None), ((200, 100), 50), ((17, 90), 16), ((64, 64), 100)],
+)
+def test_size_of_the_flow(recognizer: Recognizer, size: tuple[int, int], short_side: int | None) -> None:
+    clip = np.zeros((3, *size, 3), np.uint8)
+    side = short_side or 64
+    height, width = (math.ceil(math.floor(edge * side / min(size) + 0.5) / 4) for edge in size)
+    assert recognizer.flow(clip, short_side).shape == (2, 2, height, width)
+
+
+def test_flow_is_in_pixels_of_its_own_grid(tmp_path: Path) -> None:
+    """A network that says 1/4 px at 1/16 of the size, and nothing more, says 1 px at 1/4 of the size."""
+    torch.manual_seed(0)
+    recipe = recipe_of()
+    model = build_model(recipe, 3)
+    with torch.no_grad():
+        for level in (2, 3, 4):
+            for name in ("predict.weight", "predict.bias", "step_gain"):
+                model.get_parameter(f"motion_net.refine{level}.{name}").zero_()
+        model.get_parameter("motion_net.refine4.predict.bias").copy_(torch.tensor([0.25, -0.5]))
+    flow = Recognizer(model, RunInfo(recipe, CLASSES)).flow(
+        generate_clip("up", 0, num_frames=14, size=64).frames
+    )
+    np.testing.assert_allclose(flow[:, 0], 1.0, atol=1e-5)
+    np.testing.assert_allclose(flow[:, 1], -2.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("motion", ["tiny", "nano"])
+def test_the_last_window_of_a_video_is_filled_up(tmp_path: Path, motion: str) -> None:
+    """Networks with a fixed number of frames see the last frame repeated; its own flow is left out."""
+    torch.manual_seed(0)
+    recipe = Recipe(model=ModelConfig(motion, "small", 4), input=InputConfig(size=32, resize=32))
+    some = Recognizer(build_model(recipe, 3), RunInfo(recipe, CLASSES))
+    frames = generate_clip("right", 0, num_frames=6, size=32).frames
+    flow = some.flow(frames)
+    alone = some.flow(np.concatenate([frames[3:], frames[-1:]]))  # the window 3, 4, 5 with 5 repeated
+    assert (len(flow), len(alone)) == (5, 3)
+    np.testing.assert_allclose(flow[3:], alone[:2], atol=1e-6)
+
+
+def test_windows_that_nobody_takes_are_not_computed(recognizer: Recognizer) -> None:
+    endless = np.broadcast_to(np.zeros((1, 16, 16, 3), np.uint8), (10_000_000, 16, 16, 3))
+    pictures, flow = next(recognizer.flow_windows(endless, 16))
+    assert (len(pictures), flow.shape) == (11, (10, 2, 4, 4))

@@ -1,0 +1,153 @@
+"""Test protocols: which clips and crops of a video are seen, worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from hidden_two_stream.config import InputConfig, ModelConfig, Recipe
+from hidden_two_stream.errors import UsageError
+from hidden_two_stream.inference.protocol import DEFAULT_PROTOCOL, Protocol, clip_batches, parse_protocol
+from hidden_two_stream.video.store import StoredVideo
+
+
+@pytest.mark.parametrize(
+    ("name", "clips", "crops"),
+    [("center", 1, 1), ("1x1", 1, 1), ("10x1", 10, 1), ("25x10", 25, 10), ("9999x1", 9999, 1)],
+)
+def test_names(name: str, clips: int, crops: int) -> None:
+    assert parse_protocol(name) == Protocol(name, clips, crops)
+
+
+def test_the_default_is_a_protocol() -> None:
+    assert parse_protocol(DEFAULT_PROTOCOL).name == DEFAULT_PROTOCOL
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", "centre", "Center", "25", "25x", "x10", "25x5", "25x100", "25x0", "0x1", "025x1", "-1x1"),
+        *("2.5x1", "1e1x1", "25X10", "25 x 10", " 25x10", "25x10\n", "25x10x1", "10000x1", "25×10"),
+    ],
+)
+def test_another_name_is_refused(name: str) -> None:
+    with pytest.raises(
+        UsageError, match=r"unknown protocol .*expected center, or NxM with M = 1 or 10"
+    ) as caught:
+        parse_protocol(name)
+    assert repr(name) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "num_frames", "length", "stride", "expected"),
+    [
+        ("center", 11, 11, 1, (0,)),
+        ("center", 12, 11, 1, (0,)),
+        ("center", 13, 11, 1, (1,)),
+        ("center", 111, 11, 1, (50,)),
+        ("center", 5, 11, 1, (0,)),
+        ("center", 31, 11, 2, (5,)),
+        # floor((T - 10) / 25) apart from frame 0 on, as in the reference's test script
+        ("25x10", 260, 11, 1, tuple(range(0, 250, 10))),
+        ("25x10", 284, 11, 1, tuple(range(0, 250, 10))),
+        ("25x10", 285, 11, 1, tuple(range(0, 275, 11))),
+        ("25x10", 35, 11, 1, tuple(range(25))),
+        # Fewer starts than clips: the step is 0, and 25 times the same clip is one.
+        ("25x10", 34, 11, 1, (0,)),
+        ("25x10", 11, 11, 1, (0,)),
+        ("25x10", 3, 11, 1, (0,)),
+        ("25x10", 1, 11, 1, (0,)),
+        ("10x1", 51, 11, 1, tuple(range(0, 40, 4))),
+        ("10x1", 61, 11, 2, tuple(range(0, 40, 4))),
+        ("1x1", 200, 11, 1, (0,)),
+        ("3x1", 10, 4, 1, (0, 2, 4)),
+    ],
+)
+def test_starts(name: str, num_frames: int, length: int, stride: int, expected: tuple[int, ...]) -> None:
+    assert parse_protocol(name).starts(num_frames, length, stride) == expected
+
+
+# -- batches ---------------------------------------------------------------------------------------
+
+
+def video_of(frames: Tensor) -> StoredVideo:
+    return StoredVideo("made", len(frames), 0, (frames.shape[-2], frames.shape[-1]), None, None, frames)
+
+
+def numbered(num_frames: int, height: int = 32, width: int = 40) -> Tensor:
+    """(T, 3, H, W): red says the frame, green the column, blue the row."""
+    frames = torch.zeros(num_frames, 3, height, width, dtype=torch.uint8)
+    frames[:, 0] = torch.arange(num_frames, dtype=torch.uint8)[:, None, None]
+    frames[:, 1] = torch.arange(width, dtype=torch.uint8)
+    frames[:, 2] = torch.arange(height, dtype=torch.uint8)[:, None]
+    return frames
+
+
+def recipe_of(length: int = 4, stride: int = 1, size: int = 32) -> Recipe:
+    return Recipe(
+        model=ModelConfig(num_frames=length), input=InputConfig(size=size, resize=size, frame_stride=stride)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "num_frames", "sizes"),
+    [
+        ("center", 30, [1]),
+        ("10x1", 30, [10]),
+        ("40x1", 43, [16, 16, 8]),
+        ("16x1", 30, [16]),
+        ("3x10", 30, [16, 14]),
+        ("1x10", 30, [10]),
+        ("25x10", 28, [16] * 15 + [10]),
+        ("25x10", 9, [10]),
+    ],
+)
+def test_batches_are_bounded(name: str, num_frames: int, sizes: list[int]) -> None:
+    batches = list(clip_batches(video_of(numbered(num_frames)), recipe_of(), parse_protocol(name)))
+    assert [tuple(batch.shape) for batch in batches] == [(size, 4, 3, 32, 32) for size in sizes]
+    assert {batch.dtype for batch in batches} == {torch.uint8}
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+def test_one_crop_is_the_middle_of_each_clip(stride: int) -> None:
+    clips = torch.cat(
+        list(clip_batches(video_of(numbered(40)), recipe_of(4, stride), parse_protocol("20x1")))
+    )
+    assert len(clips) == 20
+    for number, clip in enumerate(clips):
+        start = number * (1 if stride == 3 else (40 - 3) // 20)
+        for n, frame in enumerate(clip):
+            assert frame[0].unique().tolist() == [start + n * stride]
+        assert clip[0, 1, 0].tolist() == list(range(4, 36))
+        assert clip[0, 2, :, 0].tolist() == list(range(32))
+
+
+def test_ten_crops_are_corners_centre_and_their_flips_clip_by_clip() -> None:
+    frames = numbered(20, 36, 40)
+    clips = torch.cat(list(clip_batches(video_of(frames), recipe_of(), parse_protocol("3x10"))))
+    assert len(clips) == 30
+    corners = [(0, 0), (0, 8), (4, 0), (4, 8), (2, 4)]
+    for number, start in enumerate((0, 5, 10)):
+        for crop, (top, left) in enumerate(corners):
+            expected = frames[start : start + 4, :, top : top + 32, left : left + 32]
+            assert torch.equal(clips[10 * number + crop], expected)
+            mirrored = torch.from_numpy(expected.numpy()[..., ::-1].copy())
+            assert torch.equal(clips[10 * number + 5 + crop], mirrored)
+
+
+def test_a_short_video_repeats_its_last_frame() -> None:
+    (batch,) = clip_batches(video_of(numbered(3)), recipe_of(6), parse_protocol("25x10"))
+    assert [frame[0].unique().tolist() for frame in batch[7]] == [[0], [1], [2], [2], [2], [2]]
+
+
+def test_frames_that_were_not_kept_are_cut_alike() -> None:
+    frames = numbered(20)
+    array = frames.permute(0, 2, 3, 1).contiguous().numpy()
+    fresh = StoredVideo(array, 20, 0, (32, 40), None, None, None)
+    for one, two in zip(
+        clip_batches(video_of(frames), recipe_of(), parse_protocol("5x10")),
+        clip_batches(fresh, recipe_of(), parse_protocol("5x10")),
+        strict=True,
+    ):
+        assert torch.equal(one, two)
