@@ -20,9 +20,8 @@ def main() -> None:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             shapes = [tuple(flow.shape[1:]) for flow in network(frames)]
         parameters = sum(parameter.numel() for parameter in network.parameters())
-        print(
-            f"{name:<5} {parameters / 1e6:6.2f} M parameters {counter.get_total_flops() / 2e9:6.2f} GMAC  flow {shapes}"
-        )
+        operations = counter.get_total_flops() / 2e9
+        print(f"{name:<5} {parameters / 1e6:6.2f} M parameters {operations:6.2f} GMAC  flow {shapes}")
 
 
 if __name__ == "__main__":

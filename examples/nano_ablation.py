@@ -101,9 +101,7 @@ def main(steps: int) -> None:
     zero = torch.zeros_like(truth)
     print(f"{steps} steps; {machine()}\n")
     print("| network | moving px | all px | seconds |\n|---|---|---|---|")
-    print(
-        f"| no motion at all | {endpoint_error(zero, truth, moving):.2f} | {endpoint_error(zero, truth):.2f} | |"
-    )
+    print(f"| no motion | {endpoint_error(zero, truth, moving):.2f} | {endpoint_error(zero, truth):.2f} | |")
     rows = (
         ("nano", "", None, "robust", None),
         ("without Lucas-Kanade step", "lucas_kanade", without_step, "robust", None),

@@ -98,7 +98,10 @@ def load_run(source: str | Path) -> tuple[HiddenTwoStream, RunInfo]:
         raise CheckpointError(f"{str(path)!r} holds no {MODEL_FILE}; is its training complete?")
     tensors, metadata = read_tensors(file)
     info = _read_info(metadata, file)
-    model = build_model(info.recipe, len(info.classes))
+    try:
+        model = build_model(info.recipe, len(info.classes))
+    except UsageError as error:
+        raise CheckpointError(f"{str(file)!r} cannot be rebuilt: {error}") from error
     wrong = _mismatches(model.state_dict(), tensors)
     if wrong:
         raise CheckpointError(f"{str(file)!r} does not fit its own description: {'; '.join(wrong[:3])}")
@@ -136,15 +139,31 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def _read_info(metadata: Mapping[str, str], file: Path) -> RunInfo:
     if "hidden_two_stream" not in metadata:
         raise CheckpointError(f"{str(file)!r} is no checkpoint of this package: its metadata does not say so")
-    data = json.loads(metadata["hidden_two_stream"])
+    data = _described(metadata["hidden_two_stream"], file)
     version = data.get("format_version")
     if version != FORMAT_VERSION:
         raise CheckpointError(
             f"{str(file)!r} has format version {version}, this package reads {FORMAT_VERSION}; "
             "use the version of hidden-two-stream that wrote it"
         )
-    recipe = recipe_from_dict(data["recipe"], f"description of {str(file)!r}")
-    return RunInfo(recipe, tuple(data["classes"]), data["provenance"])
+    try:
+        recipe = recipe_from_dict(data["recipe"], "recipe")
+        classes, provenance = tuple(data["classes"]), data["provenance"]
+        if not classes or not all(isinstance(name, str) for name in classes):
+            raise ValueError(f"its classes are {classes}")
+        if not isinstance(provenance, dict):
+            raise ValueError(f"its provenance is {provenance!r}")
+    except (KeyError, TypeError, ValueError, UsageError) as error:
+        raise CheckpointError(f"the description in {str(file)!r} is damaged: {error}") from error
+    return RunInfo(recipe, classes, provenance)
+
+
+def _described(text: str, file: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise CheckpointError(f"the description in {str(file)!r} is damaged: {error}") from error
+    return data if isinstance(data, dict) else {}
 
 
 def _mismatches(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:

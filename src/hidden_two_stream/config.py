@@ -7,7 +7,7 @@ models take plain arguments.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ __all__ = [
     "Recipe",
     "StageConfig",
     "load_recipe",
+    "recipe_from_dict",
     "recipe_names",
 ]
 
@@ -40,8 +41,8 @@ class ModelConfig:
         spatial_dropout: dropout of the spatial stream's head.
     """
 
-    motion: str = "nano"
-    backbone: str = "small"
+    motion: Literal["nano", "tiny", "full"] = "nano"
+    backbone: Literal["small", "resnet18", "resnet50", "vgg16"] = "small"
     num_frames: int = 11
     temporal_dropout: float = 0.5
     spatial_dropout: float = 0.5
@@ -146,7 +147,7 @@ class Recipe:
 
     model: ModelConfig = field(default_factory=ModelConfig)
     input: InputConfig = field(default_factory=InputConfig)
-    loss: str = "robust"
+    loss: Literal["robust", "paper", "caffe"] = "robust"
     motion: StageConfig = field(default_factory=StageConfig)
     spatial: StageConfig = field(default_factory=StageConfig)
     temporal: StageConfig = field(default_factory=StageConfig)
@@ -185,20 +186,41 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         if not equals:
             raise UsageError(f"cannot read {override!r}; expected field=value, for example motion.steps=200")
         arguments.append(f"--recipe.{key}={value}")
-    return _validated(_parse(arguments, f"recipe {str(source)!r}"))
+    return _checked(arguments, f"recipe {str(source)!r}")
 
 
 def recipe_from_dict(data: dict[str, Any], origin: str) -> Recipe:
     """The recipe that `Recipe.to_dict` wrote; `origin` names it in errors."""
     import json
 
-    return _validated(_parse([f"--recipe={json.dumps(data)}"], origin))
+    return _checked([f"--recipe={json.dumps(data)}"], origin)
+
+
+def _checked(arguments: list[str], origin: str) -> Recipe:
+    try:
+        return _validated(_frozen(_parse(arguments, origin)))
+    except _RangeError as error:
+        raise UsageError(f"{origin}: {error}") from None
+
+
+class _RangeError(Exception):
+    """A value out of range; the message lacks the origin still."""
+
+
+def _frozen(recipe: Recipe) -> Recipe:
+    """Tuples for the lists that a parser makes: recipes compare, whatever they were made from."""
+    stages: dict[str, Any] = {
+        name: replace(recipe.stage(name), milestones=tuple(recipe.stage(name).milestones))
+        for name in STAGE_NAMES
+    }
+    scales = replace(recipe.input, crop_scales=tuple(recipe.input.crop_scales))
+    return replace(recipe, input=scales, **stages)
 
 
 def _parse(arguments: list[str], origin: str) -> Recipe:
     from jsonargparse import ArgumentError, ArgumentParser
 
-    parser = ArgumentParser(exit_on_error=False)
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--recipe", type=Recipe)
     try:
         recipe: Recipe = parser.instantiate(parser.parse_args(arguments)).recipe
@@ -231,10 +253,36 @@ def _validated(recipe: Recipe) -> Recipe:
         for item in fields(config):
             value = getattr(config, item.name)
             if isinstance(value, int | float) and value < 0:
-                raise UsageError(f"{stage}.{item.name} is {value}; it must not be negative")
+                raise _RangeError(f"{stage}.{item.name} is {value}; it must not be negative")
     for name, value in positive.items():
         if value < 1:
-            raise UsageError(f"{name} is too small; num_frames must be at least 2, max_size 32, others 1")
+            raise _RangeError(f"{name} is too small; num_frames must be at least 2, max_size 32, others 1")
+    _require_ranges(recipe)
     if recipe.input.size % 32 or recipe.input.size < 0:
-        raise UsageError(f"input.size is {recipe.input.size}; it must be 0 (automatic) or a multiple of 32")
+        raise _RangeError(f"input.size is {recipe.input.size}; it must be 0 (automatic) or a multiple of 32")
     return recipe
+
+
+def _require_ranges(recipe: Recipe) -> None:
+    shares = {
+        "model.temporal_dropout": recipe.model.temporal_dropout,
+        "model.spatial_dropout": recipe.model.spatial_dropout,
+        "input.color_jitter": recipe.input.color_jitter,
+    }
+    shares |= {f"{stage}.label_smoothing": recipe.stage(stage).label_smoothing for stage in STAGE_NAMES}
+    for name, value in shares.items():
+        if not 0 <= value <= 1:
+            raise _RangeError(f"{name} is {value}; it must be 0 to 1")
+    scales = recipe.input.crop_scales
+    if not scales or not all(0 < scale <= 1 for scale in scales):
+        raise _RangeError(f"input.crop_scales is {list(scales)}; give one or more numbers above 0, up to 1")
+    resize = recipe.input.resize
+    sides = (resize,) if isinstance(resize, int) else resize
+    if resize != 0 and min(sides) < max(1, recipe.input.size):
+        raise _RangeError(f"input.resize is {resize}; it must be 0 or no smaller than input.size")
+    weights = (recipe.fusion.spatial_weight, recipe.fusion.temporal_weight)
+    if min(weights) < 0 or sum(weights) <= 0:
+        raise _RangeError(f"the fusion weights are {weights}; none may be negative, nor both 0")
+    for stage in STAGE_NAMES:
+        if any(step < 0 for step in recipe.stage(stage).milestones):
+            raise _RangeError(f"{stage}.milestones has a negative step")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +143,8 @@ def load_scores(path: Path, protocol: str) -> Evaluation:
         DataError: it is not such a file.
     """
     try:
-        with np.load(path) as arrays:
+        # numpy leaves a file that it opened itself open when it cannot read it.
+        with path.open("rb") as file, np.load(file) as arrays:
             others = ("names", "truth", "classes", "fused")
             return Evaluation(
                 classes=tuple(arrays["classes"].tolist()),
@@ -152,7 +154,7 @@ def load_scores(path: Path, protocol: str) -> Evaluation:
                 fused=arrays["fused"],
                 protocol=protocol,
             )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{str(path)!r} holds no scores of this package: {error}") from error
 
 

@@ -519,3 +519,36 @@ def test_pictures_smaller_than_a_window_have_no_structure(height: int, width: in
         terms["total"].backward()
     assert flow.grad is not None
     assert flow.grad.isfinite().all()
+
+
+def test_mixed_precision_does_not_reach_the_losses() -> None:
+    """Under bf16 autocast SSIM's variances would cancel and warps miss; the losses must not change."""
+    generator = torch.Generator().manual_seed(3)
+    frames = torch.rand(1, 3, 3, 64, 64, generator=generator) * 0.05
+    pyramid = [torch.randn(1, 2, 2, 32, 32, generator=generator)]
+    preset = loss_preset("robust")
+    expected = unsupervised_loss(frames, pyramid, preset)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = unsupervised_loss(frames, pyramid, preset)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value)
+
+
+@pytest.mark.parametrize(
+    ("size", "strides", "levels"), [(33, (2, 4, 8, 16, 32), (2, 3, 4, 5, 6)), (45, (4, 8, 16), (3, 4, 5))]
+)
+def test_levels_are_told_apart_at_sizes_that_no_stride_divides(
+    size: int, strides: tuple[int, ...], levels: tuple[int, ...]
+) -> None:
+    """Each level gets its own smoothness weight; here every level alone, against the weight by hand."""
+    generator = torch.Generator().manual_seed(4)
+    frames = torch.rand(1, 2, 3, size, size, generator=generator)
+    for stride, level in zip(strides, levels, strict=True):
+        grid = -(-size // stride)
+        flow = torch.randn(1, 1, 2, grid, grid, generator=generator)
+        weights = {number: 10.0**number for number in range(1, 8)}
+        one, weighted = (
+            unsupervised_loss(frames, [flow], LossPreset(smooth_weights=chosen))["smoothness"].item()
+            for chosen in (1.0, weights)
+        )
+        assert weighted == pytest.approx(10.0**level * one, rel=1e-5)

@@ -11,8 +11,9 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from hidden_two_stream.errors import UsageError
+from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.network import MotionNet, TinyMotionNet, build_motion
-from hidden_two_stream.motion.padding import pad_frames
+from hidden_two_stream.motion.padding import pad_frames, trim_pyramid
 
 STRIDES = {"full": (2, 4, 8, 16, 32), "tiny": (2, 4, 8), "nano": (4, 8, 16)}
 """Of the flows of each network, finest first."""
@@ -337,7 +338,7 @@ def test_flows_of_any_size_are_rounded_up(name: str, height: int, width: int) ->
 def test_padding_repeats_the_edge_and_keeps_the_origin(
     name: str, height: int, width: int, full: nn.Module
 ) -> None:
-    """The same as repeating the last row and column by hand, and cutting the flow by hand."""
+    """The same as repeating the last row and column by hand, and cutting the full-size flow by hand."""
     network = full if name == "full" else small(name)
     total = STRIDES[name][-1]
     frames = torch.rand(1, 2, 3, height, width)
@@ -347,8 +348,24 @@ def test_padding_repeats_the_edge_and_keeps_the_origin(
         found = network(frames)
         whole = network(frames[..., rows, :][..., columns])
     for flow, other, stride in zip(found, whole, STRIDES[name], strict=True):
-        expected = other[..., : math.ceil(height / stride), : math.ceil(width / stride)]
-        torch.testing.assert_close(flow, expected)
+        full_size = functional.interpolate(other[0] * stride, scale_factor=stride, mode="bilinear")
+        grid = (math.ceil(height / stride), math.ceil(width / stride))
+        cut = functional.interpolate(full_size[..., :height, :width], size=grid, mode="bilinear")
+        scale = torch.tensor([grid[1] / width, grid[0] / height]).view(2, 1, 1)
+        torch.testing.assert_close(flow[0], cut * scale)
+
+
+@pytest.mark.parametrize(("height", "width"), [(17, 33), (19, 45), (64, 65), (5, 16)])
+def test_flow_of_any_size_keeps_its_speed_when_it_is_resized(height: int, width: int) -> None:
+    frames = torch.zeros(1, 2, 3, height, width)
+    padded = pad_frames(frames, 16)
+    pixels = torch.tensor([2.0, -1.0]).view(1, 1, 2, 1, 1)
+    pyramid = [
+        (pixels / stride).expand(1, 1, 2, padded.shape[-2] // stride, padded.shape[-1] // stride)
+        for stride in (4, 8, 16)
+    ]
+    for flow in trim_pyramid(pyramid, frames, padded):
+        torch.testing.assert_close(resize_flow(flow, height, width), pixels.expand(1, 1, 2, height, width))
 
 
 def test_padding_values() -> None:

@@ -113,7 +113,16 @@ def test_what_does_not_fit_is_refused() -> None:
         fuse([a, a], [1])
     with pytest.raises(UsageError, match="0 score arrays"):
         fuse([], [])
-    with pytest.raises(UsageError, match=r"not be negative.*\(2, -1\)"):
+    with pytest.raises(UsageError, match=r"not negative.*\(2, -1\)"):
         fuse([a, a], (2, -1))
-    with pytest.raises(UsageError, match="nor all zero"):
+    with pytest.raises(UsageError, match="not all zero"):
         fuse([a, a], (0, 0))
+
+
+def test_scores_that_cannot_be_fused_are_refused() -> None:
+    with pytest.raises(UsageError, match="different shapes"):
+        fuse([np.ones((2, 3)), np.ones((1, 3))], (1, 1))
+    with pytest.raises(UsageError, match="finite"):
+        fuse([np.ones((1, 2)), np.array([[np.nan, 1.0]])], (1, 1))
+    with pytest.raises(UsageError, match="finite"):
+        fuse([np.ones((1, 2))], (float("nan"),))

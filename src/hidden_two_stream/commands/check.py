@@ -39,6 +39,7 @@ def check_command(data: str, workers: int, num_frames: int = 11, quiet: bool = F
         "classes": {
             label: {"videos": count, "readable": readable[label]} for label, count in listing.counts().items()
         },
+        "empty_folders": list(listing.empty),
         "splits": dict(Counter(sample.split or "none" for sample in listing.samples)),
         "num_frames": _spread(lengths),
         "num_shorter_than_a_clip": sum(length < num_frames for length in lengths),
@@ -67,6 +68,7 @@ def check_text(result: dict[str, Any]) -> str:
             f"shorter than a clip: {result['num_shorter_than_a_clip']} (their last frame is repeated)"
         )
     lines.append("sizes: " + ", ".join(f"{size} ({n})" for size, n in result["sizes"].items()))
+    lines += [f"no videos in {folder}: it is no class" for folder in result["empty_folders"]]
     lines += [f"unreadable: {line}" for line in result["unreadable"]]
     lines += [f"warning: {line}" for line in result["warnings"]]
     return "\n".join(lines)

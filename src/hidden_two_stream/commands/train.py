@@ -124,6 +124,8 @@ def train_command(
     listing = read_listing(plan.data)
     split = split_listing(listing, plan.test_fraction, plan.seed)
     make_folder(folder)
+    for empty in listing.empty:
+        note(f"no videos in {empty!r}: it is no class")
     plan = _settle(plan, listing, split, folder)
     note(f"{len(listing.samples)} videos, {len(listing.classes)} classes; {split.rule}; seed {plan.seed}")
     store = decode_samples(split.train + split.test, plan.recipe, resources, folder)

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.motion.flow import resize_flow
-from hidden_two_stream.motion.warp import warp
+from hidden_two_stream.motion.warp import full_precision, warp
 
 __all__ = [
     "LOSS_PRESETS",
@@ -143,8 +143,8 @@ def smoothness_loss(flow: Tensor, mask: Tensor, epsilon: float, exponent: float)
     """Charbonnier penalty of forward differences of u and v in x and y (equation 3).
 
     The last column (for x) and the last row (for y) have no forward neighbour and are masked, as is the
-    border. `flow` (N, 2, h, w) in pixels of its grid; `mask` (h, w).
-    Returns a scalar: the means in x and y added.
+    border; where that is empty they still count in the mean. `flow` (N, 2, h, w) in pixels of its grid;
+    `mask` (h, w). Returns a scalar: the means in x and y added.
     """
     along_x = charbonnier(flow[..., :, 1:] - flow[..., :, :-1], epsilon, exponent)
     along_y = charbonnier(flow[..., 1:, :] - flow[..., :-1, :], epsilon, exponent)
@@ -208,13 +208,22 @@ def unsupervised_loss(
     Returns:
         Scalars "photometric", "smoothness" and "ssim", each weighted and summed over levels, and "total".
     """
+    # In half precision the variances of SSIM cancel to nothing and warps miss by a fifth of a pixel.
+    with torch.autocast(frames.device.type, enabled=False):
+        flows = [full_precision(flow) for flow in pyramid]
+        return _unsupervised_loss(full_precision(frames), flows, preset, ssim_factor)
+
+
+def _unsupervised_loss(
+    frames: Tensor, pyramid: list[Tensor], preset: LossPreset, ssim_factor: float
+) -> dict[str, Tensor]:
     batch = frames.shape[0]
     normalized = local_response_normalize(frames).flatten(0, 1)  # (B·T, 3, H, W)
     terms = {name: frames.new_zeros(()) for name in ("photometric", "smoothness", "ssim")}
     per_batch = 1 / batch if preset.divide_by_batch else 1.0
     for position, level_flow in enumerate(pyramid):
         importance = preset.coarse_factor**position
-        level = 1 + round(math.log2(frames.shape[-1] / level_flow.shape[-1]))  # 1: full size, 2: half, ...
+        level = _level(frames, level_flow)
         flow = level_flow.flatten(0, 1)
         mask = border_mask(flow, preset.border)
         smooth = smoothness_loss(flow, mask, preset.smooth_epsilon, preset.smooth_exponent)
@@ -243,6 +252,12 @@ def _downsample(pictures: Tensor, flow: Tensor) -> Tensor:
     if pictures.shape[-2:] == flow.shape[-2:]:
         return pictures
     return functional.interpolate(pictures, size=flow.shape[-2:], mode="area")
+
+
+def _level(frames: Tensor, flow: Tensor) -> int:
+    """1 for a flow of full size, 2 for half, and so on; the longer side tells best after rounding up."""
+    side = -1 if frames.shape[-1] >= frames.shape[-2] else -2
+    return 1 + math.ceil(math.log2(frames.shape[side] / flow.shape[side]) - 1e-6)
 
 
 def _weight(weights: Mapping[int, float] | float, level: int) -> float:

@@ -43,7 +43,8 @@ def correlation(first: Tensor, second: Tensor, radius: int) -> Tensor:
 def lucas_kanade(first: Tensor, second: Tensor, damping: Tensor) -> Tensor:
     """One damped Lucas-Kanade step (IJCAI 1981) on blocks of 2×2 pixels.
 
-    Solves (Σ ∇I ∇Iᵀ + damping · 1) d = −Σ ∇I (second − first) over the colours and pixels of each block.
+    Solves (M + damping · 1) d = −b with M = ⟨∇I ∇Iᵀ⟩ and b = ⟨∇I (second − first)⟩, summed over the colours
+    and averaged over the pixels of each block.
 
     Args:
         first: (N, 3, 2h, 2w) pictures.
@@ -51,8 +52,8 @@ def lucas_kanade(first: Tensor, second: Tensor, damping: Tensor) -> Tensor:
         damping: positive scalar, in squared units of the pictures.
 
     Returns:
-        (N, 3, h, w): u and v of the motion that is left, in pixels of the block grid, limited to ±1, and the
-        logarithm of the gradient energy (how much there was to measure by).
+        (N, 3, h, w): u and v of the motion that is left, in pixels of the block grid, limited to ±1, and a
+        quarter of the logarithm of M's trace with damping: how much there was to measure by.
     """
     padded = functional.pad((first + second) / 2, (1, 1, 1, 1), mode="replicate")
     dx = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2

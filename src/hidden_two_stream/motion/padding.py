@@ -1,4 +1,4 @@
-"""Any input size for networks with a total stride: pad before, crop the flow after."""
+"""Any input size for networks with a total stride: pad before, bring the flow back after."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import math
 
 from torch import Tensor
 from torch.nn import functional
+
+from hidden_two_stream.motion.flow import resize_flow
 
 __all__ = ["pad_frames", "trim_pyramid"]
 
@@ -25,12 +27,18 @@ def pad_frames(frames: Tensor, multiple: int) -> Tensor:
 
 
 def trim_pyramid(pyramid: list[Tensor], frames: Tensor, padded: Tensor) -> list[Tensor]:
-    """Crop each flow (B, T−1, 2, h, w) of the padded input to the part that shows `frames`."""
+    """Bring each flow (B, T−1, 2, h, w) of the padded input to a grid that spans exactly `frames`.
+
+    A level of stride s gets ⌈H/s⌉ × ⌈W/s⌉ points. Where s does not divide a side, cropping whole cells would
+    leave a grid that shows more than the picture, and every later resize would scale flow and place wrongly;
+    so the flow is cropped at full resolution and sampled anew.
+    """
     if padded.shape == frames.shape:
         return pyramid
     height, width = frames.shape[-2:]
     trimmed = []
     for flow in pyramid:
         stride = padded.shape[-1] // flow.shape[-1]
-        trimmed.append(flow[..., : math.ceil(height / stride), : math.ceil(width / stride)])
+        visible = resize_flow(flow, *padded.shape[-2:])[..., :height, :width]
+        trimmed.append(resize_flow(visible, math.ceil(height / stride), math.ceil(width / stride)))
     return trimmed

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["sampling_grid", "warp"]
+__all__ = ["full_precision", "sampling_grid", "warp"]
 
 
 def sampling_grid(flow: Tensor) -> Tensor:
@@ -19,14 +19,20 @@ def sampling_grid(flow: Tensor) -> Tensor:
         flow: (N, 2, h, w) in pixels of its own grid; channel 0 is u (right), channel 1 is v (down).
 
     Returns:
-        (N, h, w, 2), the point x + u, y + v for each pixel, in −1..1 inside the picture.
+        (N, h, w, 2), at least float32, the point x + u, y + v for each pixel, in −1..1 inside the picture.
     """
+    flow = full_precision(flow)  # half precision misses by a fifth of a pixel on a grid of 112
     height, width = flow.shape[-2:]
     x = torch.arange(width, device=flow.device, dtype=flow.dtype)
     y = torch.arange(height, device=flow.device, dtype=flow.dtype)
     grid_x = (2 * (x + flow[:, 0]) + 1) / width - 1
     grid_y = (2 * (y[:, None] + flow[:, 1]) + 1) / height - 1
     return torch.stack((grid_x, grid_y), dim=-1)
+
+
+def full_precision(x: Tensor) -> Tensor:
+    """`x` as float32 where it is of half precision, else as it is."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def warp(image: Tensor, flow: Tensor) -> Tensor:
@@ -42,6 +48,8 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
     Returns:
         (N, C, h, w), bilinear samples of `image` at (x + u, y + v).
     """
-    return functional.grid_sample(
-        image, sampling_grid(flow), mode="bilinear", padding_mode="border", align_corners=False
+    grid = sampling_grid(flow)
+    sampled = functional.grid_sample(
+        image.to(grid.dtype), grid, mode="bilinear", padding_mode="border", align_corners=False
     )
+    return sampled.to(image.dtype)

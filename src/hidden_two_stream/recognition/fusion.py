@@ -49,14 +49,19 @@ def fuse(logits: Sequence[Scores], weights: Sequence[float], method: str = "soft
         (N, classes) scores; each row sums to 1.
 
     Raises:
-        UsageError: the numbers of streams and weights differ, a weight is negative, or the method is unknown.
+        UsageError: the numbers of streams and weights differ, shapes differ, a weight is negative, a score is
+            not finite, or the method is unknown.
     """
     if method not in FUSIONS:
         raise UsageError(f"unknown fusion {method!r}; choose one of {', '.join(FUSIONS)}")
     if len(logits) != len(weights) or not logits:
         raise UsageError(f"{len(logits)} score arrays but {len(weights)} weights; give one weight per stream")
-    if min(weights) < 0 or sum(weights) <= 0:
-        raise UsageError(f"fusion weights must not be negative nor all zero, got {tuple(weights)}")
+    if not (np.isfinite(weights).all() and min(weights) >= 0 and sum(weights) > 0):
+        raise UsageError(f"fusion weights must be finite, not negative, not all zero; got {tuple(weights)}")
+    if len({np.shape(scores) for scores in logits}) > 1:
+        raise UsageError(f"score arrays have different shapes: {[np.shape(scores) for scores in logits]}")
+    if not all(np.isfinite(scores).all() for scores in logits):
+        raise UsageError("scores must be finite numbers; some are NaN or infinite")
     normalize = FUSIONS[method]
     mixed = sum(weight * normalize(scores) for weight, scores in zip(weights, logits, strict=True))
     return np.asarray(mixed / sum(weights), dtype=np.float32)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hidden_two_stream.checkpoint import read_tensors, write_tensors
+from hidden_two_stream.errors import CheckpointError
 from hidden_two_stream.recognition.model import HiddenTwoStream
 
 __all__ = [
@@ -67,7 +68,10 @@ def load_state(folder: Path) -> TrainingState | None:
     if not path.exists():
         return None
     tensors, metadata = read_tensors(path)
-    position: dict[str, Any] = json.loads(metadata["training_state"])
+    try:
+        position: dict[str, Any] = json.loads(metadata["training_state"])
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"{str(path)!r} is no training state: {error}") from error
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}}
     for name, tensor in tensors.items():
         part, _, rest = name.partition(".")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import random
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,16 @@ from pathlib import Path
 from hidden_two_stream.errors import DataError, HiddenTwoStreamError, UsageError
 from hidden_two_stream.video.reader import find_videos, is_frame_folder
 
-__all__ = ["Listing", "Sample", "Split", "hold_out", "read_listing", "split_listing"]
+__all__ = [
+    "Listing",
+    "Sample",
+    "Split",
+    "group_values",
+    "hold_out",
+    "read_listing",
+    "split_listing",
+    "unreadable_lines",
+]
 
 TRAIN_NAMES = ("train", "training")
 TEST_NAMES = ("test", "testing", "val", "valid", "validation")
@@ -35,23 +45,30 @@ class Sample:
     split: str | None = None
     start_seconds: float | None = None
     end_seconds: float | None = None
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def name(self) -> str:
         """The path, with the part in seconds where there is one."""
         if self.start_seconds is None and self.end_seconds is None:
             return self.path
-        end = "end" if self.end_seconds is None else f"{self.end_seconds:g}"
-        return f"{self.path}[{self.start_seconds or 0:g}-{end} s]"
+        end = "end" if self.end_seconds is None else f"{self.end_seconds:.12g}"
+        return f"{self.path}[{self.start_seconds or 0:.12g}-{end} s]"
 
 
 @dataclass(frozen=True)
 class Listing:
-    """All samples of a data set, in a fixed order; `classes` are sorted, their index is the class number."""
+    """All samples of a data set, in a fixed order; `classes` are sorted, their index is the class number.
+
+    Attributes:
+        source: the folder or CSV.
+        samples: labelled videos.
+        empty: folders that could be classes but hold no video.
+    """
 
     source: str
     samples: tuple[Sample, ...]
+    empty: tuple[str, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -85,12 +102,15 @@ def read_listing(data: str | Path) -> Listing:
     """
     path = Path(data)
     if path.is_dir():
-        samples = _read_folder(path)
+        try:
+            samples = _read_folder(path)
+        except OSError as error:
+            raise DataError(f"cannot read {str(error.filename or data)!r}: {error.strerror}") from error
     elif path.is_file():
         samples = _read_csv(path)
     else:
         raise UsageError(f"no data at {str(data)!r}; give a folder with one sub-folder per class, or a CSV")
-    listing = Listing(str(data), tuple(samples))
+    listing = Listing(str(data), tuple(samples), _empty_folders(path, samples))
     if not samples:
         raise DataError(f"no videos in {str(data)!r}; expected one sub-folder of videos per class")
     if len(listing.classes) < 2:
@@ -101,23 +121,35 @@ def read_listing(data: str | Path) -> Listing:
 
 
 def _read_folder(root: Path) -> list[Sample]:
-    folders = [
-        folder for folder in sorted(root.iterdir()) if folder.is_dir() and not folder.name.startswith(".")
+    folders = _folders_in(root)
+    splits = [folder for folder in folders if folder.name.lower() in TRAIN_NAMES + TEST_NAMES]
+    if not any(folder.name.lower() in TRAIN_NAMES for folder in splits):
+        return [Sample(str(path), folder.name) for folder in folders for path in _videos_of(folder)]
+    for folder in folders:
+        if folder not in splits and _videos_of(folder):
+            raise DataError(f"{str(folder)!r} holds videos and lies beside a folder for training; move it")
+    return [
+        Sample(str(path), label.name, split=_split_name(folder.name))
+        for folder in splits
+        for label in _folders_in(folder)
+        for path in _videos_of(label)
     ]
-    if folders and all(folder.name.lower() in TRAIN_NAMES + TEST_NAMES for folder in folders):
-        return [
-            Sample(str(path), label.name, split=_split_name(folder.name))
-            for folder in folders
-            for label in sorted(folder.iterdir())
-            if label.is_dir()
-            for path in _videos_of(label)
-        ]
-    return [Sample(str(path), folder.name) for folder in folders for path in _videos_of(folder)]
+
+
+def _empty_folders(root: Path, samples: Sequence[Sample]) -> tuple[str, ...]:
+    if not root.is_dir():
+        return ()
+    known = {sample.label for sample in samples} | set(TRAIN_NAMES + TEST_NAMES)
+    return tuple(str(folder) for folder in _folders_in(root) if folder.name not in known)
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return [entry for entry in sorted(folder.iterdir()) if entry.is_dir() and entry.name[0] != "."]
 
 
 def _videos_of(folder: Path) -> list[Path]:
     """Video files below a class folder, and its sub-folders of frame images."""
-    frame_folders = [entry for entry in sorted(folder.iterdir()) if entry.is_dir() and is_frame_folder(entry)]
+    frame_folders = [entry for entry in _folders_in(folder) if is_frame_folder(entry)]
     return sorted(find_videos(folder) + frame_folders)
 
 
@@ -137,8 +169,10 @@ def _read_csv(path: Path) -> list[Sample]:
     lines: dict[str, int] = {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restkey="", strict=True)
+            reader = csv.DictReader(file, strict=True)
             missing = {"path", "label"} - set(reader.fieldnames or ())
+            if len(set(reader.fieldnames or ())) < len(reader.fieldnames or ()):
+                raise DataError(f"{path}: two columns have one name; the first line is {reader.fieldnames}")
             if missing:
                 raise DataError(
                     f"{path}: no column {sorted(missing)}; the first line must name path and label"
@@ -152,6 +186,8 @@ def _read_csv(path: Path) -> list[Sample]:
                     )
                 lines[sample.name] = reader.line_num
                 samples.append(sample)
+    except OSError as error:
+        raise DataError(f"cannot read {str(path)!r}: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is not a CSV in UTF-8: {error}") from error
     return samples
@@ -159,24 +195,32 @@ def _read_csv(path: Path) -> list[Sample]:
 
 def _sample_of(row: dict[str, str], listing: Path, line: int) -> Sample:
     try:
-        if "" in row or None in row.values():
+        if None in row or None in row.values():
             raise DataError("the number of values differs from that of the columns")
-        if not row["path"].strip() or not row["label"].strip():
+        row = {column: text.strip() for column, text in row.items()}
+        if not row["path"] or not row["label"]:
             raise DataError("path or label is empty")
         start, end = (_seconds(row, column) for column in ("start_seconds", "end_seconds"))
         if end is not None and end <= (start or 0):
             raise DataError(f"end_seconds {end:g} is not after start_seconds {start or 0:g}")
-        path, label = row["path"].strip(), row["label"].strip()
-        return Sample(str(listing.parent / path), label, _split_name(row.get("split", "")), start, end, row)
-    except (DataError, ValueError) as error:
+        path = row["path"] if _is_url(row["path"]) else str(listing.parent / row["path"])
+        return Sample(path, row["label"], _split_name(row.get("split", "")), start, end, row)
+    except DataError as error:
         raise DataError(f"{listing}, line {line}: {error}") from error
+
+
+def _is_url(path: str) -> bool:
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", path) is not None
 
 
 def _seconds(row: dict[str, str], column: str) -> float | None:
     text = row.get(column, "").strip()
     if not text:
         return None
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value < float("inf"):
         raise DataError(f"{column} is {text!r}; expected seconds, 0 or more")
     return value
@@ -207,7 +251,7 @@ def split_listing(listing: Listing, test_fraction: float = 0.25, seed: int = 0) 
         raise UsageError(f"test fraction is {test_fraction}; expected at least 0 and below 1")
     if test_fraction == 0:
         return Split(listing.samples, (), "no test samples: all are used for training")
-    drawn: set[Sample | int] = set()
+    drawn: set[int] = set()
     for label in listing.classes:
         members = [index for index, sample in enumerate(listing.samples) if sample.label == label]
         if len(members) == 1:
@@ -235,7 +279,11 @@ def group_values(listing: Listing, column: str) -> tuple[str, ...]:
     values = {sample.columns[column] for sample in listing.samples}
     if len(values) < 2:
         raise DataError(f"{listing.source}: column {column!r} has one value only; folds need at least two")
-    return tuple(sorted(values, key=lambda value: (len(value), value)))
+    return tuple(sorted(values, key=lambda value: (_natural_key(value), value)))
+
+
+def _natural_key(text: str) -> list[str | int]:
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"([0-9]+)", text))]
 
 
 def hold_out(listing: Listing, column: str, value: str) -> Split:

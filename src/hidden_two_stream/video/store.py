@@ -15,6 +15,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -24,12 +26,10 @@ from hidden_two_stream.video.listing import Sample
 from hidden_two_stream.video.reader import Source, VideoReader
 from hidden_two_stream.video.transforms import resize, resize_short_side, to_tensor
 
-__all__ = ["ClipStore", "Resize", "StoredVideo", "decode", "open_store", "resized"]
+__all__ = ["ClipStore", "Resize", "StoredVideo", "decode", "default_workers", "open_store", "resized"]
 
 Resize = int | tuple[int, int]
 """Shorter side, or height and width, in px."""
-
-_CHUNK = 32  # frames that are decoded before they are resized together
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class StoredVideo:
     """One readable sample.
 
     Attributes:
-        sample: what was decoded; may be None for a source that no data set lists.
+        source: what was decoded.
         num_frames: exact number of frames of the labelled part.
         first_frame: where that part begins in the file.
         size: (height, width) of the decoded frames, before resizing.
@@ -86,10 +86,10 @@ def decode(
         images = reader.frames(first, stop)
         kept: list[Tensor] | None = []
         num_frames = used = 0
-        while chunk := list(itertools.islice(images, _CHUNK)):
-            num_frames += len(chunk)
+        for image in images:
+            num_frames += 1
             if kept is not None:
-                kept.append(torch.cat([resized(image[None], size) for image in chunk]))
+                kept.append(resized(image[None], size))
                 used += kept[-1].nbytes
                 kept = kept if used <= max_bytes else None
         if not num_frames:
@@ -194,6 +194,7 @@ class _Budget:
 
 
 _Outcome = StoredVideo | HiddenTwoStreamError
+_Parcel = tuple[_Outcome, npt.NDArray[np.uint8] | None]
 
 
 def _decode_all(
@@ -206,16 +207,16 @@ def _decode_all(
     # Spawned, not forked: this process may already run threads of torch.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_limit_threads) as pool:
-        waiting: list[tuple[Sample, Future[_Outcome]]] = []
+        waiting: list[tuple[Sample, Future[_Parcel]]] = []
         remaining = iter(samples)
         try:
             while True:
                 for sample in itertools.islice(remaining, 4 * workers - len(waiting)):
-                    waiting.append((sample, pool.submit(_decode_sample, sample, size, budget.left)))
+                    waiting.append((sample, pool.submit(_decode_apart, sample, size, budget.left)))
                 if not waiting:
                     return
                 sample, future = waiting.pop(0)
-                yield sample, future.result()
+                yield sample, _unpacked(*future.result())
         except BrokenProcessPool as error:
             raise VideoError(sample.path, "the decoder crashed at this file or one near it") from error
         finally:
@@ -231,6 +232,20 @@ def _decode_sample(sample: Sample, size: Resize, max_bytes: int) -> _Outcome:
         return decode(sample.path, size, max_bytes, sample.start_seconds, sample.end_seconds)
     except HiddenTwoStreamError as error:
         return error
+
+
+def _decode_apart(sample: Sample, size: Resize, max_bytes: int) -> _Parcel:
+    """`_decode_sample` in another process: a tensor from there would hold a file open for each video."""
+    outcome = _decode_sample(sample, size, max_bytes)
+    if isinstance(outcome, HiddenTwoStreamError) or outcome.frames is None:
+        return outcome, None
+    return replace(outcome, frames=None), outcome.frames.numpy()
+
+
+def _unpacked(outcome: _Outcome, frames: npt.NDArray[np.uint8] | None) -> _Outcome:
+    if isinstance(outcome, HiddenTwoStreamError) or frames is None:
+        return outcome
+    return replace(outcome, frames=torch.from_numpy(frames))
 
 
 def default_workers() -> int:

@@ -34,6 +34,7 @@ __all__ = [
     "resize",
     "resize_short_side",
     "ten_crop",
+    "to_frames",
     "to_tensor",
 ]
 
