@@ -17,6 +17,7 @@ from hidden_two_stream.training.state import load_state
 
 STEPS = 40
 OPTIONS = [
+    *("--seed", "7"),  # not the default: a resumed run must remember it
     *("--set", "input.size=32", "--set", "model.num_frames=3", "--workers", "0"),
     *(part for stage in ("spatial", "temporal", "joint") for part in ("--set", f"{stage}.steps=5")),
     *("--set", f"motion.steps={STEPS}", "--set", "motion.batch_size=2", "--set", "joint.batch_size=2"),

@@ -18,6 +18,7 @@ from hidden_two_stream.errors import DataError, UsageError
 from hidden_two_stream.evaluation import Evaluation, load_scores, merge
 from hidden_two_stream.files import make_folder, write_json
 from hidden_two_stream.inference.predictor import load
+from hidden_two_stream.inference.protocol import parse_protocol
 from hidden_two_stream.video.listing import group_values, hold_out, read_listing
 
 __all__ = ["cross_validate_command", "cross_validation_text"]
@@ -43,6 +44,10 @@ def cross_validate_command(
         What `results.json` holds: accuracies of all test videos pooled, and per fold.
     """
     began = time.monotonic()
+    parse_protocol(protocol)
+    if resources.devices != "1":
+        raise UsageError("cross-validate trains on one device; leave out --devices")
+    fabric = resources.fabric()
     listing = read_listing(data)
     values = group_values(listing, group)
     recipe = resolve_input(recipe, listing.samples)
@@ -64,7 +69,15 @@ def cross_validate_command(
         else:
             note(f"fold {number} of {len(values)}: test on {group} {value}")
             last = fit(
-                split, store, listing.classes, recipe, fold, resources, protocol=protocol, resume=resume
+                split,
+                store,
+                listing.classes,
+                recipe,
+                fold,
+                resources,
+                fabric,
+                protocol=protocol,
+                resume=resume,
             )
             if last.evaluation is None:
                 raise DataError(f"no readable test video with {group} {value}")

@@ -53,6 +53,8 @@ def demo_command(
         What `results.json` holds.
     """
     began = time.monotonic()
+    if resources.devices != "1":
+        raise UsageError("the demo runs on one device; leave out --devices")
     _clear(folder)
     total = 8 * (TRAIN_PER_CLASS + TEST_PER_CLASS)
     listing = with_progress(

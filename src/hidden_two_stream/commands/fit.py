@@ -55,7 +55,7 @@ class Resources:
     quiet: bool = False
 
     def fabric(self) -> Fabric:
-        """A launched Fabric.
+        """A launched Fabric. With several devices, launching starts this command once more for each.
 
         Raises:
             UsageError: no such device or precision here.
@@ -139,6 +139,7 @@ def fit(
     recipe: Recipe,
     folder: Path,
     resources: Resources,
+    fabric: Fabric,
     *,
     protocol: str,
     stages: Sequence[str] = STAGE_NAMES,
@@ -148,11 +149,12 @@ def fit(
 ) -> Fitted:
     """Train on the training part of `split`, save the run into `folder`, test on the test part.
 
+    Where several processes train, the first saves and tests.
+
     Raises:
         DataError: a class has no readable training video.
         TrainingError, Stopped: as `training.loop.train`.
     """
-    fabric = resources.fabric()
     training = store.select(split.train)
     labels = [list(classes).index(sample.label) for sample in training.samples]
     missing = [name for number, name in enumerate(classes) if number not in set(labels)]
@@ -186,9 +188,10 @@ def fit(
         "versions": versions(),
     }
     info = RunInfo(recipe, tuple(classes), facts)
-    if fabric.is_global_zero:
-        save_run(folder, model, info)
     recognizer = Recognizer(model, info)
+    if not fabric.is_global_zero:
+        return Fitted(recognizer, None, seconds)
+    save_run(folder, model, info)
     return Fitted(recognizer, _test(recognizer, store.select(split.test), protocol, resources), seconds)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from hidden_two_stream.commands.reporting import write_run_report
 from hidden_two_stream.config import STAGE_NAMES, Recipe, load_recipe, recipe_from_dict
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.files import make_folder, write_json
+from hidden_two_stream.inference.protocol import parse_protocol
 from hidden_two_stream.video.listing import Listing, Split, read_listing, split_listing
 from hidden_two_stream.video.store import ClipStore
 
@@ -68,10 +70,11 @@ def make_plan(
     """A plan from what the command line says.
 
     Raises:
-        UsageError: the recipe, a field or the stage is unknown.
+        UsageError: the recipe, a field, the stage or the protocol is unknown.
     """
     if stage != "all" and stage not in STAGE_NAMES:
         raise UsageError(f"unknown stage {stage!r}; choose all, {', '.join(STAGE_NAMES)}")
+    parse_protocol(protocol)  # a wrong one shall not show after the training
     stages = STAGE_NAMES if stage == "all" else (stage,)
     source = str(Path(data).resolve())
     return Plan(source, load_recipe(model, overrides), stages, test_fraction, seed, motion_from, protocol)
@@ -120,14 +123,16 @@ def train_command(
     Returns:
         What `results.json` holds, the fitted recogniser, and the decoded videos.
     """
-    plan = open_run(folder, plan, resume)
+    fabric = resources.fabric()
+    if fabric.is_global_zero:
+        plan = _prepare(folder, plan, resume)
+    plan = fabric.broadcast(plan)
+    assert plan is not None  # prepared by the first process
+    resources = dataclasses.replace(
+        resources, seed=plan.seed, quiet=resources.quiet or not fabric.is_global_zero
+    )
     listing = read_listing(plan.data)
     split = split_listing(listing, plan.test_fraction, plan.seed)
-    make_folder(folder)
-    for empty in listing.empty:
-        note(f"no videos in {empty!r}: it is no class")
-    plan = _settle(plan, listing, split, folder)
-    note(f"{len(listing.samples)} videos, {len(listing.classes)} classes; {split.rule}; seed {plan.seed}")
     store = decode_samples(split.train + split.test, plan.recipe, resources, folder)
     fitted = fit(
         split,
@@ -136,6 +141,7 @@ def train_command(
         plan.recipe,
         folder,
         resources,
+        fabric,
         protocol=plan.protocol,
         stages=plan.stages,
         motion_from=plan.motion_from,
@@ -143,9 +149,23 @@ def train_command(
         provenance={"data": plan.data, "test_fraction": plan.test_fraction},
     )
     results = results_of(fitted)
+    if not fabric.is_global_zero:
+        return results, fitted, store
     write_json(folder / RESULTS_FILE, results)
     write_run_report(folder, fitted, store.select(split.test or split.train), title)
     return results, fitted, store
+
+
+def _prepare(folder: Path, plan: Plan | None, resume: bool) -> Plan:
+    """Open the run folder, read the data set, and write down what is to be done."""
+    plan = open_run(folder, plan, resume)
+    listing = read_listing(plan.data)
+    split = split_listing(listing, plan.test_fraction, plan.seed)
+    make_folder(folder)
+    for empty in listing.empty:
+        note(f"no videos in {empty!r}: it is no class")
+    note(f"{len(listing.samples)} videos, {len(listing.classes)} classes; {split.rule}; seed {plan.seed}")
+    return _settle(plan, listing, split, folder)
 
 
 def results_of(fitted: Fitted) -> dict[str, Any]:

@@ -95,7 +95,8 @@ def curve_chart(
     for tick in ticks(x0, x1):
         x = left + (tick - x0) / (x1 - x0) * (right - left)
         text = f"{tick / 1000:g}k" if abs(tick) >= 1000 else f"{tick:g}"
-        parts.append(f'<text class="x" x="{x:.1f}" y="{bottom + 16:g}">{text}</text>')
+        end = ' style="text-anchor:end"' if x > right - 8 else ""  # else half of it lies outside
+        parts.append(f'<text class="x" x="{x:.1f}" y="{bottom + 16:g}"{end}>{text}</text>')
     parts.append(f'<line class="base" x1="{left:g}" x2="{right:g}" y1="{bottom:g}" y2="{bottom:g}"/>')
     for main_x, main_y, raw in drawn:
         if raw:
