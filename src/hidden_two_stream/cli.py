@@ -92,6 +92,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--test-fraction", type=float, default=0.25, help="part of each class kept for the "
                        "test where the data has no split of its own (default: %(default)s)")  # fmt: skip
     train.add_argument(
+        "--hold-out", metavar="COLUMN=VALUE", help="test on these samples instead, such as subject=3"
+    )
+    train.add_argument(
         "--motion-from", metavar="RUN", help="take MotionNet from this run instead of training it"
     )
     train.add_argument("--resume", action="store_true", help="go on with the run in --out")
@@ -250,6 +253,7 @@ def _train(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
             motion_from=arguments.motion_from,
             protocol=arguments.protocol,
+            held_out=arguments.hold_out,
         )
     try:
         result, _, _ = train_command(arguments.out, plan, _resources(arguments), arguments.resume)

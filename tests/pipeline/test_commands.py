@@ -177,6 +177,27 @@ def test_cross_validation_pools_its_folds(small_data: Path, hts: Hts, tmp_path: 
     assert json.loads(out)["accuracy"] == found["accuracy"]
 
 
+def test_a_group_can_be_held_out(small_data: Path, hts: Hts, tmp_path: Path) -> None:
+    rows = small_data.read_text().splitlines()[1:]
+    listing = small_data.parent / "held.csv"
+    lines = [f"{row.rsplit(',', 1)[0]},{'xyz'[i % 3]}" for i, row in enumerate(sorted(rows))]
+    listing.write_text("\n".join(["path,label,subject", *lines]) + "\n")
+    run, scores = tmp_path / "run", tmp_path / "scores.npz"
+    assert hts("train", "--data", listing, "--out", run, "--hold-out", "subject=y", *QUICK)[0] == 0
+    held = [str(small_data.parent / line.split(",")[0]) for line in lines if line.endswith(",y")]
+    options = ("--data", listing, "--json", "--workers", 0, "--save-scores", scores)
+    code, out, _ = hts("evaluate", run, *options)
+    assert code == 0
+    assert json.loads(out)["num_test_videos"] == 8
+    with np.load(scores) as saved:
+        assert sorted(saved["names"].tolist()) == sorted(held)
+    wrong = {"subject": "COLUMN=VALUE", "subject=w": "there are x, y, z", "age=3": "columns are"}
+    for rule, expected in wrong.items():
+        code, _, err = hts("train", "--data", listing, "--out", tmp_path / "no", "--hold-out", rule, *QUICK)
+        assert code in (1, 2)
+        assert expected in err
+
+
 def test_motion_can_be_learned_once_and_used_again(small_data: Path, hts: Hts, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     assert hts("train", "--data", small_data, "--out", first, "--stage", "motion", *QUICK)[0] == 0

@@ -10,7 +10,7 @@ from hidden_two_stream.errors import DataError, UsageError
 from hidden_two_stream.evaluation import evaluate
 from hidden_two_stream.inference.predictor import load
 from hidden_two_stream.inference.protocol import parse_protocol
-from hidden_two_stream.video.listing import read_listing, split_listing, unreadable_lines
+from hidden_two_stream.video.listing import divide, read_listing, unreadable_lines
 from hidden_two_stream.video.store import open_store
 
 __all__ = ["evaluate_command", "evaluation_text"]
@@ -49,7 +49,7 @@ def evaluate_command(
     samples, rule = listing.samples, "all videos"
     if part != "all":
         known = recognizer.info.provenance
-        split = split_listing(listing, known.get("test_fraction", 0.25), known.get("seed", 0))
+        split = divide(listing, known.get("held_out"), known.get("test_fraction", 0.25), known.get("seed", 0))
         samples, rule = (split.test if part == "test" else split.train), f"{part} part, {split.rule}"
     if not samples:
         raise DataError(f"no {part} videos in {data!r} ({rule}); use --split all")

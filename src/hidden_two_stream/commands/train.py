@@ -18,7 +18,7 @@ from hidden_two_stream.config import STAGE_NAMES, Recipe, load_recipe, recipe_fr
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.files import make_folder, write_json
 from hidden_two_stream.inference.protocol import parse_protocol
-from hidden_two_stream.video.listing import Listing, Split, read_listing, split_listing
+from hidden_two_stream.video.listing import Listing, Split, divide, read_listing
 from hidden_two_stream.video.store import ClipStore
 
 __all__ = ["Plan", "open_run", "train_command"]
@@ -36,6 +36,7 @@ class Plan:
         recipe: how to train; the input size filled in once the data is known.
         stages: names, in order.
         test_fraction: of each class, where the data has no split of its own.
+        held_out: "column=value" of the samples that are kept for the test instead.
         seed: of the split and of everything random.
         motion_from: run whose MotionNet is taken.
         protocol: of the test.
@@ -49,6 +50,7 @@ class Plan:
     seed: int = 0
     motion_from: str | None = None
     protocol: str = "10x1"
+    held_out: str | None = None
     fingerprint: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -66,6 +68,7 @@ def make_plan(
     seed: int,
     motion_from: str | None,
     protocol: str,
+    held_out: str | None = None,
 ) -> Plan:
     """A plan from what the command line says.
 
@@ -77,7 +80,8 @@ def make_plan(
     parse_protocol(protocol)  # a wrong one shall not show after the training
     stages = STAGE_NAMES if stage == "all" else (stage,)
     source = str(Path(data).resolve())
-    return Plan(source, load_recipe(model, overrides), stages, test_fraction, seed, motion_from, protocol)
+    recipe = load_recipe(model, overrides)
+    return Plan(source, recipe, stages, test_fraction, seed, motion_from, protocol, held_out)
 
 
 def fingerprint(listing: Listing) -> str:
@@ -132,7 +136,7 @@ def train_command(
         resources, seed=plan.seed, quiet=resources.quiet or not fabric.is_global_zero
     )
     listing = read_listing(plan.data)
-    split = split_listing(listing, plan.test_fraction, plan.seed)
+    split = divide(listing, plan.held_out, plan.test_fraction, plan.seed)
     store = decode_samples(split.train + split.test, plan.recipe, resources, folder)
     fitted = fit(
         split,
@@ -146,7 +150,7 @@ def train_command(
         stages=plan.stages,
         motion_from=plan.motion_from,
         resume=resume,
-        provenance={"data": plan.data, "test_fraction": plan.test_fraction},
+        provenance={"data": plan.data, "test_fraction": plan.test_fraction, "held_out": plan.held_out},
     )
     results = results_of(fitted)
     if not fabric.is_global_zero:
@@ -160,7 +164,7 @@ def _prepare(folder: Path, plan: Plan | None, resume: bool) -> Plan:
     """Open the run folder, read the data set, and write down what is to be done."""
     plan = open_run(folder, plan, resume)
     listing = read_listing(plan.data)
-    split = split_listing(listing, plan.test_fraction, plan.seed)
+    split = divide(listing, plan.held_out, plan.test_fraction, plan.seed)
     make_folder(folder)
     for empty in listing.empty:
         note(f"no videos in {empty!r}: it is no class")

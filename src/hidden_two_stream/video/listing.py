@@ -17,6 +17,7 @@ __all__ = [
     "Listing",
     "Sample",
     "Split",
+    "divide",
     "group_values",
     "hold_out",
     "read_listing",
@@ -297,6 +298,24 @@ def hold_out(listing: Listing, column: str, value: str) -> Split:
     if not test:
         raise DataError(f"{listing.source}: no sample has {column} {value!r}")
     return _checked(listing, Split(train, test, f"held out: {column} {value}"))
+
+
+def divide(listing: Listing, held_out: str | None, test_fraction: float, seed: int) -> Split:
+    """By a held-out group "column=value" where one is named, else as `split_listing`.
+
+    Raises:
+        UsageError: `held_out` is not of that form.
+        DataError: as `hold_out` and `split_listing`.
+    """
+    if held_out is None:
+        return split_listing(listing, test_fraction, seed)
+    column, equals, value = held_out.partition("=")
+    if not (column and equals and value):
+        raise UsageError(f"cannot hold out {held_out!r}; expected COLUMN=VALUE, for example subject=3")
+    known = group_values(listing, column)
+    if value not in known:
+        raise DataError(f"{listing.source}: no sample has {column} {value!r}; there are {', '.join(known)}")
+    return hold_out(listing, column, value)
 
 
 def _checked(listing: Listing, split: Split) -> Split:

@@ -155,7 +155,8 @@ def open_store(
     Args:
         samples: what to decode.
         size: shorter side, or (height, width), px.
-        budget_bytes: memory for decoded frames of all samples together; 0 keeps none.
+        budget_bytes: memory for decoded frames of all samples together; 0 keeps none. With workers, one
+            video may take 1/(2 · workers) of it.
         workers: processes; 0 decodes in this one.
         progress: called with the number done and the total.
     """
@@ -209,10 +210,13 @@ def _decode_all(
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_limit_threads) as pool:
         waiting: list[tuple[Sample, Future[_Parcel]]] = []
         remaining = iter(samples)
+        in_flight = 2 * workers
+        share = budget.left // in_flight  # so that what is in flight together stays within the budget, too
         try:
             while True:
-                for sample in itertools.islice(remaining, 4 * workers - len(waiting)):
-                    waiting.append((sample, pool.submit(_decode_apart, sample, size, budget.left)))
+                for sample in itertools.islice(remaining, in_flight - len(waiting)):
+                    most = min(share, budget.left)
+                    waiting.append((sample, pool.submit(_decode_apart, sample, size, most)))
                 if not waiting:
                     return
                 sample, future = waiting.pop(0)
