@@ -260,6 +260,8 @@ def _train(arguments: argparse.Namespace) -> int:
     except Stopped as stop:
         print(f"hts: {stop}; go on with: hts train --resume --out {arguments.out}", file=sys.stderr)
         return 130
+    if not result:  # one of several processes, and not the first
+        return 0
     tested = evaluation_text(result) if "accuracy" in result else "trained; no test"
     _show(arguments, result, f"{tested}\nreport: {arguments.out / 'report.html'}")
     return 0

@@ -125,7 +125,8 @@ def train_command(
     """Train, test and report.
 
     Returns:
-        What `results.json` holds, the fitted recogniser, and the decoded videos.
+        What `results.json` holds (nothing in processes other than the first), the fitted recogniser, and the
+        decoded videos.
     """
     fabric = resources.fabric()
     if fabric.is_global_zero:
@@ -152,9 +153,9 @@ def train_command(
         resume=resume,
         provenance={"data": plan.data, "test_fraction": plan.test_fraction, "held_out": plan.held_out},
     )
-    results = results_of(fitted)
     if not fabric.is_global_zero:
-        return results, fitted, store
+        return {}, fitted, store
+    results = results_of(fitted)
     write_json(folder / RESULTS_FILE, results)
     write_run_report(folder, fitted, store.select(split.test or split.train), title)
     return results, fitted, store
