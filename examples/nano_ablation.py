@@ -48,11 +48,6 @@ def without_step(first: Tensor, _second: Tensor, damping: Tensor) -> Tensor:
     return 0 * damping * first.new_ones(len(first), 3, first.shape[-2] // 2, first.shape[-1] // 2)
 
 
-def without_correlation(first: Tensor, second: Tensor, radius: int) -> Tensor:
-    """Stands in for the correlation: finds nothing."""
-    return 0 * (first + second).mean(dim=1, keepdim=True).expand(-1, (2 * radius + 1) ** 2, -1, -1)
-
-
 @contextmanager
 def replaced(name: str, function: Callable[..., Tensor] | None) -> Iterator[None]:
     """Put another function in the place of one of the `nano` module's."""
@@ -105,7 +100,6 @@ def main(steps: int) -> None:
     rows = (
         ("nano", "", None, "robust", None),
         ("without Lucas-Kanade step", "lucas_kanade", without_step, "robust", None),
-        ("without correlation", "correlation", without_correlation, "robust", None),
         ("one pass instead of two", "", None, "robust", 1),
         ("loss `paper`", "", None, "paper", None),
         ("loss `caffe`", "", None, "caffe", None),

@@ -2,9 +2,9 @@
 
 One small encoder is shared by all frames and one decoder by all pairs of neighbouring frames, so a clip of 11
 frames gives ten training pairs, and any number of frames can be given. Flow is refined from coarse to fine
-(as in PWC-Net, Sun et al., arXiv 1709.02371). Each refinement sees two measurements of the motion that is
-left: correlation of features, which finds large displacements, and a Lucas-Kanade step on the pictures, which
-measures small ones to a part of a pixel. What to make of them is learned.
+(as in SPyNet, Ranjan and Black, arXiv 1611.00850): at each level the second picture is warped by the flow so
+far, a Lucas-Kanade step measures the motion that is left, to a part of a pixel, and convolutions that also see
+what is in the first picture learn what to make of it.
 """
 
 from __future__ import annotations
@@ -17,27 +17,7 @@ from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.padding import pad_frames, trim_pyramid
 from hidden_two_stream.motion.warp import warp
 
-__all__ = ["NanoMotionNet", "correlation", "lucas_kanade"]
-
-
-def correlation(first: Tensor, second: Tensor, radius: int) -> Tensor:
-    """Cost volume: mean over channels of first(x) · second(x + d) for all |dx|, |dy| ≤ radius.
-
-    Args:
-        first: (N, C, h, w).
-        second: (N, C, h, w).
-        radius: in pixels of this grid.
-
-    Returns:
-        (N, (2·radius + 1)², h, w), displacements row by row (dy, then dx); zeros outside the picture.
-    """
-    height, width = first.shape[-2:]
-    padded = functional.pad(second, (radius,) * 4)
-    span = range(2 * radius + 1)
-    return torch.stack(
-        [(first * padded[..., dy : dy + height, dx : dx + width]).mean(dim=1) for dy in span for dx in span],
-        dim=1,
-    )
+__all__ = ["NanoMotionNet", "lucas_kanade"]
 
 
 def lucas_kanade(first: Tensor, second: Tensor, damping: Tensor) -> Tensor:
@@ -86,9 +66,9 @@ class NanoMotionNet(nn.Module):
         self.stem = nn.Sequential(_conv(3, 12, 2), nn.Conv2d(12, 16, 3, 2, 1))
         self.down3 = nn.Sequential(nn.LeakyReLU(0.1), _conv(16, 32, 2), nn.Conv2d(32, 32, 3, 1, 1))
         self.down4 = nn.Sequential(nn.LeakyReLU(0.1), nn.Conv2d(32, 48, 3, 2, 1))
-        self.refine2 = _Refiner(features=16, radius=1, hidden=(16, 12), passes=2)
-        self.refine3 = _Refiner(features=32, radius=1, hidden=(24, 16), passes=2)
-        self.refine4 = _Refiner(features=48, radius=2, hidden=(32, 24), passes=1)
+        self.refine2 = _Refiner(features=16, hidden=(16, 12), passes=2)
+        self.refine3 = _Refiner(features=32, hidden=(24, 16), passes=2)
+        self.refine4 = _Refiner(features=48, hidden=(32, 24), passes=1)
 
     def encode(self, frames: Tensor) -> list[Tensor]:
         """Standardised features of each frame: 3 tensors (B, T, C, h, w) at 1/4, 1/8 and 1/16."""
@@ -100,43 +80,30 @@ class NanoMotionNet(nn.Module):
     def forward(self, frames: Tensor) -> list[Tensor]:
         """`frames` (B, T, 3, H, W) → 3 flows (B, T−1, 2, h, w), finest (1/4) first, px of their own grid."""
         padded = pad_frames(frames, self.total_stride)
-        features = self.encode(padded)
+        features = self.encode(padded[:, :-1])  # nothing asks what is in the last frame
         pairs = (frames.shape[0], frames.shape[1] - 1)
         coarsest = features[-1]
         flow = coarsest.new_zeros(pairs[0] * pairs[1], 2, *coarsest.shape[-2:])
         pyramid: list[Tensor] = []
         for level, refine in zip(reversed(features), (self.refine4, self.refine3, self.refine2), strict=True):
-            flow = refine(
-                _Pair.of(level), _Pair.of(_pictures(padded, level)), resize_flow(flow, *level.shape[-2:])
-            )
+            pictures = _pictures(padded, level)
+            first, second = pictures[:, :-1].flatten(0, 1), pictures[:, 1:].flatten(0, 1)
+            flow = refine(level.flatten(0, 1), first, second, resize_flow(flow, *level.shape[-2:]))
             pyramid.insert(0, flow.unflatten(0, pairs))
         return trim_pyramid(pyramid, frames, padded)
 
 
-class _Pair:
-    """Frames t and t+1 of all pairs, (B·(T−1), C, h, w) each."""
-
-    def __init__(self, first: Tensor, second: Tensor) -> None:
-        self.first, self.second = first, second
-
-    @classmethod
-    def of(cls, sequence: Tensor) -> _Pair:
-        """From (B, T, C, h, w)."""
-        return cls(sequence[:, :-1].flatten(0, 1), sequence[:, 1:].flatten(0, 1))
-
-
 class _Refiner(nn.Module):
-    """One level: features and pictures of a pair, flow so far → better flow, (N, 2, h, w) level pixels.
+    """One level: features of frame t, pictures of t and t+1, flow so far → better flow.
 
+    Flow is (N, 2, h, w) in pixels of the level, features (N, C, h, w), pictures (N, 3, 2h, 2w).
     The same weights are applied `passes` times, each time after warping by the flow so far.
     """
 
-    def __init__(self, features: int, radius: int, hidden: tuple[int, int], passes: int) -> None:
+    def __init__(self, features: int, hidden: tuple[int, int], passes: int) -> None:
         super().__init__()
-        self.radius = radius
         self.passes = passes
-        inputs = (2 * radius + 1) ** 2 + features + 2 + 3
-        self.layers = nn.Sequential(_conv(inputs, hidden[0]), _conv(*hidden))
+        self.layers = nn.Sequential(_conv(features + 2 + 3, hidden[0]), _conv(*hidden))
         self.predict = nn.Conv2d(hidden[1], 2, 3, padding=1)
         self.log_damping = nn.Parameter(torch.tensor(-6.0))
         self.step_gain = nn.Parameter(torch.zeros(()))
@@ -144,12 +111,11 @@ class _Refiner(nn.Module):
         nn.init.normal_(self.predict.weight, std=1e-3)
         nn.init.zeros_(self.predict.bias)  # type: ignore[arg-type]
 
-    def forward(self, features: _Pair, pictures: _Pair, flow: Tensor) -> Tensor:
+    def forward(self, features: Tensor, first: Tensor, second: Tensor, flow: Tensor) -> Tensor:
         for _ in range(self.passes):
-            costs = _contrast(correlation(features.first, warp(features.second, flow), self.radius))
-            shifted = warp(pictures.second, resize_flow(flow, *pictures.second.shape[-2:]))
-            measured = lucas_kanade(pictures.first, shifted, self.log_damping.exp())
-            hidden = self.layers(torch.cat((costs, features.first, flow, measured), dim=1))
+            shifted = warp(second, resize_flow(flow, *second.shape[-2:]))
+            measured = lucas_kanade(first, shifted, self.log_damping.exp())
+            hidden = self.layers(torch.cat((features, flow, measured), dim=1))
             flow = flow + self.step_gain * measured[:, :2] + self.predict(hidden)
         return flow
 
@@ -166,12 +132,6 @@ def _pictures(frames: Tensor, level: Tensor) -> Tensor:
 
 
 def _standardize(features: Tensor) -> Tensor:
-    """Zero mean, unit variance per channel and picture, so that correlations compare like with like."""
+    """Zero mean, unit variance per channel and picture, whatever the light and contrast of the picture."""
     variance, mean = torch.var_mean(features, dim=(-2, -1), keepdim=True, correction=0)
     return (features - mean) * torch.rsqrt(variance + 1e-5)
-
-
-def _contrast(costs: Tensor) -> Tensor:
-    """Costs relative to those of the other displacements: what they have in common says nothing of motion."""
-    centred = costs - costs.mean(dim=1, keepdim=True)
-    return centred * torch.rsqrt(centred.square().mean(dim=1, keepdim=True) + 1e-4)
