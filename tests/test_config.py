@@ -244,3 +244,24 @@ def test_a_broken_dictionary_names_its_origin() -> None:
         recipe_from_dict({"motion": {"stepz": 1}}, "description of 'x'")
     with pytest.raises(UsageError, match=r"input\.size is 33"):
         recipe_from_dict({"input": {"size": 33}}, "here")
+
+
+def test_a_recipe_of_a_few_lines_can_train(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("motion: {steps: 3}\nspatial: {steps: 3}\ntemporal: {steps: 3}\njoint: {steps: 3}\n")
+    recipe = load_recipe(path)
+    assert recipe.motion.motion_learning_rate > 100 * recipe.joint.motion_learning_rate > 0
+    assert recipe.motion.unsupervised_weight > 0
+
+
+@pytest.mark.parametrize(
+    "field", ["motion.motion_learning_rate", "joint.learning_rate", "motion.unsupervised_weight"]
+)
+def test_nothing_to_learn_with_is_refused_before_anything_starts(field: str) -> None:
+    with pytest.raises(UsageError, match=field):
+        load_recipe("nano", [f"{field}=0"])
+
+
+def test_an_unknown_field_names_the_known_ones() -> None:
+    with pytest.raises(UsageError, match=r"unknown field 'motion\.step'; motion has steps, batch_size"):
+        load_recipe("nano", ["motion.step=3"])

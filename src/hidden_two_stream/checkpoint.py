@@ -95,7 +95,10 @@ def load_run(source: str | Path) -> tuple[HiddenTwoStream, RunInfo]:
     if not path.exists():
         raise UsageError(f"no run at {str(source)!r}; give a folder made by `hts train`, or its {MODEL_FILE}")
     if not file.is_file():
-        raise CheckpointError(f"{str(path)!r} holds no {MODEL_FILE}; is its training complete?")
+        raise CheckpointError(
+            f"{str(path)!r} holds no {MODEL_FILE}; if its training was "
+            f"interrupted, go on with: hts train --resume --out {path}"
+        )
     tensors, metadata = read_tensors(file)
     info = _read_info(metadata, file)
     try:

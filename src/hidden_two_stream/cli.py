@@ -117,7 +117,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = command("evaluate", _evaluate, "accuracy per stream and fused, confusion matrix")
     evaluate.add_argument("run", metavar="RUN", help="run folder or checkpoint file")
     evaluate.add_argument("--data", required=True, metavar="DATA", help=DATA_HELP)
-    evaluate.add_argument("--split", default="test", help="test, train or all (default: %(default)s)")
+    evaluate.add_argument(
+        "--split", help="test, train or all (default: test on the data that the run was trained on, else all)"
+    )
     evaluate.add_argument("--save-scores", type=Path, metavar="FILE.npz", help="write all scores")
     _add_protocol(evaluate)
     _add_device(evaluate)
@@ -134,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
 
     flow = command("flow", _flow, "the learned motion as a colour video beside the frames, or as .flo files")
     flow.add_argument("run", metavar="RUN", help="run folder or checkpoint file")
-    flow.add_argument("video", metavar="VIDEO")
+    flow.add_argument("video", metavar="VIDEO", help="video file, URL or folder of frames")
     flow.add_argument(
         "-o", "--out", type=Path, required=True, metavar="OUT", help="video file, or folder for .flo files"
     )
@@ -241,9 +243,9 @@ def _train(arguments: argparse.Namespace) -> int:
     from hidden_two_stream.training.loop import Stopped
 
     plan = None
+    if arguments.resume:
+        _refuse_changes(arguments)
     if arguments.data is not None:
-        if arguments.resume:
-            raise UsageError("--resume goes on with the run's own data; leave out --data")
         plan = make_plan(
             arguments.data,
             arguments.model,
@@ -265,6 +267,18 @@ def _train(arguments: argparse.Namespace) -> int:
     tested = evaluation_text(result) if "accuracy" in result else "trained; no test"
     _show(arguments, result, f"{tested}\nreport: {arguments.out / 'report.html'}")
     return 0
+
+
+def _refuse_changes(arguments: argparse.Namespace) -> None:
+    """What a run was started with cannot be changed by --resume, so it must not look as if it could."""
+    started_with: dict[str, object] = {
+        "data": None, "model": "nano", "set": [], "stage": "all", "test_fraction": 0.25,
+        "hold_out": None, "motion_from": None, "protocol": "10x1", "seed": 0,
+    }  # fmt: skip
+    given = [f"--{name.replace('_', '-')}" for name, default in started_with.items()
+             if getattr(arguments, name) != default]  # fmt: skip
+    if given:
+        raise UsageError(f"--resume goes on with the run's own settings; leave out {', '.join(given)}")
 
 
 def _cross_validate(arguments: argparse.Namespace) -> int:

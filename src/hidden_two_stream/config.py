@@ -1,13 +1,15 @@
 """Recipes: frozen dataclasses that say how a recogniser is built and trained; every field is documented.
 
-A recipe is a YAML file with the fields below. Configuration never enters a model:
+A recipe is a YAML file with the fields below; those it leaves out have the defaults given here. The shipped
+ones, in the folder `recipes`, are examples to copy. Configuration never enters a model:
 models take plain arguments.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -85,7 +87,7 @@ class StageConfig:
         accumulate: forward passes per optimiser step.
         optimizer: "adamw", "adam" (weight decay inside the gradient, as in Caffe) or "sgd" (momentum 0.9).
         learning_rate: of the streams' weights.
-        motion_learning_rate: of MotionNet.
+        motion_learning_rate: of MotionNet; where a recipe leaves it out, 4e-3 in stage motion, 3e-7 in joint.
         bias_factor: learning rate of the streams' biases relative to their weights.
         weight_decay: on weights; biases and normalisation layers have none.
         schedule: "one-cycle" (warm-up, cosine to zero), "steps" or "constant".
@@ -110,7 +112,7 @@ class StageConfig:
     decay: float = 0.1
     clip_norm: float = 10.0
     label_smoothing: float = 0.0
-    unsupervised_weight: float = 0.0
+    unsupervised_weight: float = 1.0
     ssim_factor: float = 1.0
 
 
@@ -148,10 +150,10 @@ class Recipe:
     model: ModelConfig = field(default_factory=ModelConfig)
     input: InputConfig = field(default_factory=InputConfig)
     loss: Literal["robust", "paper", "caffe"] = "robust"
-    motion: StageConfig = field(default_factory=StageConfig)
+    motion: StageConfig = field(default_factory=lambda: StageConfig(motion_learning_rate=4e-3))
     spatial: StageConfig = field(default_factory=StageConfig)
     temporal: StageConfig = field(default_factory=StageConfig)
-    joint: StageConfig = field(default_factory=StageConfig)
+    joint: StageConfig = field(default_factory=lambda: StageConfig(motion_learning_rate=3e-7))
     fusion: FusionConfig = field(default_factory=FusionConfig)
 
     def stage(self, name: str) -> StageConfig:
@@ -185,6 +187,7 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         key, equals, value = override.partition("=")
         if not equals:
             raise UsageError(f"cannot read {override!r}; expected field=value, for example motion.steps=200")
+        _require_field(key)
         arguments.append(f"--recipe.{key}={value}")
     return _checked(arguments, f"recipe {str(source)!r}")
 
@@ -194,6 +197,18 @@ def recipe_from_dict(data: dict[str, Any], origin: str) -> Recipe:
     import json
 
     return _checked([f"--recipe={json.dumps(data)}"], origin)
+
+
+def _require_field(key: str) -> None:
+    """Say which fields there are where `key`, such as "motion.steps", is none."""
+    place: Any = Recipe()
+    for depth, name in enumerate(key.split(".")):
+        known = [item.name for item in fields(place)] if is_dataclass(place) else []
+        if name not in known:
+            inside = ".".join(key.split(".")[:depth]) or "a recipe"
+            there = f"{inside} has {', '.join(known)}" if known else f"{inside} is a single value"
+            raise UsageError(f"unknown field {key!r}; {there}")
+        place = getattr(place, name)
 
 
 def _checked(arguments: list[str], origin: str) -> Recipe:
@@ -226,7 +241,8 @@ def _parse(arguments: list[str], origin: str) -> Recipe:
         recipe: Recipe = parser.instantiate(parser.parse_args(arguments)).recipe
     except (ArgumentError, TypeError, ValueError) as error:
         lines = [line.strip(" -") for line in str(error).splitlines() if line.strip()]
-        raise UsageError(f"{origin}: {' '.join(lines)[:400]}") from error
+        message = re.sub(r'Parser key "recipe\.?([^"]*)"', r"field \1", " ".join(lines))
+        raise UsageError(f"{origin}: {message[:400]}") from error
     return recipe
 
 
@@ -263,6 +279,23 @@ def _validated(recipe: Recipe) -> Recipe:
     return recipe
 
 
+def _require_learning_rates(recipe: Recipe) -> None:
+    """Every part that a stage trains needs a learning rate; otherwise it shows only after the decoding."""
+    trains_motion, trains_stream = ("motion", "joint"), ("spatial", "temporal", "joint")
+    for stage in STAGE_NAMES:
+        config = recipe.stage(stage)
+        if config.steps == 0:
+            continue
+        if stage in trains_motion and config.motion_learning_rate == 0:
+            raise _RangeError(
+                f"{stage}.motion_learning_rate is 0, but stage {stage} trains MotionNet; give one"
+            )
+        if stage in trains_stream and config.learning_rate == 0:
+            raise _RangeError(f"{stage}.learning_rate is 0, but stage {stage} trains a stream; give one")
+        if stage == "motion" and config.unsupervised_weight == 0:
+            raise _RangeError("motion.unsupervised_weight is 0, which leaves nothing to learn from; give one")
+
+
 def _require_ranges(recipe: Recipe) -> None:
     shares = {
         "model.temporal_dropout": recipe.model.temporal_dropout,
@@ -283,6 +316,7 @@ def _require_ranges(recipe: Recipe) -> None:
     weights = (recipe.fusion.spatial_weight, recipe.fusion.temporal_weight)
     if min(weights) < 0 or sum(weights) <= 0:
         raise _RangeError(f"the fusion weights are {weights}; none may be negative, nor both 0")
+    _require_learning_rates(recipe)
     for stage in STAGE_NAMES:
         if any(step < 0 for step in recipe.stage(stage).milestones):
             raise _RangeError(f"{stage}.milestones has a negative step")

@@ -120,6 +120,19 @@ def test_nothing_to_resume(hts: Hts, tmp_path: Path) -> None:
     assert "no run to resume" in one_line(err)
 
 
+def test_resume_does_not_pretend_to_change_settings(hts: Hts, small_run: Path) -> None:
+    for option in (("--seed", 3), ("--set", "motion.steps=9"), ("--data", "x"), ("--hold-out", "subject=1")):
+        code, _, err = hts("train", "--out", small_run, "--resume", *option)
+        assert code == 2
+        assert f"leave out {option[0]}" in one_line(err)
+
+
+def test_videos_directly_in_the_folder(hts: Hts, small_data: Path) -> None:
+    code, _, err = hts("check", small_data.parent / "videos" / "up")
+    assert code == 1
+    assert "videos lie directly in" in one_line(err)
+
+
 def test_resume_with_other_videos(hts: Hts, folder: Callable[..., Path], tmp_path: Path) -> None:
     data = folder(a=3, b=3)
     assert hts("train", "--data", data, "--out", tmp_path / "run", *QUICK)[0] == 0

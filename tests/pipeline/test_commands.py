@@ -12,8 +12,9 @@ import pytest
 
 import hidden_two_stream
 from hidden_two_stream.motion.flo import read_flo
-from hidden_two_stream.video.reader import probe
+from hidden_two_stream.video.reader import probe, read_video
 from hidden_two_stream.video.synthetic import CLASSES
+from hidden_two_stream.video.writer import write_video
 
 from .conftest import QUICK
 
@@ -127,6 +128,39 @@ def test_flow_writes_flo_files(small_run: Path, small_data: Path, hts: Hts, tmp_
     expected = hidden_two_stream.load(small_run).flow(video)
     written = np.stack([read_flo(path) for path in sorted((tmp_path / "flo").iterdir())])
     assert np.allclose(written, expected, atol=1e-6)
+
+
+def test_flow_files_of_two_videos_do_not_mix(
+    small_run: Path, small_data: Path, hts: Hts, tmp_path: Path
+) -> None:
+    video = small_data.parent / "videos" / "left" / "test_0000.mp4"
+    assert hts("flow", small_run, video, "-o", tmp_path)[0] == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    code, _, err = hts("flow", small_run, video.with_name("train_0000.mp4"), "-o", tmp_path)
+    assert code == 2
+    assert "already holds .flo files" in err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_evaluate_takes_all_of_a_new_folder(
+    small_run: Path, small_data: Path, hts: Hts, tmp_path: Path
+) -> None:
+    for label in ("up", "down"):
+        shutil.copytree(small_data.parent / "videos" / label, tmp_path / label)
+    code, out, _ = hts("evaluate", small_run, "--data", tmp_path, "--json", "--workers", 0)
+    assert code == 0
+    assert json.loads(out)["num_test_videos"] == 6
+
+
+def test_a_video_shorter_than_a_clip_is_labelled_with_a_warning(
+    small_run: Path, small_data: Path, hts: Hts, tmp_path: Path
+) -> None:
+    clip = read_video(small_data.parent / "videos" / "up" / "test_0000.mp4", 2)[0]
+    write_video(tmp_path / "short.mp4", clip)
+    code, out, err = hts("predict", small_run, tmp_path / "short.mp4", "--json")
+    assert code == 0
+    assert "2 frames are fewer than a clip of 3" in json.loads(out)["predictions"][0]["warnings"][0]
+    assert "2 frames are fewer" in err
 
 
 def test_check_counts_and_names(small_data: Path, hts: Hts, tmp_path: Path) -> None:

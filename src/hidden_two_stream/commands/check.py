@@ -42,6 +42,7 @@ def check_command(data: str, workers: int, num_frames: int = 11, quiet: bool = F
         "empty_folders": list(listing.empty),
         "splits": dict(Counter(sample.split or "none" for sample in listing.samples)),
         "num_frames": _spread(lengths),
+        "seconds": _spread([round(v.num_frames / v.fps, 2) for v in store.videos if v.fps]),
         "num_shorter_than_a_clip": sum(length < num_frames for length in lengths),
         "sizes": {
             f"{w}x{h}": n for (h, w), n in Counter(video.size for video in store.videos).most_common(10)
@@ -63,6 +64,11 @@ def check_text(result: dict[str, Any]) -> str:
     frames = result["num_frames"]
     if frames:
         lines.append(f"frames per video: {frames['min']} to {frames['max']}, median {frames['median']:g}")
+    if result["seconds"]:
+        length = result["seconds"]
+        lines.append(
+            f"seconds per video: {length['min']:g} to {length['max']:g}, median {length['median']:g}"
+        )
     if result["num_shorter_than_a_clip"]:
         lines.append(
             f"shorter than a clip: {result['num_shorter_than_a_clip']} (their last frame is repeated)"

@@ -65,6 +65,7 @@ def cross_validate_command(
         split, fold = hold_out(listing, group, value), make_folder(folder / f"fold_{_file_name(value)}")
         start = time.monotonic()
         if resume and (fold / RESULTS_FILE).exists():
+            note(f"fold {number} of {len(values)}: {group} {value} is complete")
             evaluation, row = load_scores(fold / SCORES_FILE, protocol), _read_json(fold / RESULTS_FILE)
         else:
             note(f"fold {number} of {len(values)}: test on {group} {value}")

@@ -22,7 +22,7 @@ def evaluate_command(
     run: str,
     data: str,
     *,
-    part: str,
+    part: str | None,
     protocol: str,
     device: str,
     workers: int,
@@ -34,21 +34,25 @@ def evaluate_command(
     Args:
         run: run folder or checkpoint.
         data: folder or CSV.
-        part: "test" and "train" divide the data as the run's training did; "all" takes everything.
+        part: "test" and "train" divide the data as the run's training did; "all" takes everything. None: test
+            where the data has a split of its own or is what the run was trained on, else all.
         protocol: "center" or "NxM".
         device: where to compute.
         workers: decoding processes.
         save_scores: .npz file for all scores.
         quiet: no progress.
     """
-    if part not in PARTS:
+    if part is not None and part not in PARTS:
         raise UsageError(f"unknown split {part!r}; choose one of {', '.join(PARTS)}")
     chosen = parse_protocol(protocol)
     recognizer = load(run, device)
     listing = read_listing(data)
     samples, rule = listing.samples, "all videos"
+    known = recognizer.info.provenance
+    if part is None:
+        trained_on = str(Path(data).resolve()) == known.get("data")
+        part = "test" if trained_on or any(sample.split for sample in samples) else "all"
     if part != "all":
-        known = recognizer.info.provenance
         split = divide(listing, known.get("held_out"), known.get("test_fraction", 0.25), known.get("seed", 0))
         samples, rule = (split.test if part == "test" else split.train), f"{part} part, {split.rule}"
     if not samples:

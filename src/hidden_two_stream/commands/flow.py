@@ -58,6 +58,8 @@ def flow_command(
             f"cannot write {str(out)!r}; name a video such as flow.mp4, or a folder for .flo files"
         )
     folder, number = make_folder(out), 0
+    if any(folder.glob("flow_*.flo")):
+        raise UsageError(f"{str(out)!r} already holds .flo files; name another folder")
     for _, flow in recognizer.flow_windows(source, side):
         for pair in flow:
             write_flo(folder / f"flow_{number:06d}.flo", pair)

@@ -169,7 +169,7 @@ def _prepare(folder: Path, plan: Plan | None, resume: bool) -> Plan:
     make_folder(folder)
     for empty in listing.empty:
         note(f"no videos in {empty!r}: it is no class")
-    note(f"{len(listing.samples)} videos, {len(listing.classes)} classes; {split.rule}; seed {plan.seed}")
+    note(f"{len(listing.samples)} videos, {len(listing.classes)} classes; {split.rule}")
     return _settle(plan, listing, split, folder)
 
 

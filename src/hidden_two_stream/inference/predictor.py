@@ -17,7 +17,7 @@ from hidden_two_stream.recognition.fusion import FUSIONS, fuse
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.types import FloatArray, Prediction
 from hidden_two_stream.video.reader import Source, VideoReader
-from hidden_two_stream.video.sampling import clip_indices
+from hidden_two_stream.video.sampling import clip_indices, clip_span
 from hidden_two_stream.video.store import StoredVideo, decode, resized
 from hidden_two_stream.video.transforms import to_frames
 
@@ -42,7 +42,9 @@ def load(source: str | Path, device: str = "cpu") -> Recognizer:
     try:
         return Recognizer(model.to(device), info)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"cannot compute on {device!r}: {str(error).splitlines()[0]}") from error
+        raise UsageError(
+            f"cannot compute on {device!r}; expected cpu, cuda, cuda:1, mps or the like, and that it is there"
+        ) from error
 
 
 class Recognizer:
@@ -90,6 +92,12 @@ class Recognizer:
     def prediction(self, video: StoredVideo, logits: dict[str, FloatArray], protocol: Protocol) -> Prediction:
         """What averaged logits say of a video."""
         normalize = FUSIONS[self.info.recipe.fusion.method]
+        warnings = [video.warning] if video.warning else []
+        length = clip_span(self.info.recipe.model.num_frames, self.info.recipe.input.frame_stride)
+        if video.num_frames < length:
+            warnings.append(
+                f"{video.num_frames} frames are fewer than a clip of {length}; the last was repeated"
+            )
         return Prediction(
             source="array" if isinstance(video.source, np.ndarray) else str(video.source),
             classes=self.classes,
@@ -97,7 +105,7 @@ class Recognizer:
             streams={name: normalize(vector) for name, vector in logits.items()},
             num_frames=video.num_frames,
             protocol=protocol.name,
-            warnings=(video.warning,) if video.warning else (),
+            warnings=tuple(warnings),
         )
 
     def logits(self, video: StoredVideo, protocol: Protocol) -> dict[str, FloatArray]:

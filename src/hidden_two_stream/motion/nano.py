@@ -3,8 +3,8 @@
 One small encoder is shared by all frames and one decoder by all pairs of neighbouring frames, so a clip of 11
 frames gives ten training pairs, and any number of frames can be given. Flow is refined from coarse to fine
 (as in SPyNet, Ranjan and Black, arXiv 1611.00850): at each level the second picture is warped by the flow so
-far, a Lucas-Kanade step measures the motion that is left, to a part of a pixel, and convolutions that also see
-what is in the first picture learn what to make of it.
+far, a Lucas-Kanade step measures the motion that is left, to a part of a pixel, and convolutions that also
+see what is in the first picture learn what to make of it.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hidden_two_stream.errors import DataError, HiddenTwoStreamError, UsageError
-from hidden_two_stream.video.reader import find_videos, is_frame_folder
+from hidden_two_stream.video.reader import VIDEO_SUFFIXES, find_videos, is_frame_folder
 
 __all__ = [
     "Listing",
@@ -113,7 +113,9 @@ def read_listing(data: str | Path) -> Listing:
         raise UsageError(f"no data at {str(data)!r}; give a folder with one sub-folder per class, or a CSV")
     listing = Listing(str(data), tuple(samples), _empty_folders(path, samples))
     if not samples:
-        raise DataError(f"no videos in {str(data)!r}; expected one sub-folder of videos per class")
+        flat = path.is_dir() and any(entry.suffix.lower() in VIDEO_SUFFIXES for entry in path.iterdir())
+        found = "videos lie directly in" if flat else "no videos in"
+        raise DataError(f"{found} {str(data)!r}; expected one sub-folder of videos per class, or a CSV")
     if len(listing.classes) < 2:
         raise DataError(
             f"{str(data)!r} has only one class, {listing.classes[0]!r}; a recogniser needs at least two"
@@ -275,8 +277,10 @@ def group_values(listing: Listing, column: str) -> tuple[str, ...]:
     """
     for sample in listing.samples:
         if not sample.columns.get(column, "").strip():
-            known = ", ".join(sample.columns) or "none: it is a folder"
-            raise DataError(f"{listing.source}: {sample.name!r} has no {column!r}; columns are {known}")
+            known = (
+                f"columns are {', '.join(sample.columns)}" if sample.columns else "a folder has no columns"
+            )
+            raise DataError(f"{listing.source}: {sample.name!r} has no {column!r}; {known}")
     values = {sample.columns[column] for sample in listing.samples}
     if len(values) < 2:
         raise DataError(f"{listing.source}: column {column!r} has one value only; folds need at least two")
