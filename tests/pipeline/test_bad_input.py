@@ -203,6 +203,14 @@ def test_flow_into_an_unknown_format_or_place(
     one_line(err)
 
 
+def test_flow_options_are_not_ignored(hts: Hts, small_run: Path, small_data: Path, tmp_path: Path) -> None:
+    video = small_data.parent / "videos" / "up" / "test_0000.mp4"
+    code, _, err = hts("flow", small_run, video, "-o", tmp_path / "flo", "--max-px", 3)
+    assert (code, "--max-px" in one_line(err)) == (2, True)
+    code, _, err = hts("flow", small_run, video, "-o", tmp_path / "flow.mp4", "--short-side", 0)
+    assert (code, "at least 16" in one_line(err)) == (2, True)
+
+
 def test_labels_that_the_run_does_not_know(hts: Hts, small_run: Path, folder: Callable[..., Path]) -> None:
     code, _, err = hts(
         "evaluate", small_run, "--data", folder(jump=2, run=2), "--split", "all", "--workers", 0

@@ -40,7 +40,7 @@ def flow_command(
     """
     with VideoReader(source) as reader:
         fps, size = reader.fps or 25.0, reader.size
-    side = short_side or max(16, min(256, *size))
+    side = max(16, min(256, *size)) if short_side is None else short_side
     if out.suffix.lower() in VIDEO_SUFFIXES:
         scale = max_px or _fast_motion(recognizer, source, side)
         count = _Counter()
@@ -57,6 +57,8 @@ def flow_command(
         raise UsageError(
             f"cannot write {str(out)!r}; name a video such as flow.mp4, or a folder for .flo files"
         )
+    if max_px is not None:
+        raise UsageError("--max-px is for colours; .flo files hold the motion as it is: leave it out")
     folder, number = make_folder(out), 0
     if any(folder.glob("flow_*.flo")):
         raise UsageError(f"{str(out)!r} already holds .flo files; name another folder")
