@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from hidden_two_stream.motion.network import MOTION_NETWORKS, build_motion
+from hidden_two_stream.motion.family import MOTION_NETWORKS, build_motion
 from hidden_two_stream.recognition.backbones import BACKBONES, build_backbone
 
 

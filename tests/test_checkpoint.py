@@ -294,6 +294,10 @@ def test_nothing_in_the_package_unpickles() -> None:
                 assert not unsafe & names, where
                 assert not (node.module == "torch" and names & {"load", "save"}), where
             elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-                assert (node.value.id, node.attr) not in {("torch", "load"), ("torch", "save")}, where
+                assert (node.value.id, node.attr) != ("torch", "save"), where
             elif isinstance(node, ast.keyword):
                 assert node.arg != "allow_pickle", where
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+                # Published weights are .pth files; with this, PyTorch reads tensors and nothing else.
+                asked = {word.arg: ast.unparse(word.value) for word in node.keywords}
+                assert asked.get("weights_only") == "True", where

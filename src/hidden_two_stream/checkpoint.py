@@ -67,8 +67,12 @@ def build_model(recipe: Recipe, num_classes: int) -> HiddenTwoStream:
         model.backbone,
         num_classes,
         model.num_frames,
+        temporal=model.temporal,
+        streams=model.streams,
+        motion_frames=model.motion_frames,
         temporal_dropout=model.temporal_dropout,
         spatial_dropout=model.spatial_dropout,
+        border=model.hand_over,
     )
 
 
@@ -152,7 +156,7 @@ def _read_info(metadata: Mapping[str, str], file: Path) -> RunInfo:
     try:
         recipe = recipe_from_dict(data["recipe"], "recipe")
         classes, provenance = tuple(data["classes"]), data["provenance"]
-        if not classes or not all(isinstance(name, str) for name in classes):
+        if not (classes or not recipe.model.streams) or not all(isinstance(name, str) for name in classes):
             raise ValueError(f"its classes are {classes}")
         if not isinstance(provenance, dict):
             raise ValueError(f"its provenance is {provenance!r}")

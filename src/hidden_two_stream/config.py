@@ -36,18 +36,30 @@ class ModelConfig:
     """Which networks.
 
     Attributes:
-        motion: member of the MotionNet family: "nano", "tiny" or "full".
-        backbone: of both streams: "small", "resnet18", "resnet50" or "vgg16".
+        motion: member of the MotionNet family: "nano", "tiny", "full" (the paper's MotionNet), "vgg16",
+            "resnet50" or "flownets".
+        backbone: of the streams: "small", "resnet18", "resnet50" or "vgg16".
         num_frames: frames per clip, T.
         temporal_dropout: dropout of the temporal stream's head.
         spatial_dropout: dropout of the spatial stream's head.
+        temporal: form of the temporal stream: "stacked" (flow fields as channels), "inflated" (3-D
+            convolutions over them) or "branched" (an action branch on MotionNet's encoder).
+        streams: those that are built and trained: "spatial", "temporal".
+        motion_frames: frames that MotionNet takes at once; 0: all T. 2 is the two-frame MotionNet, run on
+            each pair of neighbours.
+        hand_over: what the resizing of flow for the temporal stream finds beyond the border: "edge", or
+            "reference" (zeros, as the authors' networks).
     """
 
-    motion: Literal["nano", "tiny", "full"] = "nano"
+    motion: Literal["nano", "tiny", "full", "vgg16", "resnet50", "flownets"] = "nano"
     backbone: Literal["small", "resnet18", "resnet50", "vgg16"] = "small"
     num_frames: int = 11
     temporal_dropout: float = 0.5
     spatial_dropout: float = 0.5
+    temporal: Literal["stacked", "inflated", "branched"] = "stacked"
+    streams: Sequence[Literal["spatial", "temporal"]] = ("spatial", "temporal")
+    motion_frames: int = 0
+    hand_over: Literal["edge", "reference"] = "edge"
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,8 @@ class InputConfig:
         crop_scales: sides of random training crops relative to the largest; 1 alone: no scale change.
         flip: mirror half of the training clips. Switch off where left and right make the class.
         color_jitter: strength of brightness, contrast and saturation changes for the spatial stream, 0…1.
+        segments: clips per training sample, one from each of as many equal parts of the video; their logits
+            are averaged before the loss (temporal segment networks). Stage motion always takes one.
     """
 
     size: int = 0
@@ -75,6 +89,7 @@ class InputConfig:
     crop_scales: Sequence[float] = (1.0, 0.875, 0.75)
     flip: bool = True
     color_jitter: float = 0.3
+    segments: int = 1
 
 
 @dataclass(frozen=True)
@@ -96,6 +111,8 @@ class StageConfig:
         clip_norm: largest norm of the gradient of all trained weights together; 0: no clipping.
         label_smoothing: of the cross entropy.
         unsupervised_weight: weight of the unsupervised losses (stages motion and joint).
+        pixel_factor: factor on the reconstruction weights of the loss preset.
+        smoothness_factor: factor on the smoothness weights of the loss preset.
         ssim_factor: factor on the SSIM weights of the loss preset.
     """
 
@@ -113,6 +130,8 @@ class StageConfig:
     clip_norm: float = 10.0
     label_smoothing: float = 0.0
     unsupervised_weight: float = 1.0
+    pixel_factor: float = 1.0
+    smoothness_factor: float = 1.0
     ssim_factor: float = 1.0
 
 
@@ -140,6 +159,8 @@ class Recipe:
         model: which networks.
         input: from pictures to `frames`.
         loss: preset of the unsupervised losses: "robust", "paper" or "caffe".
+        init: where the streams' backbones begin: "none" (random), "imagenet" (torchvision's published
+            weights), or a state dict: a file or a URL.
         motion: stage 1, MotionNet without labels.
         spatial: stage 2, the spatial stream.
         temporal: stage 3, the temporal stream behind a frozen MotionNet.
@@ -150,6 +171,7 @@ class Recipe:
     model: ModelConfig = field(default_factory=ModelConfig)
     input: InputConfig = field(default_factory=InputConfig)
     loss: Literal["robust", "paper", "caffe"] = "robust"
+    init: str = "none"
     motion: StageConfig = field(default_factory=lambda: StageConfig(motion_learning_rate=4e-3))
     spatial: StageConfig = field(default_factory=StageConfig)
     temporal: StageConfig = field(default_factory=StageConfig)
@@ -181,8 +203,10 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         UsageError: no such recipe, an unknown field, or a value of the wrong type or range.
     """
+    import json
+
     path = _recipe_path(source)
-    arguments = [f"--recipe={path}"]
+    arguments = [f"--recipe={json.dumps(_recipe_data(path))}"]
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals:
@@ -229,7 +253,8 @@ def _frozen(recipe: Recipe) -> Recipe:
         for name in STAGE_NAMES
     }
     scales = replace(recipe.input, crop_scales=tuple(recipe.input.crop_scales))
-    return replace(recipe, input=scales, **stages)
+    streams: Any = tuple(sorted(set(recipe.model.streams)))
+    return replace(recipe, model=replace(recipe.model, streams=streams), input=scales, **stages)
 
 
 def _parse(arguments: list[str], origin: str) -> Recipe:
@@ -257,10 +282,39 @@ def _recipe_path(source: str | Path) -> Path:
     return path
 
 
+def _recipe_data(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The fields of a recipe file over those of its `base`, a recipe by name or by path beside the file."""
+    import yaml
+
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"recipe {str(path)!r} is no YAML file: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise UsageError(f"recipe {str(path)!r} is no table of fields, but {type(data).__name__}")
+    base = data.pop("base", None)
+    if base is None:
+        return data
+    beside = path.parent / str(base)
+    origin = beside if beside.is_file() else _recipe_path(str(base))
+    if origin.resolve() in seen:
+        raise UsageError(f"recipe {str(path)!r} has itself as base, by way of {str(base)!r}")
+    return _merged(_recipe_data(origin, (*seen, origin.resolve())), data)
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        inner = merged.get(key)
+        merged[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return merged
+
+
 def _validated(recipe: Recipe) -> Recipe:
     positive = {
         "model.num_frames": recipe.model.num_frames - 1,
         "input.frame_stride": recipe.input.frame_stride,
+        "input.segments": recipe.input.segments,
         "input.max_size": recipe.input.max_size - 31,
     }
     for stage in STAGE_NAMES:
@@ -274,6 +328,7 @@ def _validated(recipe: Recipe) -> Recipe:
         if value < 1:
             raise _RangeError(f"{name} is too small; num_frames must be at least 2, max_size 32, others 1")
     _require_ranges(recipe)
+    _require_streams(recipe)
     if recipe.input.size % 32 or recipe.input.size < 0:
         raise _RangeError(f"input.size is {recipe.input.size}; it must be 0 (automatic) or a multiple of 32")
     return recipe
@@ -294,6 +349,27 @@ def _require_learning_rates(recipe: Recipe) -> None:
             raise _RangeError(f"{stage}.learning_rate is 0, but stage {stage} trains a stream; give one")
         if stage == "motion" and config.unsupervised_weight == 0:
             raise _RangeError("motion.unsupervised_weight is 0, which leaves nothing to learn from; give one")
+
+
+def _require_streams(recipe: Recipe) -> None:
+    """Networks that fit each other, and no stage for a stream that is not there."""
+    model = recipe.model
+    taken = model.motion_frames
+    if taken and (taken < 2 or (model.num_frames - 1) % (taken - 1)):
+        raise _RangeError(
+            f"model.motion_frames is {taken}; num_frames − 1 = {model.num_frames - 1} must be a multiple of "
+            "motion_frames − 1, so that windows share one frame; 0 takes the whole clip"
+        )
+    if model.temporal == "branched" and taken not in (0, model.num_frames):
+        raise _RangeError(f"a branched temporal stream sees whole clips; set motion_frames 0, not {taken}")
+    needs = {"spatial": "spatial", "temporal": "temporal", "joint": "temporal"}
+    for stage, stream in needs.items():
+        if recipe.stage(stage).steps and stream not in model.streams:
+            raise _RangeError(
+                f"{stage}.steps is {recipe.stage(stage).steps}, but model.streams lacks {stream!r}"
+            )
+    if recipe.motion.steps and model.streams == ("spatial",):
+        raise _RangeError("motion.steps is set, but with the spatial stream alone there is no MotionNet")
 
 
 def _require_ranges(recipe: Recipe) -> None:

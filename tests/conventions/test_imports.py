@@ -19,11 +19,12 @@ SOURCE = Path(__file__).resolve().parents[2] / "src" / PACKAGE
 
 LAYERS: tuple[tuple[set[str], ...], ...] = (
     ({"_version", "errors", "types", "config", "files", "progress"},),
+    ({"trunks"},),
     ({"video"}, {"motion"}),
     ({"recognition"},),
-    ({"checkpoint"},),
+    ({"checkpoint"}, {"weights"}),
     ({"training"}, {"inference"}),
-    ({"evaluation"},),
+    ({"evaluation", "labels", "matlab", "scores"},),
     ({"commands"},),
     ({"cli", "__main__"},),
 )

@@ -105,10 +105,13 @@ def test_measured_error_of_tvl1_on_sintel(cv2: ModuleType, data_root: Path) -> N
     assert error_on_sintel(cv2, data_root, "tvl1") == pytest.approx(0.37, abs=0.02)
 
 
-@pytest.mark.parametrize(("pair", "expected"), [(0, 8.22), (1, 1.59), (2, 3.45), (3, 1.32)])
-def test_measured_error_of_dis_on_flying_chairs(
-    cv2: ModuleType, data_root: Path, pair: int, expected: float
-) -> None:
+# Large motion: DIS of OpenCV 5 finds other flow than that of OpenCV 4. Those of OpenCV 5 were measured elsewhere.
+DIS_ON_CHAIRS = {"4": (8.10, 1.59, 3.51, 1.30), "5": (8.22, 1.59, 3.45, 1.32)}
+
+
+@pytest.mark.parametrize("pair", [0, 1, 2, 3])
+def test_measured_error_of_dis_on_flying_chairs(cv2: ModuleType, data_root: Path, pair: int) -> None:
+    expected = DIS_ON_CHAIRS[cv2.__version__.split(".")[0]][pair]
     stem = data_root / "flow" / "flyingchairs" / f"{pair:07d}"
     clip, truth = read_pair(cv2, *(Path(f"{stem}-{end}") for end in ("img0.ppm", "img1.ppm", "gt.flo")))
     flow = torch.from_numpy(estimator("dis-medium")(clip)[0])

@@ -248,7 +248,7 @@ def test_first_predictions_are_close_to_zero() -> None:
 
 
 def test_features_are_standardised_per_picture() -> None:
-    features = NanoMotionNet().encode(torch.rand(2, 3, 3, 64, 32))
+    features = NanoMotionNet().features(torch.rand(2, 4, 3, 64, 32))
     assert [level.shape for level in features] == [(2, 3, 16, 16, 8), (2, 3, 32, 8, 4), (2, 3, 48, 4, 2)]
     for level in features:
         assert level.mean(dim=(-2, -1)).abs().max() < 1e-4

@@ -12,7 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.motion.flow import resize_flow
-from hidden_two_stream.motion.network import MotionNet, TinyMotionNet, build_motion
+from hidden_two_stream.motion.family import build_motion
+from hidden_two_stream.motion.network import MotionNet, TinyMotionNet
 from hidden_two_stream.motion.padding import pad_frames, trim_pyramid
 
 STRIDES = {"full": (2, 4, 8, 16, 32), "tiny": (2, 4, 8), "nano": (4, 8, 16)}
@@ -364,7 +365,7 @@ def test_flow_of_any_size_keeps_its_speed_when_it_is_resized(height: int, width:
         (pixels / stride).expand(1, 1, 2, padded.shape[-2] // stride, padded.shape[-1] // stride)
         for stride in (4, 8, 16)
     ]
-    for flow in trim_pyramid(pyramid, frames, padded):
+    for flow in trim_pyramid(pyramid, (height, width), padded.shape[-2:]):
         torch.testing.assert_close(resize_flow(flow, height, width), pixels.expand(1, 1, 2, height, width))
 
 

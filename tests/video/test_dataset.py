@@ -54,6 +54,13 @@ def clips_of(
     return TrainingClips(store, tuple(range(len(store.videos))), num_frames, stride, how)
 
 
+def clip_of(clips: TrainingClips, key: ClipKey) -> Tensor:
+    """The one clip of a sample without segments, (T, 3, size, size)."""
+    samples, _ = clips[key]
+    assert len(samples) == 1
+    return samples[0]
+
+
 def keys(video: int = 0, count: int = 300) -> list[ClipKey]:
     return [ClipKey(video, mix_seed(5, n)) for n in range(count)]
 
@@ -133,7 +140,7 @@ def test_a_clip_is_frames_in_order_from_any_start(num_frames: int, stride: int) 
     clips = clips_of(store_of(numbered(12), numbered(12, 100)), num_frames, stride)
     starts: Counter[int] = Counter()
     for key in keys(video=1):
-        clip, label = clips[key]
+        clip, label = clip_of(clips, key), clips[key][1]
         assert label == 1
         assert clip.shape == (num_frames, 3, 16, 16)
         assert clip.dtype == torch.uint8
@@ -153,7 +160,7 @@ def test_a_clip_is_frames_in_order_from_any_start(num_frames: int, stride: int) 
 def test_a_short_video_repeats_its_last_frame(available: int, stride: int, expected: list[int]) -> None:
     clips = clips_of(store_of(numbered(available)), 5, stride)
     for key in keys(count=10):
-        assert clips[key][0][:, 0, 0, 0].tolist() == expected
+        assert clip_of(clips, key)[:, 0, 0, 0].tolist() == expected
 
 
 def test_labels_are_those_of_the_videos() -> None:
@@ -166,9 +173,9 @@ def test_labels_are_those_of_the_videos() -> None:
 def test_a_key_always_gives_the_same_clip(how: Augmentation) -> None:
     clips = clips_of(store_of(noise(30, 20, 30)), how=how)
     torch.manual_seed(1)
-    first = [clips[key][0] for key in keys(count=20)]
+    first = [clip_of(clips, key) for key in keys(count=20)]
     torch.manual_seed(2)
-    again = [clips[key][0] for key in reversed(keys(count=20))]
+    again = [clip_of(clips, key) for key in reversed(keys(count=20))]
     assert all(torch.equal(one, two) for one, two in zip(first, reversed(again), strict=True))
     assert len({clip.numpy().tobytes() for clip in first}) > 15
 
@@ -176,7 +183,7 @@ def test_a_key_always_gives_the_same_clip(how: Augmentation) -> None:
 def test_nothing_changes_where_all_is_switched_off() -> None:
     video = noise(4)
     clips = clips_of(store_of(video))
-    assert all(torch.equal(clips[key][0], video) for key in keys(count=100))
+    assert all(torch.equal(clip_of(clips, key), video) for key in keys(count=100))
 
 
 def test_half_the_clips_are_mirrored_as_a_whole() -> None:
@@ -185,7 +192,7 @@ def test_half_the_clips_are_mirrored_as_a_whole() -> None:
     mirrored = torch.from_numpy(video.numpy()[..., ::-1].copy())
     seen: Counter[str] = Counter()
     for key in keys():
-        clip = clips[key][0]
+        clip = clip_of(clips, key)
         seen["as it is"] += torch.equal(clip, video)
         seen["mirrored"] += torch.equal(clip, mirrored)
     assert seen.total() == 300
@@ -196,7 +203,7 @@ def test_mirroring_does_not_depend_on_where_a_clip_begins() -> None:
     video = numbered(12)
     video[..., 0] += 100  # a bright left edge
     clips = clips_of(store_of(video), how=Augmentation(16, (1.0,), True, 0.0))
-    edges = [clips[key][0][0, 0, 0] for key in keys()]
+    edges = [clip_of(clips, key)[0, 0, 0] for key in keys()]
     seen = Counter((int(edge[7]), bool(edge[0] > edge[-1])) for edge in edges)
     assert len(seen) == 2 * 9, "each of 9 starts, mirrored and not"
     assert min(seen.values()) >= 5  # of 300 / 18
@@ -206,7 +213,7 @@ def test_crops_sit_in_the_corners_and_the_centre_alike_in_all_frames() -> None:
     video = noise(4, 16, 24)
     clips = clips_of(store_of(video))
     seen = Counter(
-        next(left for left in range(9) if torch.equal(clips[key][0], video[..., left : left + 16]))
+        next(left for left in range(9) if torch.equal(clip_of(clips, key), video[..., left : left + 16]))
         for key in keys()
     )
     assert set(seen) == {0, 4, 8}
@@ -219,7 +226,7 @@ def test_crops_of_several_scales() -> None:
     clips = clips_of(store_of(video), how=Augmentation(32, (1.0, 0.75, 0.5), False, 0.0))
     seen = set()
     for key in keys():
-        clip = clips[key][0]
+        clip = clip_of(clips, key)
         assert clip.shape == (4, 3, 32, 32)
         assert all(torch.equal(clip[0], frame) for frame in clip)
         seen.add(clip.numpy().tobytes())
@@ -231,7 +238,7 @@ def test_crops_of_several_scales() -> None:
 def test_colours_change_alike_in_all_frames_and_only_with_jitter() -> None:
     still = noise(1).expand(4, -1, -1, -1).contiguous()
     clips = clips_of(store_of(still), how=Augmentation(16, (1.0,), False, 0.5))
-    made = [clips[key][0] for key in keys(count=20)]
+    made = [clip_of(clips, key) for key in keys(count=20)]
     assert all(torch.equal(clip[0], frame) for clip in made for frame in clip)
     assert len({clip.numpy().tobytes() for clip in made}) == 20
     brightness = [float(clip.float().mean()) for clip in made]
@@ -239,6 +246,34 @@ def test_colours_change_alike_in_all_frames_and_only_with_jitter() -> None:
 
 
 # -- loader ----------------------------------------------------------------------------------------
+
+
+def test_segments_are_clips_from_each_part_of_the_video_changed_alike() -> None:
+    video = numbered(31)
+    video[..., 0] = 200  # one edge marked: mirroring shows
+    store = store_of(video)
+    how = Augmentation(16, (1.0,), flip=True, color_jitter=0.0)
+    clips = TrainingClips(store, (7,), 2, 1, how, segments=3)
+    firsts, mirrored = [], []
+    for key in keys():
+        sample, label = clips[key]
+        assert (sample.shape, label) == ((3, 2, 3, 16, 16), 7)
+        numbers = sample[..., 8].flatten(2).float().mean(-1)
+        assert torch.equal(numbers[:, 1], numbers[:, 0] + 1)
+        firsts.append(numbers[:, 0].int().tolist())
+        edges = sample[..., -1].flatten(1).float().mean(1) == 200
+        assert edges.all() or not edges.any(), "all segments of a sample are mirrored, or none"
+        mirrored.append(bool(edges[0]))
+    for part, seen in enumerate(zip(*firsts, strict=True)):
+        assert set(seen) == set(range(10 * part, 10 * part + 10))
+    assert 0.4 < sum(mirrored) / len(mirrored) < 0.6
+    assert len({first - second for first, second, _ in firsts}) > 10, "parts are drawn independently"
+
+
+def test_one_segment_draws_what_a_plain_clip_draws() -> None:
+    clips = clips_of(store_of(numbered(31)))
+    again = TrainingClips(clips.store, (0,), 4, 1, PLAIN, segments=1)
+    assert all(torch.equal(clips[key][0], again[key][0]) for key in keys(count=50))
 
 
 def test_loader_gives_the_same_from_memory_and_from_files_in_processes(tmp_path: Path) -> None:
@@ -259,7 +294,7 @@ def test_loader_gives_the_same_from_memory_and_from_files_in_processes(tmp_path:
     first, *others = [list(loader) for loader in loaders]
     assert len(first) == 6
     for frames, labels in first:
-        assert (frames.shape, frames.dtype) == ((2, 4, 3, 32, 32), torch.uint8)
+        assert (frames.shape, frames.dtype) == ((2, 1, 4, 3, 32, 32), torch.uint8)
         assert (labels.shape, labels.dtype) == ((2,), torch.int64)
     assert [labels.tolist() for _, labels in first] == [[key.video for key in batch] for batch in sampler]
     for batches in others:

@@ -10,7 +10,7 @@ from hidden_two_stream.video.sampling import (
     clip_indices,
     clip_span,
     num_starts,
-    random_start,
+    segment_starts,
     sliding_starts,
     spread_starts,
     uniform_starts,
@@ -62,23 +62,35 @@ def test_num_starts(num_frames: int, length: int, stride: int, expected: int) ->
     assert num_starts(num_frames, length, stride) == expected
 
 
-def test_random_start_gives_each_start_an_equal_share_of_the_unit_interval() -> None:
+def test_one_segment_gives_each_start_an_equal_share_of_the_unit_interval() -> None:
     draws = [i / 1000 for i in range(1000)]
-    starts = [random_start(14, 11, 1, draw) for draw in draws]
+    starts = [segment_starts(14, 11, 1, (draw,))[0] for draw in draws]
     assert [starts.count(start) for start in range(4)] == [250, 250, 250, 250]
     assert starts == sorted(starts)
 
 
-def test_random_start_stays_below_the_count_for_the_largest_draw() -> None:
+def test_segments_are_equal_parts_of_the_starts() -> None:
+    # 20 starts in 3 parts: 0…5, 6…12, 13…19.
+    assert segment_starts(30, 11, 1, (0.0, 0.0, 0.0)) == (0, 6, 13)
+    assert segment_starts(30, 11, 1, (0.999, 0.999, 0.999)) == (5, 12, 19)
+    assert segment_starts(30, 11, 1, (0.5, 0.0, 0.999)) == (3, 6, 19)
+    # Two starts for three parts, and a video shorter than a clip.
+    assert segment_starts(12, 11, 1, (0.9, 0.9, 0.9)) == (0, 0, 1)
+    assert segment_starts(5, 11, 1, (0.9, 0.9, 0.9)) == (0, 0, 0)
+    with pytest.raises(UsageError, match="segments is 0"):
+        segment_starts(30, 11, 1, ())
+
+
+def test_one_segment_stays_below_the_count_for_the_largest_draw() -> None:
     below_one = 1.0 - 2**-53
     for num_frames in (*range(1, 600), 2**31 + 10):
-        assert random_start(num_frames, 11, 1, below_one) == max(1, num_frames - 10) - 1
+        assert segment_starts(num_frames, 11, 1, (below_one,))[0] == max(1, num_frames - 10) - 1
 
 
 @pytest.mark.parametrize("draw", [-0.1, 1.0, float("nan")])
-def test_random_start_refuses_a_draw_outside_the_unit_interval(draw: float) -> None:
+def test_one_segment_refuses_a_draw_outside_the_unit_interval(draw: float) -> None:
     with pytest.raises(UsageError, match="draw"):
-        random_start(20, 11, 1, draw)
+        segment_starts(20, 11, 1, (draw,))[0]
 
 
 @pytest.mark.parametrize(("num_frames", "expected"), [(5, 0), (11, 0), (12, 0), (13, 1), (14, 1), (31, 10)])
@@ -149,7 +161,7 @@ def test_sliding_windows_cover_every_frame(num_frames: int, length: int) -> None
 def test_every_rule_gives_starts_whose_clips_fit(num_frames: int, length: int, stride: int) -> None:
     starts = {
         center_start(num_frames, length, stride),
-        *(random_start(num_frames, length, stride, draw) for draw in (0.0, 0.3, 0.999)),
+        *(segment_starts(num_frames, length, stride, (draw,))[0] for draw in (0.0, 0.3, 0.999)),
         *uniform_starts(num_frames, length, stride, 25),
         *spread_starts(num_frames, length, stride, 10),
         *sliding_starts(num_frames, length, stride, 3),
@@ -176,7 +188,7 @@ def test_every_rule_gives_starts_whose_clips_fit(num_frames: int, length: int, s
         (lambda: clip_indices(5, 2, 1, 5), "start"),
         (lambda: num_starts(0, 11, 1), "num_frames"),
         (lambda: num_starts(5, 11, -1), "stride"),
-        (lambda: random_start(0, 11, 1, 0.5), "num_frames"),
+        (lambda: segment_starts(0, 11, 1, (0.5,))[0], "num_frames"),
         (lambda: center_start(5, 0, 1), "length"),
         (lambda: uniform_starts(5, 11, 1, 0), "count"),
         (lambda: uniform_starts(0, 11, 1, 5), "num_frames"),

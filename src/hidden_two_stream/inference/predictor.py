@@ -14,7 +14,7 @@ from hidden_two_stream.config import STAGE_NAMES
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.inference.protocol import DEFAULT_PROTOCOL, Protocol, clip_batches, parse_protocol
 from hidden_two_stream.recognition.fusion import FUSIONS, fuse
-from hidden_two_stream.recognition.model import HiddenTwoStream
+from hidden_two_stream.recognition.model import STREAMS, HiddenTwoStream
 from hidden_two_stream.types import FloatArray, Prediction
 from hidden_two_stream.video.reader import Source, VideoReader
 from hidden_two_stream.video.sampling import clip_indices, clip_span
@@ -23,7 +23,6 @@ from hidden_two_stream.video.transforms import to_frames
 
 __all__ = ["STREAMS", "Recognizer", "load"]
 
-STREAMS = ("spatial", "temporal")
 _KEPT_BYTES = 256 << 20  # decoded frames of one video; longer ones are decoded twice, with the same result
 
 
@@ -69,7 +68,10 @@ class Recognizer:
         """The streams whose training stages were run; only these are used."""
         stages = self.info.provenance.get("stages", STAGE_NAMES)
         by_stream = {"spatial": ("spatial",), "temporal": ("temporal", "joint")}
-        return tuple(name for name in STREAMS if any(stage in stages for stage in by_stream[name]))
+        built = self.info.recipe.model.streams
+        return tuple(
+            name for name in STREAMS if name in built and any(stage in stages for stage in by_stream[name])
+        )
 
     def predict(self, source: Source, protocol: str = DEFAULT_PROTOCOL) -> Prediction:
         """Label one video.

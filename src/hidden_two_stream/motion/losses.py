@@ -195,7 +195,12 @@ def ssim_loss(frame: Tensor, warped: Tensor, mask: Tensor, stride: int = SSIM_WI
 
 
 def unsupervised_loss(
-    frames: Tensor, pyramid: list[Tensor], preset: LossPreset, ssim_factor: float = 1.0
+    frames: Tensor,
+    pyramid: list[Tensor],
+    preset: LossPreset,
+    ssim_factor: float = 1.0,
+    pixel_factor: float = 1.0,
+    smoothness_factor: float = 1.0,
 ) -> dict[str, Tensor]:
     """The three losses over all levels.
 
@@ -204,6 +209,7 @@ def unsupervised_loss(
         pyramid: flows (B, T−1, 2, h, w), each in pixels of its own grid.
         preset: weights and constants.
         ssim_factor: factor on the SSIM weights (the reference's joint stage uses 0.1).
+        pixel_factor, smoothness_factor: factors on the other two; 0 leaves a term out.
 
     Returns:
         Scalars "photometric", "smoothness" and "ssim", each weighted and summed over levels, and "total".
@@ -211,12 +217,13 @@ def unsupervised_loss(
     # In half precision the variances of SSIM cancel to nothing and warps miss by a fifth of a pixel.
     with torch.autocast(frames.device.type, enabled=False):
         flows = [full_precision(flow) for flow in pyramid]
-        return _unsupervised_loss(full_precision(frames), flows, preset, ssim_factor)
+        terms = _unsupervised_loss(full_precision(frames), flows, preset)
+        factors = {"photometric": pixel_factor, "smoothness": smoothness_factor, "ssim": ssim_factor}
+        scaled = {name: factors[name] * term for name, term in terms.items()}
+        return scaled | {"total": torch.stack(list(scaled.values())).sum()}
 
 
-def _unsupervised_loss(
-    frames: Tensor, pyramid: list[Tensor], preset: LossPreset, ssim_factor: float
-) -> dict[str, Tensor]:
+def _unsupervised_loss(frames: Tensor, pyramid: list[Tensor], preset: LossPreset) -> dict[str, Tensor]:
     batch = frames.shape[0]
     normalized = local_response_normalize(frames).flatten(0, 1)  # (B·T, 3, H, W)
     terms = {name: frames.new_zeros(()) for name in ("photometric", "smoothness", "ssim")}
@@ -241,9 +248,8 @@ def _unsupervised_loss(
         windows = ssim_loss(frame, warped, mask, preset.ssim_stride)
         if windows.numel():
             structure = windows.sum() / batch if preset.ssim_sum else windows.mean()
-            weight = importance * ssim_factor * _weight(preset.ssim_weights, level)
+            weight = importance * _weight(preset.ssim_weights, level)
             terms["ssim"] = terms["ssim"] + weight * structure
-    terms["total"] = terms["photometric"] + terms["smoothness"] + terms["ssim"]
     return terms
 
 

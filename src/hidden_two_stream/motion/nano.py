@@ -63,6 +63,7 @@ class NanoMotionNet(nn.Module):
     def __init__(self, num_frames: int = 11) -> None:
         super().__init__()
         self.num_frames = num_frames
+        self.action_channels = 48 * (num_frames - 1)
         self.stem = nn.Sequential(_conv(3, 12, 2), nn.Conv2d(12, 16, 3, 2, 1))
         self.down3 = nn.Sequential(nn.LeakyReLU(0.1), _conv(16, 32, 2), nn.Conv2d(32, 32, 3, 1, 1))
         self.down4 = nn.Sequential(nn.LeakyReLU(0.1), nn.Conv2d(32, 48, 3, 2, 1))
@@ -70,17 +71,21 @@ class NanoMotionNet(nn.Module):
         self.refine3 = _Refiner(features=32, hidden=(24, 16), passes=2)
         self.refine4 = _Refiner(features=48, hidden=(32, 24), passes=1)
 
-    def encode(self, frames: Tensor) -> list[Tensor]:
-        """Standardised features of each frame: 3 tensors (B, T, C, h, w) at 1/4, 1/8 and 1/16."""
-        quarter = self.stem(frames.flatten(0, 1))
+    def features(self, frames: Tensor) -> list[Tensor]:
+        """Standardised features of all frames but the last: 3 tensors (B, T−1, C, h, w) at 1/4, 1/8, 1/16."""
+        clip = pad_frames(frames, self.total_stride)[:, :-1]  # nothing asks what is in the last frame
+        quarter = self.stem(clip.flatten(0, 1))
         eighth = self.down3(quarter)
         levels = (quarter, eighth, self.down4(eighth))
-        return [_standardize(level).unflatten(0, frames.shape[:2]) for level in levels]
+        return [_standardize(level).unflatten(0, clip.shape[:2]) for level in levels]
 
-    def forward(self, frames: Tensor) -> list[Tensor]:
-        """`frames` (B, T, 3, H, W) → 3 flows (B, T−1, 2, h, w), finest (1/4) first, px of their own grid."""
+    def action_features(self, features: list[Tensor]) -> Tensor:
+        """The coarsest features of the frames, stacked: (B, 48 (T−1), H/16, W/16)."""
+        return features[-1].flatten(1, 2)
+
+    def flow(self, features: list[Tensor], frames: Tensor) -> list[Tensor]:
+        """Features → 3 flows (B, T−1, 2, h, w), finest (1/4) first, px of their own grid."""
         padded = pad_frames(frames, self.total_stride)
-        features = self.encode(padded[:, :-1])  # nothing asks what is in the last frame
         pairs = (frames.shape[0], frames.shape[1] - 1)
         coarsest = features[-1]
         flow = coarsest.new_zeros(pairs[0] * pairs[1], 2, *coarsest.shape[-2:])
@@ -90,7 +95,11 @@ class NanoMotionNet(nn.Module):
             first, second = pictures[:, :-1].flatten(0, 1), pictures[:, 1:].flatten(0, 1)
             flow = refine(level.flatten(0, 1), first, second, resize_flow(flow, *level.shape[-2:]))
             pyramid.insert(0, flow.unflatten(0, pairs))
-        return trim_pyramid(pyramid, frames, padded)
+        return trim_pyramid(pyramid, frames.shape[-2:], padded.shape[-2:])
+
+    def forward(self, frames: Tensor) -> list[Tensor]:
+        """`frames` (B, T, 3, H, W) → 3 flows (B, T−1, 2, h, w), finest (1/4) first, px of their own grid."""
+        return self.flow(self.features(frames), frames)
 
 
 class _Refiner(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from torch import Tensor
 from torch.nn import functional
@@ -26,19 +27,19 @@ def pad_frames(frames: Tensor, multiple: int) -> Tensor:
     return padded
 
 
-def trim_pyramid(pyramid: list[Tensor], frames: Tensor, padded: Tensor) -> list[Tensor]:
-    """Bring each flow (B, T−1, 2, h, w) of the padded input to a grid that spans exactly `frames`.
+def trim_pyramid(pyramid: list[Tensor], size: Sequence[int], padded: Sequence[int]) -> list[Tensor]:
+    """Bring each flow (B, T−1, 2, h, w) of pictures padded to `padded` to a grid that spans exactly `size`.
 
     A level of stride s gets ⌈H/s⌉ × ⌈W/s⌉ points. Where s does not divide a side, cropping whole cells would
     leave a grid that shows more than the picture, and every later resize would scale flow and place wrongly;
-    so the flow is cropped at full resolution and sampled anew.
+    so the flow is cropped at full resolution and sampled anew. Sizes are (height, width), px.
     """
-    if padded.shape == frames.shape:
+    if tuple(padded) == tuple(size):
         return pyramid
-    height, width = frames.shape[-2:]
+    height, width = size
     trimmed = []
     for flow in pyramid:
-        stride = padded.shape[-1] // flow.shape[-1]
-        visible = resize_flow(flow, *padded.shape[-2:])[..., :height, :width]
+        stride = padded[1] // flow.shape[-1]
+        visible = resize_flow(flow, padded[0], padded[1])[..., :height, :width]
         trimmed.append(resize_flow(visible, math.ceil(height / stride), math.ceil(width / stride)))
     return trimmed

@@ -2,102 +2,35 @@
 
 Each takes (B, C, H, W) for any number of input channels C and returns logits (B, classes).
 Names and shapes of parameters are those of torchvision's `resnet18`, `resnet50` and `vgg16`, so published
-weights load by key; the code is ours, from the papers.
+weights load by key. `inflate` makes any of them one over (B, C, T, H, W).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hidden_two_stream.errors import UsageError
+from hidden_two_stream.trunks import VGG16_WIDTHS, add_resnet, init_trunk, resnet_pyramid, vgg16_features
 
-__all__ = ["BACKBONES", "VGG16", "ResNet", "SmallNet", "build_backbone"]
-
-
-class _BasicBlock(nn.Module):
-    """Two 3×3 convolutions with a shortcut (He et al., arXiv 1512.03385, figure 5 left)."""
-
-    expansion = 1
-
-    def __init__(self, inputs: int, width: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, width, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.downsample = _shortcut(inputs, width, stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        shortcut = x if self.downsample is None else self.downsample(x)
-        x = functional.relu(self.bn1(self.conv1(x)), inplace=True)
-        return functional.relu(self.bn2(self.conv2(x)) + shortcut, inplace=True)
-
-
-class _Bottleneck(nn.Module):
-    """1×1, 3×3, 1×1 convolutions with a shortcut; the stride sits at the 3×3, as in torchvision."""
-
-    expansion = 4
-
-    def __init__(self, inputs: int, width: int, stride: int) -> None:
-        super().__init__()
-        outputs = width * self.expansion
-        self.conv1 = nn.Conv2d(inputs, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, outputs, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(outputs)
-        self.downsample = _shortcut(inputs, outputs, stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        shortcut = x if self.downsample is None else self.downsample(x)
-        x = functional.relu(self.bn1(self.conv1(x)), inplace=True)
-        x = functional.relu(self.bn2(self.conv2(x)), inplace=True)
-        return functional.relu(self.bn3(self.conv3(x)) + shortcut, inplace=True)
-
-
-def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
-    if inputs == outputs and stride == 1:
-        return None
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+__all__ = ["BACKBONES", "VGG16", "ResNet", "SmallNet", "build_backbone", "inflate"]
 
 
 class ResNet(nn.Module):
     """ResNet (arXiv 1512.03385): 7×7 stem, four stages, average pooling, dropout, one linear layer."""
 
-    def __init__(
-        self,
-        block: type[_BasicBlock] | type[_Bottleneck],
-        depths: tuple[int, int, int, int],
-        in_channels: int,
-        num_classes: int,
-        dropout: float,
-    ) -> None:
+    def __init__(self, name: str, in_channels: int, num_classes: int, dropout: float) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, 64, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
-        inputs = 64
-        for stage, (depth, width) in enumerate(zip(depths, (64, 128, 256, 512), strict=True), start=1):
-            blocks = []
-            for index in range(depth):
-                blocks.append(block(inputs, width, stride=2 if stage > 1 and index == 0 else 1))
-                inputs = width * block.expansion
-            self.add_module(f"layer{stage}", nn.Sequential(*blocks))
+        width = add_resnet(self, name, in_channels)
         self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(inputs, num_classes)
-        _init(self)
+        self.fc = nn.Linear(width, num_classes)
+        init_trunk(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → logits (B, classes)."""
-        x = functional.relu(self.bn1(self.conv1(x)), inplace=True)
-        x = functional.max_pool2d(x, 3, 2, 1)
-        for stage in range(1, 5):
-            x = self.get_submodule(f"layer{stage}")(x)
-        logits: Tensor = self.fc(self.dropout(x.mean(dim=(2, 3))))
+        logits: Tensor = self.fc(self.dropout(_mean(resnet_pyramid(self, x)[-1])))
         return logits
 
 
@@ -105,30 +38,30 @@ class VGG16(nn.Module):
     """VGG16 (arXiv 1409.1556, configuration D). fc6 and fc7 have 4096 units.
 
     Dropout is 0.9 and 0.8 for the temporal stream in the reference, 0.5 in the original. Inputs other than
-    224×224 are pooled to 7×7 before fc6.
+    224×224 are pooled to 7×7 before fc6. `widths` and `hidden` shrink it for tests.
     """
 
-    def __init__(self, in_channels: int, num_classes: int, dropout: tuple[float, float]) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        dropout: tuple[float, float],
+        widths: Sequence[int] = VGG16_WIDTHS,
+        hidden: int = 4096,
+    ) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        inputs = in_channels
-        for width, depth in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
-            for _ in range(depth):
-                layers += [nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU(inplace=True)]
-                inputs = width
-            layers.append(nn.MaxPool2d(2, 2))
-        self.features = nn.Sequential(*layers)
+        self.features = vgg16_features(in_channels, widths)
+        self.avgpool = nn.AdaptiveAvgPool2d((7, 7))
         self.classifier = nn.Sequential(
-            nn.Linear(512 * 7 * 7, 4096), nn.ReLU(inplace=True), nn.Dropout(dropout[0]),
-            nn.Linear(4096, 4096), nn.ReLU(inplace=True), nn.Dropout(dropout[1]),
-            nn.Linear(4096, num_classes),
+            nn.Linear(widths[-1] * 7 * 7, hidden), nn.ReLU(inplace=True), nn.Dropout(dropout[0]),
+            nn.Linear(hidden, hidden), nn.ReLU(inplace=True), nn.Dropout(dropout[1]),
+            nn.Linear(hidden, num_classes),
         )  # fmt: skip
-        _init(self)
+        init_trunk(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → logits (B, classes)."""
-        x = functional.adaptive_avg_pool2d(self.features(x), (7, 7))
-        logits: Tensor = self.classifier(torch.flatten(x, 1))
+        logits: Tensor = self.classifier(torch.flatten(self.avgpool(self.features(x)), 1))
         return logits
 
 
@@ -150,34 +83,73 @@ class SmallNet(nn.Module):
         self.features = nn.Sequential(*layers)
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(inputs, num_classes)
-        _init(self)
+        init_trunk(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → logits (B, classes)."""
-        x = self.features(self.bn0(x))
-        logits: Tensor = self.fc(self.dropout(x.mean(dim=(2, 3))))
+        logits: Tensor = self.fc(self.dropout(_mean(self.features(self.bn0(x)))))
         return logits
 
 
-def _init(module: nn.Module) -> None:
-    """He initialisation of convolutions (fan-out), small normal for linear layers; biases zero."""
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-        elif isinstance(layer, nn.Linear):
-            nn.init.normal_(layer.weight, std=0.01)
-        if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
-            nn.init.zeros_(layer.bias)
+def _mean(x: Tensor) -> Tensor:
+    """(B, C, ...) → (B, C), the mean over space, and over time where there is one."""
+    return x.mean(dim=tuple(range(2, x.ndim)))
+
+
+def inflate(module: nn.Module) -> nn.Module:
+    """Give a 2-D network a time axis, in place: (B, C, H, W) → (B, C, T, H, W).
+
+    Carreira and Zisserman's inflation (arXiv 1705.07750): a k×k convolution becomes 3×k×k with its weights
+    repeated over time and divided by 3, so a video that stands still gives what its frame gave, away from
+    its ends. 1×1 convolutions and poolings stay within a frame; time keeps its length until the end, where
+    it is averaged: a clip has ten flow fields, too few to shorten. Our reading of the paper's I3D variant.
+    """
+    for name, child in module.named_children():
+        if isinstance(child, nn.Conv2d):
+            setattr(module, name, _inflated_convolution(child))
+        elif isinstance(child, nn.BatchNorm2d):
+            normalization = nn.BatchNorm3d(child.num_features)
+            normalization.load_state_dict(child.state_dict())
+            setattr(module, name, normalization)
+        elif isinstance(child, nn.MaxPool2d):
+            kernel, stride, padding = (
+                _one_number(v) for v in (child.kernel_size, child.stride, child.padding)
+            )
+            pooling = nn.MaxPool3d((1, kernel, kernel), (1, stride, stride), (0, padding, padding))
+            setattr(module, name, pooling)
+        elif isinstance(child, nn.AdaptiveAvgPool2d):
+            setattr(module, name, nn.AdaptiveAvgPool3d((1, *child.output_size)))  # type: ignore[misc]
+        else:
+            inflate(child)
+    return module
+
+
+def _inflated_convolution(flat: nn.Conv2d) -> nn.Conv3d:
+    rows, columns = flat.kernel_size
+    frames = 3 if rows > 1 else 1
+    solid = nn.Conv3d(
+        flat.in_channels,
+        flat.out_channels,
+        (frames, rows, columns),
+        (1, *flat.stride),  # type: ignore[arg-type]
+        (frames // 2, *(int(side) for side in flat.padding)),  # type: ignore[arg-type]
+        bias=flat.bias is not None,
+    )
+    with torch.no_grad():
+        solid.weight.copy_(flat.weight[:, :, None] / frames)
+        if solid.bias is not None and flat.bias is not None:
+            solid.bias.copy_(flat.bias)
+    return solid
+
+
+def _one_number(size: int | tuple[int, ...]) -> int:
+    return size if isinstance(size, int) else size[0]
 
 
 BACKBONES: dict[str, Callable[[int, int, float], nn.Module]] = {
     "small": SmallNet,
-    "resnet18": lambda channels, classes, dropout: ResNet(
-        _BasicBlock, (2, 2, 2, 2), channels, classes, dropout
-    ),
-    "resnet50": lambda channels, classes, dropout: ResNet(
-        _Bottleneck, (3, 4, 6, 3), channels, classes, dropout
-    ),
+    "resnet18": lambda channels, classes, dropout: ResNet("resnet18", channels, classes, dropout),
+    "resnet50": lambda channels, classes, dropout: ResNet("resnet50", channels, classes, dropout),
     # The reference drops 0.9 behind fc6 and 0.8 behind fc7: a difference of 0.1.
     "vgg16": lambda channels, classes, dropout: VGG16(channels, classes, (dropout, max(0.0, dropout - 0.1))),
 }

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal, cast
+
 from torch import Tensor, nn
 
-from hidden_two_stream.motion.network import build_motion
-from hidden_two_stream.recognition.streams import SpatialStream, TemporalStream
+from hidden_two_stream.errors import UsageError
+from hidden_two_stream.motion.family import build_motion, flow_in_windows
+from hidden_two_stream.motion.network import MotionNetwork
+from hidden_two_stream.recognition.streams import ActionBranch, Border, SpatialStream, TemporalStream
 
-__all__ = ["HiddenTwoStream"]
+__all__ = ["STREAMS", "HiddenTwoStream"]
+
+STREAMS = ("spatial", "temporal")
 
 
 class HiddenTwoStream(nn.Module):
     """Both streams. Late fusion of their scores is `recognition.fusion.fuse`.
 
     Args:
-        motion: member of the MotionNet family ("full", "tiny", "nano").
-        backbone: of both streams ("small", "resnet18", "resnet50", "vgg16").
+        motion: member of the MotionNet family (`motion.family.MOTION_NETWORKS`).
+        backbone: of the streams ("small", "resnet18", "resnet50", "vgg16").
         num_classes: number of actions.
         num_frames: frames per clip, T (the paper: 11).
+        temporal: form of the temporal stream, see `recognition.streams`.
+        streams: those that are there. MotionNet is, unless the spatial stream stands alone.
+        motion_frames: frames that MotionNet takes at once, 0 for all T; 2 is the two-frame MotionNet, run
+            on each pair of neighbours.
         temporal_dropout, spatial_dropout: in front of the last layer(s).
+        border: see `recognition.streams.hand_over`.
     """
 
     def __init__(
@@ -27,29 +39,72 @@ class HiddenTwoStream(nn.Module):
         backbone: str,
         num_classes: int,
         num_frames: int = 11,
+        *,
+        temporal: Literal["stacked", "inflated", "branched"] = "stacked",
+        streams: Sequence[str] = STREAMS,
+        motion_frames: int = 0,
         temporal_dropout: float = 0.5,
         spatial_dropout: float = 0.5,
+        border: Border = "edge",
     ) -> None:
         super().__init__()
-        self.motion_net = build_motion(motion, num_frames)
-        self.temporal_stream = TemporalStream(backbone, num_frames, num_classes, temporal_dropout)
-        self.spatial_stream = SpatialStream(backbone, num_classes, spatial_dropout)
+        self.motion_frames = motion_frames
+        self.branched = temporal == "branched"
+        if tuple(streams) != ("spatial",):
+            self.motion_net = build_motion(motion, motion_frames or num_frames)
+        if "temporal" in streams and self.branched:
+            channels = self._network().action_channels
+            self.temporal_stream: nn.Module = ActionBranch(channels, backbone, num_classes, temporal_dropout)
+        elif "temporal" in streams:
+            inflated = temporal == "inflated"
+            self.temporal_stream = TemporalStream(
+                backbone, num_frames, num_classes, temporal_dropout, inflated, border
+            )
+        if "spatial" in streams:
+            self.spatial_stream = SpatialStream(backbone, num_classes, spatial_dropout)
 
     def motion(self, frames: Tensor) -> list[Tensor]:
         """`frames` (B, T, 3, H, W) → flow pyramid, finest first, (B, T−1, 2, h, w) px of its own grid."""
-        pyramid: list[Tensor] = self.motion_net(frames)
-        return pyramid
+        self._require("motion_net")
+        if self.motion_frames:
+            return flow_in_windows(self._network(), frames, self.motion_frames)
+        return self._network()(frames)
 
     def temporal(self, frames: Tensor) -> Tensor:
-        """`frames` (B, T, 3, H, W) → logits (B, classes) from the hidden flow."""
-        logits: Tensor = self.temporal_stream(self.motion(frames)[0], *frames.shape[-2:])
+        """`frames` (B, T, 3, H, W) → logits (B, classes) from the hidden motion."""
+        self._require("temporal_stream")
+        if self.branched:
+            network = self._network()
+            logits: Tensor = self.temporal_stream(network.action_features(network.features(frames)))
+        else:
+            logits = self.temporal_stream(self.motion(frames)[0], *frames.shape[-2:])
         return logits
+
+    def motion_and_temporal(self, frames: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Flow pyramid and temporal logits of `frames`, from one pass through MotionNet."""
+        self._require("temporal_stream")
+        if self.branched:
+            network = self._network()
+            features = network.features(frames)
+            return network.flow(features, frames), self.temporal_stream(network.action_features(features))
+        pyramid = self.motion(frames)
+        return pyramid, self.temporal_stream(pyramid[0], *frames.shape[-2:])
 
     def spatial(self, frames: Tensor) -> Tensor:
         """`frames` (B, T, 3, H, W) → logits (B, classes) from the middle frame."""
+        self._require("spatial_stream")
         logits: Tensor = self.spatial_stream(frames)
         return logits
 
     def forward(self, frames: Tensor) -> dict[str, Tensor]:
         """`frames` (B, T, 3, H, W) → logits per stream."""
-        return {"spatial": self.spatial(frames), "temporal": self.temporal(frames)}
+        calls = {"spatial": self.spatial, "temporal": self.temporal}
+        return {name: call(frames) for name, call in calls.items() if hasattr(self, f"{name}_stream")}
+
+    def _network(self) -> MotionNetwork:
+        return cast(MotionNetwork, self.motion_net)
+
+    def _require(self, part: str) -> None:
+        if not hasattr(self, part):
+            there = ", ".join(name for name, _ in self.named_children())
+            raise UsageError(f"this model has no {part}, only {there}; it was built or imported without")

@@ -177,7 +177,12 @@ class _StageRun:
         single = stage.stream == "spatial" and not recipe.input.normalize_contrast
         num_frames = 1 if single else recipe.model.num_frames
         clips = TrainingClips(
-            self.run.store, self.run.labels, num_frames, recipe.input.frame_stride, augmentation
+            self.run.store,
+            self.run.labels,
+            num_frames,
+            recipe.input.frame_stride,
+            augmentation,
+            segments=recipe.input.segments if stage.stream is not None else 1,
         )
         sampler = StepSampler(
             len(clips),
@@ -199,6 +204,7 @@ class _StageRun:
         numbers: dict[str, float] = {"learning_rate_factor": factor}
         for part in range(self.config.accumulate):
             clips, labels = next(batches)  # type: ignore[call-overload]
+            clips = clips.flatten(0, 1)  # the segments of a video stay together
             frames = to_frames(clips.to(self.fabric.device), self.run.recipe.input.normalize_contrast)
             last = part + 1 == self.config.accumulate
             with self.fabric.no_backward_sync(self.objective, enabled=not last):

@@ -4,13 +4,14 @@ motion    MotionNet alone, on raw video, without labels
 spatial   the spatial stream, on single frames
 temporal  the temporal stream behind a frozen MotionNet (fine-tuning way a)
 joint     temporal stream and MotionNet, action loss and unsupervised losses (way c; way b with weight 0)
+
+A branched temporal stream shares MotionNet's encoder: stage temporal trains the branch, stage joint all.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -18,7 +19,7 @@ from hidden_two_stream.config import StageConfig
 from hidden_two_stream.motion.losses import LossPreset, unsupervised_loss
 from hidden_two_stream.recognition.model import HiddenTwoStream
 
-__all__ = ["STAGES", "Stage", "StageObjective", "select_trained"]
+__all__ = ["STAGES", "Stage", "StageObjective", "segment_consensus", "select_trained"]
 
 
 @dataclass(frozen=True)
@@ -73,27 +74,45 @@ class StageObjective(nn.Module):
         self.preset = preset
 
     def forward(self, frames: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """`frames` (B, T, 3, H, W), `labels` (B,) → scalars; "loss" is the one to minimise."""
+        """`frames` (B·K, T, 3, H, W), `labels` (B,) → scalars; "loss" is the one to minimise. K: segments."""
         scalars: dict[str, Tensor] = {}
         loss = frames.new_zeros(())
-        pyramid: list[Tensor] = []
-        if self.stage.name != "spatial":
-            with torch.set_grad_enabled("motion_net" in self.stage.trains):
-                pyramid = self.model.motion(frames)
-        if self.stage.unsupervised and self.config.unsupervised_weight > 0:
-            terms = unsupervised_loss(frames, pyramid, self.preset, self.config.ssim_factor)
+        pyramid, logits = self._outputs(frames)
+        if pyramid:
+            terms = unsupervised_loss(
+                frames,
+                pyramid,
+                self.preset,
+                self.config.ssim_factor,
+                self.config.pixel_factor,
+                self.config.smoothness_factor,
+            )
             loss = loss + self.config.unsupervised_weight * terms.pop("total")
             scalars |= terms
-        if self.stage.stream is not None:
-            logits = self._logits(frames, pyramid)
+        if logits is not None:
+            logits = segment_consensus(logits, len(frames) // len(labels))
             action = functional.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
             loss = loss + action
             scalars["action"] = action
             scalars["accuracy"] = (logits.argmax(dim=1) == labels).float().mean()
         return {"loss": loss} | {name: value.detach() for name, value in scalars.items()}
 
-    def _logits(self, frames: Tensor, pyramid: list[Tensor]) -> Tensor:
+    def _outputs(self, frames: Tensor) -> tuple[list[Tensor], Tensor | None]:
+        """Flow pyramid where the stage has unsupervised losses, else empty; logits where it has a stream."""
+        unsupervised = self.stage.unsupervised and self.config.unsupervised_weight > 0
         if self.stage.stream == "spatial":
-            return self.model.spatial(frames)
-        logits: Tensor = self.model.temporal_stream(pyramid[0], *frames.shape[-2:])
-        return logits
+            return [], self.model.spatial(frames)
+        if self.stage.stream is None:
+            return self.model.motion(frames), None
+        if unsupervised:
+            return self.model.motion_and_temporal(frames)
+        return [], self.model.temporal(frames)
+
+
+def segment_consensus(logits: Tensor, segments: int) -> Tensor:
+    """Mean of the logits of each video's clips, (B · segments, classes) → (B, classes).
+
+    Temporal segment networks with average consensus (Wang et al., arXiv 1608.00859, equation 1).
+    """
+    consensus: Tensor = logits.unflatten(0, (-1, segments)).mean(dim=1)
+    return consensus

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from hidden_two_stream.video.sampling import clip_indices, random_start
+from hidden_two_stream.video.sampling import clip_indices, segment_starts
 from hidden_two_stream.video.store import ClipStore
 from hidden_two_stream.video.transforms import apply_crop, color_jitter, flip, multi_scale_crop_box
 
@@ -47,14 +47,15 @@ def mix_seed(*numbers: int) -> int:
 
 
 class TrainingClips(Dataset[tuple[Tensor, int]]):
-    """Random clips of the videos of a store: (T, 3, size, size) uint8 and the class number.
+    """Random clips of the videos of a store: (segments, T, 3, size, size) uint8 and the class number.
 
     Args:
         store: the videos.
         labels: class number of each.
         num_frames: frames per clip; 1 gives single frames.
         frame_stride: distance of a clip's frames.
-        augmentation: random changes.
+        augmentation: random changes, the same for all clips of a sample.
+        segments: clips per sample, one from each of as many equal parts of the video.
     """
 
     def __init__(
@@ -64,12 +65,14 @@ class TrainingClips(Dataset[tuple[Tensor, int]]):
         num_frames: int,
         frame_stride: int,
         augmentation: Augmentation,
+        segments: int = 1,
     ) -> None:
         self.store = store
         self.labels = tuple(labels)
         self.num_frames = num_frames
         self.frame_stride = frame_stride
         self.augmentation = augmentation
+        self.segments = segments
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -77,19 +80,26 @@ class TrainingClips(Dataset[tuple[Tensor, int]]):
     def __getitem__(self, key: ClipKey) -> tuple[Tensor, int]:
         generator = torch.Generator().manual_seed(key.seed)
         draws: list[float] = torch.rand(5, generator=generator, dtype=torch.float64).tolist()
-        available = self.store.videos[key.video].num_frames
-        start = random_start(available, self.num_frames, self.frame_stride, draws[0])
-        clip = self.store.clip(key.video, clip_indices(start, self.num_frames, self.frame_stride, available))
+        further = torch.rand(self.segments - 1, generator=generator, dtype=torch.float64)
+        clips = self._clips(key.video, (draws[0], *further.tolist()))
         how = self.augmentation
-        height, width = clip.shape[-2:]
+        height, width = clips.shape[-2:]
         box = multi_scale_crop_box(height, width, how.size, how.crop_scales, (draws[1], draws[2], draws[3]))
-        clip = apply_crop(clip, box, how.size)
+        clips = apply_crop(clips, box, how.size)
         if how.flip and draws[4] < 0.5:
-            clip = flip(clip)
+            clips = flip(clips)
         if how.color_jitter > 0:
             strength = how.color_jitter
-            clip = color_jitter(clip, strength, strength, strength, generator)
-        return clip, self.labels[key.video]
+            clips = color_jitter(clips, strength, strength, strength, generator)
+        return clips.unflatten(0, (self.segments, self.num_frames)), self.labels[key.video]
+
+    def _clips(self, video: int, draws: tuple[float, ...]) -> Tensor:
+        """One clip from each segment, one behind the other: (segments · T, 3, h, w) uint8."""
+        length, stride = self.num_frames, self.frame_stride
+        available = self.store.videos[video].num_frames
+        starts = segment_starts(available, length, stride, draws)
+        indices = [clip_indices(start, length, stride, available) for start in starts]
+        return self.store.clip(video, [index for clip in indices for index in clip])
 
 
 class StepSampler(Sampler[list[ClipKey]]):
@@ -149,7 +159,7 @@ class StepSampler(Sampler[list[ClipKey]]):
 def training_loader(
     clips: TrainingClips, sampler: StepSampler, workers: int
 ) -> DataLoader[tuple[Tensor, int]]:
-    """Batches (B, T, 3, size, size) uint8 and labels (B,) int64.
+    """Batches (B, segments, T, 3, size, size) uint8 and labels (B,) int64.
 
     Clips are cut in this process where all frames are in memory, else decoded in `workers` processes.
     """

@@ -11,6 +11,8 @@ Every function raises `UsageError` if a number of frames, clips, a length, a str
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hidden_two_stream.errors import UsageError
 
 __all__ = [
@@ -18,7 +20,7 @@ __all__ = [
     "clip_indices",
     "clip_span",
     "num_starts",
-    "random_start",
+    "segment_starts",
     "sliding_starts",
     "spread_starts",
     "uniform_starts",
@@ -56,15 +58,26 @@ def num_starts(num_frames: int, length: int, stride: int) -> int:
     return max(1, num_frames - clip_span(length, stride) + 1)
 
 
-def random_start(num_frames: int, length: int, stride: int, draw: float) -> int:
-    """The start frame that a `draw` from [0, 1), which the caller makes, stands for; all are equally likely.
+def segment_starts(num_frames: int, length: int, stride: int, draws: Sequence[float]) -> tuple[int, ...]:
+    """One random start frame from each of K equal parts of the video, K = the number of `draws`.
+
+    Sparse sampling of temporal segment networks (Wang et al., arXiv 1608.00859): part k holds the possible
+    starts from floor(k S / K) up to, but not including, floor((k + 1) S / K), of S; a part of a video too
+    short to have one of its own gives the first start of the part. The caller makes the draws; one draw makes
+    all starts of the video equally likely.
 
     Raises:
-        UsageError: `draw` lies outside [0, 1), or another value is below 1.
+        UsageError: there are no draws, a draw lies outside [0, 1), or another value is below 1.
     """
-    if not 0.0 <= draw < 1.0:
-        raise UsageError(f"draw is {draw}; expected a number from 0 up to, but not including, 1")
-    return int(draw * num_starts(num_frames, length, stride))
+    _require_positive(segments=len(draws))
+    starts, parts = num_starts(num_frames, length, stride), len(draws)
+    found = []
+    for part, draw in enumerate(draws):
+        if not 0.0 <= draw < 1.0:
+            raise UsageError(f"draw is {draw}; expected a number from 0 up to, but not including, 1")
+        first, stop = part * starts // parts, (part + 1) * starts // parts
+        found.append(first + int(draw * (stop - first)))
+    return tuple(found)
 
 
 def center_start(num_frames: int, length: int, stride: int) -> int:
