@@ -290,8 +290,9 @@ def test_nothing_in_the_package_unpickles() -> None:
             if isinstance(node, ast.Import):
                 assert not unsafe & {name.name.split(".")[0] for name in node.names}, where
             elif isinstance(node, ast.ImportFrom):
-                names = {(node.module or "").split(".")[0]} | {name.name for name in node.names}
-                assert not unsafe & names, where
+                names = {name.name for name in node.names}
+                if names != {"UnpicklingError"}:  # what torch.load raises, and no way to unpickle
+                    assert not unsafe & ({(node.module or "").split(".")[0]} | names), where
                 assert not (node.module == "torch" and names & {"load", "save"}), where
             elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 assert (node.value.id, node.attr) != ("torch", "save"), where

@@ -73,7 +73,7 @@ def demo_command(
     generated = time.monotonic() - began
     plan = make_plan(
         str(listing), recipe, overrides, "all",
-        test_fraction=0.25, seed=resources.seed, motion_from=None, protocol="10x1",
+        test_fraction=0.25, seed=resources.seed, taken={}, protocol="10x1",
     )  # fmt: skip
     results, fitted, store = train_command(folder, plan, resources, title="Hidden Two-Stream demo")
     tests = store.select(sample for sample in store.samples if sample.split == "test")

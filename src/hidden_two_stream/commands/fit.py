@@ -12,19 +12,23 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from hidden_two_stream.checkpoint import RunInfo, build_model, load_run, save_run
+from hidden_two_stream.checkpoint import RunInfo, build_model, save_run
 from hidden_two_stream.commands.console import note, versions, with_progress
+from hidden_two_stream.commands.taken import STAGES_GIVEN, take_parts
 from hidden_two_stream.config import STAGE_NAMES, Recipe
 from hidden_two_stream.errors import DataError, HiddenTwoStreamError, UsageError
 from hidden_two_stream.evaluation import Evaluation, evaluate
 from hidden_two_stream.files import write_text
 from hidden_two_stream.inference.predictor import Recognizer
 from hidden_two_stream.inference.protocol import parse_protocol
+from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.training.loop import TrainingRun, train
+from hidden_two_stream.training.state import STATE_FILE
 from hidden_two_stream.video.dataset import mix_seed
 from hidden_two_stream.video.listing import Sample, Split, unreadable_lines
 from hidden_two_stream.video.reader import VideoReader
 from hidden_two_stream.video.store import ClipStore, default_workers, open_store
+from hidden_two_stream.weights.pretrained import initialize_streams
 
 __all__ = ["Fitted", "Resources", "decode_samples", "fit", "resolve_input"]
 
@@ -143,7 +147,7 @@ def fit(
     *,
     protocol: str,
     stages: Sequence[str] = STAGE_NAMES,
-    motion_from: str | None = None,
+    taken: Mapping[str, str] | None = None,
     resume: bool = False,
     provenance: Mapping[str, Any] | None = None,
 ) -> Fitted:
@@ -151,7 +155,22 @@ def fit(
 
     Where several processes train, the first saves and tests.
 
+    Args:
+        split: training and test samples.
+        store: their decoded videos.
+        classes: names, in the order of the logits.
+        recipe: how to train, the input size filled in.
+        folder: of the run.
+        resources: seed and machine.
+        fabric: launched.
+        protocol: of the test.
+        stages: those to train, as far as the recipe gives them steps.
+        taken: runs that give "motion", "spatial" or "temporal" (with its MotionNet); see `take_parts`.
+        resume: go on from the saved state.
+        provenance: facts to keep with the run.
+
     Raises:
+        UsageError: there is nothing to train, or a taken part does not fit.
         DataError: a class has no readable training video.
         TrainingError, Stopped: as `training.loop.train`.
     """
@@ -162,9 +181,14 @@ def fit(
         raise DataError(f"no readable training video of {missing}; see {folder / UNREADABLE_FILE}")
     torch.manual_seed(mix_seed(resources.seed))
     model = build_model(recipe, len(classes))
-    if motion_from is not None:
-        _take_motion(model, recipe, motion_from)
-        stages = [name for name in stages if name != "motion"]
+    if not (resume and (folder / STATE_FILE).exists()):
+        if set(recipe.model.streams) - set(taken or ()):
+            _initialize(model, recipe, resources.quiet)
+        take_parts(model, recipe, classes, taken or {})
+    given = [stage for part in taken or () for stage in STAGES_GIVEN[part]]
+    stages = [name for name in stages if name not in given and recipe.stage(name).steps > 0]
+    if not (stages or taken):
+        raise UsageError("there is nothing to train: the recipe gives no steps to the stages asked for")
     run = TrainingRun(
         folder=folder,
         recipe=recipe,
@@ -177,10 +201,10 @@ def fit(
         quiet=resources.quiet,
     )
     seconds = train(model, run, fabric, resume)
-    done = [name for name in stages if recipe.stage(name).steps > 0]
     facts = {
         **(provenance or {}),
-        "stages": done,
+        "stages": [name for name in STAGE_NAMES if name in given or name in stages],
+        "taken": dict(taken or {}),
         "split": split.rule,
         "num_training_videos": len(training.samples),
         "seed": resources.seed,
@@ -195,18 +219,10 @@ def fit(
     return Fitted(recognizer, _test(recognizer, store.select(split.test), protocol, resources), seconds)
 
 
-def _take_motion(model: torch.nn.Module, recipe: Recipe, source: str) -> None:
-    other, info = load_run(source)
-    if (
-        info.recipe.model.motion != recipe.model.motion
-        or info.recipe.model.num_frames != recipe.model.num_frames
-    ):
-        theirs = f"{info.recipe.model.motion} with {info.recipe.model.num_frames} frames"
-        raise UsageError(
-            f"{source!r} has MotionNet {theirs}; "
-            f"this recipe wants {recipe.model.motion} with {recipe.model.num_frames}"
-        )
-    model.get_submodule("motion_net").load_state_dict(other.motion_net.state_dict())
+def _initialize(model: HiddenTwoStream, recipe: Recipe, quiet: bool) -> None:
+    started = initialize_streams(model, recipe.model.backbone, recipe.init, quiet=quiet)
+    if started is not None and not quiet:
+        note(f"image weights from {started.file} for {', '.join(started.fresh)}")
 
 
 def _test(recognizer: Recognizer, store: ClipStore, protocol: str, resources: Resources) -> Evaluation | None:

@@ -1,0 +1,77 @@
+"""Parts of a new run that are taken from other runs instead of being trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from hidden_two_stream.config import Recipe
+from hidden_two_stream.errors import UsageError
+from hidden_two_stream.inference.predictor import load
+from hidden_two_stream.recognition.model import HiddenTwoStream
+
+__all__ = ["STAGES_GIVEN", "take_parts"]
+
+STAGES_GIVEN: dict[str, tuple[str, ...]] = {
+    "motion": ("motion",),
+    "spatial": ("spatial",),
+    "temporal": ("motion", "temporal"),
+}
+"""Stages that a taken part stands for; they are not trained again."""
+
+_MODULES = {
+    "motion": ("motion_net",),
+    "spatial": ("spatial_stream",),
+    "temporal": ("motion_net", "temporal_stream"),
+}
+_MUST_AGREE = {
+    "motion": ("motion", "num_frames", "motion_frames"),
+    "spatial": ("backbone",),
+    "temporal": ("motion", "num_frames", "motion_frames", "backbone", "temporal", "hand_over"),
+}
+
+
+def take_parts(
+    model: HiddenTwoStream, recipe: Recipe, classes: Sequence[str], taken: Mapping[str, str]
+) -> None:
+    """Copy weights from other runs into `model`, in place.
+
+    Args:
+        model: the new run's.
+        recipe: its recipe.
+        classes: its classes.
+        taken: run folder or checkpoint by part: "motion" (MotionNet), "spatial" (the spatial stream),
+            "temporal" (the temporal stream and its MotionNet).
+
+    Raises:
+        UsageError: a run is not there, lacks the part, or has it for other networks or classes; or MotionNet
+            is asked for twice.
+    """
+    if "motion" in taken and "temporal" in taken:
+        raise UsageError("a temporal stream brings its MotionNet: give --motion-from or --temporal-from")
+    for part, source in taken.items():
+        other = load(source)
+        theirs, ours = other.info.recipe.model, recipe.model
+        for field in _MUST_AGREE[part]:
+            if getattr(theirs, field) != getattr(ours, field):
+                raise UsageError(
+                    f"{source!r} has model.{field} {getattr(theirs, field)!r}; "
+                    f"this recipe wants {getattr(ours, field)!r}"
+                )
+        if part != "motion":
+            _require_stream(part, source, other.trained_streams, other.classes, classes)
+        for module in _MODULES[part]:
+            if not hasattr(model, module):
+                raise UsageError(f"this recipe has no {module} to take from {source!r}; see model.streams")
+            if not hasattr(other.model, module):
+                raise UsageError(f"{source!r} has no {module} to give")
+            model.get_submodule(module).load_state_dict(other.model.get_submodule(module).state_dict())
+
+
+def _require_stream(
+    part: str, source: str, trained: Sequence[str], theirs: Sequence[str], ours: Sequence[str]
+) -> None:
+    if part not in trained:
+        raise UsageError(f"{source!r} has no trained {part} stream; it has {', '.join(trained) or 'none'}")
+    if tuple(theirs) != tuple(ours):
+        unlike = sorted(set(theirs) ^ set(ours))[:5] or "the same, in another order"
+        raise UsageError(f"{source!r} was trained for other classes: {unlike}")

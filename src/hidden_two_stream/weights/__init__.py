@@ -1,0 +1,1 @@
+"""Weights that others published, read from their own file formats."""
