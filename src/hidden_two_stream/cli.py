@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-DATA_HELP = "folder with one sub-folder of videos per class, or a CSV with the columns path,label"
+DATA_HELP = (
+    "folder with one sub-folder of videos per class, a CSV with the columns path,label, or a data set by "
+    "name: ucf101:ROOT:SPLIT, hmdb51:ROOT:SPLIT, thumos14:ROOT, activitynet:ROOT, kinetics:ROOT, "
+    "tsn:TRAIN.txt:TEST.txt"
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -84,6 +88,20 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("data", metavar="DATA", help=DATA_HELP)
     _add_workers(check)
 
+    prepare = command("prepare", _prepare, "is a copy of a research data set whole, and are its lists right?")
+    prepare.add_argument(
+        "name", metavar="NAME", help="ucf101, hmdb51, thumos14, activitynet, kinetics or tsn"
+    )
+    prepare.add_argument("root", metavar="ROOT", help="its folder; of kinetics also a CSV; of tsn "
+                         "TRAIN.txt or TRAIN.txt:TEST.txt")  # fmt: skip
+    prepare.add_argument(
+        "--splits", metavar="1..3", help="of ucf101 and hmdb51: one, or a range (default: all)"
+    )
+    prepare.add_argument("--decode", action="store_true", help="decode all videos to their ends (default: "
+                         "open each up to its first frame)")  # fmt: skip
+    prepare.add_argument("--out", type=Path, metavar="FILE", help="write all missing and unreadable videos")
+    _add_workers(prepare)
+
     train = command("train", _train, "train a recogniser: stages motion, spatial, temporal, joint")
     train.add_argument("--data", metavar="DATA", help=DATA_HELP)
     train.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder")
@@ -97,16 +115,24 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--motion-from", metavar="RUN", help="take MotionNet from this run instead of training it"
     )
+    train.add_argument(
+        "--spatial-from", metavar="RUN", help="take the spatial stream from this run instead of training it"
+    )
+    train.add_argument("--temporal-from", metavar="RUN", help="take the temporal stream and its MotionNet "
+                       "from this run instead of training them")  # fmt: skip
+    train.add_argument("--init", metavar="WEIGHTS", help="where the streams' backbones begin: imagenet "
+                       "(torchvision's weights), a state dict (file or URL) or none (default: the recipe's)")  # fmt: skip
     train.add_argument("--resume", action="store_true", help="go on with the run in --out")
     _add_protocol(train)
     _add_resources(train)
 
-    folds = command("cross-validate", _cross_validate, "one fold per group: train, test, means")
-    folds.add_argument(
-        "--data", required=True, metavar="LABELS.csv", help="CSV with path,label and the group's column"
+    folds = command(
+        "cross-validate", _cross_validate, "one fold per group or official split: train, test, means"
     )
+    folds.add_argument("--data", required=True, metavar="DATA", help="CSV with path,label and the group's "
+                       "column, or official splits: ucf101:ROOT:1..3, hmdb51:ROOT:1..3")  # fmt: skip
     folds.add_argument(
-        "--group", required=True, metavar="COLUMN", help="column to leave one out of, such as subject"
+        "--group", metavar="COLUMN", help="column of the CSV to leave one out of, such as subject"
     )
     folds.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder for all folds")
     _add_recipe(folds, "nano")
@@ -120,10 +146,24 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--split", help="test, train or all (default: test on the data that the run was trained on, else all)"
     )
-    evaluate.add_argument("--save-scores", type=Path, metavar="FILE.npz", help="write all scores")
+    evaluate.add_argument("--save-scores", type=Path, metavar="FILE",
+                          help="write all scores, for hts fuse and others: .npz or .csv")  # fmt: skip
     _add_protocol(evaluate)
     _add_device(evaluate)
     _add_workers(evaluate)
+
+    fuse = command("fuse", _fuse, "late fusion of score files: accuracy of each and fused")
+    fuse.add_argument("scores", nargs="+", metavar="SCORES", help="FILE or FILE:STREAM; .npz or .csv of hts "
+                      "evaluate --save-scores, or .mat, a row per video and a column per class")  # fmt: skip
+    fuse.add_argument("--labels", type=Path, required=True, metavar="LIST", help="the videos and their "
+                      "classes: lines of CLASS/video or of path label, or a CSV with path,label")  # fmt: skip
+    fuse.add_argument("--weights", type=float, nargs="+", metavar="W", help="one per stream; the paper's are "
+                      "1 1.5 for spatial and temporal (default: all equal)")  # fmt: skip
+    fuse.add_argument("--method", default="l1", help="l1 or softmax (default: %(default)s)")
+    fuse.add_argument("--search", type=Path, metavar="VALIDATION_LIST", help="take the weights that are best "
+                      "on these videos of LIST, and test on the others")  # fmt: skip
+    fuse.add_argument("--classes", type=Path, metavar="FILE", help="order of the columns of files without "
+                      "class names, such as classInd.txt (default: alphabetical)")  # fmt: skip
 
     predict = command("predict", _predict, "label videos: files, folders, globs, frame folders, URLs")
     predict.add_argument("run", metavar="RUN", help="run folder or checkpoint file")
@@ -133,6 +173,13 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--top", type=int, default=3, help="classes to print (default: %(default)s)")
     _add_protocol(predict)
     _add_device(predict)
+
+    bench = command("bench", _bench, "the networks: parameters, multiply-accumulates, layer shapes")
+    bench.add_argument("--models", nargs="*", required=True, metavar="NAME",
+                       help="all networks, or those named, with their layers")  # fmt: skip
+    bench.add_argument(
+        "--size", type=int, default=224, metavar="PX", help="side of the input (default: %(default)s)"
+    )
 
     flow = command("flow", _flow, "the learned motion as a colour video beside the frames, or as .flo files")
     flow.add_argument("run", metavar="RUN", help="run folder or checkpoint file")
@@ -146,6 +193,12 @@ def _parser() -> argparse.ArgumentParser:
         "--max-px", type=float, metavar="PX", help="motion of full colour (default: from the video)"
     )
     _add_device(flow)
+
+    caffe = command("import-caffe", _import_caffe, "the authors' published Caffe weights as a run")
+    caffe.add_argument("file", type=Path, metavar="FILE", help="binary .caffemodel")
+    caffe.add_argument("-o", "--out", type=Path, required=True, metavar="RUN", help="run folder")
+    caffe.add_argument("--labels", type=Path, metavar="LABELS", help="text file with one class name a line, "
+                       "in the order of the outputs, or numbered like UCF101's classInd.txt")  # fmt: skip
     return parser
 
 
@@ -237,6 +290,22 @@ def _check(arguments: argparse.Namespace) -> int:
     return 1 if result["unreadable"] else 0
 
 
+def _prepare(arguments: argparse.Namespace) -> int:
+    from hidden_two_stream.commands.prepare import prepare_command, prepare_text
+
+    result = prepare_command(
+        arguments.name,
+        arguments.root,
+        splits=arguments.splits,
+        decode_all=arguments.decode,
+        workers=_workers(arguments),
+        out=arguments.out,
+        quiet=arguments.quiet,
+    )
+    _show(arguments, result, prepare_text(result))
+    return 0 if result["complete"] else 1
+
+
 def _train(arguments: argparse.Namespace) -> int:
     from hidden_two_stream.commands.evaluate import evaluation_text
     from hidden_two_stream.commands.train import make_plan, train_command
@@ -249,11 +318,15 @@ def _train(arguments: argparse.Namespace) -> int:
         plan = make_plan(
             arguments.data,
             arguments.model,
-            arguments.set,
+            [*arguments.set, *([] if arguments.init is None else [f"init={arguments.init}"])],
             arguments.stage,
             test_fraction=arguments.test_fraction,
             seed=arguments.seed,
-            motion_from=arguments.motion_from,
+            taken={
+                part: run
+                for part in ("motion", "spatial", "temporal")
+                if (run := getattr(arguments, f"{part}_from")) is not None
+            },
             protocol=arguments.protocol,
             held_out=arguments.hold_out,
         )
@@ -273,7 +346,8 @@ def _refuse_changes(arguments: argparse.Namespace) -> None:
     """What a run was started with cannot be changed by --resume, so it must not look as if it could."""
     started_with: dict[str, object] = {
         "data": None, "model": "nano", "set": [], "stage": "all", "test_fraction": 0.25,
-        "hold_out": None, "motion_from": None, "protocol": "10x1", "seed": 0,
+        "hold_out": None, "motion_from": None, "spatial_from": None, "temporal_from": None, "init": None,
+        "protocol": "10x1", "seed": 0,
     }  # fmt: skip
     given = [f"--{name.replace('_', '-')}" for name, default in started_with.items()
              if getattr(arguments, name) != default]  # fmt: skip
@@ -321,6 +395,21 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _fuse(arguments: argparse.Namespace) -> int:
+    from hidden_two_stream.commands.fuse import fuse_command, fusion_text
+
+    result = fuse_command(
+        arguments.scores,
+        arguments.labels,
+        weights=arguments.weights,
+        method=arguments.method,
+        search=arguments.search,
+        classes=arguments.classes,
+    )
+    _show(arguments, result, fusion_text(result))
+    return 0
+
+
 def _predict(arguments: argparse.Namespace) -> int:
     from hidden_two_stream.commands.console import print_json
     from hidden_two_stream.commands.predict import expand_sources, predict_command
@@ -346,6 +435,14 @@ def _predict(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _bench(arguments: argparse.Namespace) -> int:
+    from hidden_two_stream.commands.bench import bench_models, bench_models_text
+
+    result = bench_models(arguments.models, arguments.size)
+    _show(arguments, result, bench_models_text(result, layers=bool(arguments.models)))
+    return 0
+
+
 def _flow(arguments: argparse.Namespace) -> int:
     from hidden_two_stream.commands.flow import flow_command
 
@@ -359,6 +456,14 @@ def _flow(arguments: argparse.Namespace) -> int:
         result,
         f"{result['output']}: motion of {result['num_pairs']} frame pairs of {result['source']}",
     )
+    return 0
+
+
+def _import_caffe(arguments: argparse.Namespace) -> int:
+    from hidden_two_stream.commands.import_caffe import import_caffe_command, import_caffe_text
+
+    result = import_caffe_command(arguments.file, arguments.out, arguments.labels)
+    _show(arguments, result, import_caffe_text(result))
     return 0
 
 

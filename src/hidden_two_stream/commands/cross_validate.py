@@ -1,9 +1,15 @@
-"""`hts cross-validate`: one fold per group (subject, date, source), trained and tested apart."""
+"""`hts cross-validate`: a fold per group (subject, date, source) or official split, trained and tested apart.
+
+The folds of groups test every video once, so their test videos are pooled into one accuracy. Official splits
+share test videos and were never meant to be pooled: the mean of their accuracies is what papers report.
+"""
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +25,74 @@ from hidden_two_stream.evaluation import Evaluation, load_scores, merge
 from hidden_two_stream.files import make_folder, write_json
 from hidden_two_stream.inference.predictor import load
 from hidden_two_stream.inference.protocol import parse_protocol
-from hidden_two_stream.video.listing import group_values, hold_out, read_listing
+from hidden_two_stream.video.benchmarks.reference import NUM_SPLITS, Reference, parse_reference
+from hidden_two_stream.video.listing import (
+    Listing,
+    Sample,
+    Split,
+    absolute_data,
+    group_values,
+    hold_out,
+    read_listing,
+    split_listing,
+)
+from hidden_two_stream.video.store import ClipStore
 
 __all__ = ["cross_validate_command", "cross_validation_text"]
 
 SCORES_FILE = "scores.npz"
 
 
+@dataclass(frozen=True)
+class _Folds:
+    """What is trained and tested apart.
+
+    Attributes:
+        group: the column, or "split".
+        pooled: each video is tested in one fold only.
+        listings: of each fold, by its value; the same one for groups.
+        splits: training and test samples of each fold.
+        sources: for the record, the data and the held-out group of each fold.
+    """
+
+    group: str
+    pooled: bool
+    listings: Mapping[str, Listing]
+    splits: Mapping[str, Split]
+    sources: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return next(iter(self.listings.values())).classes
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """The samples of all folds, each once."""
+        return tuple({s.name: s for listing in self.listings.values() for s in listing.samples}.values())
+
+    def fingerprint(self) -> str:
+        """Tells one list of samples from another."""
+        return " ".join(dict.fromkeys(fingerprint(listing) for listing in self.listings.values()))
+
+    def folder(self, root: Path, value: str) -> Path:
+        """Run folder of one fold."""
+        return root / f"{'fold' if self.pooled else 'split'}_{_file_name(value)}"
+
+
 def cross_validate_command(
-    data: str, group: str, folder: Path, recipe: Recipe, resources: Resources, protocol: str, resume: bool
+    data: str,
+    group: str | None,
+    folder: Path,
+    recipe: Recipe,
+    resources: Resources,
+    protocol: str,
+    resume: bool,
 ) -> dict[str, Any]:
-    """Train and test once per value of a column, each time on all others.
+    """Train and test once per value of a column, each time on all others; or once per official split.
 
     Args:
-        data: CSV with the column `group`.
-        group: name of the column.
+        data: CSV with the column `group`, or a data set by name with a range of splits (`ucf101:ROOT:1..3`).
+        group: name of the column; None for a range of splits.
         folder: gets one run folder per fold, results and report.
         recipe: how to train.
         resources: seed and machine.
@@ -41,81 +100,121 @@ def cross_validate_command(
         resume: keep the folds that are complete, go on with the others.
 
     Returns:
-        What `results.json` holds: accuracies of all test videos pooled, and per fold.
+        What `results.json` holds: figures per fold, their mean and (population) standard deviation; of groups
+        also accuracies of all test videos pooled.
     """
     began = time.monotonic()
     parse_protocol(protocol)
     if resources.devices != "1":
         raise UsageError("cross-validate trains on one device; leave out --devices")
     fabric = resources.fabric()
-    listing = read_listing(data)
-    values = group_values(listing, group)
-    recipe = resolve_input(recipe, listing.samples)
+    folds = _read_folds(data, group)
+    recipe = resolve_input(recipe, folds.samples)
     plan = {
-        "data": fingerprint(listing), "group": group, "recipe": recipe.to_dict(),
+        "data": folds.fingerprint(), "group": folds.group, "recipe": recipe.to_dict(),
         "seed": resources.seed, "protocol": protocol,
     }  # fmt: skip
     _open_folder(folder, plan, resume)
-    note(f"{len(listing.samples)} videos, {len(listing.classes)} classes, {len(values)} folds by {group}")
-    store = decode_samples(listing.samples, recipe, resources, folder)
+    count = f"{len(folds.samples)} videos, {len(folds.classes)} classes"
+    note(f"{count}, {len(folds.splits)} folds by {folds.group}")
+    store = decode_samples(folds.samples, recipe, resources, folder)
     parts: list[Evaluation] = []
     rows: list[dict[str, Any]] = []
     last: Fitted | None = None
-    for number, value in enumerate(values, start=1):
-        split, fold = hold_out(listing, group, value), make_folder(folder / f"fold_{_file_name(value)}")
-        start = time.monotonic()
+    for number, (value, split) in enumerate(folds.splits.items(), start=1):
+        fold = make_folder(folds.folder(folder, value))
+        what = f"fold {number} of {len(folds.splits)}: {folds.group} {value}"
         if resume and (fold / RESULTS_FILE).exists():
-            note(f"fold {number} of {len(values)}: {group} {value} is complete")
+            note(f"{what} is complete")
             evaluation, row = load_scores(fold / SCORES_FILE, protocol), _read_json(fold / RESULTS_FILE)
         else:
-            note(f"fold {number} of {len(values)}: test on {group} {value}")
+            note(f"{what} is tested")
+            start = time.monotonic()
             last = fit(
-                split,
-                store,
-                listing.classes,
-                recipe,
-                fold,
-                resources,
-                fabric,
-                protocol=protocol,
-                resume=resume,
-            )
+                split, store, folds.classes, recipe, fold, resources, fabric,
+                protocol=protocol, resume=resume, provenance=folds.sources[value],
+            )  # fmt: skip
             if last.evaluation is None:
-                raise DataError(f"no readable test video with {group} {value}")
+                raise DataError(f"no readable test video with {folds.group} {value}")
             evaluation = last.evaluation
             row = {
-                group: value,
+                folds.group: value,
                 "num_test_videos": len(evaluation.names),
                 "accuracy": evaluation.accuracy(),
                 "seconds": round(time.monotonic() - start, 1),
             }
+            if not folds.pooled:
+                write_run_report(fold, last, store.select(split.test), f"Split {value} of {data}")
             evaluation.save_scores(fold / SCORES_FILE)
             write_json(fold / RESULTS_FILE, row)
         parts.append(evaluation)
         rows.append(row)
         note("  " + ", ".join(f"{name} {value:.1%}" for name, value in row["accuracy"].items()))
-    pooled = merge(parts)
-    results = _results(pooled, rows, group, time.monotonic() - began)
+    pooled = merge(parts) if folds.pooled else None
+    facts = _facts(parts[0], store) if pooled is None else pooled.to_dict()
+    results = _results(facts, rows, folds.group, time.monotonic() - began)
     write_json(folder / RESULTS_FILE, results)
-    if last is None:
-        last = Fitted(load(folder / f"fold_{_file_name(values[-1])}"), None, {})
-    _report(folder, Fitted(last.recognizer, pooled, {}), store.select(split.test), results)
+    recognizer = load(folds.folder(folder, value)) if last is None else last.recognizer
+    _report(folder, Fitted(recognizer, pooled, {}), store.select(split.test), results)
     return results
+
+
+def _read_folds(data: str, group: str | None) -> _Folds:
+    reference = parse_reference(data)
+    if reference is not None:
+        if group is not None:
+            raise UsageError(f"--group {group} goes with a CSV; of {reference.name} give a range of splits")
+        return _read_splits(reference.absolute())
+    if group is None:
+        raise UsageError(f"{data!r} needs --group COLUMN, the column to leave one out of, such as subject")
+    listing = read_listing(data)
+    values = group_values(listing, group)
+    return _Folds(
+        group,
+        True,
+        dict.fromkeys(values, listing),
+        {value: hold_out(listing, group, value) for value in values},
+        {value: {"data": absolute_data(data), "held_out": f"{group}={value}"} for value in values},
+    )
+
+
+def _read_splits(reference: Reference) -> _Folds:
+    if len(reference.splits) < 2:
+        known = ", ".join(f"{name}:ROOT:1..{count}" for name, count in NUM_SPLITS.items())
+        raise UsageError(f"'{reference}' names no range of splits; expected {known}, or a CSV with --group")
+    parts = {str(number): reference.of_split(number) for number in reference.splits}
+    listings = {value: read_listing(str(part)) for value, part in parts.items()}
+    if len({listing.classes for listing in listings.values()}) > 1:
+        raise DataError(f"the splits of '{reference}' have different classes; get its lists again")
+    return _Folds(
+        "split",
+        False,
+        listings,
+        {value: split_listing(listing) for value, listing in listings.items()},
+        {value: {"data": str(part), "held_out": None} for value, part in parts.items()},
+    )
 
 
 def cross_validation_text(results: dict[str, Any]) -> str:
     """The result for people."""
     group = results["group"]
-    lines = [f"{results['num_folds']} folds by {group}, {results['num_test_videos']} test videos, "
+    tested = f", {results['num_test_videos']} test videos" if "num_test_videos" in results else ""
+    lines = [f"{results['num_folds']} folds by {group}{tested}, "
              f"protocol {results['protocol']}, chance {results['chance']:.1%}"]  # fmt: skip
     for row in results["folds"]:
         figures = ", ".join(f"{name} {value:.1%}" for name, value in row["accuracy"].items())
         lines.append(
             f"  {group} {row[group]}: {figures}  ({row['num_test_videos']} videos, {row['seconds']:.0f} s)"
         )
-    for name, value in results["accuracy"].items():
-        mean, spread = results["mean_fold_accuracy"][name], results["std_fold_accuracy"][name]
-        lines.append(f"{name:<9} {value:.1%} of all videos; mean of folds {mean:.1%} ± {spread:.1%}")
+    for name, mean in results["mean_fold_accuracy"].items():
+        spread = results["std_fold_accuracy"][name]
+        if "accuracy" in results:
+            pooled = f"{results['accuracy'][name]:.1%} of all videos; mean of folds"
+        else:
+            pooled = f"mean of {results['num_folds']} splits"
+        lines.append(f"{name:<9} {pooled} {mean:.1%} ± {spread:.1%}")
+    if results["num_unreadable"]:
+        lines.append(f"{results['num_unreadable']} unreadable videos are not counted")
     return "\n".join(lines)
 
 
@@ -134,10 +233,20 @@ def _open_folder(folder: Path, plan: dict[str, Any], resume: bool) -> None:
     write_json(path, plan)
 
 
-def _results(pooled: Evaluation, rows: list[dict[str, Any]], group: str, seconds: float) -> dict[str, Any]:
+def _facts(evaluation: Evaluation, store: ClipStore) -> dict[str, Any]:
+    """What holds for all folds where their test videos are not pooled."""
+    return {
+        "protocol": evaluation.protocol,
+        "chance": 1 / len(evaluation.classes),
+        "num_unreadable": len(store.unreadable),
+        "unreadable": [sample.name for sample, _ in store.unreadable],
+    }
+
+
+def _results(facts: dict[str, Any], rows: list[dict[str, Any]], group: str, seconds: float) -> dict[str, Any]:
     by_name = {name: [row["accuracy"][name] for row in rows] for name in rows[0]["accuracy"]}
     return {
-        **pooled.to_dict(),
+        **facts,
         "group": group,
         "num_folds": len(rows),
         "mean_fold_accuracy": {name: float(np.mean(values)) for name, values in by_name.items()},
@@ -154,7 +263,14 @@ def _report(folder: Path, fitted: Fitted, videos: Any, results: dict[str, Any]) 
         for row in results["folds"]
     ]
     table.append({group: "mean", "test videos": "", **results["mean_fold_accuracy"]})
-    write_run_report(folder, fitted, videos, f"Cross-validation by {group}", folds=table)
+    headline = []
+    if fitted.evaluation is None:
+        small = f"mean of {results['num_folds']} splits, chance {results['chance']:.1%}"
+        for name, mean in results["mean_fold_accuracy"].items():
+            spread = results["std_fold_accuracy"][name]
+            headline.append((f"{mean:.1%} ± {spread:.1%}", f"{name} accuracy", small))
+    title = f"Cross-validation by {group}"
+    write_run_report(folder, fitted, videos, title, headline=headline, folds=table)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

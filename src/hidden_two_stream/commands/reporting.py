@@ -79,7 +79,9 @@ def write_run_report(
         if evaluation
         else {},
         curves=_curves(folder),
-        flow_pictures=[_flow_picture(recognizer, videos.samples[i].label, videos.videos[i]) for i in shown],
+        flow_pictures=[_flow_picture(recognizer, videos.samples[i].label, videos.videos[i]) for i in shown]
+        if hasattr(recognizer.model, "motion_net")
+        else [],
         wheel=color_wheel_picture(),
         predictions=_predictions(recognizer, videos, evaluation, shown),
         timings=timings,

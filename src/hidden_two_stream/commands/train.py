@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from hidden_two_stream.config import STAGE_NAMES, Recipe, load_recipe, recipe_fr
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.files import make_folder, write_json
 from hidden_two_stream.inference.protocol import parse_protocol
-from hidden_two_stream.video.listing import Listing, Split, divide, read_listing
+from hidden_two_stream.video.listing import Listing, Split, absolute_data, divide, read_listing
 from hidden_two_stream.video.store import ClipStore
 
 __all__ = ["Plan", "open_run", "train_command"]
@@ -32,13 +32,14 @@ class Plan:
     """What a run sets out to do; kept in the run folder, so that `--resume` needs nothing else.
 
     Attributes:
-        data: folder or CSV.
+        data: folder, CSV or data set by name.
         recipe: how to train; the input size filled in once the data is known.
         stages: names, in order.
         test_fraction: of each class, where the data has no split of its own.
         held_out: "column=value" of the samples that are kept for the test instead.
         seed: of the split and of everything random.
-        motion_from: run whose MotionNet is taken.
+        motion_from, spatial_from, temporal_from: runs whose MotionNet, spatial stream, temporal stream
+            (with its MotionNet) are taken.
         protocol: of the test.
         fingerprint: of the list of samples; empty before the data is read.
     """
@@ -52,6 +53,13 @@ class Plan:
     protocol: str = "10x1"
     held_out: str | None = None
     fingerprint: str = ""
+    spatial_from: str | None = None
+    temporal_from: str | None = None
+
+    def taken(self) -> dict[str, str]:
+        """Runs by the part that they give."""
+        parts = {"motion": self.motion_from, "spatial": self.spatial_from, "temporal": self.temporal_from}
+        return {name: source for name, source in parts.items() if source is not None}
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain data."""
@@ -66,22 +74,33 @@ def make_plan(
     *,
     test_fraction: float,
     seed: int,
-    motion_from: str | None,
+    taken: Mapping[str, str],
     protocol: str,
     held_out: str | None = None,
 ) -> Plan:
     """A plan from what the command line says.
 
     Raises:
-        UsageError: the recipe, a field, the stage or the protocol is unknown.
+        UsageError: the recipe, a field, the stage, the protocol or the split of the data set is unknown.
     """
     if stage != "all" and stage not in STAGE_NAMES:
         raise UsageError(f"unknown stage {stage!r}; choose all, {', '.join(STAGE_NAMES)}")
     parse_protocol(protocol)  # a wrong one shall not show after the training
     stages = STAGE_NAMES if stage == "all" else (stage,)
-    source = str(Path(data).resolve())
+    source = absolute_data(data)
     recipe = load_recipe(model, overrides)
-    return Plan(source, recipe, stages, test_fraction, seed, motion_from, protocol, held_out)
+    return Plan(
+        data=source,
+        recipe=recipe,
+        stages=stages,
+        test_fraction=test_fraction,
+        seed=seed,
+        motion_from=taken.get("motion"),
+        spatial_from=taken.get("spatial"),
+        temporal_from=taken.get("temporal"),
+        protocol=protocol,
+        held_out=held_out,
+    )
 
 
 def fingerprint(listing: Listing) -> str:
@@ -149,7 +168,7 @@ def train_command(
         fabric,
         protocol=plan.protocol,
         stages=plan.stages,
-        motion_from=plan.motion_from,
+        taken=plan.taken(),
         resume=resume,
         provenance={"data": plan.data, "test_fraction": plan.test_fraction, "held_out": plan.held_out},
     )

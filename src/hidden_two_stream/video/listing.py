@@ -1,22 +1,25 @@
-"""Data sets as lists of samples: a folder per class or a CSV, and their division into training and test."""
+"""Data sets as lists of samples: a folder per class, a CSV, or by name; division into training and test."""
 
 from __future__ import annotations
 
 import csv
 import random
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from hidden_two_stream.errors import DataError, HiddenTwoStreamError, UsageError
+from hidden_two_stream.video.benchmarks.reading import read_benchmark
+from hidden_two_stream.video.benchmarks.reference import NAMES, parse_reference
 from hidden_two_stream.video.reader import VIDEO_SUFFIXES, find_videos, is_frame_folder
+from hidden_two_stream.video.samples import Listing, Sample
 
 __all__ = [
     "Listing",
     "Sample",
     "Split",
+    "absolute_data",
     "divide",
     "group_values",
     "hold_out",
@@ -30,59 +33,6 @@ TEST_NAMES = ("test", "testing", "val", "valid", "validation")
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One labelled video, or a part of one.
-
-    Attributes:
-        path: the video file or frame folder.
-        label: class name.
-        split: "train" or "test" where the data set says so.
-        start_seconds, end_seconds: the labelled part; None: from the first, to the last frame.
-        columns: further columns of the CSV, for example subject or date.
-    """
-
-    path: str
-    label: str
-    split: str | None = None
-    start_seconds: float | None = None
-    end_seconds: float | None = None
-    columns: Mapping[str, str] = field(default_factory=dict, hash=False)
-
-    @property
-    def name(self) -> str:
-        """The path, with the part in seconds where there is one."""
-        if self.start_seconds is None and self.end_seconds is None:
-            return self.path
-        end = "end" if self.end_seconds is None else f"{self.end_seconds:.12g}"
-        return f"{self.path}[{self.start_seconds or 0:.12g}-{end} s]"
-
-
-@dataclass(frozen=True)
-class Listing:
-    """All samples of a data set, in a fixed order; `classes` are sorted, their index is the class number.
-
-    Attributes:
-        source: the folder or CSV.
-        samples: labelled videos.
-        empty: folders that could be classes but hold no video.
-    """
-
-    source: str
-    samples: tuple[Sample, ...]
-    empty: tuple[str, ...] = ()
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names in alphabetical order."""
-        return tuple(sorted({sample.label for sample in self.samples}))
-
-    def counts(self) -> dict[str, int]:
-        """Samples per class."""
-        found = Counter(sample.label for sample in self.samples)
-        return {name: found[name] for name in self.classes}
-
-
-@dataclass(frozen=True)
 class Split:
     """Training and test samples, and how they were told apart (for the record)."""
 
@@ -92,15 +42,39 @@ class Split:
 
 
 def read_listing(data: str | Path) -> Listing:
-    """Read a data set: a folder with one sub-folder per class, or a CSV with the columns `path,label`.
+    """Read a data set: a folder with one sub-folder per class, a CSV with columns `path,label`, or by name.
 
     The folder may also hold `train/` and `test/` (or `val/`) with the class folders inside. The CSV may have
     the columns split, start_seconds, end_seconds, and any others; its paths are relative to its own folder.
+    Names are `ucf101:ROOT:SPLIT`, `hmdb51:ROOT:SPLIT`, `thumos14:ROOT`, `activitynet:ROOT`, `kinetics:ROOT`
+    and `tsn:TRAIN.txt:TEST.txt`; their videos are in the listing whether or not they are there.
 
     Raises:
-        UsageError: there is nothing at `data`.
+        UsageError: there is nothing at `data`, or several splits are named.
         DataError: the listing is broken, or has fewer than two classes.
     """
+    reference = parse_reference(data)
+    listing = _read_path(data) if reference is None else read_benchmark(reference)
+    if not listing.samples:
+        raise DataError(f"the lists of {str(data)!r} name no video for training or test")
+    if len(listing.classes) < 2:
+        raise DataError(
+            f"{str(data)!r} has only one class, {listing.classes[0]!r}; a recogniser needs at least two"
+        )
+    return listing
+
+
+def absolute_data(data: str | Path) -> str:
+    """The same data set from any working folder: of a path the absolute one, of a name with absolute paths.
+
+    Raises:
+        UsageError: a name without folder, or a split that is not there.
+    """
+    reference = parse_reference(data)
+    return str(Path(data).resolve()) if reference is None else str(reference.absolute())
+
+
+def _read_path(data: str | Path) -> Listing:
     path = Path(data)
     if path.is_dir():
         try:
@@ -110,17 +84,15 @@ def read_listing(data: str | Path) -> Listing:
     elif path.is_file():
         samples = _read_csv(path)
     else:
-        raise UsageError(f"no data at {str(data)!r}; give a folder with one sub-folder per class, or a CSV")
-    listing = Listing(str(data), tuple(samples), _empty_folders(path, samples))
+        raise UsageError(
+            f"no data at {str(data)!r}; give a folder with one sub-folder per class, or a CSV, or a data set "
+            f"by name ({', '.join(NAMES)}), such as ucf101:ROOT:1"
+        )
     if not samples:
         flat = path.is_dir() and any(entry.suffix.lower() in VIDEO_SUFFIXES for entry in path.iterdir())
         found = "videos lie directly in" if flat else "no videos in"
         raise DataError(f"{found} {str(data)!r}; expected one sub-folder of videos per class, or a CSV")
-    if len(listing.classes) < 2:
-        raise DataError(
-            f"{str(data)!r} has only one class, {listing.classes[0]!r}; a recogniser needs at least two"
-        )
-    return listing
+    return Listing(str(data), tuple(samples), _empty_folders(path, samples))
 
 
 def _read_folder(root: Path) -> list[Sample]:
