@@ -2,11 +2,11 @@
 
     .venv/bin/python examples/ablation.py [--out runs/ablation] [--seeds 2]
 
-Data: 8 classes that differ in motion alone, "hard" (camera motion, noise, occlusion), 64×64 px; 20 training and
-24 test clips a class, with textures of their own. Every row: MotionNet trained without labels, then one way to
-train the temporal stream; accuracy of that stream on the test clips (protocol 10x1), and end-point error of the
-hidden flow on moving pixels of their middle clips, after the first stage and at the end. Motion training is
-shared by rows that have it in common. Complete runs are kept, so an interrupted ablation goes on.
+Data: 8 classes that differ in motion alone, "hard" (camera motion, noise, occlusion), 64×64 px; 20 training
+and 24 test clips a class, with textures of their own. Every row: MotionNet trained without labels, then one
+way to train the temporal stream; accuracy of that stream on the test clips (protocol 10x1), and end-point error
+of the hidden flow on moving pixels of their middle clips, after the first stage and at the end. Motion training
+is shared by rows that have it in common. Complete runs are kept, so an interrupted ablation goes on.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ TABLES: dict[str, tuple[Row, ...]] = {
         Row("(a) MotionNet frozen", "nano", NANO),
         Row("(b) both, action loss alone", "nano", NANO, (*JOINT, "joint.unsupervised_weight=0.0")),
         Row("(c) both, action and unsupervised losses", "nano", NANO, JOINT),
-        Row("(c) with one learning rate for both", "nano", NANO, (*JOINT, "joint.motion_learning_rate=4.0e-3")),
+        Row("(c) with one learning rate for both", "nano", NANO,
+            (*JOINT, "joint.motion_learning_rate=4.0e-3")),
         Row("branched, MotionNet frozen", "nano", NANO, (*FROZEN, "model.temporal=branched")),
         Row("branched, jointly", "nano", NANO, (*JOINT, "model.temporal=branched")),
         Row("branched, jointly, MotionNet at 1/10 of the rate", "nano", NANO,
@@ -74,7 +75,8 @@ TABLES: dict[str, tuple[Row, ...]] = {
         Row("robust without smoothness", "no-smooth", (*NANO, "motion.smoothness_factor=0.0")),
         Row("robust without SSIM", "no-ssim", (*NANO, "motion.ssim_factor=0.0")),
         Row("paper: all terms", "paper", (*NANO, "loss=paper")),
-        Row("paper without reconstruction", "paper-no-pixel", (*NANO, "loss=paper", "motion.pixel_factor=0.0")),
+        Row("paper without reconstruction", "paper-no-pixel",
+            (*NANO, "loss=paper", "motion.pixel_factor=0.0")),
         Row("paper without smoothness", "paper-no-smooth",
             (*NANO, "loss=paper", "motion.smoothness_factor=0.0")),
         Row("paper without SSIM", "paper-no-ssim", (*NANO, "loss=paper", "motion.ssim_factor=0.0")),

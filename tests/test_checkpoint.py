@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
+import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -136,6 +138,13 @@ def test_the_folder_repeats_the_description_for_people(run: Path) -> None:
     with safe_open(run / "model.safetensors", framework="pt") as file:
         assert json.loads(file.metadata()["hidden_two_stream"]) == described
     assert sorted(path.name for path in run.iterdir()) == ["config.json", "model.safetensors"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_a_run_can_be_read_by_whom_the_folder_allows(run: Path) -> None:
+    (run / "plain").touch()
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in run.iterdir()}
+    assert set(modes.values()) == {modes["plain"]}, modes
 
 
 def test_prediction_needs_the_one_file_alone(run: Path) -> None:

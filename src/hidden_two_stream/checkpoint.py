@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -106,13 +107,14 @@ def load_run(source: str | Path) -> tuple[HiddenTwoStream, RunInfo]:
     tensors, metadata = read_tensors(file)
     info = _read_info(metadata, file)
     try:
-        model = build_model(info.recipe, len(info.classes))
+        with torch.device("meta"):  # weights are put in place: no random ones, no second copy
+            model = build_model(info.recipe, len(info.classes))
     except UsageError as error:
         raise CheckpointError(f"{str(file)!r} cannot be rebuilt: {error}") from error
     wrong = _mismatches(model.state_dict(), tensors)
     if wrong:
         raise CheckpointError(f"{str(file)!r} does not fit its own description: {'; '.join(wrong[:3])}")
-    model.load_state_dict(tensors)
+    model.load_state_dict(tensors, assign=True)
     return model.eval(), info
 
 

@@ -120,8 +120,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--temporal-from", metavar="RUN", help="take the temporal stream and its MotionNet "
                        "from this run instead of training them")  # fmt: skip
-    train.add_argument("--init", metavar="WEIGHTS", help="where the streams' backbones begin: imagenet "
-                       "(torchvision's weights), a state dict (file or URL) or none (default: the recipe's)")  # fmt: skip
+    train.add_argument("--init", metavar="WEIGHTS", help="where the streams' backbones begin: imagenet, a "
+                       "state dict (file or URL), or none (default: the recipe's)")  # fmt: skip
     train.add_argument("--resume", action="store_true", help="go on with the run in --out")
     _add_protocol(train)
     _add_resources(train)

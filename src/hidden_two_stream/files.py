@@ -37,7 +37,11 @@ def written_whole(path: str | os.PathLike[str], *, make_parents: bool = False) -
             target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and not target.is_file():
             raise OSError("what is there is no file")
+        part.touch()
+        mode = part.stat().st_mode
+        part.unlink()
         yield part
+        part.chmod(mode)  # some writers make files that only their owner can read
         part.replace(target)
     except OSError as error:
         raise OutputError(
