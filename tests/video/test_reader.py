@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import shutil
 import threading
 from collections.abc import Container, Iterable
 from functools import partial
@@ -402,6 +403,18 @@ def test_jpeg_frames_are_close_to_what_was_written(tmp_path: Path, scene: Clip) 
     found, info = read_video(write_images(tmp_path / "frames", scene[:3], "jpg"))
     assert info.warning is None
     assert np.abs(found.astype(int) - scene[:3]).mean() < 6  # 80 for another frame
+
+
+def test_flow_pictures_beside_the_frames_are_no_frames(tmp_path: Path, scene: Clip) -> None:
+    """As TSN lays out a video: img_00001.jpg, flow_x_00001.jpg, flow_y_00001.jpg."""
+    folder = write_images(tmp_path / "video", scene[:3])
+    for number, picture in enumerate(sorted(folder.iterdir()), start=1):
+        for axis in "xy":
+            shutil.copy(picture, folder / f"flow_{axis}_{number:05d}.png")
+    assert is_frame_folder(folder)
+    with VideoReader(folder) as reader:
+        found = np.stack(list(reader.frames()))
+    np.testing.assert_array_equal(found, scene[:3])
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "ppm"])

@@ -1,4 +1,4 @@
-"""`hts bench --models`: parameters, multiply-accumulates and layer shapes of every network, without weights."""
+"""`hts bench --models`: parameters, multiply-accumulates and layer shapes of every network."""
 
 from __future__ import annotations
 

@@ -59,8 +59,13 @@ def _walk_videos(folder: Path) -> Iterator[Path]:
 
 
 def _frame_images(folder: Path) -> list[Path]:
-    """The images directly in `folder` in natural order: frame_2 before frame_10."""
+    """The images directly in `folder` in natural order: frame_2 before frame_10.
+
+    Extracted optical flow, which other software keeps beside the frames (flow_x_00001.jpg), is no frame.
+    """
     paths = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != "."]
+    frames = [path for path in paths if not path.name.lower().startswith(("flow_x", "flow_y"))]
+    paths = frames or paths
     return sorted(paths, key=lambda path: (_natural_key(path.name), path.name))
 
 
