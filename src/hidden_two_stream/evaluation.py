@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hidden_two_stream.errors import DataError
-from hidden_two_stream.files import written_whole
 from hidden_two_stream.inference.predictor import Recognizer
 from hidden_two_stream.inference.protocol import Protocol
+from hidden_two_stream.scores.files import Scores, write_scores
 from hidden_two_stream.types import FloatArray
 from hidden_two_stream.video.store import ClipStore
 
@@ -89,16 +89,18 @@ class Evaluation:
         }
 
     def save_scores(self, path: Path) -> None:
-        """Write names, truth, classes and all scores as .npz.
+        """Write all scores, with names, truth, classes and protocol, as .npz or .csv by suffix.
 
         Raises:
+            UsageError: the suffix is another one.
             OutputError: the file cannot be written.
         """
-        arrays: dict[str, Any] = {
-            "names": np.array(self.names), "truth": self.truth, "classes": np.array(self.classes)
-        }  # fmt: skip
-        with written_whole(path) as part, part.open("wb") as file:
-            np.savez(file, **(arrays | self.scores()))
+        truth = tuple(self.classes[number] for number in self.truth.tolist())
+        streams = [
+            Scores(name, values, self.names, truth, self.classes, self.protocol)
+            for name, values in self.scores().items()
+        ]
+        write_scores(path, streams, self.unreadable)
 
 
 def evaluate(
@@ -136,26 +138,36 @@ def evaluate(
     )
 
 
-def load_scores(path: Path, protocol: str) -> Evaluation:
-    """Read what `Evaluation.save_scores` wrote.
+def load_scores(path: Path, protocol: str | None = None) -> Evaluation:
+    """Read the .npz file that `Evaluation.save_scores` wrote.
+
+    Args:
+        path: the file.
+        protocol: name of the test protocol that it must be of; older files, which don't say, are taken to be.
 
     Raises:
-        DataError: it is not such a file.
+        DataError: it is not such a file, or of another protocol.
     """
     try:
         # numpy leaves a file that it opened itself open when it cannot read it.
         with path.open("rb") as file, np.load(file) as arrays:
-            others = ("names", "truth", "classes", "fused")
-            return Evaluation(
+            others = ("names", "truth", "classes", "protocol", "unreadable", "fused")
+            evaluation = Evaluation(
                 classes=tuple(arrays["classes"].tolist()),
                 names=tuple(arrays["names"].tolist()),
                 truth=arrays["truth"],
                 logits={name: arrays[name] for name in arrays.files if name not in others},
                 fused=arrays["fused"],
-                protocol=protocol,
+                protocol=str(arrays["protocol"]) if "protocol" in arrays else protocol or "",
+                unreadable=tuple(arrays["unreadable"].tolist()) if "unreadable" in arrays else (),
             )
     except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{str(path)!r} holds no scores of this package: {error}") from error
+    if protocol is not None and evaluation.protocol != protocol:
+        raise DataError(
+            f"{str(path)!r} is of protocol {evaluation.protocol!r}; expected {protocol!r}: evaluate again"
+        )
+    return evaluation
 
 
 def merge(parts: Sequence[Evaluation]) -> Evaluation:

@@ -24,7 +24,8 @@ LAYERS: tuple[tuple[set[str], ...], ...] = (
     ({"recognition"},),
     ({"checkpoint"}, {"weights"}),
     ({"training"}, {"inference"}),
-    ({"evaluation", "labels", "matlab", "scores"},),
+    ({"scores"},),
+    ({"evaluation"},),
     ({"commands"},),
     ({"cli", "__main__"},),
 )

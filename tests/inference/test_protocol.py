@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from hidden_two_stream.checkpoint import RunInfo, build_model
 from hidden_two_stream.config import InputConfig, ModelConfig, Recipe
 from hidden_two_stream.errors import UsageError
+from hidden_two_stream.inference.predictor import Recognizer
 from hidden_two_stream.inference.protocol import DEFAULT_PROTOCOL, Protocol, clip_batches, parse_protocol
 from hidden_two_stream.video.store import StoredVideo
 
@@ -151,3 +153,85 @@ def test_frames_that_were_not_kept_are_cut_alike() -> None:
         strict=True,
     ):
         assert torch.equal(one, two)
+
+
+# -- the paper's protocol, 25 clips of 11 frames x 10 crops of 224 out of 340 x 256 --------------------
+
+TABLE = {
+    11: (0,),
+    12: (0,),
+    34: (0,),
+    35: (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24),
+    36: (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24),
+    300: (
+        *(0, 11, 22, 33, 44, 55, 66, 77, 88, 99, 110, 121, 132),
+        *(143, 154, 165, 176, 187, 198, 209, 220, 231, 242, 253, 264),
+    ),
+}
+
+
+@pytest.mark.parametrize(("num_frames", "starts"), TABLE.items())
+def test_the_papers_start_frames(num_frames: int, starts: tuple[int, ...]) -> None:
+    assert parse_protocol("25x10").starts(num_frames, 11, 1) == starts
+    # What is seen: the first and the last frame of each clip, by the number that its pixels say.
+    frames = torch.zeros(num_frames, 3, 32, 32)
+    frames[:, 0] = torch.arange(num_frames)[:, None, None] % 256
+    frames[:, 1] = torch.arange(num_frames)[:, None, None] // 256
+    batches = clip_batches(video_of(frames.to(torch.uint8)), recipe_of(11), parse_protocol("25x10"))
+    clips = torch.cat(list(batches))[:, :, :2, 0, 0].long()
+    seen = clips[:, :, 0] + 256 * clips[:, :, 1]
+    assert seen.tolist() == [list(range(start, start + 11)) for start in starts for _ in range(10)]
+
+
+def test_the_papers_crops() -> None:
+    frames = torch.randint(0, 256, (12, 3, 256, 340), generator=torch.Generator().manual_seed(0))
+    frames = frames.to(torch.uint8)
+    recipe = Recipe(model=ModelConfig(num_frames=11), input=InputConfig(size=224, resize=256))
+    found = torch.cat(list(clip_batches(video_of(frames), recipe, parse_protocol("25x10"))))
+    assert found.shape == (10, 11, 3, 224, 224)
+    boxes = {
+        "top left": frames[:11, :, 0:224, 0:224],
+        "top right": frames[:11, :, 0:224, 116:340],
+        "bottom left": frames[:11, :, 32:256, 0:224],
+        "bottom right": frames[:11, :, 32:256, 116:340],
+        "centre": frames[:11, :, 16:240, 58:282],
+    }
+    for number, (name, box) in enumerate(boxes.items()):
+        assert torch.equal(found[number], box), name
+        assert torch.equal(found[5 + number], torch.flip(box, dims=[-1])), f"{name}, mirrored"
+
+
+@pytest.mark.parametrize("num_frames", [1, 5, 10])
+def test_a_video_shorter_than_eleven_frames_repeats_its_last(num_frames: int) -> None:
+    (batch,) = clip_batches(video_of(numbered(num_frames)), recipe_of(11), parse_protocol("25x10"))
+    assert len(batch) == 10
+    expected = list(range(num_frames)) + [num_frames - 1] * (11 - num_frames)
+    for clip in batch:
+        assert clip[:, 0, 0, 0].tolist() == expected
+
+
+@pytest.mark.parametrize(("name", "crops"), [("25x1", 1), ("25x10", 10)])
+def test_repeated_starts_may_be_left_out_since_their_mean_is_the_same(name: str, crops: int) -> None:
+    """A real model on a video of 12 frames: 25 clips that are all the first one, against that one."""
+    recipe = recipe_of(11)
+    torch.manual_seed(0)
+    recognizer = Recognizer(build_model(recipe, 3), RunInfo(recipe, ("a", "b", "c")))
+    frames = torch.randint(0, 256, (12, 3, 32, 40), dtype=torch.uint8)
+    video = video_of(frames)
+    found = recognizer.logits(video, parse_protocol(name))
+    single = recognizer.logits(video, parse_protocol(f"1x{crops}"))
+    boxes = [(0, 0), (0, 8), (0, 0), (0, 8), (0, 4)] if crops == 10 else [(0, 4)]
+    cut = [frames[:11, :, top : top + 32, left : left + 32] for top, left in boxes]
+    cut += [torch.flip(clip, dims=[-1]) for clip in cut] if crops == 10 else []
+    repeated = torch.stack(cut * 25).float()
+    mean = torch.tensor([123.0, 117.0, 104.0])[:, None, None]
+    sums = {"spatial": torch.zeros(3, dtype=torch.float64), "temporal": torch.zeros(3, dtype=torch.float64)}
+    with torch.no_grad():
+        for start in range(0, len(repeated), 25):
+            outputs = recognizer.model((repeated[start : start + 25] - mean) / 255)
+            for stream in sums:
+                sums[stream] += outputs[stream].double().sum(0)
+    for stream, total in sums.items():
+        assert found[stream].tolist() == single[stream].tolist()
+        assert found[stream].tolist() == pytest.approx((total / len(repeated)).tolist(), rel=1e-4, abs=1e-5)
+        assert len(set(found[stream].tolist())) == 3

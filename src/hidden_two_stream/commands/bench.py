@@ -106,6 +106,7 @@ def _measured(
         if isinstance(layer, _LEARNED)
     ]
     frames = torch.empty(1, num_frames, 3, size, size, device="meta")
+    module.eval()  # batch normalisation refuses to learn from a single pixel
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         output = run(frames)
     for hook in hooks:

@@ -10,7 +10,8 @@ from hidden_two_stream.errors import DataError, UsageError
 from hidden_two_stream.evaluation import evaluate
 from hidden_two_stream.inference.predictor import load
 from hidden_two_stream.inference.protocol import parse_protocol
-from hidden_two_stream.video.listing import divide, read_listing, unreadable_lines
+from hidden_two_stream.scores.files import check_scores_path
+from hidden_two_stream.video.listing import absolute_data, divide, read_listing, unreadable_lines
 from hidden_two_stream.video.store import open_store
 
 __all__ = ["evaluate_command", "evaluation_text"]
@@ -33,24 +34,26 @@ def evaluate_command(
 
     Args:
         run: run folder or checkpoint.
-        data: folder or CSV.
+        data: folder, CSV or data set by name.
         part: "test" and "train" divide the data as the run's training did; "all" takes everything. None: test
             where the data has a split of its own or is what the run was trained on, else all.
         protocol: "center" or "NxM".
         device: where to compute.
         workers: decoding processes.
-        save_scores: .npz file for all scores.
+        save_scores: .npz or .csv file for all scores.
         quiet: no progress.
     """
     if part is not None and part not in PARTS:
         raise UsageError(f"unknown split {part!r}; choose one of {', '.join(PARTS)}")
+    if save_scores is not None:
+        check_scores_path(save_scores)
     chosen = parse_protocol(protocol)
     recognizer = load(run, device)
     listing = read_listing(data)
     samples, rule = listing.samples, "all videos"
     known = recognizer.info.provenance
     if part is None:
-        trained_on = str(Path(data).resolve()) == known.get("data")
+        trained_on = absolute_data(data) == known.get("data")
         part = "test" if trained_on or any(sample.split for sample in samples) else "all"
     if part != "all":
         split = divide(listing, known.get("held_out"), known.get("test_fraction", 0.25), known.get("seed", 0))

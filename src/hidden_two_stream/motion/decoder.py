@@ -1,4 +1,4 @@
-"""MotionNet's decoder, which all members of the family with an encoder of their own share (Table 1)."""
+"""MotionNet's decoder, which all members of the family with an encoder of their own share."""
 
 from __future__ import annotations
 

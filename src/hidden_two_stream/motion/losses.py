@@ -1,4 +1,4 @@
-"""The unsupervised losses of MotionNet (section 3.1 of the paper, equations 1 to 6) and their presets.
+"""The unsupervised losses of MotionNet (the paper's unsupervised optical flow learning) and their presets.
 
 A loss compares frame t with frame t+1 warped back by the flow t → t+1, at every level of the pyramid:
 
@@ -108,7 +108,7 @@ def loss_preset(name: str) -> LossPreset:
 
 
 def charbonnier(x: Tensor, epsilon: float, exponent: float) -> Tensor:
-    """Generalised Charbonnier penalty (x² + ε²)^α, elementwise (equation 2)."""
+    """Generalised Charbonnier penalty (x² + ε²)^α, elementwise: ρ in the paper."""
     return (x * x + epsilon * epsilon) ** exponent
 
 
@@ -131,7 +131,9 @@ def border_mask(like: Tensor, border: float) -> Tensor:
 
 
 def photometric_loss(frame: Tensor, warped: Tensor, mask: Tensor, epsilon: float, exponent: float) -> Tensor:
-    """Mean of the Charbonnier penalty of 255 · (frame − warped) over unmasked pixels (equation 1).
+    """Mean of the Charbonnier penalty of 255 · (frame − warped) over unmasked pixels.
+
+    The paper's pixelwise reconstruction error.
 
     `frame`, `warped` (N, 3, h, w) in units of 255; `mask` (h, w). Returns a scalar.
     """
@@ -140,7 +142,7 @@ def photometric_loss(frame: Tensor, warped: Tensor, mask: Tensor, epsilon: float
 
 
 def smoothness_loss(flow: Tensor, mask: Tensor, epsilon: float, exponent: float) -> Tensor:
-    """Charbonnier penalty of forward differences of u and v in x and y (equation 3).
+    """Charbonnier penalty of forward differences of u and v in x and y: smoothness loss.
 
     The last column (for x) and the last row (for y) have no forward neighbour and are masked, as is the
     border; where that is empty they still count in the mean. `flow` (N, 2, h, w) in pixels of its grid;
@@ -153,7 +155,7 @@ def smoothness_loss(flow: Tensor, mask: Tensor, epsilon: float, exponent: float)
 
 
 def ssim(first: Tensor, second: Tensor, stride: int = SSIM_WINDOW) -> Tensor:
-    """Structural similarity of 8×8 Gaussian windows (σ = 16/12), C1 = 1e-4, C2 = 1e-3 (equations 4 and 5).
+    """Structural similarity of 8×8 Gaussian windows (σ = 16/12), C1 = 1e-4, C2 = 1e-3 (reference).
 
     `first`, `second` (N, C, h, w), sides of at least 8 pixels → (N, C, windows_y, windows_x); 1 where equal.
     """
@@ -185,7 +187,7 @@ def _window_matrix(size: int, stride: int) -> Tensor:
 
 
 def ssim_loss(frame: Tensor, warped: Tensor, mask: Tensor, stride: int = SSIM_WINDOW) -> Tensor:
-    """1 − SSIM per window (equation 6), (N, C, windows_y, windows_x); the masked border counts as equal.
+    """SSIM loss: 1 − SSIM per window, (N, C, windows_y, windows_x); the masked border counts as equal.
 
     Pictures smaller than the window have no structure to compare: an empty tensor.
     """

@@ -1,4 +1,4 @@
-"""The MotionNet family: frames in, a pyramid of flow fields out (section 3.1 of the paper).
+"""The MotionNet family: frames in, a pyramid of flow fields out (the paper's MotionNet).
 
 All members share one interface, so that they can stand in for each other:
 
@@ -48,7 +48,7 @@ class MotionNetwork(Protocol):
 
 
 class MotionNet(nn.Module):
-    """MotionNet, layer by layer as the authors' published network definition (Table 1 of the paper).
+    """MotionNet, layer by layer as the authors' published network definition.
 
     `num_frames` = 11 gives the paper's network (33 → 20 channels, 42.32 M parameters);
     `num_frames` = 2 gives the two-frame variant. Flow comes at 5 levels: 1/2, 1/4, 1/8, 1/16 and 1/32

@@ -1,4 +1,4 @@
-"""The streams behind the motion network (sections 3.2 and 4 of the paper).
+"""The streams behind the motion network (the paper: projecting motion features to actions).
 
 A temporal stream comes in three forms:
 

@@ -1,4 +1,4 @@
-"""The four stages as data: what each trains, and the loss that it minimises (sections 3 and 4 of the paper).
+"""The four stages as data: what each trains, and the loss that it minimises.
 
 motion    MotionNet alone, on raw video, without labels
 spatial   the spatial stream, on single frames
