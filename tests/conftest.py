@@ -1,12 +1,15 @@
-"""What all tests share: where the real recordings lie, and one thread for PyTorch."""
+"""What all tests share: where the real recordings lie, one thread for PyTorch, and running a command."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+
+from hidden_two_stream.cli import main
 
 # The tests run two at a time on two cores, with arrays too small for threads to pay off.
 torch.set_num_threads(1)
@@ -27,3 +30,18 @@ def data_root() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return root
+
+
+@pytest.fixture
+def hts(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command in this process: exit code, stdout, stderr."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        return code, *capsys.readouterr()
+
+    return run

@@ -54,7 +54,8 @@ def test_shipped_recipe(name: str) -> None:
             assert read[section] == values
     with torch.device("meta"):  # names are checked without memory for the weights
         build_model(recipe, 3)
-    assert any(recipe.stage(stage).steps for stage in STAGE_NAMES)
+    # Fusion puts together what others have trained.
+    assert any(recipe.stage(stage).steps for stage in STAGE_NAMES) != name.endswith("/fusion")
 
 
 def test_defaults_survive_being_written() -> None:
@@ -269,3 +270,181 @@ def test_nothing_to_learn_with_is_refused_before_anything_starts(field: str) -> 
 def test_an_unknown_field_names_the_known_ones() -> None:
     with pytest.raises(UsageError, match=r"unknown field 'motion\.step'; motion has steps, batch_size"):
         load_recipe("nano", ["motion.step=3"])
+
+
+# -- recipes with a base ---------------------------------------------------------------------------
+
+
+def written(folder: Path, **recipes: str) -> Path:
+    """Recipe files by name; returns the path of the first."""
+    for name, text in recipes.items():
+        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+    return folder / f"{next(iter(recipes))}.yaml"
+
+
+def test_a_base_by_name(tmp_path: Path) -> None:
+    recipe = load_recipe(written(tmp_path, mine="base: nano\n"))
+    assert recipe == load_recipe("nano")
+    recipe = load_recipe(written(tmp_path, mine="base: ucf101/temporal_b\nloss: caffe\n"))
+    assert recipe == dataclasses.replace(load_recipe("ucf101/temporal_b"), loss="caffe")
+
+
+def test_a_base_by_path_beside_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "inner").mkdir()
+    mine = written(tmp_path, mine="base: theirs.yaml\n", theirs="base: inner/first.yaml\nloss: paper\n")
+    written(tmp_path / "inner", first="base: ../root.yaml\nmotion: {steps: 5}\n")
+    written(tmp_path, root="spatial: {steps: 6}\n")
+    elsewhere = tmp_path / "elsewhere"  # the same names here must not be taken
+    elsewhere.mkdir()
+    written(elsewhere, theirs="loss: caffe\n", root="spatial: {steps: 99}\n")
+    monkeypatch.chdir(elsewhere)
+    recipe = load_recipe(mine)
+    assert (recipe.loss, recipe.motion.steps, recipe.spatial.steps) == ("paper", 5, 6)
+    assert recipe.temporal == Recipe().temporal
+
+
+def test_an_absolute_path_is_a_base(tmp_path: Path) -> None:
+    theirs = written(tmp_path, theirs="motion: {steps: 5}\n")
+    (tmp_path / "mine").mkdir()
+    mine = written(tmp_path / "mine", mine=f"base: {json.dumps(str(theirs))}\n")
+    assert load_recipe(mine).motion.steps == 5
+
+
+def test_a_field_of_a_section_leaves_the_others_as_in_the_base(tmp_path: Path) -> None:
+    root = (
+        "model: {motion: tiny, backbone: resnet18, num_frames: 5}\n"
+        "motion: {steps: 4, schedule: steps, milestones: [1, 2, 3], motion_learning_rate: 1.0e-2}\n"
+        "input: {resize: [64, 96], crop_scales: [1.0, 0.5]}\n"
+    )
+    middle = "base: root.yaml\nmodel: {num_frames: 7}\nmotion: {milestones: [3]}\n"
+    last = "base: middle.yaml\nmotion: {steps: 9}\ninput: {crop_scales: [0.9]}\n"
+    recipe = load_recipe(written(tmp_path, last=last, middle=middle, root=root))
+    assert recipe.model == ModelConfig("tiny", "resnet18", 7, streams=("spatial", "temporal"))
+    # A list is replaced, not added to.
+    assert recipe.motion == StageConfig(steps=9, schedule="steps", milestones=(3,), motion_learning_rate=1e-2)
+    assert recipe.input == InputConfig(resize=(64, 96), crop_scales=(0.9,))
+
+
+def test_overrides_come_after_the_base(tmp_path: Path) -> None:
+    mine = written(
+        tmp_path, mine="base: theirs.yaml\nmotion: {steps: 5}\n", theirs="motion: {batch_size: 3}\n"
+    )
+    motion = load_recipe(mine, ["motion.steps=6"]).motion
+    assert (motion.steps, motion.batch_size) == (6, 3)
+
+
+def test_two_recipes_may_have_one_base(tmp_path: Path) -> None:
+    root = "base: nano\n"
+    mine = written(tmp_path, mine="base: left.yaml\n", left="base: root.yaml\n", root=root)
+    assert load_recipe(mine) == load_recipe("nano")
+    assert load_recipe(written(tmp_path, other="base: root.yaml\n")) == load_recipe("nano")
+
+
+@pytest.mark.parametrize(
+    "recipes",
+    [
+        {"mine": "base: mine.yaml\n"},
+        {"mine": "base: theirs.yaml\n", "theirs": "base: mine.yaml\n"},
+        {"mine": "base: a.yaml\n", "a": "base: b.yaml\n", "b": "base: c.yaml\n", "c": "base: ./a.yaml\n"},
+    ],
+)
+def test_a_cycle_of_bases_is_named(recipes: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"has itself as base, by way of '.*\.yaml'") as caught:
+        load_recipe(written(tmp_path, **recipes))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("base", "named"),
+    [
+        ("nanno", "no recipe 'nanno'; give a YAML file or one of .*nano"),
+        ("gone.yaml", "no recipe 'gone.yaml'"),
+        ("ucf101", "no recipe 'ucf101'"),
+        ("3", "no recipe '3'"),
+        ("true", "no recipe 'True'"),
+        ("[nano]", "no recipe .*nano"),
+        ("{nano: paper}", "no recipe .*nano.*paper"),
+        ("''", "no recipe ''"),
+    ],
+)
+def test_a_base_that_is_no_recipe_is_named(base: str, named: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=named) as caught:
+        load_recipe(written(tmp_path, mine=f"base: {base}\n"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_slip_in_a_base_is_named(tmp_path: Path) -> None:
+    for text, named in (("motion: {stepz: 3}\n", "motion.stepz"), ("- 1\n", "theirs.yaml"), ("[", "theirs")):
+        with pytest.raises(UsageError, match=named):
+            load_recipe(written(tmp_path, mine="base: theirs.yaml\n", theirs=text))
+
+
+def test_a_base_is_of_files_alone() -> None:
+    with pytest.raises(UsageError, match="unknown field 'base'"):
+        load_recipe("nano", ["base=paper"])
+    with pytest.raises(UsageError, match=r"here.*base"):
+        recipe_from_dict({"base": "paper"}, "here")
+
+
+# -- networks and streams that do not fit ----------------------------------------------------------
+
+
+def changed(*overrides: str) -> Recipe:
+    """The default recipe, which trains nothing, with changes."""
+    data: dict[str, Any] = {}
+    for override in overrides:
+        key, value = override.split("=")
+        section, _, name = key.partition(".")
+        data.setdefault(section, {})[name] = yaml.safe_load(value)
+    return recipe_from_dict(data, "here")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["model.streams=[temporal]", "spatial.steps=2"], "spatial.steps is 2, but .* lacks 'spatial'"),
+        (["model.streams=[spatial]", "temporal.steps=2"], "temporal.steps is 2, .* lacks 'temporal'"),
+        (["model.streams=[spatial]", "joint.steps=2"], "joint.steps is 2, .* lacks 'temporal'"),
+        (["model.streams=[]", "joint.steps=2"], "joint.steps is 2, .* lacks 'temporal'"),
+        (["model.streams=[spatial]", "motion.steps=2"], "motion.steps is set, .* there is no MotionNet"),
+        (["model.motion_frames=4"], r"motion_frames is 4; num_frames − 1 = 10 must be a multiple"),
+        (["model.motion_frames=12"], r"motion_frames is 12; num_frames − 1 = 10"),
+        (["model.motion_frames=1"], "motion_frames is 1"),
+        (["model.motion_frames=-1"], "motion_frames is -1"),
+        (["model.motion_frames=2", "model.temporal=branched"], "branched .* set motion_frames 0, not 2"),
+        (["input.segments=0"], "input.segments is too small"),
+        (["input.segments=-3"], "input.segments is too small"),
+        (["model.temporal=volume"], "model.temporal.*volume"),
+        (["model.hand_over=zeros"], "model.hand_over.*zeros"),
+        (["model.streams=[flow]"], "model.streams.*flow"),
+        (["model.motion=flownet2"], "model.motion.*flownet2"),
+        (["motion.pixel_factor=-1"], "motion.pixel_factor is -1.0; it must not be negative"),
+        (["joint.smoothness_factor=-0.5"], "joint.smoothness_factor is -0.5"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_together_is_named(overrides: list[str], named: str) -> None:
+    with pytest.raises(UsageError, match=named) as caught:
+        changed(*overrides)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["model.streams=[]", "motion.steps=2"],
+        ["model.streams=[temporal]", "motion.steps=2", "temporal.steps=2", "joint.steps=2"],
+        ["model.streams=[spatial]", "spatial.steps=2"],
+        *([f"model.motion_frames={frames}"] for frames in (0, 2, 3, 6, 11)),  # divisors of 10, and one
+        ["model.motion_frames=11", "model.temporal=branched"],
+        ["model.motion_frames=2", "model.temporal=inflated"],
+        ["model.num_frames=2", "model.motion_frames=2", "model.temporal=branched"],
+        ["input.segments=3"],
+    ],
+)  # fmt: skip
+def test_what_fits_together_is_taken(overrides: list[str]) -> None:
+    changed(*overrides)
+
+
+def test_streams_have_one_order() -> None:
+    names = ("[temporal, spatial]", "[spatial, temporal]", "[temporal, spatial, temporal]")
+    assert {changed(f"model.streams={text}").model.streams for text in names} == {("spatial", "temporal")}

@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         "--spatial-from", metavar="RUN", help="take the spatial stream from this run instead of training it"
     )
     train.add_argument("--temporal-from", metavar="RUN", help="take the temporal stream and its MotionNet "
-                       "from this run instead of training them")  # fmt: skip
+                       "from this run instead of training them (with --stage joint: before)")  # fmt: skip
     train.add_argument("--init", metavar="WEIGHTS", help="where the streams' backbones begin: imagenet, a "
                        "state dict (file or URL), or none (default: the recipe's)")  # fmt: skip
     train.add_argument("--resume", action="store_true", help="go on with the run in --out")
@@ -203,7 +203,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_recipe(parser: argparse.ArgumentParser, default: str) -> None:
-    recipe = "shipped recipe (nano, tiny, paper, demo) or a YAML file (default: %(default)s)"
+    recipe = "nano, tiny, paper, demo, ucf101/..., hmdb51/... or a YAML file (default: %(default)s)"
     parser.add_argument("--model", default=default, metavar="RECIPE", help=recipe)
     change = "change a field of the recipe, for example --set motion.steps=200; may be given several times"
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help=change)

@@ -273,17 +273,17 @@ def _parse(arguments: list[str], origin: str) -> Recipe:
 
 def _recipe_path(source: str | Path) -> Path:
     named = RECIPES / f"{source}.yaml"
-    if named.is_file():
+    if _is_file(named):
         return named
     path = Path(source)
-    if not path.is_file():
+    if not _is_file(path):
         names = ", ".join(recipe_names())
         raise UsageError(f"no recipe {str(source)!r}; give a YAML file or one of {names}")
     return path
 
 
 def _recipe_data(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The fields of a recipe file over those of its `base`, a recipe by name or by path beside the file."""
+    """The fields of a recipe file over those of its `base`: a file beside it, a shipped name, or a path."""
     import yaml
 
     try:
@@ -292,11 +292,14 @@ def _recipe_data(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise UsageError(f"recipe {str(path)!r} is no YAML file: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
         raise UsageError(f"recipe {str(path)!r} is no table of fields, but {type(data).__name__}")
-    base = data.pop("base", None)
-    if base is None:
+    if "base" not in data:
         return data
+    base = data.pop("base")
     beside = path.parent / str(base)
-    origin = beside if beside.is_file() else _recipe_path(str(base))
+    try:
+        origin = beside if _is_file(beside) else _recipe_path(str(base))
+    except UsageError as error:
+        raise UsageError(f"the base of recipe {str(path)!r}: {error}") from None
     if origin.resolve() in seen:
         raise UsageError(f"recipe {str(path)!r} has itself as base, by way of {str(base)!r}")
     return _merged(_recipe_data(origin, (*seen, origin.resolve())), data)
@@ -308,6 +311,13 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         inner = merged.get(key)
         merged[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
     return merged
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long for the file system
+        return False
 
 
 def _validated(recipe: Recipe) -> Recipe:

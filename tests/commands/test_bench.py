@@ -55,7 +55,7 @@ def is_deconvolution(layer: str) -> bool:
 
 
 def macs(table: list[tuple[str, int, int, int, int, int]]) -> int:
-    """A convolution multiplies k² · inputs · outputs times per output pixel, a deconvolution per input pixel."""
+    """k² · inputs · outputs for each output pixel of a convolution, each input pixel of a deconvolution."""
     total = 0
     for layer, inputs, outputs, kernel, _, size in table:
         side = size // 2 if is_deconvolution(layer) else size

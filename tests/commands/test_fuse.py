@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from hidden_two_stream.cli import main
 from hidden_two_stream.commands.fuse import fuse_command, fusion_text
 from hidden_two_stream.commands.weight_search import search_weights
 from hidden_two_stream.errors import DataError, UsageError
@@ -21,21 +20,6 @@ from hidden_two_stream.scores.labels import class_order, match, read_classes, re
 
 Array = npt.NDArray[np.float64]
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def hts(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command in this process: exit code, stdout, stderr."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        return code, *capsys.readouterr()
-
-    return run
 
 
 # -- the published scores --------------------------------------------------------------------------

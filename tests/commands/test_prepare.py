@@ -11,7 +11,6 @@ import av
 import numpy as np
 import pytest
 
-from hidden_two_stream.cli import main
 from hidden_two_stream.commands import prepare
 from hidden_two_stream.commands.cross_validate import _results
 from hidden_two_stream.video.synthetic import generate_clip
@@ -27,22 +26,6 @@ QUICK = [
     *(part for stage in ("spatial", "temporal") for part in ("--set", f"{stage}.steps=2")),
     *(part for stage in ("spatial", "temporal") for part in ("--set", f"{stage}.batch_size=2")),
 ]
-
-
-@pytest.fixture
-def hts(capsys: pytest.CaptureFixture[str]) -> Hts:
-    """Run a command in this process: exit code, stdout, stderr."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 @pytest.fixture

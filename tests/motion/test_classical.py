@@ -105,7 +105,7 @@ def test_measured_error_of_tvl1_on_sintel(cv2: ModuleType, data_root: Path) -> N
     assert error_on_sintel(cv2, data_root, "tvl1") == pytest.approx(0.37, abs=0.02)
 
 
-# Large motion: DIS of OpenCV 5 finds other flow than that of OpenCV 4. Those of OpenCV 5 were measured elsewhere.
+# Large motion: DIS of OpenCV 5 finds other flow than that of OpenCV 4.
 DIS_ON_CHAIRS = {"4": (8.10, 1.59, 3.51, 1.30), "5": (8.22, 1.59, 3.45, 1.32)}
 
 

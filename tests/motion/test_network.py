@@ -11,8 +11,8 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.family import build_motion
+from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.network import MotionNet, TinyMotionNet
 from hidden_two_stream.motion.padding import pad_frames, trim_pyramid
 

@@ -60,7 +60,7 @@ def bench_models(names: list[str], size: int = 224) -> dict[str, Any]:
     if size < 32 or size % 32:
         raise UsageError(f"the input size is {size}; expected a multiple of 32 px")
     models = [{"name": name, **known[name]()} for name in names or known]
-    return {"input": f"{size}×{size} px, one clip", "num_classes": _CLASSES, "models": models}
+    return {"input": f"{size}×{size} px, one clip", "size": size, "num_classes": _CLASSES, "models": models}
 
 
 def _motion(title: str, network: str, num_frames: int, size: int) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def _measured(
     layers: list[dict[str, Any]] = []
 
     def seen(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        return lambda layer, _, output: layers.append(_layer(name, layer, output))
+        return lambda layer, _, output: layers.append(_layer(_short(module, name), layer, output))
 
     hooks = [
         layer.register_forward_hook(seen(name))
@@ -122,12 +122,22 @@ def _measured(
         "layers": layers,
     }
     if isinstance(output, list):
+        stride = int(module.total_stride)  # type: ignore[arg-type]
+        result["padded_size"] = size + -size % stride
         result["flow"] = [list(flow.shape[1:]) for flow in output]
     return result
 
 
+def _short(module: nn.Module, name: str) -> str:
+    """The name without the ".0" of a convolution that is wrapped with its activation alone."""
+    parent = name.rpartition(".")[0]
+    block = module.get_submodule(parent) if parent else module
+    wrapped = isinstance(block, nn.Sequential) and isinstance(block[-1], nn.LeakyReLU) and len(block) == 2
+    return parent if wrapped else name
+
+
 def _layer(name: str, layer: nn.Module, output: Tensor) -> dict[str, Any]:
-    described: dict[str, Any] = {"name": name.removesuffix(".0"), "type": type(layer).__name__}
+    described: dict[str, Any] = {"name": name, "type": type(layer).__name__}
     if isinstance(layer, nn.Linear):
         described |= {"in_channels": layer.in_features, "out_channels": layer.out_features}
     elif isinstance(layer, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d):
@@ -148,7 +158,9 @@ def bench_models_text(result: dict[str, Any], layers: bool) -> str:
     width = max(len(model["name"]) for model in result["models"])
     for model in result["models"]:
         size = f"{model['parameters'] / 1e6:7.2f} M parameters {model['macs'] / 1e9:7.2f} GMAC"
-        lines.append(f"{model['name']:<{width}} {size}  {model['title']}")
+        padded = model.get("padded_size", result["size"])
+        note = "" if padded == result["size"] else f", padded to {padded}×{padded} px"
+        lines.append(f"{model['name']:<{width}} {size}  {model['title']}{note}")
         if layers:
             lines += [f"    {_layer_text(layer)}" for layer in model["layers"]]
             lines += [f"    flow {_sides(flow)}" for flow in model.get("flow", [])]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hidden_two_stream.commands.console import note, with_progress
-from hidden_two_stream.errors import DataError, UsageError
+from hidden_two_stream.errors import CheckpointError, DataError, UsageError
 from hidden_two_stream.evaluation import evaluate
 from hidden_two_stream.inference.predictor import load
 from hidden_two_stream.inference.protocol import parse_protocol
@@ -49,6 +49,8 @@ def evaluate_command(
         check_scores_path(save_scores)
     chosen = parse_protocol(protocol)
     recognizer = load(run, device)
+    if not recognizer.trained_streams:
+        raise CheckpointError(f"{run!r} has no trained stream to test; train spatial or temporal")
     listing = read_listing(data)
     samples, rule = listing.samples, "all videos"
     known = recognizer.info.provenance

@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 
 from hidden_two_stream.checkpoint import RunInfo, build_model, save_run
 from hidden_two_stream.commands.console import note, versions, with_progress
-from hidden_two_stream.commands.taken import STAGES_GIVEN, take_parts
+from hidden_two_stream.commands.taken import STAGES_GIVEN, STAGES_REPLACED, take_parts
 from hidden_two_stream.config import STAGE_NAMES, Recipe
 from hidden_two_stream.errors import DataError, HiddenTwoStreamError, UsageError
 from hidden_two_stream.evaluation import Evaluation, evaluate
@@ -164,7 +164,8 @@ def fit(
         resources: seed and machine.
         fabric: launched.
         protocol: of the test.
-        stages: those to train, as far as the recipe gives them steps.
+        stages: those to train, as far as the recipe gives them steps; one alone is trained even where
+            `taken` stands for it.
         taken: runs that give "motion", "spatial" or "temporal" (with its MotionNet); see `take_parts`.
         resume: go on from the saved state.
         provenance: facts to keep with the run.
@@ -182,11 +183,13 @@ def fit(
     torch.manual_seed(mix_seed(resources.seed))
     model = build_model(recipe, len(classes))
     if not (resume and (folder / STATE_FILE).exists()):
-        if set(recipe.model.streams) - set(taken or ()):
+        if begins_from_weights(recipe, taken or {}):
             _initialize(model, recipe, resources.quiet)
         take_parts(model, recipe, classes, taken or {})
-    given = [stage for part in taken or () for stage in STAGES_GIVEN[part]]
-    stages = [name for name in stages if name not in given and recipe.stage(name).steps > 0]
+    given = {stage for part in taken or () for stage in STAGES_GIVEN[part]}
+    replaced = {stage for part in taken or () for stage in STAGES_REPLACED[part]}
+    replaced -= set(stages) if len(stages) == 1 else set()
+    stages = [name for name in stages if name not in replaced and recipe.stage(name).steps > 0]
     if not (stages or taken):
         raise UsageError("there is nothing to train: the recipe gives no steps to the stages asked for")
     run = TrainingRun(
@@ -217,6 +220,20 @@ def fit(
         return Fitted(recognizer, None, seconds)
     save_run(folder, model, info)
     return Fitted(recognizer, _test(recognizer, store.select(split.test), protocol, resources), seconds)
+
+
+def begins_from_weights(recipe: Recipe, taken: Mapping[str, str]) -> bool:
+    """Whether some stream of the recipe, not taken from another run, begins from published weights.
+
+    Raises:
+        UsageError: it should, but is a branch without a backbone of its own.
+    """
+    fresh = set(recipe.model.streams) - set(taken)
+    if recipe.init != "none" and fresh == {"temporal"} and recipe.model.temporal == "branched":
+        raise UsageError(
+            "a branched temporal stream alone has no stream that image weights fit; add --init none"
+        )
+    return recipe.init != "none" and bool(fresh)
 
 
 def _initialize(model: HiddenTwoStream, recipe: Recipe, quiet: bool) -> None:

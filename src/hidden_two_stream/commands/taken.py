@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from hidden_two_stream.config import Recipe
+from hidden_two_stream.config import STAGE_NAMES, Recipe
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.inference.predictor import load
+from hidden_two_stream.inference.predictor import Recognizer, load
 from hidden_two_stream.recognition.model import HiddenTwoStream
 
-__all__ = ["STAGES_GIVEN", "take_parts"]
+__all__ = ["STAGES_GIVEN", "STAGES_REPLACED", "open_parts", "take_parts"]
 
 STAGES_GIVEN: dict[str, tuple[str, ...]] = {
     "motion": ("motion",),
     "spatial": ("spatial",),
     "temporal": ("motion", "temporal"),
 }
-"""Stages that a taken part stands for; they are not trained again."""
+"""Stages whose work a taken part brings along."""
+
+STAGES_REPLACED = STAGES_GIVEN | {"temporal": ("motion", "temporal", "joint")}
+"""Stages that are left out where a part is taken, unless one is asked for by name."""
 
 _MODULES = {
     "motion": ("motion_net",),
@@ -43,9 +46,22 @@ def take_parts(
             "temporal" (the temporal stream and its MotionNet).
 
     Raises:
-        UsageError: a run is not there, lacks the part, or has it for other networks or classes; or MotionNet
-            is asked for twice.
+        UsageError, CheckpointError: as `open_parts`.
     """
+    for part, other in open_parts(recipe, classes, taken).items():
+        for module in _MODULES[part]:
+            model.get_submodule(module).load_state_dict(other.model.get_submodule(module).state_dict())
+
+
+def open_parts(recipe: Recipe, classes: Sequence[str], taken: Mapping[str, str]) -> dict[str, Recognizer]:
+    """The runs that parts are to be taken from, by part, checked against the new run's recipe and classes.
+
+    Raises:
+        UsageError: a run is not there, lacks the part or has not trained it, has it for other networks or
+            classes, the recipe has no such part, or MotionNet is asked for twice.
+        CheckpointError: a run is damaged.
+    """
+    opened = {}
     if "motion" in taken and "temporal" in taken:
         raise UsageError("a temporal stream brings its MotionNet: give --motion-from or --temporal-from")
     for part, source in taken.items():
@@ -57,14 +73,22 @@ def take_parts(
                     f"{source!r} has model.{field} {getattr(theirs, field)!r}; "
                     f"this recipe wants {getattr(ours, field)!r}"
                 )
-        if part != "motion":
+        if part == "motion":
+            _require_motion(source, other)
+        else:
             _require_stream(part, source, other.trained_streams, other.classes, classes)
-        for module in _MODULES[part]:
-            if not hasattr(model, module):
-                raise UsageError(f"this recipe has no {module} to take from {source!r}; see model.streams")
-            if not hasattr(other.model, module):
-                raise UsageError(f"{source!r} has no {module} to give")
-            model.get_submodule(module).load_state_dict(other.model.get_submodule(module).state_dict())
+        if part in ("spatial", "temporal") and part not in ours.streams:
+            raise UsageError(f"this recipe has no {part} stream to take from {source!r}; see model.streams")
+        if part == "motion" and ours.streams == ("spatial",):
+            raise UsageError(f"this recipe has no MotionNet to take from {source!r}; see model.streams")
+        opened[part] = other
+    return opened
+
+
+def _require_motion(source: str, other: Recognizer) -> None:
+    stages = other.info.provenance.get("stages", STAGE_NAMES)
+    if not hasattr(other.model, "motion_net") or not {"motion", "joint"} & set(stages):
+        raise UsageError(f"{source!r} has no trained MotionNet; its stages are {', '.join(stages) or 'none'}")
 
 
 def _require_stream(

@@ -12,14 +12,23 @@ from typing import Any
 
 from hidden_two_stream.checkpoint import MODEL_FILE
 from hidden_two_stream.commands.console import note
-from hidden_two_stream.commands.fit import Fitted, Resources, decode_samples, fit, resolve_input
+from hidden_two_stream.commands.fit import (
+    Fitted,
+    Resources,
+    begins_from_weights,
+    decode_samples,
+    fit,
+    resolve_input,
+)
 from hidden_two_stream.commands.reporting import write_run_report
+from hidden_two_stream.commands.taken import open_parts
 from hidden_two_stream.config import STAGE_NAMES, Recipe, load_recipe, recipe_from_dict
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.files import make_folder, write_json
 from hidden_two_stream.inference.protocol import parse_protocol
 from hidden_two_stream.video.listing import Listing, Split, absolute_data, divide, read_listing
 from hidden_two_stream.video.store import ClipStore
+from hidden_two_stream.weights.pretrained import find_weights
 
 __all__ = ["Plan", "open_run", "train_command"]
 
@@ -89,15 +98,15 @@ def make_plan(
     stages = STAGE_NAMES if stage == "all" else (stage,)
     source = absolute_data(data)
     recipe = load_recipe(model, overrides)
+    if recipe.init not in ("none", "imagenet") and Path(recipe.init).is_file():
+        recipe = dataclasses.replace(recipe, init=str(Path(recipe.init).resolve()))
     return Plan(
         data=source,
         recipe=recipe,
         stages=stages,
         test_fraction=test_fraction,
         seed=seed,
-        motion_from=taken.get("motion"),
-        spatial_from=taken.get("spatial"),
-        temporal_from=taken.get("temporal"),
+        **{f"{part}_from": str(Path(source).resolve()) for part, source in taken.items()},
         protocol=protocol,
         held_out=held_out,
     )
@@ -185,6 +194,10 @@ def _prepare(folder: Path, plan: Plan | None, resume: bool) -> Plan:
     plan = open_run(folder, plan, resume)
     listing = read_listing(plan.data)
     split = divide(listing, plan.held_out, plan.test_fraction, plan.seed)
+    if not resume:  # a wrong name shall not show after the decoding
+        open_parts(plan.recipe, listing.classes, plan.taken())
+        if begins_from_weights(plan.recipe, plan.taken()):
+            find_weights(plan.recipe.model.backbone, plan.recipe.init)
     make_folder(folder)
     for empty in listing.empty:
         note(f"no videos in {empty!r}: it is no class")

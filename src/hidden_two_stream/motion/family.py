@@ -56,7 +56,7 @@ def flow_in_windows(network: Callable[[Tensor], list[Tensor]], frames: Tensor, l
     batch, total = frames.shape[:2]
     if total == length:
         return network(frames)
-    if length < 2 or (total - 1) % (length - 1):
+    if length < 2 or total < 2 or (total - 1) % (length - 1):
         raise UsageError(
             f"clips of {total} frames cannot be cut into windows of {length} that share one frame"
         )

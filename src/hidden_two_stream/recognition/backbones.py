@@ -106,11 +106,11 @@ def inflate(module: nn.Module) -> nn.Module:
     """
     for name, child in module.named_children():
         if isinstance(child, nn.Conv2d):
-            setattr(module, name, _inflated_convolution(child))
+            setattr(module, name, _inflated_convolution(child).train(child.training))
         elif isinstance(child, nn.BatchNorm2d):
             normalization = nn.BatchNorm3d(child.num_features)
             normalization.load_state_dict(child.state_dict())
-            setattr(module, name, normalization)
+            setattr(module, name, normalization.train(child.training))
         elif isinstance(child, nn.MaxPool2d):
             kernel, stride, padding = (
                 _one_number(v) for v in (child.kernel_size, child.stride, child.padding)

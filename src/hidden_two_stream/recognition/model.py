@@ -12,9 +12,10 @@ from hidden_two_stream.motion.family import build_motion, flow_in_windows
 from hidden_two_stream.motion.network import MotionNetwork
 from hidden_two_stream.recognition.streams import ActionBranch, Border, SpatialStream, TemporalStream
 
-__all__ = ["STREAMS", "HiddenTwoStream"]
+__all__ = ["STREAMS", "TEMPORAL_FORMS", "HiddenTwoStream"]
 
 STREAMS = ("spatial", "temporal")
+TEMPORAL_FORMS = ("stacked", "inflated", "branched")
 
 
 class HiddenTwoStream(nn.Module):
@@ -31,6 +32,9 @@ class HiddenTwoStream(nn.Module):
             on each pair of neighbours.
         temporal_dropout, spatial_dropout: in front of the last layer(s).
         border: see `recognition.streams.hand_over`.
+
+    Raises:
+        UsageError: a name is unknown, or the numbers of frames do not fit each other.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class HiddenTwoStream(nn.Module):
         border: Border = "edge",
     ) -> None:
         super().__init__()
+        _validate(temporal, streams, num_frames, motion_frames)
         self.motion_frames = motion_frames
         self.branched = temporal == "branched"
         if tuple(streams) != ("spatial",):
@@ -108,3 +113,20 @@ class HiddenTwoStream(nn.Module):
         if not hasattr(self, part):
             there = ", ".join(name for name, _ in self.named_children())
             raise UsageError(f"this model has no {part}, only {there}; it was built or imported without")
+
+
+def _validate(temporal: str, streams: Sequence[str], num_frames: int, motion_frames: int) -> None:
+    """What a recipe cannot get wrong, as it is checked before, but a caller can."""
+    if temporal not in TEMPORAL_FORMS:
+        raise UsageError(f"unknown temporal stream {temporal!r}; choose one of {', '.join(TEMPORAL_FORMS)}")
+    unknown = [name for name in streams if name not in STREAMS]
+    if unknown or isinstance(streams, str):
+        raise UsageError(f"unknown streams {streams!r}; give a tuple of {', '.join(STREAMS)}")
+    if num_frames < 2:
+        raise UsageError(f"motion needs at least 2 frames, got {num_frames}")
+    if motion_frames and (motion_frames < 2 or (num_frames - 1) % (motion_frames - 1)):
+        raise UsageError(
+            f"clips of {num_frames} frames cannot be cut into windows of {motion_frames} that share one frame"
+        )
+    if temporal == "branched" and motion_frames not in (0, num_frames):
+        raise UsageError(f"a branched temporal stream sees whole clips; motion_frames is {motion_frames}")

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hidden_two_stream.errors import UsageError
 from hidden_two_stream.recognition.backbones import build_backbone, inflate
 from hidden_two_stream.trunks import init_trunk
 
@@ -45,7 +46,12 @@ def hand_over(
 
     Returns:
         (B, 2(T−1), height, width): u and v of each pair, in −128…127.
+
+    Raises:
+        UsageError: the border is unknown.
     """
+    if border not in ("edge", "reference"):
+        raise UsageError(f"unknown border {border!r}; choose edge or reference")
     scale = flow.new_tensor((width / flow.shape[-1], height / flow.shape[-2])).view(2, 1, 1)
     levels = ((flow * scale).clamp(-limit_px, limit_px) + limit_px) * (255 / (2 * limit_px))
     if border == "edge":

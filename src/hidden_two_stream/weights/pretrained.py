@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,15 @@ from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.video.transforms import MEAN_RGB
 from hidden_two_stream.weights.fetch import locate, read_state_dict
 
-__all__ = ["FLOW_GAIN", "PUBLISHED", "Initialization", "Published", "adapt", "initialize_streams"]
+__all__ = [
+    "FLOW_GAIN",
+    "PUBLISHED",
+    "Initialization",
+    "Published",
+    "adapt",
+    "find_weights",
+    "initialize_streams",
+]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -87,6 +96,20 @@ class Initialization:
     skipped: Sequence[str]
 
 
+def find_weights(backbone: str, source: str, quiet: bool = False) -> tuple[Path, str]:
+    """The file behind `source` (not "none") and its SHA-256; downloads it if need be.
+
+    Raises:
+        UsageError, CheckpointError, OutputError: as `initialize_streams`.
+    """
+    if backbone not in PUBLISHED:
+        raise UsageError(
+            f"backbone {backbone!r} has no published image weights; choose one of {', '.join(PUBLISHED)}, "
+            "or start from none"
+        )
+    return locate(PUBLISHED[backbone].url if source == "imagenet" else source, quiet)
+
+
 def initialize_streams(
     model: HiddenTwoStream, backbone: str, source: str, *, quiet: bool = False
 ) -> Initialization | None:
@@ -112,16 +135,11 @@ def initialize_streams(
     """
     if source == "none":
         return None
-    if backbone not in PUBLISHED:
-        raise UsageError(
-            f"backbone {backbone!r} has no published image weights; choose one of {', '.join(PUBLISHED)}, "
-            "or start from none"
-        )
-    published = PUBLISHED[backbone]
     networks, skipped = _backbones(model)
     if not networks:
         raise UsageError("this model has no stream that image weights fit; start from none")
-    path, digest = locate(published.url if source == "imagenet" else source, quiet)
+    path, digest = find_weights(backbone, source, quiet)
+    published = PUBLISHED[backbone]
     tensors = read_state_dict(path)
     loaded: dict[str, dict[str, Tensor]] = {}
     for name, network in networks.items():
