@@ -64,10 +64,7 @@ TABLES: dict[str, tuple[Row, ...]] = {
         Row("(c) both, action and unsupervised losses", "nano", NANO, JOINT),
         Row("(c) with one learning rate for both", "nano", NANO,
             (*JOINT, "joint.motion_learning_rate=4.0e-3")),
-        Row("branched, MotionNet frozen", "nano", NANO, (*FROZEN, "model.temporal=branched")),
         Row("branched, jointly", "nano", NANO, (*JOINT, "model.temporal=branched")),
-        Row("branched, jointly, MotionNet at 1/10 of the rate", "nano", NANO,
-            (*JOINT, "model.temporal=branched", "joint.motion_learning_rate=4.0e-4")),
     ),
     "Loss terms (nano, way a)": (
         Row("robust: all terms", "nano", NANO),
@@ -76,6 +73,12 @@ TABLES: dict[str, tuple[Row, ...]] = {
         Row("robust without SSIM", "no-ssim", (*NANO, "motion.ssim_factor=0.0")),
         Row("paper", "paper", (*NANO, "loss=paper")),
         Row("caffe", "caffe", (*NANO, "loss=caffe")),
+    ),
+    "Branched (tiny, whose encoder sees all frames)": (
+        Row("stacked, way (c)", "tiny", TINY, JOINT),
+        Row("branched, way (c)", "tiny", TINY, (*JOINT, "model.temporal=branched")),
+        Row("branched, MotionNet at 1/10 of the rate", "tiny", TINY,
+            (*JOINT, "model.temporal=branched", "joint.motion_learning_rate=4.0e-4")),
     ),
     "Networks (way a)": (
         Row("nano, 11 frames", "nano", NANO),

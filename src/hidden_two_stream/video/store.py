@@ -222,7 +222,11 @@ def _decode_all(
                 sample, future = waiting.pop(0)
                 yield sample, _unpacked(*future.result())
         except BrokenProcessPool as error:
-            raise VideoError(sample.path, "the decoder crashed at this file or one near it") from error
+            raise VideoError(
+                sample.path,
+                "a decoding process ended at this file or one near it: the decoder crashed, or a script of "
+                "one's own starts without `if __name__ == '__main__'`",
+            ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
