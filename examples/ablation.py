@@ -1,6 +1,6 @@
 """Train the paper's variants on generated video and print the tables of docs/ablation.md.
 
-    .venv/bin/python examples/ablation.py [--out runs/ablation] [--seeds 0 1]
+    .venv/bin/python examples/ablation.py [--out runs/ablation] [--seeds 0 1] [--only WORD]
 
 Data: 8 classes that differ in motion alone (camera motion, noise), 64×64 px; 12 training and 24 test clips
 a class, with textures of their own. Every row: 400 steps of 8 clips for MotionNet without labels, then 400
@@ -95,12 +95,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--only", default="", help="tables whose title contains this")
     arguments = parser.parse_args()
     data = arguments.out / "data" / "labels.csv"
     if not data.exists():
         write_dataset(data.parent, train_per_class=TRAIN_PER_CLASS, test_per_class=TEST_PER_CLASS)
     tests = open_store(split_listing(read_listing(data)).test, 64)
-    for title, rows in TABLES.items():
+    chosen = {title: rows for title, rows in TABLES.items() if arguments.only.lower() in title.lower()}
+    for title, rows in chosen.items():
         print(f"\n### {title}\n")
         print("| | accuracy | flow error, px | at the end |\n|---|---|---|---|")
         for row in rows:

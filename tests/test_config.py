@@ -448,3 +448,12 @@ def test_what_fits_together_is_taken(overrides: list[str]) -> None:
 def test_streams_have_one_order() -> None:
     names = ("[temporal, spatial]", "[spatial, temporal]", "[temporal, spatial, temporal]")
     assert {changed(f"model.streams={text}").model.streams for text in names} == {("spatial", "temporal")}
+
+
+def test_a_wrong_value_in_a_file_is_named_without_the_whole_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("base: nano\nloss: foo\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="loss") as caught:
+        load_recipe(path)
+    assert "foo" in str(caught.value)
+    assert '"temporal_dropout"' not in str(caught.value)

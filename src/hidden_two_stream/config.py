@@ -266,8 +266,10 @@ def _parse(arguments: list[str], origin: str) -> Recipe:
         recipe: Recipe = parser.instantiate(parser.parse_args(arguments)).recipe
     except (ArgumentError, TypeError, ValueError) as error:
         lines = [line.strip(" -") for line in str(error).splitlines() if line.strip()]
+        # A recipe is handed over as JSON, which the library repeats whole in front of what is wrong.
+        lines = [re.sub(r"Unable to load config '\{.*\}'", "", line) for line in lines]
         message = re.sub(r'Parser key "recipe\.?([^"]*)"', r"field \1", " ".join(lines))
-        raise UsageError(f"{origin}: {message[:400]}") from error
+        raise UsageError(f"{origin}: {message[:400].removeprefix('field : ')}") from error
     return recipe
 
 

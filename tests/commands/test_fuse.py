@@ -492,3 +492,22 @@ def test_evaluate_refuses_other_score_files_before_it_works(tmp_path: Path, hts:
     code, _, err = hts("evaluate", tmp_path / "run", "--data", tmp_path, "--save-scores", tmp_path / "s.mat")
     assert code == 2
     assert err == "hts: cannot write scores as 's.mat'; expected a name that ends in .npz, .csv\n"
+
+
+def test_columns_without_names_do_not_follow_another_files_order(tmp_path: Path, hts: Run) -> None:
+    """The named file has its classes in another order than the alphabet; the nameless one is alphabetical."""
+    names = [f"{label}/v{i}.avi" for label in ("a", "b", "c") for i in range(2)]
+    right = np.repeat(np.eye(3), 2, axis=0)
+    (tmp_path / "list.txt").write_text("\n".join(names), encoding="utf-8")
+    np.savez(tmp_path / "plain.npz", scores=right)
+    np.savez(
+        tmp_path / "named.npz",
+        scores=right[:, [2, 0, 1]],
+        names=np.array(names),
+        classes=np.array(["c", "a", "b"]),
+    )
+    for order in (["plain.npz", "named.npz"], ["named.npz", "plain.npz"]):
+        files = [tmp_path / name for name in order]
+        code, out, err = hts("fuse", *files, "--labels", tmp_path / "list.txt", "--json")
+        assert code == 0, err
+        assert json.loads(out)["accuracy"] == {"streams": [1.0, 1.0], "fused": 1.0}

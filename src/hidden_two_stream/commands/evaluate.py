@@ -11,6 +11,7 @@ from hidden_two_stream.evaluation import evaluate
 from hidden_two_stream.inference.predictor import load
 from hidden_two_stream.inference.protocol import parse_protocol
 from hidden_two_stream.scores.files import check_scores_path
+from hidden_two_stream.video.benchmarks.reference import parse_reference
 from hidden_two_stream.video.listing import absolute_data, divide, read_listing, unreadable_lines
 from hidden_two_stream.video.store import open_store
 
@@ -54,6 +55,7 @@ def evaluate_command(
     listing = read_listing(data)
     samples, rule = listing.samples, "all videos"
     known = recognizer.info.provenance
+    _warn_of_other_split(data, str(known.get("data", "")))
     if part is None:
         trained_on = absolute_data(data) == known.get("data")
         part = "test" if trained_on or any(sample.split for sample in samples) else "all"
@@ -77,6 +79,17 @@ def evaluate_command(
     if save_scores is not None:
         evaluation.save_scores(save_scores)
     return {"run": run, "data": data, "videos": rule, **evaluation.to_dict()}
+
+
+def _warn_of_other_split(data: str, trained_on: str) -> None:
+    """Official splits share videos: what one tests, another trains."""
+    here, there = parse_reference(data), parse_reference(trained_on)
+    if here is None or there is None or here.name != there.name or here.splits == there.splits:
+        return
+    note(
+        f"this run was trained on split {there.splits[0]} of {there.name}, which holds videos that split "
+        f"{here.splits[0]} tests: the accuracy is not that of unseen videos"
+    )
 
 
 def evaluation_text(result: dict[str, Any]) -> str:

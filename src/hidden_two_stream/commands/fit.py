@@ -68,7 +68,7 @@ class Resources:
             devices: int | str = int(self.devices) if self.devices.isdigit() else self.devices
             fabric = Fabric(accelerator=self.accelerator, devices=devices, precision=self.precision)  # type: ignore[arg-type]
             fabric.launch()
-        except (ValueError, RuntimeError, ImportError) as error:
+        except (ValueError, TypeError, RuntimeError, ImportError) as error:
             raise UsageError(f"cannot use this device or precision: {str(error).splitlines()[0]}") from error
         return fabric
 
@@ -192,6 +192,8 @@ def fit(
     stages = [name for name in stages if name not in replaced and recipe.stage(name).steps > 0]
     if not (stages or taken):
         raise UsageError("there is nothing to train: the recipe gives no steps to the stages asked for")
+    if {"temporal", "joint"} & set(stages) and "motion" not in {*stages, *given}:
+        note("MotionNet is random: stage motion is not trained, and none is taken with --motion-from")
     run = TrainingRun(
         folder=folder,
         recipe=recipe,

@@ -155,10 +155,12 @@ def _align(
     streams: Sequence[Scores], listing: LabelList, classes: tuple[str, ...] | None
 ) -> tuple[_Table, list[int]]:
     """All streams with a row per listed video and columns in one order; how many rows are left over."""
-    order = next((scores.classes for scores in streams if scores.classes is not None), classes)
+    # Columns without names are in the order of --classes or of the list, whatever another file's order is.
+    nameless = [scores for scores in streams if scores.classes is None]
+    order = classes if nameless else streams[0].classes
     if order is None:
         expected = len(set(listing.labels))
-        for scores in streams:
+        for scores in nameless:
             _check_columns(scores, expected, listing.source)
         order = class_order(listing.labels, listing.source)
     numbers = {label: number for number, label in enumerate(order)}

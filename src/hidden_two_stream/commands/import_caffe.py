@@ -99,6 +99,12 @@ def read_classes(path: Path) -> tuple[str, ...]:
         raise UsageError(f"cannot read the labels {str(path)!r}: {error}; expected UTF-8 text") from error
     numbered = [_NUMBERED.fullmatch(line) for line in lines]
     names = lines
+    if 2 * sum(match is not None for match in numbered) > len(lines) and not all(numbered):
+        odd = next(line for line, match in zip(lines, numbered, strict=True) if match is None)
+        raise UsageError(
+            f"the labels {str(path)!r} have a line {odd!r} among lines of a number and a name; "
+            "expected one form in all lines"
+        )
     if lines and all(numbered):
         pairs = sorted((int(match[1]), match[2]) for match in numbered if match)
         numbers = [number for number, _ in pairs]

@@ -195,6 +195,11 @@ def _prepare(folder: Path, plan: Plan | None, resume: bool) -> Plan:
     listing = read_listing(plan.data)
     split = divide(listing, plan.held_out, plan.test_fraction, plan.seed)
     if not resume:  # a wrong name shall not show after the decoding
+        if not (plan.taken() or any(plan.recipe.stage(name).steps for name in plan.stages)):
+            raise UsageError(
+                "there is nothing to train: the recipe gives no steps to the stages asked for; "
+                "give streams with --spatial-from and --temporal-from, or steps"
+            )
         open_parts(plan.recipe, listing.classes, plan.taken())
         if begins_from_weights(plan.recipe, plan.taken()):
             find_weights(plan.recipe.model.backbone, plan.recipe.init)

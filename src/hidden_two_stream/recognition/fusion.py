@@ -63,5 +63,7 @@ def fuse(logits: Sequence[Scores], weights: Sequence[float], method: str = "soft
     if not all(np.isfinite(scores).all() for scores in logits):
         raise UsageError("scores must be finite numbers; some are NaN or infinite")
     normalize = FUSIONS[method]
-    mixed = sum(weight * normalize(scores) for weight, scores in zip(weights, logits, strict=True))
-    return np.asarray(mixed / sum(weights), dtype=np.float32)
+    largest = max(weights)
+    shares = [weight / largest for weight in weights]  # first, as huge weights would overflow
+    mixed = sum(share * normalize(scores) for share, scores in zip(shares, logits, strict=True))
+    return np.asarray(mixed / sum(shares), dtype=np.float32)
