@@ -283,3 +283,17 @@ def test_folds_that_cannot_be_made(hts: Hts, tmp_path: Path) -> None:
     code, _, err = hts("train", "--data", f"ucf101:{root}:1..3", "--out", tmp_path / "run", *QUICK)
     assert (code, "names several splits" in err) == (2, True)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_list_that_cannot_be_written_is_said_before_any_video_is_opened(
+    tmp_path: Path, hts: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_ucf101(tmp_path / "ucf", classes=2, clips=1)
+
+    def opened(*_: object) -> None:
+        raise AssertionError("videos were opened first")
+
+    monkeypatch.setattr("hidden_two_stream.commands.prepare._opened", opened)
+    code, out, err = hts("prepare", "ucf101", root, "--out", tmp_path / "nowhere" / "list.txt")
+    assert (code, out) == (1, "")
+    assert "nowhere" in err

@@ -64,8 +64,11 @@ def prepare_command(
     Raises:
         UsageError: the name, the folder or a split is unknown.
         DataError: a list is missing or broken.
+        OutputError: `out` cannot be written; said before any video is opened.
     """
     reference = _reference(name, root, splits)
+    if out is not None:
+        write_text(out, "")
     parts = [reference.of_split(number) for number in reference.splits] or [reference]
     catalogs = [read_catalog(part) for part in parts]
     paths = list(dict.fromkeys(s.path for catalog in catalogs for s in catalog.samples + catalog.unused))
