@@ -28,7 +28,6 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def published(data_root: Path) -> tuple[Path, Path, Path]:
     """Spatial and temporal scores of UCF101 split 1, and its test list."""
-    pytest.importorskip("scipy", reason="the extra 'matlab' is not installed")
     folder = data_root / "scores"
     names = ("spatial_quality100_split01.mat", "temporal_hidden_split01.mat", "testlist01.txt")
     return folder / names[0], folder / names[1], folder / names[2]
@@ -470,7 +469,6 @@ def test_options_that_do_not_fit(tmp_path: Path) -> None:
 
 
 def test_errors_are_one_line_with_a_code(tmp_path: Path, hts: Run) -> None:
-    pytest.importorskip("scipy", reason="the extra 'matlab' is not installed")
     (tmp_path / "text.mat").write_text("accuracy 80.97 %")
     np.savez(tmp_path / "nan.npz", logits=np.array([[0, np.nan, 1]]))
     listing = written(tmp_path / "list.txt", VIDEOS)

@@ -160,7 +160,6 @@ V73 = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(116) + bytes(8) + b"\x00\x
     ],
 )
 def test_what_is_no_matlab_5_file(tmp_path: Path, content: bytes, expected: str) -> None:
-    pytest.importorskip("scipy", reason="the extra 'matlab' is not installed")
     (tmp_path / "a.mat").write_bytes(content)
     with pytest.raises(DataError, match=expected):
         read_scores(str(tmp_path / "a.mat"))
