@@ -265,7 +265,10 @@ def _report(folder: Path, fitted: Fitted, videos: Any, results: dict[str, Any]) 
     table.append({group: "mean", "test videos": "", **results["mean_fold_accuracy"]})
     headline = []
     if fitted.evaluation is None:
-        small = f"mean of {results['num_folds']} splits, chance {results['chance']:.1%}"
+        small = (
+            f"mean of {results['num_folds']} splits, protocol {results['protocol']}, "
+            f"chance {results['chance']:.1%}"
+        )
         for name, mean in results["mean_fold_accuracy"].items():
             spread = results["std_fold_accuracy"][name]
             headline.append((f"{mean:.1%} ± {spread:.1%}", f"{name} accuracy", small))

@@ -61,7 +61,7 @@ def sections(data: ReportData) -> list[Section]:
         _section(
             "folds",
             "Cross-validation",
-            "Each row leaves one group out of training and is tested on that group alone.",
+            "Each row was trained by itself and tested on a group or official split that it never saw.",
             results.folds(data.folds or ()),
         ),
         _section(
