@@ -111,7 +111,7 @@ class StageConfig:
         clip_norm: largest norm of the gradient of all trained weights together; 0: no clipping.
         label_smoothing: of the cross entropy.
         unsupervised_weight: weight of the unsupervised losses (stages motion and joint).
-        pixel_factor: factor on the reconstruction weights of the loss preset.
+        pixel_factor: factor on the reconstruction weights of the loss preset, pixels and census.
         smoothness_factor: factor on the smoothness weights of the loss preset.
         ssim_factor: factor on the SSIM weights of the loss preset.
     """
@@ -158,7 +158,8 @@ class Recipe:
     Attributes:
         model: which networks.
         input: from pictures to `frames`.
-        loss: preset of the unsupervised losses: "robust", "paper" or "caffe".
+        loss: preset of the unsupervised losses: "robust", "paper", "caffe", or "robust" with one idea more:
+            "census", "occlusion", "distill" or "multiframe" (`motion.presets`).
         init: where the streams' backbones begin: "none" (random), "imagenet" (torchvision's published
             weights), or a state dict: a file or a URL.
         motion: stage 1, MotionNet without labels.
@@ -170,7 +171,7 @@ class Recipe:
 
     model: ModelConfig = field(default_factory=ModelConfig)
     input: InputConfig = field(default_factory=InputConfig)
-    loss: Literal["robust", "paper", "caffe"] = "robust"
+    loss: Literal["robust", "paper", "caffe", "census", "occlusion", "distill", "multiframe"] = "robust"
     init: str = "none"
     motion: StageConfig = field(default_factory=lambda: StageConfig(motion_learning_rate=4e-3))
     spatial: StageConfig = field(default_factory=StageConfig)

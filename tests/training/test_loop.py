@@ -82,20 +82,30 @@ class _StopAt:
         pass
 
 
-@pytest.mark.parametrize("stage", ["motion", "spatial", "temporal", "joint"])
+@pytest.mark.parametrize(
+    ("stage", "loss"),
+    [
+        ("motion", "robust"),
+        ("spatial", "robust"),
+        ("temporal", "robust"),
+        ("joint", "robust"),
+        ("joint", "distill"),
+    ],
+)
 def test_four_and_four_steps_equal_eight_bit_for_bit(
-    stage: str, store: ClipStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stage: str, loss: str, store: ClipStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    how = dataclasses.replace(recipe(), loss=loss)  # type: ignore[arg-type]
     whole = fresh()
-    train(whole, run(tmp_path / "whole", store), fabric())
+    train(whole, run(tmp_path / "whole", store, how), fabric())
 
     with monkeypatch.context() as patch:
         _StopAt(patch, stage, 4)
         with pytest.raises(Stopped, match=f"stage {stage} after step 4"):
-            train(fresh(), run(tmp_path / "parts", store), fabric())
+            train(fresh(), run(tmp_path / "parts", store, how), fabric())
     resumed = fresh()
     torch.manual_seed(12345)  # whatever happened before must not matter
-    train(resumed, run(tmp_path / "parts", store), fabric(), resume=True)
+    train(resumed, run(tmp_path / "parts", store, how), fabric(), resume=True)
 
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hidden_two_stream.config import StageConfig
+from hidden_two_stream.motion.distillation import distillation_loss, random_crop, student_view
 from hidden_two_stream.motion.losses import LossPreset, unsupervised_loss
+from hidden_two_stream.motion.occlusion import backward_pyramid
 from hidden_two_stream.recognition.model import HiddenTwoStream
 
 __all__ = ["STAGES", "Stage", "StageObjective", "segment_consensus", "select_trained"]
@@ -79,14 +81,7 @@ class StageObjective(nn.Module):
         loss = frames.new_zeros(())
         pyramid, logits = self._outputs(frames)
         if pyramid:
-            terms = unsupervised_loss(
-                frames,
-                pyramid,
-                self.preset,
-                self.config.ssim_factor,
-                self.config.pixel_factor,
-                self.config.smoothness_factor,
-            )
+            terms = self._unsupervised(frames, pyramid)
             loss = loss + self.config.unsupervised_weight * terms.pop("total")
             scalars |= terms
         if logits is not None:
@@ -96,6 +91,32 @@ class StageObjective(nn.Module):
             scalars["action"] = action
             scalars["accuracy"] = (logits.argmax(dim=1) == labels).float().mean()
         return {"loss": loss} | {name: value.detach() for name, value in scalars.items()}
+
+    def _unsupervised(self, frames: Tensor, pyramid: list[Tensor]) -> dict[str, Tensor]:
+        """The terms that the preset has, and their "total"."""
+        preset, config = self.preset, self.config
+        backward = backward_pyramid(self.model.motion, frames) if preset.occlusion else None
+        terms = unsupervised_loss(
+            frames,
+            pyramid,
+            preset,
+            config.ssim_factor,
+            config.pixel_factor,
+            config.smoothness_factor,
+            backward,
+        )
+        if preset.distill_weight:
+            height, width = frames.shape[-2:]
+            crop = random_crop(height, width)
+            student = self.model.motion(student_view(frames, crop))[0]
+            constants = (preset.smooth_epsilon, preset.smooth_exponent)
+            checked = backward[0] if backward else None
+            distance = distillation_loss(
+                student, pyramid[0], crop, (height, width), preset.border, constants, checked
+            )
+            terms["distillation"] = preset.distill_weight * distance
+            terms["total"] = terms["total"] + terms["distillation"]
+        return terms
 
     def _outputs(self, frames: Tensor) -> tuple[list[Tensor], Tensor | None]:
         """Flow pyramid where the stage has unsupervised losses, else empty; logits where it has a stream."""

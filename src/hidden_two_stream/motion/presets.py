@@ -1,0 +1,104 @@
+"""The unsupervised losses as data: weights and constants, and the named sets of them.
+
+`paper` follows the text of the paper, `caffe` the authors' published solver with its two quirks, `robust`
+(default) is ours, made to leave zero flow on small and noisy video. `census`, `occlusion`, `distill` and
+`multiframe` are `robust` with one later idea each (see docs/decisions.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from hidden_two_stream.errors import UsageError
+
+__all__ = ["LOSS_PRESETS", "LossPreset", "loss_preset"]
+
+
+@dataclass(frozen=True)
+class LossPreset:
+    """What differs between loss definitions, as data. Level k is the grid that is 2^(k−1) times coarser.
+
+    Attributes:
+        pixel_epsilon: ε of the reconstruction term, on the 0…255 scale.
+        pixel_exponent: exponent of the reconstruction term.
+        smooth_epsilon: ε of the smoothness term, in pixels of the level.
+        smooth_exponent: exponent of the smoothness term.
+        pixel_weight: weight of the reconstruction term, the same at all levels.
+        smooth_weights: weight of the smoothness term by level.
+        ssim_weights: weight of the structural term by level.
+        ssim_stride: step between SSIM windows, in pixels.
+        ssim_sum: sum SSIM over windows and channels and divide by the batch (else take the mean).
+        divide_by_batch: divide both published Charbonnier terms by the batch once more (quirk of the
+            reference layer).
+        at_input_resolution: compare at the input's resolution with upsampled flow, instead of at each
+            level's own; sub-pixel motion of small video is invisible on coarse grids.
+        coarse_factor: each coarser level counts this much less than the one before it.
+        border: part of the shorter side that is left out at every edge.
+        census_weight: weight of the census term (`motion.census`); 0: none, as for all weights below.
+        census_radius: pixels from the middle to the edge of a census patch.
+        smooth_order: 1 penalises changes of the flow, 2 changes of its slope.
+        edge_weight: λ of the edge-aware smoothness (`motion.smoothness`), for pictures in units of 255.
+        inside: compare only pixels whose motion stays inside the picture.
+        occlusion: compare only pixels that also pass the forward-backward check (`motion.occlusion`); it
+            needs the flow of the reversed clip.
+        temporal_weight: weight of the constant-velocity term (`motion.temporal`), from 3 frames on.
+        distill_weight: weight of the student-teacher term (`motion.distillation`); it needs the network,
+            so the training stage adds it.
+    """
+
+    pixel_epsilon: float = 1e-3
+    pixel_exponent: float = 0.4
+    smooth_epsilon: float = 1e-3
+    smooth_exponent: float = 0.3
+    pixel_weight: float = 1.0
+    smooth_weights: Mapping[int, float] | float = 1.0
+    ssim_weights: Mapping[int, float] | float = 1.0
+    ssim_stride: int = 8
+    ssim_sum: bool = False
+    divide_by_batch: bool = False
+    at_input_resolution: bool = False
+    coarse_factor: float = 1.0
+    border: float = 0.1
+    census_weight: float = 0.0
+    census_radius: int = 3
+    smooth_order: int = 1
+    edge_weight: float = 0.0
+    inside: bool = False
+    occlusion: bool = False
+    temporal_weight: float = 0.0
+    distill_weight: float = 0.0
+
+
+_RISING = {1: 0.01, 2: 0.01, 3: 0.02, 4: 0.04, 5: 0.08, 6: 0.16}
+_ROBUST = LossPreset(
+    pixel_epsilon=5.0,
+    smooth_epsilon=0.1,
+    smooth_exponent=0.5,
+    smooth_weights=0.1,
+    ssim_weights=1.0,
+    ssim_stride=4,
+    at_input_resolution=True,
+    coarse_factor=0.5,
+)
+
+LOSS_PRESETS: dict[str, LossPreset] = {
+    "paper": LossPreset(smooth_weights=_RISING),
+    "caffe": LossPreset(ssim_weights=_RISING, ssim_sum=True, divide_by_batch=True),
+    "robust": _ROBUST,
+    "census": replace(_ROBUST, pixel_weight=0.0, ssim_weights=0.0, census_weight=1.0, edge_weight=10.0),
+    "occlusion": replace(_ROBUST, occlusion=True),
+    "distill": replace(_ROBUST, distill_weight=0.3),
+    "multiframe": replace(_ROBUST, temporal_weight=0.05),
+}
+
+
+def loss_preset(name: str) -> LossPreset:
+    """The named preset, one of `LOSS_PRESETS`.
+
+    Raises:
+        UsageError: the name is unknown.
+    """
+    if name not in LOSS_PRESETS:
+        raise UsageError(f"unknown loss preset {name!r}; choose one of {', '.join(LOSS_PRESETS)}")
+    return LOSS_PRESETS[name]

@@ -1,0 +1,142 @@
+"""What the training stage adds for the later losses: the flow back, and the student."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from hidden_two_stream.config import StageConfig
+from hidden_two_stream.motion.distillation import distillation_loss, random_crop, student_view
+from hidden_two_stream.motion.losses import LossPreset, loss_preset, unsupervised_loss
+from hidden_two_stream.motion.occlusion import backward_pyramid
+from hidden_two_stream.recognition.model import HiddenTwoStream
+from hidden_two_stream.training.optimizer import build_optimizer
+from hidden_two_stream.training.stages import STAGES, StageObjective, select_trained
+
+BOTH = replace(loss_preset("robust"), occlusion=True, distill_weight=0.3)
+
+
+def small_model(motion: str = "nano", motion_frames: int = 0) -> HiddenTwoStream:
+    torch.manual_seed(1)
+    model = HiddenTwoStream(motion, "small", 3, num_frames=3, motion_frames=motion_frames)
+    for name, parameter in model.motion_net.named_parameters():
+        if "predict" in name and name.endswith("weight"):
+            torch.nn.init.normal_(parameter, std=0.1)
+    return model
+
+
+def batch() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(2)
+    return torch.rand(4, 3, 3, 32, 32, generator=generator) - 0.5, torch.tensor([0, 1, 2, 0])
+
+
+def spied(monkeypatch: pytest.MonkeyPatch, model: HiddenTwoStream) -> list[tuple[Tensor, list[Tensor]]]:
+    """Every (frames, pyramid) that MotionNet is asked for, in order."""
+    seen: list[tuple[Tensor, list[Tensor]]] = []
+    original = model.motion
+
+    def motion(frames: Tensor) -> list[Tensor]:
+        pyramid = original(frames)
+        if pyramid[0].requires_grad:
+            for flow in pyramid:
+                flow.retain_grad()
+        seen.append((frames, pyramid))
+        return pyramid
+
+    monkeypatch.setattr(model, "motion", motion)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("preset", "passes"), [("robust", 1), ("occlusion", 2), ("distill", 2), ("multiframe", 1), ("census", 1)]
+)
+def test_passes_of_the_network(monkeypatch: pytest.MonkeyPatch, preset: str, passes: int) -> None:
+    """Nothing is computed, or drawn at random, that the preset hasn't asked for."""
+    model = small_model()
+    select_trained(model, STAGES["motion"])
+    seen = spied(monkeypatch, model)
+    frames, labels = batch()
+    before = torch.get_rng_state()
+    StageObjective(model, STAGES["motion"], StageConfig(), loss_preset(preset))(frames, labels)
+    assert len(seen) == passes
+    assert torch.equal(before, torch.get_rng_state()) == (preset != "distill")
+
+
+@pytest.mark.parametrize("preset", ["occlusion", "distill", "multiframe", "census"])
+@pytest.mark.parametrize("name", ["motion", "joint"])
+def test_the_loss_is_the_sum_of_its_terms(name: str, preset: str) -> None:
+    model = small_model()
+    select_trained(model, STAGES[name])
+    found = StageObjective(model, STAGES[name], StageConfig(unsupervised_weight=0.5), loss_preset(preset))(
+        *batch()
+    )
+    extra = {"distill": "distillation", "multiframe": "temporal", "census": "census"}
+    terms = ["photometric", "smoothness", "ssim", *([extra[preset]] if preset in extra else [])]
+    expected = 0.5 * sum(found[term].item() for term in terms)
+    expected += found["action"].item() if name == "joint" else 0
+    assert found["loss"].item() == pytest.approx(expected, rel=1e-5)
+    assert set(found) - {"loss", "action", "accuracy"} == set(terms)
+
+
+def objective_of(model: HiddenTwoStream, preset: LossPreset) -> dict[str, Tensor]:
+    torch.manual_seed(7)
+    found: dict[str, Tensor] = StageObjective(model, STAGES["motion"], StageConfig(), preset)(*batch())
+    return found
+
+
+def test_occlusion_and_student_by_hand() -> None:
+    """The same numbers from the functions themselves, the crop and the noise drawn in the same order."""
+    model, frames = small_model().eval(), batch()[0]
+    with torch.no_grad():
+        found = objective_of(model, BOTH)
+        pyramid, back = model.motion(frames), backward_pyramid(model.motion, frames)
+        terms = unsupervised_loss(frames, pyramid, BOTH, backward=back)
+        torch.manual_seed(7)
+        crop = random_crop(32, 32)
+        student = model.motion(student_view(frames, crop))[0]
+        distance = distillation_loss(student, pyramid[0], crop, (32, 32), 0.1, (0.1, 0.5), back[0])
+    assert found["distillation"].item() == pytest.approx(0.3 * distance.item(), rel=1e-5)
+    assert found["photometric"].item() == pytest.approx(terms["photometric"].item(), rel=1e-5)
+    assert found["loss"].item() == pytest.approx(terms["total"].item() + 0.3 * distance.item(), rel=1e-5)
+    plain = unsupervised_loss(frames, pyramid, loss_preset("robust"))
+    assert terms["photometric"].item() != pytest.approx(plain["photometric"].item(), rel=1e-4)
+
+
+def test_the_student_term_reaches_the_student_pass_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_model()
+    select_trained(model, STAGES["motion"])
+    seen = spied(monkeypatch, model)
+    only = replace(
+        loss_preset("distill"), pixel_weight=0.0, ssim_weights=0.0, smooth_weights=0.0, distill_weight=1.0
+    )
+    objective_of(model, only)["loss"].backward()
+    (whole, teacher), (view, student) = seen
+    assert torch.equal(whole, batch()[0])
+    assert not torch.equal(view, whole)
+    assert student[0].grad is not None
+    assert student[0].grad.abs().max() > 0
+    assert teacher[0].grad is None or teacher[0].grad.abs().max() == 0
+
+
+@pytest.mark.parametrize("motion", ["nano", "tiny"])
+@pytest.mark.parametrize("preset", ["census", "occlusion", "distill", "multiframe"])
+def test_every_member_of_the_family_takes_a_step(motion: str, preset: str) -> None:
+    model = small_model(motion)
+    select_trained(model, STAGES["motion"])
+    config = StageConfig(motion_learning_rate=1e-3)
+    optimizer = build_optimizer(model, config)
+    before = [parameter.detach().clone() for parameter in model.motion_net.parameters()]
+    StageObjective(model, STAGES["motion"], config, loss_preset(preset))(*batch())["loss"].backward()
+    optimizer.step()
+    moved = [not torch.equal(a, b) for a, b in zip(before, model.motion_net.parameters(), strict=True)]
+    assert any(moved)
+    assert all(parameter.isfinite().all() for parameter in model.motion_net.parameters())
+
+
+def test_a_two_frame_network_in_windows() -> None:
+    model = small_model(motion_frames=2)
+    found = objective_of(model, replace(BOTH, temporal_weight=0.05, census_weight=1.0))
+    assert all(value.isfinite() for value in found.values())
