@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import torch
@@ -106,16 +106,16 @@ def test_smoothness_and_velocity_are_those_of_the_terms() -> None:
     assert found["temporal"].item() == pytest.approx(velocity)
 
 
-@pytest.mark.parametrize("full_size", [True, False])
+@pytest.mark.parametrize("compare_at", ["input", "double", "level"])
 @pytest.mark.parametrize("option", ["inside", "occlusion"])
-def test_what_is_hidden_changes_neither_pixel_loss_nor_ssim(option: str, full_size: bool) -> None:
+def test_what_is_hidden_changes_neither_pixel_loss_nor_ssim(option: str, compare_at: Any) -> None:
     """Frame t differs only in a block whose motion leaves the picture, or doesn't come back."""
     frames, _, _ = clip()
     flow = torch.zeros(2, 3, 2, 48, 64, dtype=torch.float64)
     flow[:, :, 0, 16:32, 24:48] = 60 if option == "inside" else 6
     other = frames.clone()
     other[:, 0, :, 16:32, 24:48] += 0.3
-    preset = LossPreset(pixel_epsilon=5.0, at_input_resolution=full_size)
+    preset = LossPreset(pixel_epsilon=5.0, compare_at=compare_at)
 
     def terms(pictures: torch.Tensor, how: LossPreset) -> list[float]:
         found = unsupervised_loss(pictures, [flow], how, backward=[torch.zeros_like(flow)])
@@ -124,6 +124,18 @@ def test_what_is_hidden_changes_neither_pixel_loss_nor_ssim(option: str, full_si
     masked = replace(preset, **{option: True})
     assert terms(other, masked) == pytest.approx(terms(frames, masked), rel=1e-12)
     assert terms(other, preset) != pytest.approx(terms(frames, preset), rel=1e-3)
+
+
+def test_pictures_can_be_compared_at_twice_the_flow_s_resolution() -> None:
+    """That of pictures shrunk so far that the flow is at half their size."""
+    frames, pyramid, _ = clip()
+    preset = replace(loss_preset("census"), smooth_weights=0.0, compare_at="double")
+    for flow, factor in zip(pyramid, (4, 8), strict=True):
+        half = torch.nn.functional.avg_pool2d(frames.flatten(0, 1), factor // 2).unflatten(
+            0, frames.shape[:2]
+        )
+        expected = unsupervised_loss(half, [flow], replace(preset, compare_at="input"))["total"]
+        assert unsupervised_loss(frames, [flow], preset)["total"].item() == pytest.approx(expected.item())
 
 
 def test_flow_back_that_is_missing_is_named() -> None:

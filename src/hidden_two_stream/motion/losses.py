@@ -113,8 +113,9 @@ def _unsupervised_loss(
             change = temporal_loss(level_flow, mask, preset.smooth_epsilon, preset.smooth_exponent)
             terms["temporal"] = terms["temporal"] + importance * preset.temporal_weight * change
 
-        if preset.at_input_resolution:
-            flow = resize_flow(flow, *frames.shape[-2:])
+        size = _compared_size(frames, flow, preset)
+        if size != flow.shape[-2:]:
+            flow = resize_flow(flow, *size)
             mask = border_mask(flow, preset.border)
         mask = _visible(mask, flow, seen, preset)
         if preset.pixel_weight or preset.ssim_weights:
@@ -150,7 +151,7 @@ def _smoothness(frames: Tensor, flow: Tensor, mask: Tensor, preset: LossPreset) 
 
 def _not_occluded(frames: Tensor, finest: Tensor, backward: Tensor, preset: LossPreset) -> Tensor:
     """(B (T−1), 1, h, w): what the finest flow, the best there is, finds again where levels are compared."""
-    size = frames.shape[-2:] if preset.at_input_resolution else finest.shape[-2:]
+    size = _compared_size(frames, finest, preset)
     flows = (resize_flow(flow.detach().flatten(0, 1), *size) for flow in (finest, backward))
     return forward_backward_mask(*flows)
 
@@ -167,6 +168,14 @@ def _compared(frames: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
     pictures = _downsample(frames.flatten(0, 1), flow).unflatten(0, frames.shape[:2])
     frame, following = pictures[:, :-1].flatten(0, 1), pictures[:, 1:].flatten(0, 1)
     return frame, warp(following, flow)
+
+
+def _compared_size(frames: Tensor, flow: Tensor, preset: LossPreset) -> tuple[int, int]:
+    """Height and width at which pictures are compared for a level; never finer than the input."""
+    (height, width), (h, w) = frames.shape[-2:], flow.shape[-2:]
+    if preset.compare_at == "input":
+        return height, width
+    return (min(height, 2 * h), min(width, 2 * w)) if preset.compare_at == "double" else (h, w)
 
 
 def _downsample(pictures: Tensor, flow: Tensor) -> Tensor:

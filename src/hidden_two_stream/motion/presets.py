@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from hidden_two_stream.errors import UsageError
 
@@ -31,8 +32,9 @@ class LossPreset:
         ssim_sum: sum SSIM over windows and channels and divide by the batch (else take the mean).
         divide_by_batch: divide both published Charbonnier terms by the batch once more (quirk of the
             reference layer).
-        at_input_resolution: compare at the input's resolution with upsampled flow, instead of at each
-            level's own; sub-pixel motion of small video is invisible on coarse grids.
+        compare_at: grid on which pictures are compared: "level", the flow's own; "double", twice as fine,
+            a quarter of the work of "input" on a flow at 1/4 of the input; "input", all of it, as sub-pixel
+            motion of small video is invisible on coarse grids.
         coarse_factor: each coarser level counts this much less than the one before it.
         border: part of the shorter side that is left out at every edge.
         census_weight: weight of the census term (`motion.census`); 0: none, as for all weights below.
@@ -57,7 +59,7 @@ class LossPreset:
     ssim_stride: int = 8
     ssim_sum: bool = False
     divide_by_batch: bool = False
-    at_input_resolution: bool = False
+    compare_at: Literal["level", "double", "input"] = "level"
     coarse_factor: float = 1.0
     border: float = 0.1
     census_weight: float = 0.0
@@ -78,7 +80,7 @@ _ROBUST = LossPreset(
     smooth_weights=0.1,
     ssim_weights=1.0,
     ssim_stride=4,
-    at_input_resolution=True,
+    compare_at="input",
     coarse_factor=0.5,
 )
 
