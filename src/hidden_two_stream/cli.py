@@ -102,6 +102,14 @@ def _parser() -> argparse.ArgumentParser:
     prepare.add_argument("--out", type=Path, metavar="FILE", help="write all missing and unreadable videos")
     _add_workers(prepare)
 
+    generate = command("generate", _generate, "write a fixed, generated benchmark: videos with exact motion")
+    generate.add_argument("name", metavar="NAME", help="motions-v1: twelve motions in three grades")
+    generate.add_argument("--out", type=Path, required=True, metavar="DIR", help="new or empty folder; its "
+                          "labels.csv (path,label,split,grade) is what --data takes")  # fmt: skip
+    generate.add_argument(
+        "--workers", type=int, help="processes that share the work (default: one per core, at most 8)"
+    )
+
     train = command("train", _train, "train a recogniser: stages motion, spatial, temporal, joint")
     train.add_argument("--data", metavar="DATA", help=DATA_HELP)
     train.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder")
@@ -304,6 +312,14 @@ def _prepare(arguments: argparse.Namespace) -> int:
     )
     _show(arguments, result, prepare_text(result))
     return 0 if result["complete"] else 1
+
+
+def _generate(arguments: argparse.Namespace) -> int:
+    from hidden_two_stream.commands.generate import generate_command, generate_text
+
+    result = generate_command(arguments.name, arguments.out, _workers(arguments), quiet=arguments.quiet)
+    _show(arguments, result, generate_text(result))
+    return 0
 
 
 def _train(arguments: argparse.Namespace) -> int:

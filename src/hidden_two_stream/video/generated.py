@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,47 +17,63 @@ import numpy as np
 from hidden_two_stream.errors import DataError, OutputError, UsageError
 from hidden_two_stream.files import written_whole
 from hidden_two_stream.types import FloatArray
+from hidden_two_stream.video.scene import BoolArray
 from hidden_two_stream.video.synthetic import (
     CLASSES,
     REFERENCE_FRAMES,
     REFERENCE_SIZE,
-    BoolArray,
     Difficulty,
+    SyntheticClip,
     generate_clip,
     validate_arguments,
 )
 from hidden_two_stream.video.writer import write_video
 
-__all__ = ["load_ground_truth", "write_dataset"]
+__all__ = ["Job", "Make", "clip_path", "load_ground_truth", "write_clips", "write_dataset"]
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
+    """A clip to generate: its file, class, split and seed, and what else the listing says of it."""
+
     path: Path
     label: str
     split: str
     seed: int
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+Make = Callable[[Job], SyntheticClip]
 
 
 def _ground_truth_path(video_path: Path) -> Path:
     return video_path.with_name(f"{video_path.stem}.flow.npz")
 
 
-def _write_clip(job: _Job, num_frames: int, size: int, difficulty: str | Difficulty) -> None:
-    clip = generate_clip(job.label, job.seed, num_frames=num_frames, size=size, difficulty=difficulty)
+def _write_clip(job: Job, make: Make) -> None:
+    clip = make(job)
     write_video(job.path, clip.frames)
     with written_whole(_ground_truth_path(job.path)) as part:
         np.savez_compressed(part, flow=clip.flow, moving=clip.moving)
 
 
-def _jobs(root: Path, train_per_class: int, test_per_class: int, seed: int) -> list[_Job]:
+def _make(job: Job, num_frames: int, size: int, difficulty: str | Difficulty) -> SyntheticClip:
+    return generate_clip(job.label, job.seed, num_frames=num_frames, size=size, difficulty=difficulty)
+
+
+def clip_path(root: Path, label: str, split: str, number: int) -> Path:
+    """Where a generated clip lies."""
+    return root / "videos" / label / f"{split}_{number:04d}.mp4"
+
+
+def _jobs(root: Path, train_per_class: int, test_per_class: int, seed: int) -> list[Job]:
     # Each (seed, split, class, number) has a seed of its own, so test textures are never seen in training.
     jobs = []
     for split_index, (split, count) in enumerate((("train", train_per_class), ("test", test_per_class))):
         for class_index, label in enumerate(CLASSES):
             first = ((seed * 2 + split_index) * len(CLASSES) + class_index) * 1_000_000
             jobs += [
-                _Job(root / "videos" / label / f"{split}_{number:04d}.mp4", label, split, first + number)
+                Job(clip_path(root, label, split, number), label, split, first + number)
                 for number in range(count)
             ]
     return jobs
@@ -102,15 +118,39 @@ def write_dataset(
     if train_per_class + test_per_class == 0:
         raise UsageError("got no clips to write; expected train_per_class or test_per_class of at least 1")
     validate_arguments(CLASSES[0], seed, num_frames, size, difficulty)
-    listing = Path(root) / "labels.csv"
     jobs = _jobs(Path(root), train_per_class, test_per_class, seed)
+    make = partial(_make, num_frames=num_frames, size=size, difficulty=difficulty)
+    return write_clips(Path(root), jobs, make, workers=workers, progress=progress)
+
+
+def write_clips(
+    root: Path,
+    jobs: Sequence[Job],
+    make: Make,
+    *,
+    workers: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write the clips of `jobs` with ground truth, then `root/labels.csv`, and return its path.
+
+    Args:
+        root: folder; made if missing.
+        jobs: at least one; all have the same columns.
+        make: generates a job's clip; a function that other processes can import.
+        workers: processes that share the work; 0 does it in this one.
+        progress: called with (clips done, clips in all) after each.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    listing = root / "labels.csv"
     try:
         listing.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
             f"cannot replace {str(listing)!r}: {error.strerror}; expected a writable folder; choose another"
         ) from error
-    write = partial(_write_clip, num_frames=num_frames, size=size, difficulty=difficulty)
+    write = partial(_write_clip, make=make)
     if workers > 0:
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             _run(pool, write, jobs, progress)
@@ -118,15 +158,17 @@ def write_dataset(
         _run(None, write, jobs, progress)
     with written_whole(listing) as part, part.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["path", "label", "split"])
-        rows.writerows([job.path.relative_to(root).as_posix(), job.label, job.split] for job in jobs)
+        rows.writerow(["path", "label", "split", *jobs[0].columns])
+        for job in jobs:
+            path = job.path.relative_to(root).as_posix()
+            rows.writerow([path, job.label, job.split, *job.columns.values()])
     return listing
 
 
 def _run(
     pool: Executor | None,
-    write: Callable[[_Job], None],
-    jobs: list[_Job],
+    write: Callable[[Job], None],
+    jobs: Sequence[Job],
     progress: Callable[[int, int], None] | None,
 ) -> None:
     results = map(write, jobs) if pool is None else pool.map(write, jobs, chunksize=4)

@@ -6,8 +6,7 @@ whatever the class, so no single frame from there can tell it. Sensor noise, cam
 changes are part of the picture: on clean clips with a still background an unsupervised flow network never
 leaves zero flow.
 
-Convention: positions are complex numbers as in `textures`, x right and y down. A similarity transform is then
-`centre + scale * exp(i angle) * q`, and a growing angle turns clockwise on the screen.
+Convention: positions, scales and angles are those of `scene`.
 """
 
 from __future__ import annotations
@@ -16,20 +15,17 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.types import FloatArray, RawClip
+from hidden_two_stream.video.scene import BoolArray, Surface, complex_normal, draw, exact_flow, exposed
 from hidden_two_stream.video.textures import (
     Complex,
     Reals,
     bar_sprite,
     canvas_shape,
     direction,
-    paint,
     patch_sprite,
-    pixel_centres,
-    shifted,
     texture,
 )
 
@@ -38,14 +34,11 @@ __all__ = [
     "DIFFICULTIES",
     "REFERENCE_FRAMES",
     "REFERENCE_SIZE",
-    "BoolArray",
     "Difficulty",
     "SyntheticClip",
     "generate_clip",
     "validate_arguments",
 ]
-
-BoolArray = npt.NDArray[np.bool_]
 
 # class: (direction of travel, sign of growth, sign of turn; + is clockwise)
 _MOTIONS: dict[str, tuple[complex, int, int]] = {
@@ -115,8 +108,8 @@ class SyntheticClip:
         frames: (T, H, W, 3) uint8.
         flow: (T-1, 2, H, W) float32 pixels, frame t to t+1, channel 0 = u (right), 1 = v (down), at frame t's
             pixel centres, for the surface that is visible there at t.
-        moving: (T-1, H, W) bool, pixels where the patch is the visible surface at t.
-        label: one of `CLASSES`.
+        moving: (T-1, H, W) bool, pixels where a mover is the visible surface at t.
+        label: its class.
     """
 
     frames: RawClip
@@ -147,7 +140,7 @@ def generate_clip(
     tau = np.arange(num_frames) - (num_frames - 1) / 2
 
     # Draws never depend on the label.
-    camera = _complex_normal(rng, num_frames) * (level.camera_px * unit / math.sqrt(2))
+    camera = complex_normal(rng, num_frames) * (level.camera_px * unit / math.sqrt(2))
     drift = rng.uniform(*level.background_speed_px) * unit * direction(rng)
     drift *= float(rng.random() < level.background_moves)
     behind = camera + drift * tau
@@ -155,20 +148,14 @@ def generate_clip(
     centre, scale, angle = _patch_motion(rng, label, tau, level, radius, size)
     centre, turn = centre + camera, scale * np.exp(1j * angle)
 
-    frames = shifted(texture(rng, *canvas_shape(size, behind), finest_px=2.5, unit=unit), behind, size)
-    moving = paint(frames, patch_sprite(rng, radius, unit), centre, turn) > 0.5
-    hidden = np.zeros_like(moving)
+    ground = texture(rng, *canvas_shape(size, behind), finest_px=2.5, unit=unit)
+    surfaces = [Surface(ground, behind), Surface(patch_sprite(rng, radius, unit), centre, turn)]
     if rng.random() < level.occluders:
-        bar = shifted(bar_sprite(rng, canvas_shape(size, camera), unit), camera, size)
-        frames += bar[..., 3:] * (bar[..., :3] - frames)
-        hidden = bar[..., 3] > 0.5
-    moving &= ~hidden
-
-    still = np.ones(num_frames, np.complex128)
-    step = np.where(hidden[:-1], _steps(camera, still, size), _steps(behind, still, size))
-    step = np.where(moving[:-1], _steps(centre, turn, size), step)
-    flow = np.stack([step.real, step.imag], axis=1).astype(np.float32)
-    return SyntheticClip(_exposed(rng, frames, level), flow, moving[:-1], label)
+        surfaces.append(Surface(bar_sprite(rng, canvas_shape(size, camera), unit), camera))
+    frames, visible = draw(surfaces, size)
+    flow = exact_flow(surfaces, visible)
+    clip = exposed(rng, frames, level.brightness, level.noise_sigma)
+    return SyntheticClip(clip, flow, visible[:-1] == 1, label)
 
 
 def validate_arguments(
@@ -197,10 +184,6 @@ def validate_arguments(
 # -- motion ----------------------------------------------------------------------------------------
 
 
-def _complex_normal(rng: np.random.Generator, count: int) -> Complex:
-    return np.asarray(rng.standard_normal(count) + 1j * rng.standard_normal(count))
-
-
 def _patch_motion(
     rng: np.random.Generator, label: str, tau: Reals, level: Difficulty, radius: float, size: int
 ) -> tuple[Complex, Reals, Reals]:
@@ -217,21 +200,3 @@ def _patch_motion(
         np.exp(growth_sign * growth * tau),
         start_angle + turn_sign * speed / radius * tau,
     )
-
-
-def _steps(centre: Complex, turn: Complex, size: int) -> Complex:
-    """Displacement (T-1, H, W) of a surface under `p = centre + turn * q`: A_{t+1}(A_t^{-1}(p)) - p."""
-    p = pixel_centres(size)
-    ratio = (turn[1:] / turn[:-1])[:, None, None]
-    return np.asarray(centre[1:, None, None] + ratio * (p - centre[:-1, None, None]) - p)
-
-
-def _exposed(rng: np.random.Generator, frames: FloatArray, level: Difficulty) -> RawClip:
-    """What the sensor makes of (T, H, W, 3) light in 0..1: a slowly changing gain, noise, 256 levels."""
-    num_frames = len(frames)
-    phase, cycles = rng.uniform(0, 2 * math.pi), rng.uniform(0.3, 1.0)
-    gain = 1 + level.brightness * np.sin(phase + 2 * math.pi * cycles * np.arange(num_frames) / num_frames)
-    light = frames * gain.astype(np.float32)[:, None, None, None]
-    if level.noise_sigma > 0:
-        light += rng.standard_normal(frames.shape, dtype=np.float32) * np.float32(level.noise_sigma)
-    return np.asarray(np.clip(np.rint(light * 255), 0, 255), np.uint8)

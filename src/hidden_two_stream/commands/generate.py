@@ -1,0 +1,73 @@
+"""`hts generate`: a generated benchmark as a folder of videos, with the exact motion beside each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from hidden_two_stream.commands.console import with_progress
+from hidden_two_stream.errors import OutputError, UsageError
+from hidden_two_stream.video.fixed_sets import num_clips, write_benchmark
+from hidden_two_stream.video.listing import read_listing
+
+__all__ = ["generate_command", "generate_text"]
+
+
+def generate_command(name: str, folder: Path, workers: int = 0, quiet: bool = False) -> dict[str, Any]:
+    """Write a fixed set of generated clips.
+
+    Args:
+        name: of the set.
+        folder: where to; new or empty.
+        workers: processes that share the work; 0 does it in this one.
+        quiet: no progress.
+
+    Returns:
+        JSON-ready facts; `data` is what --data takes.
+
+    Raises:
+        UsageError: no set has that name, or something lies in the folder.
+        OutputError: a file cannot be written.
+    """
+    total = num_clips(name)
+    if _holds_something(folder):
+        raise UsageError(f"{str(folder)!r} is not empty; expected a new or empty folder, name another one")
+    listing = with_progress(
+        "generate",
+        total,
+        quiet,
+        lambda progress: write_benchmark(folder, name, workers=workers, progress=progress),
+    )
+    samples = read_listing(listing).samples
+    return {
+        "name": name,
+        "data": str(listing),
+        "num_videos": len(samples),
+        "splits": dict(Counter(str(sample.split) for sample in samples)),
+        "grades": dict(sorted(Counter(sample.columns["grade"] for sample in samples).items())),
+        "classes": list(dict.fromkeys(sample.label for sample in samples)),
+    }
+
+
+def _holds_something(folder: Path) -> bool:
+    try:
+        return any(folder.iterdir())
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        what = f"cannot write into {str(folder)!r}: {error.strerror}"
+        raise OutputError(f"{what}; expected a new or empty folder, name another one") from error
+
+
+def generate_text(result: dict[str, Any]) -> str:
+    """The result for people."""
+    splits = ", ".join(f"{count} {split}" for split, count in result["splits"].items())
+    grades = ", ".join(f"{count} of grade {grade}" for grade, count in result["grades"].items())
+    return "\n".join(
+        [
+            f"{result['name']}: {result['num_videos']} videos of {len(result['classes'])} classes ({splits})",
+            f"grades: {grades}",
+            f"use it with --data {result['data']}",
+        ]
+    )

@@ -1,0 +1,59 @@
+"""`hts generate`, on sets made smaller."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hidden_two_stream.video import fixed_sets
+from hidden_two_stream.video.fixed_sets import FIXED_SETS, FixedSet
+
+Hts = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two classes with two clips each."""
+    monkeypatch.setitem(FIXED_SETS, "motions-v1", FixedSet(1, 1))
+    monkeypatch.setattr(fixed_sets, "HARD_CLASSES", ("left", "slow"))
+
+
+@pytest.mark.usefixtures("small")
+def test_json_and_text(hts: Hts, tmp_path: Path) -> None:
+    out = tmp_path / "set"
+    code, text, err = hts("generate", "motions-v1", "--out", out, "--workers", 0, "--quiet", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(text) == {
+        "name": "motions-v1",
+        "data": str(out / "labels.csv"),
+        "num_videos": 4,
+        "splits": {"train": 2, "test": 2},
+        "grades": {"1": 2, "2": 2},
+        "classes": ["left", "slow"],
+    }
+    other = tmp_path / "other"
+    other.mkdir()
+    code, text, _ = hts("generate", "motions-v1", "--out", other, "--workers", 0, "--quiet")
+    assert code == 0
+    assert "motions-v1: 4 videos of 2 classes (2 train, 2 test)" in text
+    assert text.splitlines()[-1] == f"use it with --data {other / 'labels.csv'}"
+
+
+def test_wrong_usage(hts: Hts, tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "labels.csv").write_text("mine")
+    (tmp_path / "file").write_text("in the way")
+    for name, out, expected, message in (
+        ("ucf101", "new", 2, "unknown generated data set 'ucf101'; choose one of motions-v1"),
+        ("motions-v1", "full", 2, "is not empty"),
+        ("motions-v1", "file", 1, "cannot write into"),
+    ):
+        code, _, err = hts("generate", name, "--out", tmp_path / out, "--workers", 0, "--quiet")
+        assert code == expected
+        assert message in err
+        assert len(err.splitlines()) == 1
+    assert (tmp_path / "full" / "labels.csv").read_text() == "mine"
+    assert not (tmp_path / "new").exists()
