@@ -113,15 +113,18 @@ def test_raw_output_times_twenty_is_pixels_of_the_input(name: str, height: int, 
 
 
 def test_nano_predicts_pixels_of_its_levels() -> None:
-    """Passes (1, 2 and 2, from the coarsest) add their prediction; flow doubles from level to level."""
+    """Each level adds its prediction, the same here for 2×2 points; flow doubles from level to level."""
     network = build_motion("nano", 3)
     with torch.no_grad():
         for level, value in (("refine4", 0.25), ("refine3", 0.5), ("refine2", -0.125)):
+            network.get_parameter(f"{level}.step_gain").zero_()
             network.get_parameter(f"{level}.predict.weight").zero_()
-            network.get_parameter(f"{level}.predict.bias").copy_(torch.tensor([value, -3 * value]))
-        pyramid = network(torch.rand(1, 3, 3, 32, 64))
-    u = [0.25, 2 * 0.25 + 2 * 0.5, 2 * (2 * 0.25 + 2 * 0.5) - 2 * 0.125]
-    for flow, value, stride in zip(reversed(pyramid), u, (16, 8, 4), strict=True):
+            network.get_parameter(f"{level}.predict.bias").copy_(
+                torch.tensor([value, -3 * value]).repeat_interleave(4)
+            )
+        pyramid = network(torch.rand(1, 3, 3, 32, 64))  # enlarged twice
+    u = [0.25, 2 * 0.25 + 0.5, 2 * (2 * 0.25 + 0.5) - 0.125]
+    for flow, value, stride in zip(reversed(pyramid), u, (8, 4, 2), strict=True):
         assert flow.shape == (1, 2, 2, 32 // stride, 64 // stride)
         expected = torch.tensor([value, -3 * value]).view(2, 1, 1).expand_as(flow)
         torch.testing.assert_close(flow, expected, atol=1e-5, rtol=1e-5)

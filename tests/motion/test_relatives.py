@@ -24,7 +24,7 @@ STRIDES = {
     "resnet50": (2, 4, 8, 16, 32),
     "flownets": (4, 8, 16, 32, 64),
 }
-"""Of the flows of each network, finest first. Each network's total stride is the last."""
+"""Of the flows of each network, finest first; of nano, from 128 px on. Each total stride is the last."""
 
 RELATIVES = ("vgg16", "resnet50", "flownets")
 
@@ -377,16 +377,16 @@ def test_any_size(name: str, height: int, width: int) -> None:
 def test_action_features_have_the_channels_that_are_announced(name: str, num_frames: int) -> None:
     network = on_meta(name, num_frames)
     channels = {
-        "full": 1024, "tiny": 128, "nano": 48 * (num_frames - 1),
+        "full": 1024, "tiny": 128, "nano": 32 * (num_frames - 1),
         "vgg16": 512, "resnet50": 2048, "flownets": 1024,
     }[name]  # fmt: skip
-    features = network.features(torch.empty(2, num_frames, 3, 65, 130, device="meta"))
+    features = network.features(torch.empty(2, num_frames, 3, 130, 195, device="meta"))
     action = network.action_features(features)
     total = STRIDES[name][-1]
     assert network.action_channels == channels
     assert network.total_stride == total
     assert network.num_frames == num_frames
-    assert action.shape == (2, channels, math.ceil(65 / total), math.ceil(130 / total))
+    assert action.shape == (2, channels, math.ceil(130 / total), math.ceil(195 / total))
 
 
 @pytest.mark.parametrize("name", RELATIVES)

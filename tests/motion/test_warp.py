@@ -143,6 +143,15 @@ def test_grid_puts_pixel_centres_half_a_pixel_inside_the_edges() -> None:
     torch.testing.assert_close(moved[..., 1], grid[:1, ..., 1])
 
 
+def test_flow_of_whole_numbers_is_taken_as_it_is() -> None:
+    """Integers are flows too; the scale of a pixel must not be rounded to one of them."""
+    whole = uniform_flow(3, -2, 6, 9)
+    for dtype in (torch.int64, torch.int16):
+        grid = sampling_grid(whole.to(dtype))
+        assert grid.is_floating_point()
+        torch.testing.assert_close(grid, sampling_grid(whole), check_dtype=False)
+
+
 def test_pictures_of_a_batch_have_their_own_flow() -> None:
     image = torch.rand(1, 1, 6, 6, dtype=torch.float64).repeat(3, 1, 1, 1)
     flow = torch.cat([uniform_flow(u, 0, 6, 6) for u in (0, 1, 2)])

@@ -11,7 +11,7 @@ from hidden_two_stream.errors import UsageError
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.recognition.streams import hand_over
 
-PAIRINGS = [("nano", "small", 4), ("tiny", "resnet18", 2)]
+PAIRINGS = [("nano", "small", 2), ("tiny", "resnet18", 2)]
 """Motion network, backbone, and how much finer the input is than the finest flow."""
 
 
@@ -336,3 +336,61 @@ def test_border_reaches_the_hand_over() -> None:
         torch.testing.assert_close(model.temporal(frames), expected)
         other = model.temporal_stream.backbone(hand_over(model.motion(frames)[0], 16, 16))
     assert not torch.allclose(expected, other)
+
+
+# -- what a temporal stream sees instead of hidden motion, to compare with
+
+
+@pytest.mark.parametrize(("seen", "channels"), [("frames", 9), ("difference", 6), ("flow", 4)])
+def test_rivals_have_the_same_backbone_and_no_motion_network(seen: str, channels: int) -> None:
+    torch.manual_seed(0)
+    model = HiddenTwoStream("nano", "small", 5, 3, streams=("temporal",), temporal_input=seen)  # type: ignore[arg-type]
+    hidden = HiddenTwoStream("nano", "small", 5, 3, streams=("temporal",))
+    assert [name for name, _ in model.named_children()] == ["temporal_stream"]
+    ours, theirs = (
+        {name: value.shape for name, value in other.temporal_stream.backbone.state_dict().items()}
+        for other in (model, hidden)
+    )
+    assert [name for name in ours if ours[name] != theirs[name]] == [
+        name for name in ours if channels in ours[name][:2] and channels != 4
+    ]
+    with pytest.raises(UsageError, match="no motion_net"):
+        model.motion(torch.rand(1, 3, 3, 32, 32))
+
+
+def test_pixel_streams_see_grey_levels_of_frames_or_their_changes() -> None:
+    frames = torch.rand(2, 3, 3, 32, 32)
+    for seen in ("frames", "difference"):
+        torch.manual_seed(0)
+        model = HiddenTwoStream("nano", "small", 5, 3, streams=("temporal",), temporal_input=seen).eval()  # type: ignore[arg-type]
+        given = 255 * (frames if seen == "frames" else frames.diff(dim=1))
+        expected = model.temporal_stream.backbone(given.reshape(2, -1, 32, 32))
+        torch.testing.assert_close(model.temporal(frames), expected)
+        brighter = model.temporal(frames + 0.25)
+        assert torch.allclose(brighter, expected, atol=1e-4) == (seen == "difference")
+
+
+def test_given_flow_is_recognised_like_hidden_motion() -> None:
+    """The same stream over what MotionNet found, and over that flow when it is given."""
+    hidden = lively("nano", "small", 4)
+    frames = torch.rand(2, 4, 3, 32, 32)
+    given = HiddenTwoStream("nano", "small", 5, 4, streams=("temporal",), temporal_input="flow").eval()
+    given.temporal_stream.load_state_dict(hidden.temporal_stream.state_dict())
+    with torch.no_grad():
+        flow = hidden.motion(frames)[0]
+        enlarged = 2 * functional.interpolate(flow.flatten(0, 1), (32, 32), mode="bilinear")
+        stored = torch.cat((enlarged.unflatten(0, (2, 3)), torch.full((2, 1, 2, 32, 32), 7.0)), dim=1)
+        torch.testing.assert_close(given.temporal(stored), hidden.temporal(frames), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"temporal_input": "sound"}, "unknown temporal input 'sound'"),
+        ({"temporal_input": "frames", "temporal": "branched"}, "cannot see frames"),
+        ({"temporal_input": "flow"}, "a run of its own"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_named(options: dict[str, str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        HiddenTwoStream("nano", "small", 5, 3, **options)  # type: ignore[arg-type]

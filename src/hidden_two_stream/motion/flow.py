@@ -41,10 +41,10 @@ def resize_flow(flow: Tensor, height: int, width: int) -> Tensor:
     h, w = flow.shape[-2:]
     if (h, w) == (height, width):
         return flow
-    planes = flow.reshape(-1, 2, h, w)
-    moved = F.interpolate(planes, size=(height, width), mode="bilinear", align_corners=False)
-    u, v = moved.reshape(*flow.shape[:-2], height, width).unbind(-3)
-    return torch.stack((u * (width / w), v * (height / h)), dim=-3)
+    planes, across, down = flow.reshape(-1, 2, h, w), width / w, height / h
+    scaled = planes * (across if across == down else flow.new_tensor([[[across]], [[down]]]))
+    moved = F.interpolate(scaled, size=(height, width), mode="bilinear", align_corners=False)
+    return moved.reshape(*flow.shape[:-2], height, width)
 
 
 def flip_flow(flow: Tensor) -> Tensor:

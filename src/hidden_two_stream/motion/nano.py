@@ -1,10 +1,15 @@
-"""Nano-MotionNet, our own for CPUs and browsers: under 1.5 M parameters and 1 GMAC for 11 frames at 224×224.
+"""Nano-MotionNet, our own for CPUs and browsers: 46,000 parameters, flow of eleven frames in milliseconds.
 
-One small encoder is shared by all frames and one decoder by all pairs of neighbouring frames, so a clip of 11
-frames gives ten training pairs, and any number of frames can be given. Flow is refined from coarse to fine
-(as in SPyNet, Ranjan and Black, arXiv 1611.00850): at each level the second picture is warped by the flow so
-far, a Lucas-Kanade step measures the motion that is left, to a part of a pixel, and convolutions that also
-see what is in the first picture learn what to make of it.
+One small encoder is shared by all frames and one decoder by all pairs of neighbouring frames, so any number
+of frames can be given, and a pair has the same flow whatever clip it is in. Flow is refined from coarse to
+fine (as in SPyNet, Ranjan and Black, arXiv 1611.00850). At each level a Lucas-Kanade step measures the motion
+that is left, to a part of a pixel; as in inverse search (Kroeger et al., ECCV 2016) gradients are those of
+the first picture. Convolutions that also know what is in the first picture learn what to make of it, at half
+of the level's grid: for 2×2 points of the flow at once, as most of the time is spent where there are most
+points. Levels coarser than 1/16 share its weights: large pictures get as many as they need.
+
+Steps are damped in proportion to how unlike the pictures still are, as noise is in both pictures and texture
+in either: a dark wall shows its motion in a clean picture, and not in a noisy one, whatever the contrast.
 """
 
 from __future__ import annotations
@@ -19,40 +24,56 @@ from hidden_two_stream.motion.warp import warp
 
 __all__ = ["NanoMotionNet", "lucas_kanade"]
 
+WIDTHS = (24, 32)
+PASSES = (1, 1, 1)
+SMALL_SIDE = 128  # pictures with a shorter side below this are enlarged twice: flow at half their size
+COARSEST_SIDE = 8  # levels are added until the shorter side of one is below this
+FIRST_LOG_SHARE = 0.5  # of the damping: firm enough for noise, and learning starts from useful flow
 
-def lucas_kanade(first: Tensor, second: Tensor, damping: Tensor) -> Tensor:
+
+def lucas_kanade(gradient: Tensor, difference: Tensor, share: Tensor, contrast: Tensor) -> Tensor:
     """One damped Lucas-Kanade step (IJCAI 1981) on blocks of 2×2 pixels.
 
-    Solves (M + damping · 1) d = −b with M = ⟨∇I ∇Iᵀ⟩ and b = ⟨∇I (second − first)⟩, summed over the colours
-    and averaged over the pixels of each block.
+    Solves (M + λ · 1) d = −b with M = ⟨∇I ∇Iᵀ⟩ and b = ⟨∇I (second − first)⟩, sums over the 3×3 blocks around
+    each, divided by 36 pixels; beyond the border there is nothing. Within one block of a grey picture
+    gradients hardly differ in direction. The damping λ = share · ⟨(second − first)²⟩ + 1e-5 · contrast.
 
     Args:
-        first: (N, 3, 2h, 2w) pictures.
-        second: (N, 3, 2h, 2w), already warped by the flow so far.
-        damping: positive scalar, in squared units of the pictures.
+        gradient: (N, 2, 2h, 2w), dI/dx and dI/dy of the first picture per pixel.
+        difference: (N, 1, 2h, 2w), second picture, warped by the flow so far, minus the first.
+        share: positive, (N, 1, h, w) or a scalar. Pure noise has ⟨(second − first)²⟩ = 2 trace M.
+        contrast: positive, (N, 1, 1, 1) or a scalar: variance of the pictures.
 
     Returns:
-        (N, 3, h, w): u and v of the motion that is left, in pixels of the block grid, limited to ±1, and a
-        quarter of the logarithm of M's trace with damping: how much there was to measure by.
+        (N, 4, h, w): u and v of the motion that is left, in pixels of the block grid, limited to ±1; a
+        quarter of the logarithm of 1 + trace M / 2λ: how much there is to measure by; one plus a quarter of
+        the logarithm of ⟨(second − first)²⟩ / contrast + 1e-4: how far apart the pictures still are.
     """
-    padded = functional.pad((first + second) / 2, (1, 1, 1, 1), mode="replicate")
-    dx = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
-    dy = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
-    dt = second - first
-    products = torch.stack(
-        [(a * b).sum(dim=1) for a, b in ((dx, dx), (dx, dy), (dy, dy), (dx, dt), (dy, dt))], 1
-    )
-    xx, xy, yy, xt, yt = functional.avg_pool2d(products, 2).unbind(dim=1)
-    xx, yy = xx + damping, yy + damping
-    determinant = xx * yy - xy * xy
-    u = (xy * yt - yy * xt) / determinant
-    v = (xy * xt - xx * yt) / determinant
-    step = torch.stack((u, v), dim=1).clamp(-2, 2) / 2  # a block is two pixels wide
-    return torch.cat((step, torch.log(xx + yy)[:, None] / 4), dim=1)
+    return _step(_structure(gradient), gradient, difference, share, contrast)
+
+
+def _structure(gradient: Tensor) -> Tensor:
+    """What stays through all passes: M's yy, xx and xy, (N, 3, h, w)."""
+    dx, dy = gradient[:, :1], gradient[:, 1:]
+    return _around(torch.cat((dy * dy, dx * dx, dx * dy), dim=1))
+
+
+def _step(structure: Tensor, gradient: Tensor, difference: Tensor, share: Tensor, contrast: Tensor) -> Tensor:
+    measured = _around(torch.cat((gradient, difference), dim=1) * difference)
+    b, unlike = measured[:, :2], measured[:, 2:]
+    damping = torch.addcmul(1e-5 * contrast, share, unlike)
+    yy_xx, xy = structure[:, :2] + damping, structure[:, 2:]
+    yy, xx = yy_xx[:, :1], yy_xx[:, 1:]
+    plain = structure[:, :1] * structure[:, 1:2] - xy * xy  # never below 0 but for rounding
+    determinant = plain.clamp(min=0) + damping * (yy + xx - damping)
+    step = (xy * b.flip(1) - yy_xx * b) / determinant
+    logs = torch.cat(((yy + xx) / (2 * damping), unlike / contrast + 1e-4), dim=1).log() / 4
+    texture, residue = logs[:, :1], 1 + logs[:, 1:]
+    return torch.cat((step.clamp(-2, 2) / 2, texture, residue), dim=1)  # a block is two pixels wide
 
 
 class NanoMotionNet(nn.Module):
-    """Flow at 1/4, 1/8 and 1/16 of the input; see the module's text for the design.
+    """Flow at 1/4, 1/8 and 1/16 of the input, or 1/2, 1/4 and 1/8 where the shorter side is below 128 px.
 
     Args:
         num_frames: frames per clip that the owner intends to feed; any T ≥ 2 works.
@@ -63,69 +84,105 @@ class NanoMotionNet(nn.Module):
     def __init__(self, num_frames: int = 11) -> None:
         super().__init__()
         self.num_frames = num_frames
-        self.action_channels = 48 * (num_frames - 1)
-        self.stem = nn.Sequential(_conv(3, 12, 2), nn.Conv2d(12, 16, 3, 2, 1))
-        self.down3 = nn.Sequential(nn.LeakyReLU(0.1), _conv(16, 32, 2), nn.Conv2d(32, 32, 3, 1, 1))
-        self.down4 = nn.Sequential(nn.LeakyReLU(0.1), nn.Conv2d(32, 48, 3, 2, 1))
-        self.refine2 = _Refiner(features=16, hidden=(16, 12), passes=2)
-        self.refine3 = _Refiner(features=32, hidden=(24, 16), passes=2)
-        self.refine4 = _Refiner(features=48, hidden=(32, 24), passes=1)
+        self.action_channels = WIDTHS[1] * (num_frames - 1)
+        self.luma = nn.Parameter(torch.tensor([0.299, 0.587, 0.114]))  # ITU-R BT.601; learned from there
+        self.patch = nn.Conv2d(1, WIDTHS[0], 4, 4)
+        self.down = nn.Sequential(nn.LeakyReLU(0.1), nn.Conv2d(WIDTHS[0], WIDTHS[1], 3, 2, 1))
+        self.refine2 = _Refiner(WIDTHS[0], PASSES[0], hidden=False)
+        self.refine3 = _Refiner(WIDTHS[1], PASSES[1])
+        self.refine4 = _Refiner(WIDTHS[1], PASSES[2])
 
     def features(self, frames: Tensor) -> list[Tensor]:
-        """Standardised features of all frames but the last: 3 tensors (B, T−1, C, h, w) at 1/4, 1/8, 1/16."""
-        clip = pad_frames(frames, self.total_stride)[:, :-1]  # nothing asks what is in the last frame
-        quarter = self.stem(clip.flatten(0, 1))
-        eighth = self.down3(quarter)
-        levels = (quarter, eighth, self.down4(eighth))
-        return [_standardize(level).unflatten(0, clip.shape[:2]) for level in levels]
+        """What the flow of a clip is made of.
+
+        Returns:
+            All frames as grey pictures (B, T, 1, h, w) of half the size (the whole size where the shorter
+            side is below 128 px), padded to whole strides; then what is in all frames but the last,
+            whatever their brightness and contrast: (B, T−1, 24, h/4, w/4) and (B, T−1, 32, h/8, w/8).
+        """
+        clip = _prepared(frames)
+        batch, num_frames = clip.shape[:2]
+        red, green, blue = _halved(clip.flatten(0, 1)).split(1, dim=1)
+        gray = torch.addcmul(torch.addcmul(red * self.luma[0], green, self.luma[1]), blue, self.luma[2])
+        pictures = gray.unflatten(0, (batch, num_frames))
+        seen = pictures[:, :-1].flatten(0, 1)  # nothing asks what is in the last frame
+        eighth = self.patch((seen - seen.mean(dim=(2, 3), keepdim=True)) * torch.rsqrt(_variance(seen)))
+        eighth = eighth.contiguous(memory_format=torch.channels_last)
+        return [pictures, *(level.unflatten(0, (batch, -1)) for level in (eighth, self.down(eighth)))]
 
     def action_features(self, features: list[Tensor]) -> Tensor:
-        """The coarsest features of the frames, stacked: (B, 48 (T−1), H/16, W/16)."""
+        """The coarsest features of all frames but the last, stacked: (B, 32 (T−1), h, w)."""
         return features[-1].flatten(1, 2)
 
     def flow(self, features: list[Tensor], frames: Tensor) -> list[Tensor]:
-        """Features → 3 flows (B, T−1, 2, h, w), finest (1/4) first, px of their own grid."""
-        padded = pad_frames(frames, self.total_stride)
-        pairs = (frames.shape[0], frames.shape[1] - 1)
-        coarsest = features[-1]
-        flow = coarsest.new_zeros(pairs[0] * pairs[1], 2, *coarsest.shape[-2:])
+        """Features → 3 flows (B, T−1, 2, h, w), finest first, px of their grids; `frames` for their size."""
+        pictures, contexts = features[:1], [level.flatten(0, 1) for level in features[1:]]
+        batch, num_frames = pictures[0].shape[:2]
+        variance = _variance(pictures[0])
+        contrast = ((variance[:, :-1] + variance[:, 1:]) / 2).flatten(0, 1)
+        while len(pictures) < 3 or min(pictures[-1].shape[-2:]) >= 2 * COARSEST_SIDE:
+            pictures.append(_halved(pictures[-1].flatten(0, 1)).unflatten(0, (batch, num_frames)))
+        while len(contexts) < len(pictures):
+            contexts.append(_halved(contexts[-1]))
+
+        flow = contrast.new_zeros(len(contexts[-1]), 2, 1, 1)
         pyramid: list[Tensor] = []
-        for level, refine in zip(reversed(features), (self.refine4, self.refine3, self.refine2), strict=True):
-            pictures = _pictures(padded, level)
-            first, second = pictures[:, :-1].flatten(0, 1), pictures[:, 1:].flatten(0, 1)
-            flow = refine(level.flatten(0, 1), first, second, resize_flow(flow, *level.shape[-2:]))
-            pyramid.insert(0, flow.unflatten(0, pairs))
-        return trim_pyramid(pyramid, frames.shape[-2:], padded.shape[-2:])
+        refiners = (self.refine2, self.refine3, self.refine4)
+        for level in reversed(range(len(pictures))):
+            first, second = pictures[level][:, :-1].flatten(0, 1), pictures[level][:, 1:].flatten(0, 1)
+            flow = resize_flow(flow, (first.shape[-2] + 1) // 2, (first.shape[-1] + 1) // 2)
+            flow = refiners[min(level, 2)](contexts[level], first, second, contrast, flow)
+            if level < len(refiners):
+                pyramid.insert(0, flow.unflatten(0, (batch, num_frames - 1)))
+        size = pictures[0].shape[-2:]
+        return trim_pyramid(pyramid, _enlarged_size(frames), (2 * size[0], 2 * size[1]))
 
     def forward(self, frames: Tensor) -> list[Tensor]:
-        """`frames` (B, T, 3, H, W) → 3 flows (B, T−1, 2, h, w), finest (1/4) first, px of their own grid."""
+        """`frames` (B, T, 3, H, W) → 3 flows (B, T−1, 2, h, w), finest first, px of their own grid."""
         return self.flow(self.features(frames), frames)
 
 
 class _Refiner(nn.Module):
-    """One level: features of frame t, pictures of t and t+1, flow so far → better flow.
+    """One level: context of frame t, pictures of t and t+1, flow so far → better flow.
 
-    Flow is (N, 2, h, w) in pixels of the level, features (N, C, h, w), pictures (N, 3, 2h, 2w).
+    Flow is (N, 2, h, w) in pixels of the level, pictures (N, 1, 2h, 2w), contrast (N, 1, 1, 1), the variance
+    of the finest pictures. What is learned works at half of that: the context is (N, C, h/2, w/2), and all
+    that is known of 2×2 points of the flow is seen, and bettered, at once. Odd sides are rounded up.
     The same weights are applied `passes` times, each time after warping by the flow so far.
     """
 
-    def __init__(self, features: int, hidden: tuple[int, int], passes: int) -> None:
+    def __init__(self, width: int, passes: int, hidden: bool = True) -> None:
         super().__init__()
         self.passes = passes
-        self.layers = nn.Sequential(_conv(features + 2 + 3, hidden[0]), _conv(*hidden))
-        self.predict = nn.Conv2d(hidden[1], 2, 3, padding=1)
-        self.log_damping = nn.Parameter(torch.tensor(-6.0))
-        self.step_gain = nn.Parameter(torch.zeros(()))
-        # Near-zero first predictions: learning starts from "no motion", not from noise.
+        self.look = nn.Conv2d(24, width, 3, padding=1)
+        self.hidden = _conv(width, width) if hidden else nn.Identity()
+        self.predict = nn.Conv2d(width, 8, 1)
+        self.log_share = nn.Conv2d(width, 4, 1)
+        nn.init.zeros_(self.log_share.weight)
+        nn.init.constant_(self.log_share.bias, FIRST_LOG_SHARE)  # type: ignore[arg-type]
+        self.step_gain = nn.Parameter(torch.ones(()))
+        # Near-zero first predictions: learning starts from what is measured.
         nn.init.normal_(self.predict.weight, std=1e-3)
         nn.init.zeros_(self.predict.bias)  # type: ignore[arg-type]
 
-    def forward(self, features: Tensor, first: Tensor, second: Tensor, flow: Tensor) -> Tensor:
+    def forward(
+        self, context: Tensor, first: Tensor, second: Tensor, contrast: Tensor, flow: Tensor
+    ) -> Tensor:
+        gradient = _gradient(first)
+        structure = _structure(gradient)
+        height, width = flow.shape[-2:]
+        share = functional.pixel_shuffle(self.log_share(context).clamp(-14, 4).exp(), 2)
+        share = share[..., :height, :width]
         for _ in range(self.passes):
             shifted = warp(second, resize_flow(flow, *second.shape[-2:]))
-            measured = lucas_kanade(first, shifted, self.log_damping.exp())
-            hidden = self.layers(torch.cat((features, flow, measured), dim=1))
-            flow = flow + self.step_gain * measured[:, :2] + self.predict(hidden)
+            measured = _step(structure, gradient, shifted - first, share, contrast)
+            seen = torch.cat((flow, measured), dim=1)
+            if height % 2 or width % 2:
+                seen = functional.pad(seen, (0, width % 2, 0, height % 2), mode="replicate")
+            seen = functional.pixel_unshuffle(seen, 2).contiguous(memory_format=torch.channels_last)
+            hidden = self.hidden(functional.leaky_relu(self.look(seen) + context, 0.1, inplace=True))
+            change = functional.pixel_shuffle(self.predict(hidden), 2)[..., :height, :width]
+            flow = flow + self.step_gain * measured[:, :2] + change
         return flow
 
 
@@ -133,14 +190,41 @@ def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1), nn.LeakyReLU(0.1, inplace=True))
 
 
-def _pictures(frames: Tensor, level: Tensor) -> Tensor:
-    """`frames` (B, T, 3, H, W) by area at twice the resolution of `level` (B, T, C, h, w)."""
-    factor = frames.shape[-1] // level.shape[-1] // 2
-    pooled: Tensor = functional.avg_pool2d(frames.flatten(0, 1), factor).unflatten(0, frames.shape[:2])
-    return pooled
+def _enlarged_size(frames: Tensor) -> tuple[int, int]:
+    height, width = frames.shape[-2:]
+    return (2 * height, 2 * width) if min(height, width) < SMALL_SIDE else (height, width)
 
 
-def _standardize(features: Tensor) -> Tensor:
-    """Zero mean, unit variance per channel and picture, whatever the light and contrast of the picture."""
-    variance, mean = torch.var_mean(features, dim=(-2, -1), keepdim=True, correction=0)
-    return (features - mean) * torch.rsqrt(variance + 1e-5)
+def _prepared(frames: Tensor) -> Tensor:
+    """`frames` (B, T, 3, H, W), small ones enlarged twice, padded to whole strides."""
+    size = _enlarged_size(frames)
+    if size != frames.shape[-2:]:
+        merged = functional.interpolate(frames.flatten(0, 1), size, mode="bilinear", align_corners=False)
+        frames = merged.unflatten(0, frames.shape[:2])
+    return pad_frames(frames, NanoMotionNet.total_stride)
+
+
+def _variance(pictures: Tensor) -> Tensor:
+    """Variance of each picture (..., h, w), from every 16th pixel: (..., 1, 1), never quite 0."""
+    return pictures[..., ::4, ::4].var(dim=(-2, -1), correction=0, keepdim=True) + 1e-7
+
+
+def _gradient(pictures: Tensor) -> Tensor:
+    """Central differences of (N, 1, h, w) per pixel: (N, 2, h, w), in x and in y."""
+    padded = functional.pad(pictures, (1, 1, 1, 1), mode="replicate")
+    dx = padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]
+    dy = padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
+    return torch.cat((dx, dy), dim=1) / 2
+
+
+def _around(x: Tensor) -> Tensor:
+    """Sums over blocks of 2×2 pixels and their 8 neighbours, for each block, divided by 36."""
+    blocks = functional.pad(_halved(x), (1, 1, 1, 1))
+    rows = blocks[..., :-2, :] + blocks[..., 1:-1, :] + blocks[..., 2:, :]
+    return (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]) / 9
+
+
+def _halved(x: Tensor) -> Tensor:
+    """(N, C, h, w) at half the size, rounded up; for even sides the mean of 2×2 pixels."""
+    size = ((x.shape[-2] + 1) // 2, (x.shape[-1] + 1) // 2)
+    return functional.interpolate(x, size, mode="bilinear", align_corners=False)

@@ -23,11 +23,10 @@ def sampling_grid(flow: Tensor) -> Tensor:
     """
     flow = full_precision(flow)  # half precision misses by a fifth of a pixel on a grid of 112
     height, width = flow.shape[-2:]
-    x = torch.arange(width, device=flow.device, dtype=flow.dtype)
-    y = torch.arange(height, device=flow.device, dtype=flow.dtype)
-    grid_x = (2 * (x + flow[:, 0]) + 1) / width - 1
-    grid_y = (2 * (y[:, None] + flow[:, 1]) + 1) / height - 1
-    return torch.stack((grid_x, grid_y), dim=-1)
+    x = (2 * torch.arange(width, device=flow.device, dtype=flow.dtype) + 1) / width - 1
+    y = (2 * torch.arange(height, device=flow.device, dtype=flow.dtype) + 1) / height - 1
+    place = torch.stack((x.expand(height, width), y[:, None].expand(height, width)), dim=-1)
+    return torch.addcmul(place, flow.permute(0, 2, 3, 1), place.new_tensor([2 / width, 2 / height]))
 
 
 def full_precision(x: Tensor) -> Tensor:
