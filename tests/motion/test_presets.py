@@ -16,7 +16,10 @@ from hidden_two_stream.motion.temporal import temporal_loss
 from hidden_two_stream.motion.terms import border_mask
 
 OPTIONS = {
-    "census": {"pixel_weight", "ssim_weights", "census_weight", "edge_weight"},
+    "census": {
+        *("pixel_weight", "ssim_weights", "census_weight", "census_radius", "compare_at"),
+        *("edge_weight", "smooth_epsilon", "smooth_weights", "border", "inside"),
+    },
     "occlusion": {"occlusion"},
     "distill": {"distill_weight"},
     "multiframe": {"temporal_weight"},

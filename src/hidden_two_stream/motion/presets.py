@@ -1,8 +1,9 @@
 """The unsupervised losses as data: weights and constants, and the named sets of them.
 
 `paper` follows the text of the paper, `caffe` the authors' published solver with its two quirks, `robust`
-(default) is ours, made to leave zero flow on small and noisy video. `census`, `occlusion`, `distill` and
-`multiframe` are `robust` with one later idea each (see docs/decisions.md).
+(default) is ours, made to leave zero flow on small and noisy video. `occlusion`, `distill` and `multiframe`
+are `robust` with one later idea each; `census` compares neighbourhoods instead of pixels, with smoothness
+that ends at edges, and is what trained the weights that come with the package (see docs/decisions.md).
 """
 
 from __future__ import annotations
@@ -88,7 +89,19 @@ LOSS_PRESETS: dict[str, LossPreset] = {
     "paper": LossPreset(smooth_weights=_RISING),
     "caffe": LossPreset(ssim_weights=_RISING, ssim_sum=True, divide_by_batch=True),
     "robust": _ROBUST,
-    "census": replace(_ROBUST, pixel_weight=0.0, ssim_weights=0.0, census_weight=1.0, edge_weight=10.0),
+    "census": replace(
+        _ROBUST,
+        pixel_weight=0.0,
+        ssim_weights=0.0,
+        census_weight=0.06,
+        census_radius=2,
+        compare_at="double",
+        border=0.0,
+        inside=True,
+        edge_weight=10.0,
+        smooth_epsilon=0.01,
+        smooth_weights=0.05,
+    ),
     "occlusion": replace(_ROBUST, occlusion=True),
     "distill": replace(_ROBUST, distill_weight=0.3),
     "multiframe": replace(_ROBUST, temporal_weight=0.05),
