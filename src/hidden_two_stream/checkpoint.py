@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from hidden_two_stream.config import Recipe, recipe_from_dict
 from hidden_two_stream.errors import CheckpointError, UsageError
-from hidden_two_stream.files import write_json, written_whole
+from hidden_two_stream.files import write_json
 from hidden_two_stream.recognition.model import HiddenTwoStream
+from hidden_two_stream.tensors import mismatches, parse_description, read_tensors, write_tensors
 
 __all__ = [
     "FORMAT_VERSION",
@@ -74,6 +72,7 @@ def build_model(recipe: Recipe, num_classes: int) -> HiddenTwoStream:
         temporal_dropout=model.temporal_dropout,
         spatial_dropout=model.spatial_dropout,
         border=model.hand_over,
+        temporal_input=model.temporal_input,
     )
 
 
@@ -111,50 +110,17 @@ def load_run(source: str | Path) -> tuple[HiddenTwoStream, RunInfo]:
             model = build_model(info.recipe, len(info.classes))
     except UsageError as error:
         raise CheckpointError(f"{str(file)!r} cannot be rebuilt: {error}") from error
-    wrong = _mismatches(model.state_dict(), tensors)
+    wrong = mismatches(model.state_dict(), tensors)
     if wrong:
         raise CheckpointError(f"{str(file)!r} does not fit its own description: {'; '.join(wrong[:3])}")
     model.load_state_dict(tensors, assign=True)
     return model.eval(), info
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write named tensors as safetensors, whole or not at all.
-
-    Raises:
-        OutputError: the folder is not writable or the disk is full.
-    """
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with written_whole(path) as part:
-        try:
-            save_file(plain, part, dict(metadata))
-        except SafetensorError as error:
-            raise OSError(str(error)) from error
-
-
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file.
-
-    Raises:
-        CheckpointError: it is not one, or it is damaged.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{str(path)!r} is not a whole safetensors file: {error}") from error
-
-
 def _read_info(metadata: Mapping[str, str], file: Path) -> RunInfo:
     if "hidden_two_stream" not in metadata:
         raise CheckpointError(f"{str(file)!r} is no checkpoint of this package: its metadata does not say so")
-    data = _described(metadata["hidden_two_stream"], file)
-    version = data.get("format_version")
-    if version != FORMAT_VERSION:
-        raise CheckpointError(
-            f"{str(file)!r} has format version {version}, this package reads {FORMAT_VERSION}; "
-            "use the version of hidden-two-stream that wrote it"
-        )
+    data = parse_description(metadata["hidden_two_stream"], file, FORMAT_VERSION)
     try:
         recipe = recipe_from_dict(data["recipe"], "recipe")
         classes, provenance = tuple(data["classes"]), data["provenance"]
@@ -165,20 +131,3 @@ def _read_info(metadata: Mapping[str, str], file: Path) -> RunInfo:
     except (KeyError, TypeError, ValueError, UsageError) as error:
         raise CheckpointError(f"the description in {str(file)!r} is damaged: {error}") from error
     return RunInfo(recipe, classes, provenance)
-
-
-def _described(text: str, file: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise CheckpointError(f"the description in {str(file)!r} is damaged: {error}") from error
-    return data if isinstance(data, dict) else {}
-
-
-def _mismatches(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
-    wrong = [f"{name} is missing" for name in expected if name not in found]
-    wrong += [f"{name} is unknown" for name in found if name not in expected]
-    for name in expected.keys() & found.keys():
-        if expected[name].shape != found[name].shape:
-            wrong.append(f"{name} has shape {tuple(found[name].shape)}, not {tuple(expected[name].shape)}")
-    return sorted(wrong)

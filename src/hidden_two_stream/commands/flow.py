@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.files import make_folder
-from hidden_two_stream.inference.predictor import Recognizer
+from hidden_two_stream.inference.motion import MotionEstimator, default_side
 from hidden_two_stream.motion.color import flow_to_color
 from hidden_two_stream.motion.flo import write_flo
 from hidden_two_stream.motion.flow import resize_flow
@@ -21,18 +22,24 @@ from hidden_two_stream.types import FloatArray
 from hidden_two_stream.video.reader import VIDEO_SUFFIXES, VideoReader
 from hidden_two_stream.video.writer import write_video
 
-__all__ = ["flow_command"]
+__all__ = ["default_output", "flow_command"]
 
 Image = npt.NDArray[np.uint8]
 
 
+def default_output(source: str) -> Path:
+    """Where the flow of a video goes that was not said: NAME.flow.mp4 in the current folder."""
+    path = Path(urlsplit(source).path if "://" in source else source)
+    return Path(f"{path.stem or path.resolve().name or 'video'}.flow.mp4")
+
+
 def flow_command(
-    recognizer: Recognizer, source: str, out: Path, short_side: int | None, max_px: float | None
+    estimator: MotionEstimator, source: str, out: Path, short_side: int | None, max_px: float | None
 ) -> dict[str, Any]:
     """Write the hidden flow of `source`.
 
     Args:
-        recognizer: whose MotionNet is used.
+        estimator: the MotionNet that is used.
         source: a video.
         out: a video file (frames beside colour-coded flow), or a folder for one .flo file per pair.
         short_side: shorter side of the pictures that MotionNet sees, px; None: the video's, at most 256.
@@ -40,12 +47,12 @@ def flow_command(
     """
     with VideoReader(source) as reader:
         fps, size = reader.fps or 25.0, reader.size
-    side = max(16, min(256, *size)) if short_side is None else short_side
+    side = default_side(size) if short_side is None else short_side
     if out.suffix.lower() in VIDEO_SUFFIXES:
-        scale = max_px or _fast_motion(recognizer, source, side)
+        scale = max_px or _fast_motion(estimator, source, side)
         count = _Counter()
         make_folder(out.parent)
-        write_video(out, count.counted(_pictures(recognizer, source, side, scale)), fps)
+        write_video(out, count.counted(_pictures(estimator, source, side, scale)), fps)
         return {
             "source": source,
             "output": str(out),
@@ -62,17 +69,17 @@ def flow_command(
     folder, number = make_folder(out), 0
     if any(folder.glob("flow_*.flo")):
         raise UsageError(f"{str(out)!r} already holds .flo files; name another folder")
-    for _, flow in recognizer.flow_windows(source, side):
+    for _, flow in estimator.flow_windows(source, side):
         for pair in flow:
             write_flo(folder / f"flow_{number:06d}.flo", pair)
             number += 1
     return {"source": source, "output": str(out), "num_pairs": number, "short_side": side}
 
 
-def _pictures(recognizer: Recognizer, source: str, side: int, max_px: float) -> Iterator[Image]:
+def _pictures(estimator: MotionEstimator, source: str, side: int, max_px: float) -> Iterator[Image]:
     """Frame t beside the coloured flow t → t+1, at the resolution that MotionNet saw; even sides."""
     any_flow = False
-    for frames, flow in recognizer.flow_windows(source, side):
+    for frames, flow in estimator.flow_windows(source, side):
         height, width = (length - length % 2 for length in frames.shape[-2:])
         coloured = flow_to_color(_at_frame_size(flow, frames), max_px=max_px)
         for frame, colours in zip(frames.permute(0, 2, 3, 1).numpy(), coloured, strict=False):
@@ -88,10 +95,10 @@ def _at_frame_size(flow: FloatArray, frames: Tensor) -> FloatArray:
     return resized
 
 
-def _fast_motion(recognizer: Recognizer, source: str, side: int) -> float:
+def _fast_motion(estimator: MotionEstimator, source: str, side: int) -> float:
     """99th percentile of the speed, px per frame, in the window where it is highest."""
     fastest = 0.0
-    for frames, flow in recognizer.flow_windows(source, side):
+    for frames, flow in estimator.flow_windows(source, side):
         if len(flow):
             speeds = np.linalg.norm(_at_frame_size(flow, frames), axis=1)
             fastest = max(fastest, float(np.percentile(speeds, 99)))

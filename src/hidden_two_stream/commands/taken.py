@@ -87,7 +87,8 @@ def open_parts(recipe: Recipe, classes: Sequence[str], taken: Mapping[str, str])
 
 def _require_motion(source: str, other: Recognizer) -> None:
     stages = other.info.provenance.get("stages", STAGE_NAMES)
-    if not hasattr(other.model, "motion_net") or not {"motion", "joint"} & set(stages):
+    is_trained = bool({"motion", "joint"} & set(stages)) or bool(other.info.provenance.get("motion_init"))
+    if not (hasattr(other.model, "motion_net") and is_trained):
         raise UsageError(f"{source!r} has no trained MotionNet; its stages are {', '.join(stages) or 'none'}")
 
 

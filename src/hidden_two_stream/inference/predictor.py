@@ -11,14 +11,15 @@ from torch import Tensor
 
 from hidden_two_stream.checkpoint import RunInfo, load_run
 from hidden_two_stream.config import STAGE_NAMES
-from hidden_two_stream.errors import CheckpointError, UsageError
+from hidden_two_stream.errors import CheckpointError
+from hidden_two_stream.inference.motion import MotionEstimator, on_device
 from hidden_two_stream.inference.protocol import DEFAULT_PROTOCOL, Protocol, clip_batches, parse_protocol
 from hidden_two_stream.recognition.fusion import FUSIONS, fuse
 from hidden_two_stream.recognition.model import STREAMS, HiddenTwoStream
 from hidden_two_stream.types import FloatArray, Prediction
-from hidden_two_stream.video.reader import Source, VideoReader
-from hidden_two_stream.video.sampling import clip_indices, clip_span
-from hidden_two_stream.video.store import StoredVideo, decode, resized
+from hidden_two_stream.video.reader import Source
+from hidden_two_stream.video.sampling import clip_span
+from hidden_two_stream.video.store import StoredVideo, decode
 from hidden_two_stream.video.transforms import to_frames
 
 __all__ = ["STREAMS", "Recognizer", "load"]
@@ -38,12 +39,7 @@ def load(source: str | Path, device: str = "cpu") -> Recognizer:
         CheckpointError: it is damaged or of another version.
     """
     model, info = load_run(source)
-    try:
-        return Recognizer(model.to(device), info)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(
-            f"cannot compute on {device!r}; expected cpu, cuda, cuda:1, mps or the like, and that it is there"
-        ) from error
+    return Recognizer(on_device(model, device), info)
 
 
 class Recognizer:
@@ -131,6 +127,18 @@ class Recognizer:
         weights = {"spatial": fusion.spatial_weight, "temporal": fusion.temporal_weight}
         return fuse(list(logits.values()), [weights[name] for name in logits], fusion.method)
 
+    @property
+    def motion_estimator(self) -> MotionEstimator:
+        """The run's MotionNet alone, with the preprocessing that it was trained with."""
+        recipe = self.info.recipe
+        return MotionEstimator(
+            self.model.motion,
+            recipe.model.num_frames,
+            self._device(),
+            short_side=recipe.input.size,
+            normalize_contrast=recipe.input.normalize_contrast,
+        )
+
     def flow(self, source: Source, short_side: int | None = None) -> FloatArray:
         """The hidden motion between all neighbouring frames of a video.
 
@@ -141,41 +149,13 @@ class Recognizer:
         Returns:
             (T−1, 2, h, w) float32, in pixels of its own grid; (0, 2, h, w) for a single frame.
         """
-        return np.concatenate([flow for _, flow in self.flow_windows(source, short_side)])
+        return self.motion_estimator.flow(source, short_side)
 
     def flow_windows(
         self, source: Source, short_side: int | None = None
     ) -> Iterator[tuple[Tensor, FloatArray]]:
-        """As `flow`, window by window, in bounded memory.
-
-        Yields:
-            frames (n+1, 3, H, W) uint8 as MotionNet saw them, and their flow (n, 2, h, w). Windows share
-            one frame: the last of one is the first of the next.
-        """
-        settings, length = self.info.recipe.input, self.info.recipe.model.num_frames
-        size = settings.size if short_side is None else short_side
-        if size < 16:
-            raise UsageError(f"short side is {size}; expected at least 16 px")
-        with VideoReader(source) as reader:
-            window: list[Tensor] = []
-            fresh = 0  # frames of the window whose flow has not been given yet
-            for image in reader.frames():
-                window.append(resized(image[None], size)[0])
-                fresh += 1
-                if len(window) == length:
-                    yield torch.stack(window), self._window_flow(window)
-                    window, fresh = window[-1:], 0
-            if fresh:
-                yield torch.stack(window), self._window_flow(window)
-
-    @torch.inference_mode()
-    def _window_flow(self, window: list[Tensor]) -> FloatArray:
-        """Flow (n−1, 2, h, w) of n frames; a short last window is filled up by repeating its last frame."""
-        indices = clip_indices(0, self.info.recipe.model.num_frames, 1, len(window))
-        clip = torch.stack([window[index] for index in indices])[None].to(self._device())
-        finest = self.model.motion(to_frames(clip, self.info.recipe.input.normalize_contrast))[0][0]
-        flow: FloatArray = finest[: len(window) - 1].float().cpu().numpy()
-        return flow
+        """As `flow`, window by window, in bounded memory; see `MotionEstimator.flow_windows`."""
+        return self.motion_estimator.flow_windows(source, short_side)
 
     @torch.inference_mode()
     def _forward(self, clips: Tensor) -> dict[str, Tensor]:

@@ -1,0 +1,95 @@
+"""examples/motion_errors.py: its means against NumPy's, and what it prints."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+from hidden_two_stream.motion.family import build_motion
+from hidden_two_stream.video.generated import load_ground_truth, write_dataset
+from hidden_two_stream.weights.motion import save_motion_weights
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "motion_errors.py"
+
+
+@pytest.fixture(scope="module")
+def example() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("motion_errors", EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["motion_errors"] = module  # dataclasses look for it there
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clips")
+    write_dataset(folder, train_per_class=1, test_per_class=1, num_frames=4, size=32)
+    return folder
+
+
+def test_errors_on_generated_clips(example: ModuleType, clips: Path) -> None:
+    """Of no motion: the mean speed of the test clips, by NumPy."""
+    videos = example.test_clips(clips)
+    assert [video.name for video in videos] == ["test_0000.mp4"] * 8
+    known = [load_ground_truth(video) for video in videos]
+    speeds = np.stack([np.hypot(*one[0].transpose(1, 0, 2, 3)) for one in known if one is not None])
+    moving = np.stack([one[1] for one in known if one is not None])
+    found = example.generated_errors(example.Method("zero", example.zero), videos)
+    assert found == pytest.approx({"moving px": speeds[moving].mean(), "all px": speeds.mean()}, rel=1e-5)
+
+
+def test_errors_on_pairs(example: ModuleType) -> None:
+    """A flow of 1 px to the right on a grid of half the size is one of 2 px; unknown pixels don't count."""
+    pairs = []
+    for number, name in enumerate(("Sintel", *example.CHAIRS)):
+        truth = np.zeros((2, 8, 8), np.float32)
+        truth[0], truth[1] = 2, number
+        truth[:, :, 0] = 2e9
+        pairs.append(example.Pair(name, np.zeros((2, 8, 8, 3), np.uint8), truth))
+    right = np.zeros((1, 2, 4, 4), np.float32)
+    right[:, 0] = 1
+    found = example.pair_errors(example.Method("right", lambda _: right), pairs)
+    assert found == pytest.approx(
+        {"Sintel": 0, "Chairs 0": 1, "Chairs 1": 2, "Chairs 2": 3, "Chairs 3": 4, "Chairs mean": 2.5}
+    )
+
+
+def test_table_and_json(
+    example: ModuleType, clips: Path, tmp_path: Path, data_root: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A network for three frames is tried on clips alone; all others on pairs as well."""
+    monkeypatch.setenv("HTS_TEST_DATA", str(data_root))
+    torch.manual_seed(0)
+    save_motion_weights(tmp_path / "three.safetensors", build_motion("tiny", 3), "tiny", 3, {})
+    arguments = [str(tmp_path / "three.safetensors"), "--generated", str(clips)]
+    arguments += ["--without", "tvl1", "dis-medium", "dis-fast", "farneback"]
+    assert example.main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("Machine: ")
+    assert lines[1].startswith("Protocol: end-point error, px, ")
+    assert [line.count("|") for line in lines[3:]] == [10] * 4
+    assert lines[5].startswith("| three |  |  |  |  |  |  | ")
+    assert lines[6].startswith("| zero flow | 2.80 | 6.05 | ")
+    assert example.main([*arguments, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [len(row["epe_px"]) for row in rows] == [2, 8]
+
+
+def test_slips(
+    example: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTS_TEST_DATA", str(tmp_path))
+    for arguments, message in ((["gone"], "no motion weights 'gone'"), ([], "set HTS_TEST_DATA")):
+        assert example.main(arguments) == 2
+        assert message in capsys.readouterr().err
