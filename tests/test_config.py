@@ -76,6 +76,7 @@ def test_every_field_survives_being_written() -> None:
         input=InputConfig(224, 256, (240, 320), 2, True, [1.0, 0.66], False, 0.0, 3),
         loss="paper",
         init="imagenet",
+        motion_init="shipped",
         motion=stage,
         spatial=dataclasses.replace(stage, steps=0),
         temporal=dataclasses.replace(stage, optimizer="adam", schedule="constant"),
@@ -88,8 +89,27 @@ def test_every_field_survives_being_written() -> None:
         assert values != default[section]
         if isinstance(values, dict):
             same = [name for name in values if values[name] == default[section][name]]
-            # The stage of a stream that is not there has no steps.
-            assert same == (["steps"] if section == "spatial" else [])
+            # The stage of a stream that is not there has no steps; only hidden motion has a MotionNet.
+            assert same == {"spatial": ["steps"], "model": ["temporal_input"]}.get(section, [])
+
+
+@pytest.mark.parametrize("seen", ["frames", "difference", "flow"])
+def test_without_hidden_motion_there_is_no_motion_network_to_train(seen: str) -> None:
+    rival = ("model.streams=[temporal]", f"model.temporal_input={seen}", "spatial.steps=0")
+    without = ("motion.steps=0", "joint.steps=0", "motion_init=none")
+    recipe = load_recipe("nano", (*rival, *without))
+    assert recipe_from_dict(plain(recipe), "here") == recipe
+    for change in ("motion.steps=5", "joint.steps=5", "motion_init=shipped"):
+        with pytest.raises(UsageError, match="there is no MotionNet"):
+            load_recipe("nano", (*rival, *without, change))
+    with pytest.raises(UsageError, match=f"branched temporal stream cannot see {seen}"):
+        load_recipe("nano", (*rival, *without, "model.temporal=branched"))
+
+
+def test_stored_flow_is_no_picture() -> None:
+    options = ("model.temporal_input=flow", "motion.steps=0", "joint.steps=0", "motion_init=none")
+    with pytest.raises(UsageError, match="stored flow is no picture"):
+        load_recipe("nano", options)
 
 
 def test_every_field_is_documented() -> None:

@@ -33,6 +33,24 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(UsageError.exit_code)
 
 
+class _Replacing(argparse.Action):
+    """An option in whose presence the last positional argument, `replaced`, may be left out."""
+
+    def __init__(self, *arguments: Any, replaced: argparse.Action, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._replaced = replaced
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002 - argparse hands them over
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        setattr(namespace, self.dest, values)
+        self._replaced.required = False
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     arguments = _parser().parse_args(argv)
@@ -130,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
                        "from this run instead of training them (with --stage joint: before)")  # fmt: skip
     train.add_argument("--init", metavar="WEIGHTS", help="where the streams' backbones begin: imagenet, a "
                        "state dict (file or URL), or none (default: the recipe's)")  # fmt: skip
+    _add_from_scratch(train)
     train.add_argument("--resume", action="store_true", help="go on with the run in --out")
     _add_protocol(train)
     _add_resources(train)
@@ -144,9 +163,30 @@ def _parser() -> argparse.ArgumentParser:
     )
     folds.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder for all folds")
     _add_recipe(folds, "nano")
+    _add_from_scratch(folds)
     folds.add_argument("--resume", action="store_true", help="keep complete folds and go on with the others")
     _add_protocol(folds)
     _add_resources(folds)
+
+    compare = command(
+        "compare", _compare, "hidden motion against computed flow, frames and differences, on the same splits"
+    )
+    compare.add_argument("--data", required=True, metavar="DATA", help=DATA_HELP)
+    compare.add_argument("--group", metavar="COLUMN", help="leave one value of this column of the CSV out, "
+                         "each in turn, such as subject (default: the data's own split)")  # fmt: skip
+    compare.add_argument("--out", type=Path, required=True, metavar="DIR", help="table, plot, flow and runs")
+    compare.add_argument("--methods", metavar="A,B,...", help="of spatial, frames, difference, tvl1, "
+                         "dis-medium, dis-fast, farneback, hidden-frozen, hidden-joint, branched, "
+                         "raft-small, raft-large, or your own package.module:function (default: all without "
+                         "RAFT)")  # fmt: skip
+    compare.add_argument(
+        "--seeds", type=int, default=1, metavar="N", help="runs of each method (default: %(default)s)"
+    )
+    compare.add_argument("--resume", action="store_true", help="keep flow and runs that are complete")
+    _add_recipe(compare, "nano")
+    _add_from_scratch(compare)
+    _add_protocol(compare)
+    _add_resources(compare)
 
     evaluate = command("evaluate", _evaluate, "accuracy per stream and fused, confusion matrix")
     evaluate.add_argument("run", metavar="RUN", help="run folder or checkpoint file")
@@ -190,11 +230,13 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     flow = command("flow", _flow, "the learned motion as a colour video beside the frames, or as .flo files")
-    flow.add_argument("run", metavar="RUN", help="run folder or checkpoint file")
-    flow.add_argument("video", metavar="VIDEO", help="video file, URL or folder of frames")
-    flow.add_argument(
-        "-o", "--out", type=Path, required=True, metavar="OUT", help="video file, or folder for .flo files"
-    )
+    flow.usage = "%(prog)s [options] RUN VIDEO\n       %(prog)s [options] --model NAME VIDEO"
+    flow.add_argument("run", metavar="RUN", help="run folder or checkpoint file; not with --model")
+    video = flow.add_argument("video", metavar="VIDEO", help="video file, URL or folder of frames")
+    flow.add_argument("--model", metavar="NAME", action=_Replacing, replaced=video, help="a trained "
+                      "MotionNet of the package, such as nano, or a file of motion weights")  # fmt: skip
+    flow.add_argument("-o", "--out", type=Path, metavar="OUT", help="video file, or folder for .flo files "
+                      "(default: VIDEO's name with .flow.mp4, in this folder)")  # fmt: skip
     flow.add_argument("--short-side", type=int, metavar="PX", help="shorter side of MotionNet's pictures "
                       "(default: the video's own, at most 256)")  # fmt: skip
     flow.add_argument(
@@ -215,6 +257,11 @@ def _add_recipe(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument("--model", default=default, metavar="RECIPE", help=recipe)
     change = "change a field of the recipe, for example --set motion.steps=200; may be given several times"
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help=change)
+
+
+def _add_from_scratch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--from-scratch", action="store_true", help="begin with a random MotionNet where the "
+                        "recipe begins with trained weights (motion_init)")  # fmt: skip
 
 
 def _add_protocol(parser: argparse.ArgumentParser) -> None:
@@ -334,7 +381,7 @@ def _train(arguments: argparse.Namespace) -> int:
         plan = make_plan(
             arguments.data,
             arguments.model,
-            [*arguments.set, *([] if arguments.init is None else [f"init={arguments.init}"])],
+            _overrides(arguments),
             arguments.stage,
             test_fraction=arguments.test_fraction,
             seed=arguments.seed,
@@ -358,12 +405,25 @@ def _train(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _overrides(arguments: argparse.Namespace) -> list[str]:
+    """Changes of the recipe's fields, by --set and by options that stand for some."""
+    changes: list[str] = list(arguments.set)
+    if getattr(arguments, "init", None) is not None:
+        changes.append(f"init={arguments.init}")
+    if arguments.from_scratch:
+        for part in ("motion", "temporal"):
+            if getattr(arguments, f"{part}_from", None) is not None:
+                raise UsageError(f"--{part}-from takes a trained MotionNet: leave out --from-scratch")
+        changes.append("motion_init=none")
+    return changes
+
+
 def _refuse_changes(arguments: argparse.Namespace) -> None:
     """What a run was started with cannot be changed by --resume, so it must not look as if it could."""
     started_with: dict[str, object] = {
         "data": None, "model": "nano", "set": [], "stage": "all", "test_fraction": 0.25,
         "hold_out": None, "motion_from": None, "spatial_from": None, "temporal_from": None, "init": None,
-        "protocol": "10x1", "seed": 0,
+        "from_scratch": False, "protocol": "10x1", "seed": 0,
     }  # fmt: skip
     given = [f"--{name.replace('_', '-')}" for name, default in started_with.items()
              if getattr(arguments, name) != default]  # fmt: skip
@@ -376,7 +436,7 @@ def _cross_validate(arguments: argparse.Namespace) -> int:
     from hidden_two_stream.config import load_recipe
     from hidden_two_stream.training.loop import Stopped
 
-    recipe = load_recipe(arguments.model, arguments.set)
+    recipe = load_recipe(arguments.model, _overrides(arguments))
     try:
         result = cross_validate_command(
             arguments.data,
@@ -391,6 +451,33 @@ def _cross_validate(arguments: argparse.Namespace) -> int:
         print(f"hts: {stop}; go on with the same command and --resume", file=sys.stderr)
         return 130
     _show(arguments, result, cross_validation_text(result))
+    return 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from hidden_two_stream.commands.compare import available_methods, compare_command
+    from hidden_two_stream.config import load_recipe
+    from hidden_two_stream.training.loop import Stopped
+
+    recipe = load_recipe(arguments.model, _overrides(arguments))
+    named = arguments.methods
+    methods = available_methods() if named is None else [name for name in named.split(",") if name]
+    try:
+        result = compare_command(
+            arguments.data,
+            arguments.group,
+            arguments.out,
+            recipe,
+            _resources(arguments),
+            methods=methods,
+            seeds=arguments.seeds,
+            protocol=arguments.protocol,
+            resume=arguments.resume,
+        )
+    except Stopped as stop:
+        print(f"hts: {stop}; go on with the same command and --resume", file=sys.stderr)
+        return 130
+    _show(arguments, {key: value for key, value in result.items() if key != "text"}, result["text"])
     return 0
 
 
@@ -460,13 +547,21 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 
 def _flow(arguments: argparse.Namespace) -> int:
-    from hidden_two_stream.commands.flow import flow_command
+    from hidden_two_stream.commands.flow import default_output, flow_command
+    from hidden_two_stream.inference.motion import motion_estimator
 
     if arguments.max_px is not None and arguments.max_px <= 0:
         raise UsageError(f"--max-px is {arguments.max_px}; expected a positive number")
-    result = flow_command(
-        _recognizer(arguments), arguments.video, arguments.out, arguments.short_side, arguments.max_px
-    )
+    if arguments.model is None:
+        estimator, video = _recognizer(arguments).motion_estimator, arguments.video
+    elif arguments.video is None:
+        estimator, video = motion_estimator(arguments.model, arguments.device), arguments.run
+    else:
+        raise UsageError(
+            f"--model {arguments.model} and the run {arguments.run!r} both give a MotionNet; leave one out"
+        )
+    out = default_output(video) if arguments.out is None else arguments.out
+    result = flow_command(estimator, video, out, arguments.short_side, arguments.max_px)
     _show(
         arguments,
         result,

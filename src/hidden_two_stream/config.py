@@ -49,6 +49,9 @@ class ModelConfig:
             each pair of neighbours.
         hand_over: what the resizing of flow for the temporal stream finds beyond the border: "edge", or
             "reference" (zeros, as the authors' networks).
+        temporal_input: what the temporal stream sees: "motion" (hidden motion); or, to compare with, the
+            clip's "frames", their "difference" from one to the next, or "flow" that was computed before and
+            is stored in place of pictures. Without hidden motion there is no MotionNet.
     """
 
     motion: Literal["nano", "tiny", "full", "vgg16", "resnet50", "flownets"] = "nano"
@@ -60,6 +63,7 @@ class ModelConfig:
     streams: Sequence[Literal["spatial", "temporal"]] = ("spatial", "temporal")
     motion_frames: int = 0
     hand_over: Literal["edge", "reference"] = "edge"
+    temporal_input: Literal["motion", "frames", "difference", "flow"] = "motion"
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,9 @@ class Recipe:
             "census", "occlusion", "distill" or "multiframe" (`motion.presets`).
         init: where the streams' backbones begin: "none" (random), "imagenet" (torchvision's published
             weights), or a state dict: a file or a URL.
+        motion_init: where MotionNet begins: "none" (random), "shipped" (the weights that come with the
+            package for this network and number of frames), or a file of motion weights. MotionNet of
+            another run goes before it.
         motion: stage 1, MotionNet without labels.
         spatial: stage 2, the spatial stream.
         temporal: stage 3, the temporal stream behind a frozen MotionNet.
@@ -173,6 +180,7 @@ class Recipe:
     input: InputConfig = field(default_factory=InputConfig)
     loss: Literal["robust", "paper", "caffe", "census", "occlusion", "distill", "multiframe"] = "robust"
     init: str = "none"
+    motion_init: str = "none"
     motion: StageConfig = field(default_factory=lambda: StageConfig(motion_learning_rate=4e-3))
     spatial: StageConfig = field(default_factory=StageConfig)
     temporal: StageConfig = field(default_factory=StageConfig)
@@ -342,6 +350,7 @@ def _validated(recipe: Recipe) -> Recipe:
             raise _RangeError(f"{name} is too small; num_frames must be at least 2, max_size 32, others 1")
     _require_ranges(recipe)
     _require_streams(recipe)
+    _require_temporal_input(recipe)
     if recipe.input.size % 32 or recipe.input.size < 0:
         raise _RangeError(f"input.size is {recipe.input.size}; it must be 0 (automatic) or a multiple of 32")
     return recipe
@@ -383,6 +392,24 @@ def _require_streams(recipe: Recipe) -> None:
             )
     if recipe.motion.steps and model.streams == ("spatial",):
         raise _RangeError("motion.steps is set, but with the spatial stream alone there is no MotionNet")
+
+
+def _require_temporal_input(recipe: Recipe) -> None:
+    """Without hidden motion there is no MotionNet to train, or to start from weights."""
+    seen = recipe.model.temporal_input
+    if seen == "motion":
+        return
+    if recipe.motion.steps or recipe.joint.steps or recipe.motion_init != "none":
+        raise _RangeError(
+            f"model.temporal_input is {seen}: there is no MotionNet; set motion.steps and joint.steps to 0 "
+            "and motion_init to none"
+        )
+    if seen == "flow" and tuple(recipe.model.streams) != ("temporal",):
+        raise _RangeError(
+            "model.temporal_input is flow: stored flow is no picture; set model.streams to temporal"
+        )
+    if recipe.model.temporal != "stacked" and (seen, recipe.model.temporal) != ("flow", "inflated"):
+        raise _RangeError(f"a {recipe.model.temporal} temporal stream cannot see {seen}; make it stacked")
 
 
 def _require_ranges(recipe: Recipe) -> None:

@@ -8,75 +8,34 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hidden_two_stream.commands.console import note
-from hidden_two_stream.commands.fit import Fitted, Resources, decode_samples, fit, resolve_input
+from hidden_two_stream.commands.fit import (
+    Fitted,
+    Resources,
+    decode_samples,
+    fit,
+    motion_begins_from,
+    resolve_input,
+)
+from hidden_two_stream.commands.folds import read_folds
 from hidden_two_stream.commands.reporting import write_run_report
-from hidden_two_stream.commands.train import PLAN_FILE, RESULTS_FILE, fingerprint
+from hidden_two_stream.commands.train import PLAN_FILE, RESULTS_FILE
 from hidden_two_stream.config import Recipe
 from hidden_two_stream.errors import DataError, UsageError
 from hidden_two_stream.evaluation import Evaluation, load_scores, merge
 from hidden_two_stream.files import make_folder, write_json
 from hidden_two_stream.inference.predictor import load
 from hidden_two_stream.inference.protocol import parse_protocol
-from hidden_two_stream.video.benchmarks.reference import NUM_SPLITS, Reference, parse_reference
-from hidden_two_stream.video.listing import (
-    Listing,
-    Sample,
-    Split,
-    absolute_data,
-    group_values,
-    hold_out,
-    read_listing,
-    split_listing,
-)
 from hidden_two_stream.video.store import ClipStore
 
 __all__ = ["cross_validate_command", "cross_validation_text"]
 
 SCORES_FILE = "scores.npz"
-
-
-@dataclass(frozen=True)
-class _Folds:
-    """What is trained and tested apart.
-
-    Attributes:
-        group: the column, or "split".
-        pooled: each video is tested in one fold only.
-        listings: of each fold, by its value; the same one for groups.
-        splits: training and test samples of each fold.
-        sources: for the record, the data and the held-out group of each fold.
-    """
-
-    group: str
-    pooled: bool
-    listings: Mapping[str, Listing]
-    splits: Mapping[str, Split]
-    sources: Mapping[str, Mapping[str, Any]]
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return next(iter(self.listings.values())).classes
-
-    @property
-    def samples(self) -> tuple[Sample, ...]:
-        """The samples of all folds, each once."""
-        return tuple({s.name: s for listing in self.listings.values() for s in listing.samples}.values())
-
-    def fingerprint(self) -> str:
-        """Tells one list of samples from another."""
-        return " ".join(dict.fromkeys(fingerprint(listing) for listing in self.listings.values()))
-
-    def folder(self, root: Path, value: str) -> Path:
-        """Run folder of one fold."""
-        return root / f"{'fold' if self.pooled else 'split'}_{_file_name(value)}"
 
 
 def cross_validate_command(
@@ -108,7 +67,8 @@ def cross_validate_command(
     if resources.devices != "1":
         raise UsageError("cross-validate trains on one device; leave out --devices")
     fabric = resources.fabric()
-    folds = _read_folds(data, group)
+    folds = read_folds(data, group)
+    motion_begins_from(recipe, {})  # a wrong name shall not show after the decoding
     recipe = resolve_input(recipe, folds.samples)
     plan = {
         "data": folds.fingerprint(), "group": folds.group, "recipe": recipe.to_dict(),
@@ -157,42 +117,6 @@ def cross_validate_command(
     recognizer = load(folds.folder(folder, value)) if last is None else last.recognizer
     _report(folder, Fitted(recognizer, pooled, {}), store.select(split.test), results)
     return results
-
-
-def _read_folds(data: str, group: str | None) -> _Folds:
-    reference = parse_reference(data)
-    if reference is not None:
-        if group is not None:
-            raise UsageError(f"--group {group} goes with a CSV; of {reference.name} give a range of splits")
-        return _read_splits(reference.absolute())
-    if group is None:
-        raise UsageError(f"{data!r} needs --group COLUMN, the column to leave one out of, such as subject")
-    listing = read_listing(data)
-    values = group_values(listing, group)
-    return _Folds(
-        group,
-        True,
-        dict.fromkeys(values, listing),
-        {value: hold_out(listing, group, value) for value in values},
-        {value: {"data": absolute_data(data), "held_out": f"{group}={value}"} for value in values},
-    )
-
-
-def _read_splits(reference: Reference) -> _Folds:
-    if len(reference.splits) < 2:
-        known = ", ".join(f"{name}:ROOT:1..{count}" for name, count in NUM_SPLITS.items())
-        raise UsageError(f"'{reference}' names no range of splits; expected {known}, or a CSV with --group")
-    parts = {str(number): reference.of_split(number) for number in reference.splits}
-    listings = {value: read_listing(str(part)) for value, part in parts.items()}
-    if len({listing.classes for listing in listings.values()}) > 1:
-        raise DataError(f"the splits of '{reference}' have different classes; get its lists again")
-    return _Folds(
-        "split",
-        False,
-        listings,
-        {value: split_listing(listing) for value, listing in listings.items()},
-        {value: {"data": str(part), "held_out": None} for value, part in parts.items()},
-    )
 
 
 def cross_validation_text(results: dict[str, Any]) -> str:
@@ -279,7 +203,3 @@ def _report(folder: Path, fitted: Fitted, videos: Any, results: dict[str, Any]) 
 def _read_json(path: Path) -> dict[str, Any]:
     data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return data
-
-
-def _file_name(value: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in value)

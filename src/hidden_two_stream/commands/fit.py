@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,9 +17,9 @@ from hidden_two_stream.checkpoint import RunInfo, build_model, save_run
 from hidden_two_stream.commands.console import note, versions, with_progress
 from hidden_two_stream.commands.taken import STAGES_GIVEN, STAGES_REPLACED, take_parts
 from hidden_two_stream.config import STAGE_NAMES, Recipe
-from hidden_two_stream.errors import DataError, HiddenTwoStreamError, UsageError
+from hidden_two_stream.errors import CheckpointError, DataError, HiddenTwoStreamError, UsageError
 from hidden_two_stream.evaluation import Evaluation, evaluate
-from hidden_two_stream.files import write_text
+from hidden_two_stream.files import write_json, write_text
 from hidden_two_stream.inference.predictor import Recognizer
 from hidden_two_stream.inference.protocol import parse_protocol
 from hidden_two_stream.recognition.model import HiddenTwoStream
@@ -28,11 +29,13 @@ from hidden_two_stream.video.dataset import mix_seed
 from hidden_two_stream.video.listing import Sample, Split, unreadable_lines
 from hidden_two_stream.video.reader import VideoReader
 from hidden_two_stream.video.store import ClipStore, default_workers, open_store
+from hidden_two_stream.weights.motion import MotionWeights, find_motion_weights, load_motion_weights
 from hidden_two_stream.weights.pretrained import initialize_streams
 
-__all__ = ["Fitted", "Resources", "decode_samples", "fit", "resolve_input"]
+__all__ = ["Fitted", "Resources", "decode_samples", "fit", "motion_begins_from", "resolve_input"]
 
 UNREADABLE_FILE = "unreadable.txt"
+MOTION_INIT_FILE = "motion_init.json"
 _PROBED = 32  # videos whose size decides on the input size
 
 
@@ -182,7 +185,10 @@ def fit(
         raise DataError(f"no readable training video of {missing}; see {folder / UNREADABLE_FILE}")
     torch.manual_seed(mix_seed(resources.seed))
     model = build_model(recipe, len(classes))
-    if not (resume and (folder / STATE_FILE).exists()):
+    if resume and (folder / STATE_FILE).exists():
+        began = _read_origin(folder)
+    else:
+        began = _begin_motion(model, recipe, taken or {}, folder if fabric.is_global_zero else None)
         if begins_from_weights(recipe, taken or {}):
             _initialize(model, recipe, resources.quiet)
         take_parts(model, recipe, classes, taken or {})
@@ -192,7 +198,8 @@ def fit(
     stages = [name for name in stages if name not in replaced and recipe.stage(name).steps > 0]
     if not (stages or taken):
         raise UsageError("there is nothing to train: the recipe gives no steps to the stages asked for")
-    if {"temporal", "joint"} & set(stages) and "motion" not in {*stages, *given}:
+    sees_motion = recipe.model.temporal_input == "motion" and {"temporal", "joint"} & set(stages)
+    if sees_motion and "motion" not in {*stages, *given} and began is None:
         note("MotionNet is random: stage motion is not trained, and none is taken with --motion-from")
     run = TrainingRun(
         folder=folder,
@@ -210,6 +217,7 @@ def fit(
         **(provenance or {}),
         "stages": [name for name in STAGE_NAMES if name in given or name in stages],
         "taken": dict(taken or {}),
+        "motion_init": began,
         "split": split.rule,
         "num_training_videos": len(training.samples),
         "seed": resources.seed,
@@ -236,6 +244,47 @@ def begins_from_weights(recipe: Recipe, taken: Mapping[str, str]) -> bool:
             "a branched temporal stream alone has no stream that image weights fit; add --init none"
         )
     return recipe.init != "none" and bool(fresh)
+
+
+def motion_begins_from(recipe: Recipe, taken: Mapping[str, str]) -> MotionWeights | None:
+    """The weights that MotionNet starts from; None: random, taken from another run, or there is none.
+
+    Raises:
+        UsageError: there are no such weights, or they are for another network or number of frames.
+        CheckpointError: their file is damaged or of another format version.
+    """
+    model = recipe.model
+    if recipe.motion_init == "none" or {"motion", "temporal"} & set(taken) or model.streams == ("spatial",):
+        return None
+    return find_motion_weights(model.motion, model.motion_frames or model.num_frames, recipe.motion_init)
+
+
+def _begin_motion(
+    model: HiddenTwoStream, recipe: Recipe, taken: Mapping[str, str], folder: Path | None
+) -> dict[str, Any] | None:
+    """Load the weights that MotionNet starts from; say, also in the run folder, which they are."""
+    weights = motion_begins_from(recipe, taken)
+    if weights is None:
+        return None
+    load_motion_weights(model.motion_net, weights.file)
+    began = {"source": recipe.motion_init, **weights.to_dict()}
+    if folder is not None:
+        write_json(folder / MOTION_INIT_FILE, began)
+    return began
+
+
+def _read_origin(folder: Path) -> dict[str, Any] | None:
+    """What `_begin_motion` wrote when the run that is resumed began: the weights may have changed since."""
+    path = folder / MOTION_INIT_FILE
+    try:
+        began: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{str(path)!r} is damaged: {error}; train again into another folder"
+        ) from error
+    return began
 
 
 def _initialize(model: HiddenTwoStream, recipe: Recipe, quiet: bool) -> None:

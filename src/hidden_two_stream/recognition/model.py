@@ -10,12 +10,19 @@ from torch import Tensor, nn
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.motion.family import build_motion, flow_in_windows
 from hidden_two_stream.motion.network import MotionNetwork
-from hidden_two_stream.recognition.streams import ActionBranch, Border, SpatialStream, TemporalStream
+from hidden_two_stream.recognition.streams import (
+    ActionBranch,
+    Border,
+    PixelStream,
+    SpatialStream,
+    TemporalStream,
+)
 
-__all__ = ["STREAMS", "TEMPORAL_FORMS", "HiddenTwoStream"]
+__all__ = ["STREAMS", "TEMPORAL_FORMS", "TEMPORAL_INPUTS", "HiddenTwoStream"]
 
 STREAMS = ("spatial", "temporal")
 TEMPORAL_FORMS = ("stacked", "inflated", "branched")
+TEMPORAL_INPUTS = ("motion", "frames", "difference", "flow")
 
 
 class HiddenTwoStream(nn.Module):
@@ -32,6 +39,10 @@ class HiddenTwoStream(nn.Module):
             on each pair of neighbours.
         temporal_dropout, spatial_dropout: in front of the last layer(s).
         border: see `recognition.streams.hand_over`.
+        temporal_input: what the temporal stream sees. "motion": the hidden motion of `frames`. Without
+            MotionNet, to compare with: "frames", "difference" (see `recognition.streams.PixelStream`), or
+            "flow" that was computed before: `frames` are then flow fields (B, T, 2, H, W), px of the input,
+            each from its frame to the next of the clip. The last, which leads out of it, is not seen.
 
     Raises:
         UsageError: a name is unknown, or the numbers of frames do not fit each other.
@@ -50,16 +61,23 @@ class HiddenTwoStream(nn.Module):
         temporal_dropout: float = 0.5,
         spatial_dropout: float = 0.5,
         border: Border = "edge",
+        temporal_input: Literal["motion", "frames", "difference", "flow"] = "motion",
     ) -> None:
         super().__init__()
         _validate(temporal, streams, num_frames, motion_frames)
+        _validate_input(temporal_input, temporal, streams)
         self.motion_frames = motion_frames
         self.branched = temporal == "branched"
-        if tuple(streams) != ("spatial",):
+        self.temporal_input = temporal_input
+        if tuple(streams) != ("spatial",) and temporal_input == "motion":
             self.motion_net = build_motion(motion, motion_frames or num_frames)
         if "temporal" in streams and self.branched:
             channels = self._network().action_channels
             self.temporal_stream: nn.Module = ActionBranch(channels, backbone, num_classes, temporal_dropout)
+        elif "temporal" in streams and temporal_input in ("frames", "difference"):
+            self.temporal_stream = PixelStream(
+                backbone, num_frames, num_classes, temporal_dropout, temporal_input == "difference"
+            )
         elif "temporal" in streams:
             inflated = temporal == "inflated"
             self.temporal_stream = TemporalStream(
@@ -76,8 +94,12 @@ class HiddenTwoStream(nn.Module):
         return self._network()(frames)
 
     def temporal(self, frames: Tensor) -> Tensor:
-        """`frames` (B, T, 3, H, W) → logits (B, classes) from the hidden motion."""
+        """`frames` (B, T, 3, H, W) → logits (B, classes) from the hidden motion, or see `temporal_input`."""
         self._require("temporal_stream")
+        if self.temporal_input in ("frames", "difference"):
+            return cast(Tensor, self.temporal_stream(frames))
+        if self.temporal_input == "flow":
+            return cast(Tensor, self.temporal_stream(frames[:, :-1], *frames.shape[-2:]))
         if self.branched:
             network = self._network()
             logits: Tensor = self.temporal_stream(network.action_features(network.features(frames)))
@@ -88,6 +110,7 @@ class HiddenTwoStream(nn.Module):
     def motion_and_temporal(self, frames: Tensor) -> tuple[list[Tensor], Tensor]:
         """Flow pyramid and temporal logits of `frames`, from one pass through MotionNet."""
         self._require("temporal_stream")
+        self._require("motion_net")
         if self.branched:
             network = self._network()
             features = network.features(frames)
@@ -130,3 +153,17 @@ def _validate(temporal: str, streams: Sequence[str], num_frames: int, motion_fra
         )
     if temporal == "branched" and motion_frames not in (0, num_frames):
         raise UsageError(f"a branched temporal stream sees whole clips; motion_frames is {motion_frames}")
+
+
+def _validate_input(temporal_input: str, temporal: str, streams: Sequence[str]) -> None:
+    if temporal_input not in TEMPORAL_INPUTS:
+        raise UsageError(
+            f"unknown temporal input {temporal_input!r}; choose one of {', '.join(TEMPORAL_INPUTS)}"
+        )
+    stacked = temporal == "stacked" or (temporal == "inflated" and temporal_input == "flow")
+    if temporal_input != "motion" and not stacked:
+        raise UsageError(f"a {temporal} temporal stream cannot see {temporal_input}; make it stacked")
+    if temporal_input == "flow" and tuple(streams) != ("temporal",):
+        raise UsageError(
+            "a spatial stream sees no pictures where flow is stored; train it in a run of its own"
+        )

@@ -5,6 +5,8 @@ A temporal stream comes in three forms:
 stacked   a 2-D backbone over the 2(T−1) channels of the hidden flow: the paper's stacked temporal stream
 inflated  a 3-D backbone over the hidden flow as a volume: the paper's I3D variant
 branched  no backbone of its own: an action branch on MotionNet's encoder, which it shares with the flow
+
+To compare with, `PixelStream` is the same backbone without a motion network: over frames or differences.
 """
 
 from __future__ import annotations
@@ -19,7 +21,15 @@ from hidden_two_stream.errors import UsageError
 from hidden_two_stream.recognition.backbones import build_backbone, inflate
 from hidden_two_stream.trunks import init_trunk
 
-__all__ = ["FLOW_LIMIT_PX", "ActionBranch", "Border", "SpatialStream", "TemporalStream", "hand_over"]
+__all__ = [
+    "FLOW_LIMIT_PX",
+    "ActionBranch",
+    "Border",
+    "PixelStream",
+    "SpatialStream",
+    "TemporalStream",
+    "hand_over",
+]
 
 FLOW_LIMIT_PX = 20.0
 """Flow beyond ±20 px of the input is clamped before the temporal stream sees it (reference definition)."""
@@ -127,6 +137,32 @@ class ActionBranch(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, h, w) coarsest features of MotionNet's encoder → logits (B, classes)."""
         logits: Tensor = self.layers(features)
+        return logits
+
+
+class PixelStream(nn.Module):
+    """A backbone over the pixels of a whole clip: what a temporal stream learns without any motion network.
+
+    Args:
+        backbone: name of the backbone.
+        num_frames: frames per clip, T.
+        num_classes: number of actions.
+        dropout: in front of the last layer(s).
+        difference: see the T−1 changes from one frame to the next instead of the T frames.
+    """
+
+    def __init__(
+        self, backbone: str, num_frames: int, num_classes: int, dropout: float, difference: bool
+    ) -> None:
+        super().__init__()
+        self.difference = difference
+        channels = 3 * (num_frames - 1 if difference else num_frames)
+        self.backbone = build_backbone(backbone, channels, num_classes, dropout)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """`frames` (B, T, 3, H, W) → logits (B, classes). In grey levels, as `hand_over` gives flow."""
+        pictures = frames[:, 1:] - frames[:, :-1] if self.difference else frames
+        logits: Tensor = self.backbone(255 * pictures.flatten(1, 2))
         return logits
 
 

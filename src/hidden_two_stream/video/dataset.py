@@ -11,7 +11,14 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hidden_two_stream.video.sampling import clip_indices, segment_starts
 from hidden_two_stream.video.store import ClipStore
-from hidden_two_stream.video.transforms import apply_crop, color_jitter, flip, multi_scale_crop_box
+from hidden_two_stream.video.transforms import (
+    apply_crop,
+    color_jitter,
+    crop_flow,
+    flip,
+    flip_flow,
+    multi_scale_crop_box,
+)
 
 __all__ = ["Augmentation", "ClipKey", "StepSampler", "TrainingClips", "mix_seed", "training_loader"]
 
@@ -49,6 +56,8 @@ def mix_seed(*numbers: int) -> int:
 class TrainingClips(Dataset[tuple[Tensor, int]]):
     """Random clips of the videos of a store: (segments, T, 3, size, size) uint8 and the class number.
 
+    Where the store holds flow in place of pictures: (segments, T, 2, size, size) float16.
+
     Args:
         store: the videos.
         labels: class number of each.
@@ -85,10 +94,11 @@ class TrainingClips(Dataset[tuple[Tensor, int]]):
         how = self.augmentation
         height, width = clips.shape[-2:]
         box = multi_scale_crop_box(height, width, how.size, how.crop_scales, (draws[1], draws[2], draws[3]))
-        clips = apply_crop(clips, box, how.size)
+        is_flow = clips.is_floating_point()
+        clips = crop_flow(clips, box, how.size) if is_flow else apply_crop(clips, box, how.size)
         if how.flip and draws[4] < 0.5:
-            clips = flip(clips)
-        if how.color_jitter > 0:
+            clips = flip_flow(clips) if is_flow else flip(clips)
+        if how.color_jitter > 0 and not is_flow:
             strength = how.color_jitter
             clips = color_jitter(clips, strength, strength, strength, generator)
         return clips.unflatten(0, (self.segments, self.num_frames)), self.labels[key.video]

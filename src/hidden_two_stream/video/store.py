@@ -43,7 +43,8 @@ class StoredVideo:
         size: (height, width) of the decoded frames, before resizing.
         fps: frames per second, None where unknown.
         warning: why decoding ended early, if it did.
-        frames: (num_frames, 3, h, w) uint8, or None where they were not kept.
+        frames: (num_frames, 3, h, w) uint8, or None where they were not kept. In place of pictures there may
+            be flow, (num_frames, 2, h, w) float16 px, each from its frame to the next of a clip.
     """
 
     source: Source

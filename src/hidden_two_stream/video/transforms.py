@@ -27,8 +27,10 @@ __all__ = [
     "color_jitter",
     "contrast_normalize",
     "corner_crop_boxes",
+    "crop_flow",
     "denormalize",
     "flip",
+    "flip_flow",
     "multi_scale_crop_box",
     "normalize",
     "resize",
@@ -220,6 +222,16 @@ def apply_crop(clip: Tensor, box: Crop, size: int) -> Tensor:
     return resize(clip[..., box.top : bottom, box.left : right], size, size)
 
 
+def crop_flow(flow: Tensor, box: Crop, size: int) -> Tensor:
+    """The flow of what `apply_crop` makes of the pictures: `flow` (T, 2, H, W), px → (T, 2, size, size), px.
+
+    Raises:
+        UsageError: the box reaches out of the frame, or is empty.
+    """
+    scale = torch.tensor([size / box.width, size / box.height])[:, None, None]
+    return (apply_crop(flow.float(), box, size) * scale).to(flow.dtype)
+
+
 def ten_crop(clip: Tensor, size: int) -> Tensor:
     """(10, T, 3, size, size) of a (T, 3, H, W) clip: the reference's test protocol for each clip.
 
@@ -236,6 +248,11 @@ def ten_crop(clip: Tensor, size: int) -> Tensor:
 def flip(clip: Tensor) -> Tensor:
     """Mirror (..., H, W) left to right. The flow of a flipped clip is the flipped flow with u negated."""
     return clip.flip(-1)
+
+
+def flip_flow(flow: Tensor) -> Tensor:
+    """The flow of flipped pictures: (..., 2, H, W) mirrored, with u (channel 0) negated."""
+    return flow.flip(-1) * flow.new_tensor([-1, 1])[:, None, None]
 
 
 # -- colour ----------------------------------------------------------------------------------------
@@ -300,11 +317,13 @@ def to_frames(clips: Tensor, normalize_contrast: bool) -> Tensor:
     """(..., T, 3, H, W) uint8 to the `frames` that networks take; training and prediction both use this.
 
     Args:
-        clips: decoded, resized and cropped pixels.
+        clips: decoded, resized and cropped pixels; floating point ones are flow and stay as they are.
         normalize_contrast: apply `contrast_normalize` to each clip.
 
     Returns:
         The same shape, float32.
     """
+    if clips.is_floating_point():
+        return clips.float()
     frames = normalize(clips)
     return contrast_normalize(frames) if normalize_contrast else frames

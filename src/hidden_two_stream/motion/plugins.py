@@ -1,0 +1,118 @@
+"""Flow estimators by name: the classical ones, RAFT where torchvision is, or a function of one's own."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from hidden_two_stream.errors import MissingDependencyError, UsageError
+from hidden_two_stream.motion.classical import ESTIMATORS, Estimator, estimator
+from hidden_two_stream.types import FloatArray, RawClip, validate_clip
+
+__all__ = ["RAFT", "checked_flow", "find_estimator"]
+
+RAFT = ("raft-small", "raft-large")
+"""Names of the networks of Teed and Deng (RAFT, arXiv 2003.12039) that torchvision provides."""
+
+_RAFT_SIDE = 128  # below it RAFT's coarsest correlations are empty
+_RAFT_STRIDE = 8
+
+
+def find_estimator(name: str) -> Estimator:
+    """A function (T, H, W, 3) uint8 RGB → (T − 1, 2, H, W) float32, flow t → t + 1 in px of the frames.
+
+    Args:
+        name: one of `motion.classical.ESTIMATORS`; "raft-small" or "raft-large", with torchvision's published
+            weights; or "package.module:function", importable, with the interface above.
+
+    Raises:
+        UsageError: there is no such estimator.
+        MissingDependencyError: OpenCV or torchvision is not installed.
+    """
+    if name in RAFT:
+        _torchvision_flow()
+        return partial(_raft, name)
+    module, colon, function = name.partition(":")
+    if not colon:
+        if name not in ESTIMATORS:
+            known = ", ".join((*ESTIMATORS, *RAFT))
+            raise UsageError(
+                f"unknown flow estimator {name!r}; expected one of {known}, or your own as "
+                "package.module:function"
+            )
+        return estimator(name)
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(
+            f"cannot import the flow estimator {name!r}: {error}; expected package.module:function, "
+            "importable from where hts is started (or by PYTHONPATH)"
+        ) from error
+    if not callable(found):
+        raise UsageError(f"the flow estimator {name!r} is {type(found).__name__}; expected a function")
+    return partial(_own, name, found)
+
+
+def checked_flow(name: str, flow: Any, frames: RawClip) -> FloatArray:
+    """`flow` as float32, if it is what an estimator gives for `frames`.
+
+    Raises:
+        UsageError: its shape is another one, or a value is not finite.
+    """
+    array = np.asarray(flow, dtype=np.float32)
+    expected = (len(frames) - 1, 2, *frames.shape[1:3])
+    if array.shape != expected:
+        raise UsageError(f"flow estimator {name!r} gave the shape {array.shape}; expected {expected}")
+    if not np.isfinite(array).all():
+        raise UsageError(f"flow estimator {name!r} gave values that are not finite; expected px")
+    return array
+
+
+def _own(name: str, function: Any, frames: RawClip) -> FloatArray:
+    return checked_flow(name, function(validate_clip(frames)), frames)
+
+
+def _torchvision_flow() -> Any:
+    try:
+        return importlib.import_module("torchvision.models.optical_flow")
+    except ImportError as error:
+        raise MissingDependencyError(
+            "RAFT needs torchvision, which is not installed; install the one that goes with your torch"
+        ) from error
+
+
+@torch.inference_mode()
+def _raft(name: str, frames: RawClip) -> FloatArray:
+    """Pictures are padded at the right and bottom by their edge, to whole strides and RAFT's least size."""
+    models = _torchvision_flow()
+    build, weights = {
+        "raft-small": (models.raft_small, models.Raft_Small_Weights.DEFAULT),
+        "raft-large": (models.raft_large, models.Raft_Large_Weights.DEFAULT),
+    }[name]
+    network = _loaded(name, build, weights)
+    clip = torch.from_numpy(np.ascontiguousarray(validate_clip(frames))).permute(0, 3, 1, 2)
+    height, width = clip.shape[-2:]
+    bottom, right = (
+        max(_RAFT_SIDE, -(-side // _RAFT_STRIDE) * _RAFT_STRIDE) - side for side in (height, width)
+    )
+    pictures = torch.nn.functional.pad(clip.float() / 127.5 - 1, (0, right, 0, bottom), mode="replicate")
+    flow = torch.cat(
+        [network(a[None], b[None])[-1] for a, b in itertools.pairwise(pictures)]
+        or [pictures.new_zeros(0, 2, *pictures.shape[-2:])]
+    )
+    return checked_flow(name, flow[..., :height, :width].numpy(), frames)
+
+
+_networks: dict[str, Any] = {}
+
+
+def _loaded(name: str, build: Any, weights: Any) -> Any:
+    """One network per process and name: its weights are fetched once by torchvision."""
+    if name not in _networks:
+        _networks[name] = build(weights=weights).eval()
+    return _networks[name]

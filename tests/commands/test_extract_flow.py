@@ -1,0 +1,108 @@
+"""Flow of whole videos on disk: what is there is what the estimator gives, and nothing is computed twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from hidden_two_stream.commands import extract_flow as extract_module
+from hidden_two_stream.commands.extract_flow import extract_flow
+from hidden_two_stream.errors import OutputError, UsageError
+from hidden_two_stream.motion.classical import estimator
+from hidden_two_stream.video.listing import Sample
+from hidden_two_stream.video.store import ClipStore, StoredVideo
+
+
+def pictures(seed: int, num_frames: int) -> Tensor:
+    """(T, 3, 24, 32) uint8, blurred noise that moves."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.rand(1, 3, 24, 32 + num_frames, generator=generator)
+    smooth = torch.nn.functional.avg_pool2d(noise, 5, 1, 2)[0] * 255
+    return torch.stack([smooth[:, :, t : t + 32] for t in range(num_frames)]).to(torch.uint8)
+
+
+@pytest.fixture
+def store() -> ClipStore:
+    lengths = (7, 1, 4)
+    videos = tuple(
+        StoredVideo(f"v{n}", length, 0, (24, 32), None, None, pictures(n, length))
+        for n, length in enumerate(lengths)
+    )
+    return ClipStore(tuple(Sample(f"v{n}", "x") for n in range(3)), videos, (), (24, 32))
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_flow_of_every_frame_to_the_one_a_stride_on(store: ClipStore, tmp_path: Path, stride: int) -> None:
+    found = extract_flow(store, "farneback", tmp_path / "flow", stride=stride)
+    estimate = estimator("farneback")
+    for video, given in zip(store.videos, found.store.videos, strict=True):
+        assert video.frames is not None
+        assert given.frames is not None
+        assert given.frames.dtype == torch.float16
+        assert given.frames.shape == (video.num_frames, 2, 24, 32)
+        frames = video.frames.permute(0, 2, 3, 1).numpy()
+        for t in range(video.num_frames):
+            if t + stride < video.num_frames:
+                expected = estimate(np.ascontiguousarray(frames[[t, t + stride]]))[0]
+                np.testing.assert_allclose(given.frames[t], expected, atol=0.01, rtol=0.001)
+            else:
+                assert given.frames[t].abs().max() == 0
+    assert found.num_bytes == sum(path.stat().st_size for path in (tmp_path / "flow").glob("*.npy"))
+    assert found.seconds > 0
+
+
+def test_processes_give_the_same(store: ClipStore, tmp_path: Path) -> None:
+    one = extract_flow(store, "farneback", tmp_path / "one")
+    two = extract_flow(store, "farneback", tmp_path / "two", workers=1)
+    for a, b in zip(one.store.videos, two.store.videos, strict=True):
+        assert a.frames is not None
+        assert b.frames is not None
+        torch.testing.assert_close(a.frames, b.frames)
+
+
+def test_what_is_there_is_kept(store: ClipStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = extract_flow(store, "farneback", tmp_path / "flow")
+    (tmp_path / "flow" / "000002.npy").unlink()
+    computed: list[int] = []
+    compute = extract_module._compute
+
+    def counted(job: extract_module._Job) -> float:
+        computed.append(job.video.num_frames)
+        return compute(job)
+
+    monkeypatch.setattr(extract_module, "_compute", counted)
+    calls: list[tuple[int, int]] = []
+    again = extract_flow(
+        store, "farneback", tmp_path / "flow", progress=lambda done, total: calls.append((done, total))
+    )
+    assert computed == [4]
+    assert calls == [(3, 3)]
+    assert again.num_bytes == first.num_bytes
+    facts = json.loads((tmp_path / "flow" / "extraction.json").read_text(encoding="utf-8"))
+    assert set(facts["seconds"]) == {"0", "1", "2"}
+
+
+def test_other_videos_or_settings_are_refused(store: ClipStore, tmp_path: Path) -> None:
+    extract_flow(store, "farneback", tmp_path / "flow")
+    fewer = dataclasses.replace(store, samples=store.samples[:2], videos=store.videos[:2])
+    for changed, options in ((fewer, {}), (store, {"stride": 2})):
+        with pytest.raises(UsageError, match="holds flow of other videos"):
+            extract_flow(changed, "farneback", tmp_path / "flow", **options)
+    (tmp_path / "flow" / "extraction.json").write_text("{")
+    with pytest.raises(UsageError, match="damaged"):
+        extract_flow(store, "farneback", tmp_path / "flow")
+
+
+def test_wrong_names_and_places(store: ClipStore, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="unknown flow estimator"):
+        extract_flow(store, "optical", tmp_path / "flow")
+    assert not (tmp_path / "flow").exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError):
+        extract_flow(store, "farneback", tmp_path / "file" / "flow")
