@@ -1,0 +1,115 @@
+"""Time ten flow fields of 224×224: shipped MotionNets against classical estimators, in one run.
+
+    .venv/bin/python examples/motion_speed.py [NAME ...] [--threads 2] [--rounds 15] [--without tvl1]
+
+All see the same eleven frames of generated video, as their callers have them: networks normalised floats,
+estimators uint8 pictures, which they turn grey. Every round times each once, so that whatever else the
+machine does meets all of them; the table gives medians of milliseconds, and of each round's ratio to the
+first network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from hidden_two_stream.commands.console import machine, note, print_json
+from hidden_two_stream.errors import HiddenTwoStreamError, MissingDependencyError
+from hidden_two_stream.motion.classical import ESTIMATORS, estimator
+from hidden_two_stream.types import RawClip
+from hidden_two_stream.video.scenery import generate_scene
+from hidden_two_stream.video.transforms import to_frames, to_tensor
+from hidden_two_stream.weights.motion import motion_weights_info, shipped_motion
+
+SIDE, NUM_FRAMES, SEED = 224, 11, 7
+
+
+def network(source: str, frames: RawClip) -> Callable[[], Any]:
+    """Flow of the clip by a trained MotionNet; one for fewer frames sees all of its windows as a batch."""
+    info = motion_weights_info(source)
+    trained, taken = info.build(), info.num_frames or NUM_FRAMES
+    clip = to_frames(to_tensor(frames)[None].contiguous(), False).contiguous()
+    windows = torch.cat([clip[:, i : i + taken] for i in range(0, NUM_FRAMES - 1, taken - 1)])
+
+    @torch.inference_mode()
+    def run() -> Any:
+        return trained(windows)
+
+    return run
+
+
+def classical(name: str, frames: RawClip) -> Callable[[], Any]:
+    """Flow of the clip by an estimator."""
+    estimate = estimator(name)
+    return lambda: estimate(frames)
+
+
+def measure(methods: dict[str, Callable[[], Any]], rounds: int) -> list[dict[str, Any]]:
+    """Rows by method: median milliseconds, and the median of its time relative to the first of the round."""
+    times: dict[str, list[float]] = {name: [] for name in methods}
+    for number in range(rounds + 2):
+        for name, run in methods.items():
+            began = time.perf_counter()
+            run()
+            if number >= 2:  # two rounds warm up
+                times[name].append(1000 * (time.perf_counter() - began))
+    first = next(iter(times.values()))
+    return [
+        {
+            "method": name,
+            "ms": statistics.median(row),
+            "ratio": statistics.median(a / b for a, b in zip(row, first, strict=True)),
+        }
+        for name, row in times.items()
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the arguments, measure, print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("networks", nargs="*", metavar="NAME_OR_FILE", help="motion weights (default: all "
+                        "that come with the package)")  # fmt: skip
+    parser.add_argument(
+        "--threads", type=int, default=2, help="of networks and OpenCV (default: %(default)s)"
+    )
+    parser.add_argument("--rounds", type=int, default=15, help="timed rounds (default: %(default)s)")
+    parser.add_argument("--without", nargs="+", default=[], choices=ESTIMATORS, metavar="NAME")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    given = parser.parse_intermixed_args(arguments)
+    torch.set_num_threads(given.threads)
+    frames = np.ascontiguousarray(generate_scene(SEED, num_frames=NUM_FRAMES, height=SIDE, width=SIDE).frames)
+    try:
+        methods = {source: network(source, frames) for source in given.networks or shipped_motion()}
+    except HiddenTwoStreamError as error:
+        print(f"motion_speed: {error}", file=sys.stderr)
+        return error.exit_code
+    for name in ESTIMATORS:
+        try:
+            methods |= {} if name in given.without else {name: classical(name, frames)}
+        except MissingDependencyError as error:
+            note(str(error))
+        else:
+            import cv2
+
+            cv2.setNumThreads(given.threads)
+    rows = measure(methods, given.rounds)
+    protocol = f"ten flow fields of {SIDE}×{SIDE}, {given.threads} threads, median of {given.rounds} rounds"
+    if given.json:
+        print_json({"machine": machine(), "protocol": protocol, "rows": rows})
+        return 0
+    print(f"Machine: {machine()}\nProtocol: {protocol}\n")
+    print(f"| flow | ms | relative to {rows[0]['method']} |\n|---|---:|---:|")
+    for row in rows:
+        print(f"| {row['method']} | {row['ms']:.1f} | {row['ratio']:.2f} |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""The scripts behind the shipped weights: the same arguments train the same, times are compared fairly."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from hidden_two_stream.tensors import read_tensors
+from hidden_two_stream.weights.motion import motion_weights_info
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+QUICK = ("--scenes", "4", "--workers", "0", "--set", "motion.steps=3", "--set", "motion.batch_size=2",
+         "--set", "input.size=64")  # fmt: skip
+
+
+def script(name: str) -> ModuleType:
+    """A script of examples/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def trained(monkeypatch: pytest.MonkeyPatch, folder: Path, *options: str) -> Path:
+    """Weights that the training script writes."""
+    monkeypatch.setattr(sys, "argv", ["train_motion.py", "nano", "--out", str(folder), *QUICK, *options])
+    script("train_motion").main()
+    return folder / "nano.safetensors"
+
+
+def test_the_same_seed_trains_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two, other = (
+        trained(monkeypatch, tmp_path / name, "--seed", seed)
+        for name, seed in (("a", "3"), ("b", "3"), ("c", "4"))
+    )
+    first, second, third = (read_tensors(path)[0] for path in (one, two, other))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not all(torch.equal(first[name], third[name]) for name in first)
+    info = motion_weights_info(one)
+    assert (info.network, info.num_frames) == ("nano", 0)
+    assert info.provenance["seed"] == 3
+    assert info.provenance["scenes"] == 4
+    assert info.provenance["recipe"]["motion"]["steps"] == 3
+    steps = [json.loads(line)["step"] for line in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [3]
+    untrained = info.build().state_dict()
+    assert any(
+        name.endswith("log_share.weight") and value.abs().max() > 0 for name, value in untrained.items()
+    )
+
+
+def test_times_are_compared_round_by_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that gets slower with every round changes milliseconds, but no ratio."""
+    module, now = script("motion_speed"), [0.0]
+    calls: list[str] = []
+
+    def work(name: str, seconds: float) -> None:
+        calls.append(name)
+        now[0] += seconds * (1 + len(calls) // 2)
+
+    monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
+    rows = module.measure({"ours": lambda: work("ours", 1.0), "theirs": lambda: work("theirs", 3.0)}, 5)
+    assert calls == ["ours", "theirs"] * 7
+    assert [row["method"] for row in rows] == ["ours", "theirs"]
+    assert rows[0]["ratio"] == 1.0
+    assert rows[1]["ratio"] == pytest.approx(3.0, rel=0.3)
+    assert rows[0]["ms"] == pytest.approx(1000 * 5)  # the fifth round, the middle of the timed ones
