@@ -284,7 +284,7 @@ def test_flow_between_all_neighbours_in_windows_without_a_seam(
     """Nano-MotionNet sees each pair by itself, so one long window must give what the short ones give."""
     frames = generate_clip("left", 1, num_frames=num_frames, size=64).frames
     flow = recognizer.flow(frames)
-    assert (flow.shape, flow.dtype.name) == ((num_frames - 1, 2, 16, 16), "float32")
+    assert (flow.shape, flow.dtype.name) == ((num_frames - 1, 2, 32, 32), "float32")
     if num_frames > 1:
         pixels = torch.from_numpy(frames).permute(0, 3, 1, 2).float()
         clip = ((pixels - torch.tensor([123.0, 117.0, 104.0])[:, None, None]) / 255)[None]
@@ -301,7 +301,7 @@ def test_windows_share_one_frame_and_hold_no_more_than_a_clip(
     assert [len(pictures) for pictures, _ in windows] == [11, 11, 10]
     for pictures, flow in windows:
         assert (pictures.dtype, tuple(pictures.shape[1:])) == (torch.uint8, (3, 64, 71))
-        assert flow.shape == (len(pictures) - 1, 2, 16, 18)
+        assert flow.shape == (len(pictures) - 1, 2, 32, 36)
     for (before, _), (after, _) in itertools.pairwise(windows):
         assert torch.equal(before[-1], after[0])
     np.testing.assert_array_equal(np.concatenate([flow for _, flow in windows]), recognizer.flow(clip_path))
@@ -315,7 +315,7 @@ def test_no_window_is_without_flow(recognizer: Recognizer, num_frames: int, wind
 
 def test_a_single_picture_has_no_flow_but_a_size(recognizer: Recognizer) -> None:
     picture = np.zeros((1, 48, 96, 3), np.uint8)
-    assert recognizer.flow(picture).shape == (0, 2, 16, 32)
+    assert recognizer.flow(picture).shape == (0, 2, 32, 64)
     ((pictures, _),) = recognizer.flow_windows(picture)
     assert pictures.shape == (1, 3, 64, 128)
 
@@ -327,12 +327,12 @@ def test_a_single_picture_has_no_flow_but_a_size(recognizer: Recognizer) -> None
 def test_size_of_the_flow(recognizer: Recognizer, size: tuple[int, int], short_side: int | None) -> None:
     clip = np.zeros((3, *size, 3), np.uint8)
     side = short_side or 64
-    height, width = (math.ceil(math.floor(edge * side / min(size) + 0.5) / 4) for edge in size)
+    height, width = (math.ceil(math.floor(edge * side / min(size) + 0.5) / 2) for edge in size)
     assert recognizer.flow(clip, short_side).shape == (2, 2, height, width)
 
 
 def test_flow_is_in_pixels_of_its_own_grid(tmp_path: Path) -> None:
-    """A network that says 1/4 px at 1/16 of the size, and nothing more, says 1 px at 1/4 of the size."""
+    """A coarsest level that adds 1/12 px at 1/16 and at 1/8 of the size, and nothing more, says 1 px at half."""
     torch.manual_seed(0)
     recipe = recipe_of()
     model = build_model(recipe, 3)
@@ -340,7 +340,9 @@ def test_flow_is_in_pixels_of_its_own_grid(tmp_path: Path) -> None:
         for level in (2, 3, 4):
             for name in ("predict.weight", "predict.bias", "step_gain"):
                 model.get_parameter(f"motion_net.refine{level}.{name}").zero_()
-        model.get_parameter("motion_net.refine4.predict.bias").copy_(torch.tensor([0.25, -0.5]))
+        model.get_parameter("motion_net.refine4.predict.bias").copy_(
+            torch.tensor([1.0, -2.0]).repeat_interleave(4) / 12
+        )
     flow = Recognizer(model, RunInfo(recipe, CLASSES)).flow(
         generate_clip("up", 0, num_frames=14, size=64).frames
     )
@@ -364,4 +366,4 @@ def test_the_last_window_of_a_video_is_filled_up(tmp_path: Path, motion: str) ->
 def test_windows_that_nobody_takes_are_not_computed(recognizer: Recognizer) -> None:
     endless = np.broadcast_to(np.zeros((1, 16, 16, 3), np.uint8), (10_000_000, 16, 16, 3))
     pictures, flow = next(recognizer.flow_windows(endless, 16))
-    assert (len(pictures), flow.shape) == (11, (10, 2, 4, 4))
+    assert (len(pictures), flow.shape) == (11, (10, 2, 8, 8))

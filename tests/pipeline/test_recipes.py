@@ -67,7 +67,7 @@ def difference(one: str, two: str) -> set[str]:
 
 
 def test_both_sets_have_the_same_recipes() -> None:
-    shipped = {name for name in recipe_names() if "/" in name}
+    shipped = {name for name in recipe_names() if "/" in name and not name.startswith("motion/")}
     assert shipped == {f"{benchmark}/{name}" for benchmark in BENCHMARKS for name in NAMES}
     assert set(STAGE_OF) == set(TRAINED)
 

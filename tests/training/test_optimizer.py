@@ -33,8 +33,8 @@ def test_parts_learn_at_their_own_rates() -> None:
     found = grouped(
         StageConfig(learning_rate=1e-3, motion_learning_rate=1e-6, bias_factor=2.0, weight_decay=5e-4)
     )
-    assert found["motion_net.stem.1.weight"] == {"lr": 1e-6, "decay": 5e-4}
-    assert found["motion_net.stem.1.bias"] == {"lr": 1e-6, "decay": 0.0}
+    assert found["motion_net.patch.weight"] == {"lr": 1e-6, "decay": 5e-4}
+    assert found["motion_net.patch.bias"] == {"lr": 1e-6, "decay": 0.0}
     assert found["temporal_stream.backbone.fc.weight"] == {"lr": 1e-3, "decay": 5e-4}
     assert found["temporal_stream.backbone.fc.bias"] == {"lr": 2e-3, "decay": 0.0}
     assert found["temporal_stream.backbone.bn0.weight"]["decay"] == 0.0
