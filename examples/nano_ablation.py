@@ -1,4 +1,4 @@
-"""Train Nano-MotionNet without each of its parts, and with each loss preset; print its errors on unseen clips.
+"""Train Nano-MotionNet without each of its parts, and with each loss preset; print errors on unseen clips.
 
     .venv/bin/python examples/nano_ablation.py [STEPS]
 
