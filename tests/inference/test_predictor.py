@@ -332,7 +332,7 @@ def test_size_of_the_flow(recognizer: Recognizer, size: tuple[int, int], short_s
 
 
 def test_flow_is_in_pixels_of_its_own_grid(tmp_path: Path) -> None:
-    """Of levels that add 1/12 px at 1/16 and 1/8 of the size, and nothing else, comes 1 px at half the size."""
+    """Of levels that add 1/12 px at 1/16 and 1/8 of the size, and no others, comes 1 px at half the size."""
     torch.manual_seed(0)
     recipe = recipe_of()
     model = build_model(recipe, 3)
