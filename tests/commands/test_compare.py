@@ -91,6 +91,7 @@ def test_every_method_has_its_row_and_its_runs(compared: tuple[Path, dict[str, A
     folder, result = compared
     methods = ["spatial", *ALL]
     assert [row["name"] for row in result["methods"]] == methods
+    assert result["data"].endswith("labels.csv")
     printed = {key: value for key, value in result.items() if key != "text"}
     assert json.loads((folder / "results.json").read_text(encoding="utf-8")) == json.loads(
         json.dumps(printed)

@@ -56,6 +56,7 @@ class _Study:
     """What stays the same for all methods.
 
     Attributes:
+        data: as the user named it.
         folder: of the whole comparison.
         folds: splits.
         recipe: of the hidden two-stream, the input size filled in.
@@ -67,6 +68,7 @@ class _Study:
         resume: keep what is complete.
     """
 
+    data: str
     folder: Path
     folds: Folds
     recipe: Recipe
@@ -143,7 +145,7 @@ def compare_command(
     )
     store = decode_samples(folds.samples, recipe, resources, folder)
     given = _extracted(store, methods, folder, recipe, resources)
-    study = _Study(folder, folds, recipe, resources, fabric, protocol, store, given, resume)
+    study = _Study(data, folder, folds, recipe, resources, fabric, protocol, store, given, resume)
     numbers = range(resources.seed, resources.seed + seeds)
     scores = {
         (method, value, seed): _scores(study, method, value, seed)
@@ -306,7 +308,7 @@ def _comparison(
         )
     first = [scores["spatial", value, seeds[0]] for value in study.folds.splits]
     return Comparison(
-        data=str(next(iter(study.folds.sources.values()))["data"]),
+        data=study.data,
         group=study.folds.group,
         protocol=study.protocol,
         seeds=seeds,
