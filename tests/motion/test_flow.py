@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.motion.flow import flip_flow, resize_flow
+from hidden_two_stream.motion.flow import resize_flow
 
 
 def slow_resize(flow: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -54,13 +54,11 @@ def test_resized_zoom_is_the_zoom_of_the_new_grid() -> None:
 @pytest.mark.parametrize("leading", [(), (3,), (2, 3), (0,), (2, 0), (1, 2, 3)])
 def test_leading_dimensions_are_kept(leading: tuple[int, ...]) -> None:
     flow = torch.randn(*leading, 2, 4, 6)
-    resized, flipped = resize_flow(flow, 8, 9), flip_flow(flow)
+    resized = resize_flow(flow, 8, 9)
     assert resized.shape == (*leading, 2, 8, 9)
-    assert flipped.shape == flow.shape
     if flow.numel():
         last = (-1,) * len(leading)
         torch.testing.assert_close(resized[last], resize_flow(flow[last], 8, 9))
-        torch.testing.assert_close(flipped[last], flip_flow(flow[last]))
 
 
 def test_same_size_gives_the_same_object() -> None:
@@ -68,10 +66,9 @@ def test_same_size_gives_the_same_object() -> None:
     assert resize_flow(flow, 4, 6) is flow
 
 
-def test_gradients_flow_through_both() -> None:
+def test_gradients_flow_through() -> None:
     flow = torch.randn(1, 2, 3, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda f: resize_flow(f, 5, 3), (flow,))
-    assert torch.autograd.gradcheck(flip_flow, (flow,))
 
 
 def test_views_that_are_not_contiguous_resize_alike() -> None:
@@ -79,40 +76,10 @@ def test_views_that_are_not_contiguous_resize_alike() -> None:
     torch.testing.assert_close(resize_flow(flow, 7, 5), resize_flow(flow.contiguous(), 7, 5))
 
 
-def moved(second: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """The first picture of a pair, by definition of flow: first[y, x] = second[y + v, x + u]."""
-    _, h, w = flow.shape
-    first = np.zeros_like(second)
-    for y in range(h):
-        for x in range(w):
-            first[y, x] = second[(y + flow[1, y, x]) % h, (x + flow[0, y, x]) % w]
-    return first
-
-
-def test_flipped_flow_explains_the_flipped_pair() -> None:
-    rng = np.random.default_rng(0)
-    second = rng.integers(0, 256, (9, 12))
-    flow = rng.integers(-3, 4, (2, 9, 12))
-    first = moved(second, flow)
-    flipped = flip_flow(torch.from_numpy(flow)).numpy()
-    np.testing.assert_array_equal(moved(second[:, ::-1], flipped), first[:, ::-1])
-    assert not np.array_equal(moved(second[:, ::-1], flow[:, :, ::-1]), first[:, ::-1])
-
-
-def test_flip_values_and_flip_twice() -> None:
-    flow = torch.tensor([[[1.0, 2.0, 3.0]], [[4.0, 5.0, 6.0]]])
-    before = flow.clone()
-    flipped = flip_flow(flow)
-    torch.testing.assert_close(flipped, torch.tensor([[[-3.0, -2.0, -1.0]], [[6.0, 5.0, 4.0]]]))
-    torch.testing.assert_close(flip_flow(flipped), flow)
-    torch.testing.assert_close(flow, before)
-
-
 @pytest.mark.parametrize("shape", [(3, 4, 4), (4, 4), (2, 1, 4, 4), (1, 20, 4, 4)])
 def test_wrong_channels_are_refused(shape: tuple[int, ...]) -> None:
-    for change in (flip_flow, lambda flow: resize_flow(flow, 8, 8)):
-        with pytest.raises(UsageError, match=r"expected \(\.\.\., 2, h, w\)"):
-            change(torch.zeros(shape))
+    with pytest.raises(UsageError, match=r"expected \(\.\.\., 2, h, w\)"):
+        resize_flow(torch.zeros(shape), 8, 8)
 
 
 def test_empty_size_is_refused() -> None:

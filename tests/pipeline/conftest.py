@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -34,3 +38,20 @@ def small_run(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     folder = tmp_path_factory.mktemp("run") / "run"
     assert main(["train", "--data", str(small_data), "--out", str(folder), *QUICK]) == 0
     return folder
+
+
+@pytest.fixture(scope="session")
+def example_script() -> Callable[[str], ModuleType]:
+    """Loads a script of examples/ by name, as a module of its own."""
+
+    def load(name: str) -> ModuleType:
+        path = Path(__file__).resolve().parents[2] / "examples" / f"{name}.py"
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # dataclasses look for it there
+        spec.loader.exec_module(module)
+        return module
+
+    return load

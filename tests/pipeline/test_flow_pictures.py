@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -23,19 +22,12 @@ from hidden_two_stream.video.scenery import generate_scene
 from hidden_two_stream.video.writer import write_video
 from hidden_two_stream.weights.motion import save_motion_weights
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "flow_pictures.py"
 TITLES = ["hidden (nano)", "DIS fast", "DIS medium"]
 
 
 @pytest.fixture(scope="module")
-def example() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("flow_pictures", EXAMPLE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["flow_pictures"] = module  # dataclasses look for it there
-    spec.loader.exec_module(module)
-    return module
+def example(example_script: Callable[[str], ModuleType]) -> ModuleType:
+    return example_script("flow_pictures")
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -16,18 +15,10 @@ from hidden_two_stream.motion.family import build_motion
 from hidden_two_stream.video.generated import load_ground_truth, write_dataset
 from hidden_two_stream.weights.motion import save_motion_weights
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "motion_errors.py"
-
 
 @pytest.fixture(scope="module")
-def example() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("motion_errors", EXAMPLE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["motion_errors"] = module  # dataclasses look for it there
-    spec.loader.exec_module(module)
-    return module
+def example(example_script: Callable[[str], ModuleType]) -> ModuleType:
+    return example_script("motion_errors")
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -14,31 +14,24 @@ import torch
 from hidden_two_stream.tensors import read_tensors
 from hidden_two_stream.weights.motion import motion_weights_info
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+Script = Callable[[str], ModuleType]
 QUICK = ("--scenes", "4", "--workers", "0", "--set", "motion.steps=3", "--set", "motion.batch_size=2",
          "--set", "input.size=64")  # fmt: skip
 
 
-def script(name: str) -> ModuleType:
-    """A script of examples/ as a module."""
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def trained(monkeypatch: pytest.MonkeyPatch, folder: Path, *options: str) -> Path:
+def trained(script: ModuleType, monkeypatch: pytest.MonkeyPatch, folder: Path, *options: str) -> Path:
     """Weights that the training script writes."""
     monkeypatch.setattr(sys, "argv", ["train_motion.py", "nano", "--out", str(folder), *QUICK, *options])
-    script("train_motion").main()
+    script.main()
     return folder / "nano.safetensors"
 
 
-def test_the_same_seed_trains_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_seed_trains_the_same_weights(
+    example_script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = example_script("train_motion")
     one, two, other = (
-        trained(monkeypatch, tmp_path / name, "--seed", seed)
+        trained(script, monkeypatch, tmp_path / name, "--seed", seed)
         for name, seed in (("a", "3"), ("b", "3"), ("c", "4"))
     )
     first, second, third = (read_tensors(path)[0] for path in (one, two, other))
@@ -57,9 +50,9 @@ def test_the_same_seed_trains_the_same_weights(tmp_path: Path, monkeypatch: pyte
     )
 
 
-def test_times_are_compared_round_by_round(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_times_are_compared_round_by_round(example_script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that gets slower with every round changes milliseconds, but no ratio."""
-    module, now = script("motion_speed"), [0.0]
+    module, now = example_script("motion_speed"), [0.0]
     calls: list[str] = []
 
     def work(name: str, seconds: float) -> None:

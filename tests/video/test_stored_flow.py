@@ -49,13 +49,33 @@ def test_a_crop_takes_the_place_of_its_box() -> None:
     torch.testing.assert_close(found[1, :, 0], torch.arange(2.0, 18.0))
 
 
-def test_a_mirror_turns_right_into_left() -> None:
-    flow = torch.zeros(1, 2, 1, 3)
-    flow[0, :, 0, 0] = torch.tensor([2.0, -1.0])
-    found = flip_flow(flow)
-    torch.testing.assert_close(found[0, :, 0, 2], torch.tensor([-2.0, -1.0]))
-    assert found[..., :2].abs().max() == 0
-    torch.testing.assert_close(flip_flow(found), flow)
+def moved(second: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """The first picture of a pair, by definition of flow: first[y, x] = second[y + v, x + u]."""
+    _, h, w = flow.shape
+    first = np.zeros_like(second)
+    for y in range(h):
+        for x in range(w):
+            first[y, x] = second[(y + flow[1, y, x]) % h, (x + flow[0, y, x]) % w]
+    return first
+
+
+def test_flipped_flow_explains_the_flipped_pair() -> None:
+    rng = np.random.default_rng(0)
+    second = rng.integers(0, 256, (9, 12))
+    flow = rng.integers(-3, 4, (2, 9, 12))
+    first = moved(second, flow)
+    flipped = flip_flow(torch.from_numpy(flow)).numpy()
+    np.testing.assert_array_equal(moved(second[:, ::-1], flipped), first[:, ::-1])
+    assert not np.array_equal(moved(second[:, ::-1], flow[:, :, ::-1]), first[:, ::-1])
+
+
+def test_flip_values_and_flip_twice() -> None:
+    flow = torch.tensor([[[1.0, 2.0, 3.0]], [[4.0, 5.0, 6.0]]])
+    before = flow.clone()
+    flipped = flip_flow(flow)
+    torch.testing.assert_close(flipped, torch.tensor([[[-3.0, -2.0, -1.0]], [[6.0, 5.0, 4.0]]]))
+    torch.testing.assert_close(flip_flow(flipped), flow)
+    torch.testing.assert_close(flow, before)
 
 
 @pytest.mark.parametrize("seed", range(6))

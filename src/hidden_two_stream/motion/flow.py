@@ -1,4 +1,4 @@
-"""The two changes of a picture that change the values of its flow: resizing and flipping.
+"""Resizing a picture changes the values of its flow, too (for crops and mirrors see `video.transforms`).
 
 A flow is given in pixels of its own grid, channel 0 = u (right positive), channel 1 = v (down positive),
 so moving its vectors to another place is not enough: their values change as well.
@@ -6,13 +6,12 @@ so moving its vectors to another place is not enough: their values change as wel
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from hidden_two_stream.errors import UsageError
 
-__all__ = ["flip_flow", "resize_flow"]
+__all__ = ["resize_flow"]
 
 
 def resize_flow(flow: Tensor, height: int, width: int) -> Tensor:
@@ -45,27 +44,6 @@ def resize_flow(flow: Tensor, height: int, width: int) -> Tensor:
     scaled = planes * (across if across == down else flow.new_tensor([[[across]], [[down]]]))
     moved = F.interpolate(scaled, size=(height, width), mode="bilinear", align_corners=False)
     return moved.reshape(*flow.shape[:-2], height, width)
-
-
-def flip_flow(flow: Tensor) -> Tensor:
-    """The flow of a horizontally flipped clip.
-
-    Convention:
-        - Column x goes to w - 1 - x (`align_corners=False`: the picture is mirrored about its middle).
-        - u is negated, since what moved right now moves left; v keeps its sign.
-
-    Args:
-        flow: (..., 2, h, w), px of its own grid.
-
-    Returns:
-        A new tensor of the same shape. Flipping twice gives the flow back.
-
-    Raises:
-        UsageError: `flow` has not two channels.
-    """
-    _check_channels(flow)
-    u, v = flow.flip(-1).unbind(-3)
-    return torch.stack((-u, v), dim=-3)
 
 
 def _check_channels(flow: Tensor) -> None:
