@@ -88,6 +88,23 @@ def test_what_is_there_is_kept(store: ClipStore, tmp_path: Path, monkeypatch: py
     assert set(facts["seconds"]) == {"0", "1", "2"}
 
 
+def test_what_was_computed_but_not_timed_is_computed_again(store: ClipStore, tmp_path: Path) -> None:
+    """A run that breaks off leaves flow whose time is not noted yet: the whole would be told too short."""
+    extract_flow(store, "farneback", tmp_path / "flow")
+    path = tmp_path / "flow" / "extraction.json"
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(facts | {"seconds": {"0": 5.0}}), encoding="utf-8")
+    calls: list[int] = []
+    again = extract_flow(
+        store, "farneback", tmp_path / "flow", progress=lambda done, total: calls.append(done)
+    )
+    assert calls == [2, 3]
+    noted = json.loads(path.read_text(encoding="utf-8"))["seconds"]
+    assert set(noted) == {"0", "1", "2"}
+    assert again.seconds == pytest.approx(sum(noted.values()))
+    assert again.seconds > 5
+
+
 def test_other_videos_or_settings_are_refused(store: ClipStore, tmp_path: Path) -> None:
     extract_flow(store, "farneback", tmp_path / "flow")
     fewer = dataclasses.replace(store, samples=store.samples[:2], videos=store.videos[:2])

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+import types
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from hidden_two_stream.errors import MissingDependencyError, UsageError
+from hidden_two_stream.motion import plugins
 from hidden_two_stream.motion.classical import estimator
 from hidden_two_stream.motion.plugins import checked_flow, find_estimator
 
@@ -16,7 +20,7 @@ FRAMES = np.random.default_rng(0).integers(0, 256, (3, 20, 24, 3), dtype=np.uint
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     (tmp_path / "own_flow.py").write_text(
         "import numpy as np\n"
         "def right(frames): return np.tile([[[[1.0]], [[0.0]]]], (len(frames) - 1, 1, *frames.shape[1:3]))\n"
@@ -26,7 +30,8 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     sys.modules.pop("own_flow", None)
-    return "own_flow"
+    yield "own_flow"
+    sys.modules.pop("own_flow", None)  # other tests have modules of that name
 
 
 def test_own_function_is_called(own: str) -> None:
@@ -71,6 +76,67 @@ def test_raft_without_torchvision_says_so(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "torchvision.models.optical_flow", None)
     with pytest.raises(MissingDependencyError, match="RAFT needs torchvision"):
         find_estimator("raft-small")
+
+
+class FakeRaft(torch.nn.Module):
+    """Stands in for torchvision's: keeps what it sees, and gives the first picture's red and green."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def forward(self, first: torch.Tensor, second: torch.Tensor) -> list[torch.Tensor]:
+        self.seen.append((first, second))
+        return [torch.full_like(first[:, :2], torch.nan), first[:, :2]]  # refined: the last is the best
+
+
+@pytest.mark.parametrize(("height", "width", "padded"), [(20, 24, (128, 128)), (130, 136, (136, 136))])
+def test_raft_is_torchvisions(
+    monkeypatch: pytest.MonkeyPatch, height: int, width: int, padded: tuple[int, int]
+) -> None:
+    """Pictures in −1…1, padded by their edge to multiples of 8 and at least 128 px; flow is cut back."""
+    networks: list[FakeRaft] = []
+    asked: list[str] = []
+
+    def build(weights: str) -> FakeRaft:
+        asked.append(weights)
+        networks.append(FakeRaft())
+        return networks[-1]
+
+    fake = types.SimpleNamespace(
+        raft_small=None,
+        raft_large=build,
+        Raft_Small_Weights=types.SimpleNamespace(DEFAULT="small"),
+        Raft_Large_Weights=types.SimpleNamespace(DEFAULT="large"),
+    )
+    monkeypatch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
+    monkeypatch.setitem(sys.modules, "torchvision.models", types.ModuleType("torchvision.models"))
+    monkeypatch.setitem(sys.modules, "torchvision.models.optical_flow", fake)
+    plugins._raft_network.cache_clear()
+    frames = np.random.default_rng(0).integers(0, 256, (3, height, width, 3), dtype=np.uint8)
+    try:
+        flow = find_estimator("raft-large")(frames)
+        find_estimator("raft-large")(frames)
+    finally:
+        plugins._raft_network.cache_clear()
+    assert asked == ["large"]
+    assert not networks[0].training
+    expected = frames[:2, ..., :2].transpose(0, 3, 1, 2) / 127.5 - 1
+    np.testing.assert_allclose(flow, expected, atol=1e-6)
+    for number, (first, second) in enumerate(networks[0].seen[:2]):
+        assert first.shape == second.shape == (1, 3, *padded)
+        assert first.min() >= -1
+        assert first.max() <= 1
+        np.testing.assert_allclose(
+            second[0, :, :height, :width], frames[number + 1].transpose(2, 0, 1) / 127.5 - 1, atol=1e-6
+        )
+        corner = first[0, :, height - 1, width - 1]
+        torch.testing.assert_close(first[0, :, -1, -1], corner)
+
+
+def test_raft_of_one_frame_has_no_flow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "_raft_network", lambda name: FakeRaft())
+    assert plugins._raft("raft-small", FRAMES[:1]).shape == (0, 2, *FRAMES.shape[1:3])
 
 
 def test_shapes_are_checked() -> None:

@@ -70,7 +70,9 @@ def extract_flow(
     make_folder(folder)
     facts = _open(folder, store, name, stride)
     paths = [folder / f"{number:06d}.npy" for number in range(len(store.videos))]
-    missing = [number for number, path in enumerate(paths) if not path.exists()]
+    # One whose time is not known, as a run broke off before it was noted, is computed again.
+    timed = {int(number) for number in facts["seconds"]}
+    missing = [number for number, path in enumerate(paths) if not path.exists() or number not in timed]
     done = len(paths) - len(missing)
     jobs = (_Job(name, store.videos[number], store.size, stride, paths[number]) for number in missing)
     with closing(_computed(jobs, workers)) as outcomes:

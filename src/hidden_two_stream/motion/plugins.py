@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import itertools
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ def find_estimator(name: str) -> Estimator:
     """
     if name in RAFT:
         _torchvision_flow()
-        return partial(_raft, name)
+        return functools.partial(_raft, name)
     module, colon, function = name.partition(":")
     if not colon:
         if name not in ESTIMATORS:
@@ -55,7 +55,7 @@ def find_estimator(name: str) -> Estimator:
         ) from error
     if not callable(found):
         raise UsageError(f"the flow estimator {name!r} is {type(found).__name__}; expected a function")
-    return partial(_own, name, found)
+    return functools.partial(_own, name, found)
 
 
 def checked_flow(name: str, flow: Any, frames: RawClip) -> FloatArray:
@@ -89,12 +89,7 @@ def _torchvision_flow() -> Any:
 @torch.inference_mode()
 def _raft(name: str, frames: RawClip) -> FloatArray:
     """Pictures are padded at the right and bottom by their edge, to whole strides and RAFT's least size."""
-    models = _torchvision_flow()
-    build, weights = {
-        "raft-small": (models.raft_small, models.Raft_Small_Weights.DEFAULT),
-        "raft-large": (models.raft_large, models.Raft_Large_Weights.DEFAULT),
-    }[name]
-    network = _loaded(name, build, weights)
+    network = _raft_network(name)
     clip = torch.from_numpy(np.ascontiguousarray(validate_clip(frames))).permute(0, 3, 1, 2)
     height, width = clip.shape[-2:]
     bottom, right = (
@@ -108,11 +103,12 @@ def _raft(name: str, frames: RawClip) -> FloatArray:
     return checked_flow(name, flow[..., :height, :width].numpy(), frames)
 
 
-_networks: dict[str, Any] = {}
-
-
-def _loaded(name: str, build: Any, weights: Any) -> Any:
+@functools.lru_cache
+def _raft_network(name: str) -> Any:
     """One network per process and name: its weights are fetched once by torchvision."""
-    if name not in _networks:
-        _networks[name] = build(weights=weights).eval()
-    return _networks[name]
+    models = _torchvision_flow()
+    build, weights = {
+        "raft-small": (models.raft_small, models.Raft_Small_Weights),
+        "raft-large": (models.raft_large, models.Raft_Large_Weights),
+    }[name]
+    return build(weights=weights.DEFAULT).eval()
