@@ -13,7 +13,7 @@ from hidden_two_stream.config import Recipe
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.video.sampling import center_start, clip_indices, uniform_starts
 from hidden_two_stream.video.store import StoredVideo
-from hidden_two_stream.video.transforms import apply_crop, center_crop_box, crop_flow, ten_crop
+from hidden_two_stream.video.transforms import apply_crop, center_crop_box, crop_flow, is_flow, ten_crop
 
 __all__ = ["DEFAULT_PROTOCOL", "Protocol", "clip_batches", "parse_protocol"]
 
@@ -64,14 +64,14 @@ def clip_batches(video: StoredVideo, recipe: Recipe, protocol: Protocol) -> Iter
         indices = clip_indices(start, length, settings.frame_stride, video.num_frames)
         clip = video.read(indices, settings.resize)
         if protocol.crops == 10:
-            if clip.is_floating_point():
+            if is_flow(clip):
                 raise UsageError(
                     f"protocol {protocol.name} flips pictures, not stored flow; give Nx1 or center"
                 )
             waiting.extend(ten_crop(clip, settings.size))
         else:
             box = center_crop_box(clip.shape[-2], clip.shape[-1], settings.size)
-            crop = crop_flow if clip.is_floating_point() else apply_crop
+            crop = crop_flow if is_flow(clip) else apply_crop
             waiting.append(crop(clip, box, settings.size))
         while len(waiting) >= _BATCH:
             yield torch.stack(waiting[:_BATCH])

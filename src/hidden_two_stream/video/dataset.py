@@ -17,6 +17,7 @@ from hidden_two_stream.video.transforms import (
     crop_flow,
     flip,
     flip_flow,
+    is_flow,
     multi_scale_crop_box,
 )
 
@@ -94,11 +95,11 @@ class TrainingClips(Dataset[tuple[Tensor, int]]):
         how = self.augmentation
         height, width = clips.shape[-2:]
         box = multi_scale_crop_box(height, width, how.size, how.crop_scales, (draws[1], draws[2], draws[3]))
-        is_flow = clips.is_floating_point()
-        clips = crop_flow(clips, box, how.size) if is_flow else apply_crop(clips, box, how.size)
+        given = is_flow(clips)
+        clips = crop_flow(clips, box, how.size) if given else apply_crop(clips, box, how.size)
         if how.flip and draws[4] < 0.5:
-            clips = flip_flow(clips) if is_flow else flip(clips)
-        if how.color_jitter > 0 and not is_flow:
+            clips = flip_flow(clips) if given else flip(clips)
+        if how.color_jitter > 0 and not given:
             strength = how.color_jitter
             clips = color_jitter(clips, strength, strength, strength, generator)
         return clips.unflatten(0, (self.segments, self.num_frames)), self.labels[key.video]

@@ -31,6 +31,7 @@ __all__ = [
     "denormalize",
     "flip",
     "flip_flow",
+    "is_flow",
     "multi_scale_crop_box",
     "normalize",
     "resize",
@@ -222,6 +223,11 @@ def apply_crop(clip: Tensor, box: Crop, size: int) -> Tensor:
     return resize(clip[..., box.top : bottom, box.left : right], size, size)
 
 
+def is_flow(clips: Tensor) -> bool:
+    """Whether `clips` (..., C, H, W) are stored flow in place of pictures: two channels, floating point."""
+    return clips.is_floating_point() and clips.shape[-3] == 2
+
+
 def crop_flow(flow: Tensor, box: Crop, size: int) -> Tensor:
     """The flow of what `apply_crop` makes of the pictures: `flow` (T, 2, H, W), px → (T, 2, size, size), px.
 
@@ -317,13 +323,13 @@ def to_frames(clips: Tensor, normalize_contrast: bool) -> Tensor:
     """(..., T, 3, H, W) uint8 to the `frames` that networks take; training and prediction both use this.
 
     Args:
-        clips: decoded, resized and cropped pixels; floating point ones are flow and stay as they are.
+        clips: decoded, resized and cropped pixels; flow (`is_flow`) stays as it is.
         normalize_contrast: apply `contrast_normalize` to each clip.
 
     Returns:
         The same shape, float32.
     """
-    if clips.is_floating_point():
+    if is_flow(clips):
         return clips.float()
     frames = normalize(clips)
     return contrast_normalize(frames) if normalize_contrast else frames
