@@ -212,6 +212,6 @@ def test_a_folder_of_another_comparison_is_refused(
     folder, _ = compared
     common = ("compare", "--data", data, "--out", folder, "--workers", 0, "--quiet")
     code, _, err = hts(*common)
-    assert (code, "already holds a comparison" in err) == (2, True)
+    assert (code, "already holds runs" in err) == (2, True)
     code, _, err = hts(*common, "--resume", "--protocol", "center")
     assert (code, "began with other data" in err) == (2, True)

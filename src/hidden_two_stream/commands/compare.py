@@ -7,11 +7,10 @@ One spatial stream per fold and seed is shared by all: it is fused with each of 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +18,14 @@ from lightning_fabric import Fabric
 
 from hidden_two_stream.commands.compare_json import comparison_json
 from hidden_two_stream.commands.compare_plot import comparison_svg
-from hidden_two_stream.commands.compare_results import Comparison, MethodResult
+from hidden_two_stream.commands.compare_results import Comparison, Kind, MethodResult
 from hidden_two_stream.commands.compare_speed import Milliseconds, measure_speed
 from hidden_two_stream.commands.compare_text import comparison_paragraph, comparison_table
 from hidden_two_stream.commands.console import machine, note, with_progress
 from hidden_two_stream.commands.extract_flow import ExtractedFlow, extract_flow
 from hidden_two_stream.commands.fit import Resources, decode_samples, fit, motion_begins_from, resolve_input
-from hidden_two_stream.commands.folds import Folds, read_folds, read_one_split
-from hidden_two_stream.commands.train import PLAN_FILE, RESULTS_FILE
+from hidden_two_stream.commands.folds import Folds, open_folder, read_folds, read_one_split
+from hidden_two_stream.commands.train import RESULTS_FILE
 from hidden_two_stream.config import Recipe, StageConfig
 from hidden_two_stream.errors import MissingDependencyError, UsageError
 from hidden_two_stream.evaluation import Evaluation, load_scores
@@ -42,13 +41,13 @@ __all__ = ["METHODS", "available_methods", "compare_command", "method_recipe"]
 
 PIXELS = ("frames", "difference")
 HIDDEN = ("hidden-frozen", "hidden-joint", "branched")
+SHARED = "hidden-frozen"
+"""Its MotionNet is what the other hidden methods would learn, so they take it where it is there."""
 METHODS = ("spatial", *PIXELS, *ESTIMATORS, *HIDDEN)
 """Methods by name; further ones are flow estimators, see `motion.plugins.find_estimator`."""
 
 SCORES_FILE = "scores.npz"
 _OFF = StageConfig(steps=0)
-
-Kind = Literal["spatial", "pixels", "given", "hidden"]
 
 
 @dataclass(frozen=True)
@@ -138,11 +137,11 @@ def compare_command(
     for method in methods:
         motion_begins_from(method_recipe(recipe, method), {})
     recipe = resolve_input(recipe, folds.samples)
-    _open_folder(
-        folder,
-        {"data": folds.fingerprint(), "group": folds.group, "recipe": recipe.to_dict(), "protocol": protocol},
-        resume,
-    )
+    plan = {
+        "data": folds.fingerprint(), "group": folds.group, "recipe": recipe.to_dict(),
+        "seed": resources.seed, "protocol": protocol,
+    }  # fmt: skip
+    open_folder(folder, plan, resume)
     store = decode_samples(folds.samples, recipe, resources, folder)
     given = _extracted(store, methods, folder, recipe, resources)
     study = _Study(data, folder, folds, recipe, resources, fabric, protocol, store, given, resume)
@@ -151,7 +150,7 @@ def compare_command(
         (method, value, seed): _scores(study, method, value, seed)
         for seed in numbers
         for value in folds.splits
-        for method in methods
+        for method in sorted(methods, key=lambda name: name != SHARED)  # what others take goes first
     }
     last = tuple(folds.splits)[-1]
     runs = {method: load(study.run_folder(method, last, numbers[0])) for method in methods}
@@ -173,10 +172,10 @@ def method_recipe(recipe: Recipe, method: str) -> Recipe:
     if kind == "hidden":
         if method == "branched":
             model = dataclasses.replace(model, temporal="branched", motion_frames=0)
+        elif model.temporal == "branched":
+            model = dataclasses.replace(model, temporal="stacked")
         changed = dataclasses.replace(recipe, model=model, spatial=_OFF)
-        return (
-            changed if method != "hidden-frozen" else dataclasses.replace(changed, temporal=whole, joint=_OFF)
-        )
+        return changed if method != SHARED else dataclasses.replace(changed, temporal=whole, joint=_OFF)
     seen: Any = method if kind == "pixels" else "flow"
     model = dataclasses.replace(model, temporal_input=seen, motion_frames=0, temporal="stacked")
     return dataclasses.replace(
@@ -211,21 +210,6 @@ def available_methods() -> tuple[str, ...]:
     return tuple(found)
 
 
-def _open_folder(folder: Path, plan: dict[str, Any], resume: bool) -> None:
-    path = folder / PLAN_FILE
-    if path.exists() and not resume:
-        raise UsageError(f"{str(folder)!r} already holds a comparison; add --resume, or name another folder")
-    if resume:
-        if not path.exists():
-            raise UsageError(f"nothing to resume in {str(folder)!r}; check --out")
-        if json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(plan)):
-            raise UsageError(
-                f"{str(folder)!r} began with other data, recipe or protocol; name another folder"
-            )
-    make_folder(folder)
-    write_json(path, plan)
-
-
 def _extracted(
     store: ClipStore, methods: Sequence[str], folder: Path, recipe: Recipe, resources: Resources
 ) -> dict[str, ExtractedFlow]:
@@ -250,8 +234,9 @@ def _scores(study: _Study, method: str, value: str, seed: int) -> Evaluation:
         return load_scores(folder / SCORES_FILE, study.protocol)
     note(f"{method}, {study.folds.group} {value}, seed {seed}")
     recipe = method_recipe(study.recipe, method)
-    frozen = study.run_folder("hidden-frozen", value, seed)
-    taken = {"motion": str(frozen)} if method in HIDDEN[1:] and (frozen / SCORES_FILE).exists() else {}
+    shared = study.run_folder(SHARED, value, seed)
+    takes = method in HIDDEN and method != SHARED and (shared / SCORES_FILE).exists()
+    taken = {"motion": str(shared)} if takes else {}
     store = study.given[method].store if method in study.given else study.store
     fitted = fit(
         study.folds.splits[value],

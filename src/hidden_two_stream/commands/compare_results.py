@@ -55,7 +55,7 @@ class MethodResult:
         motion_ms: the same for motion; with given flow, for extracting it.
         recognition_ms: the same for the streams that are fused.
         bytes_stored: flow on disk, all videos.
-        seconds_extracted: wall time of the extraction, all videos.
+        seconds_extracted: time of computing the flow, summed over all videos, one thread each.
     """
 
     name: str

@@ -22,9 +22,9 @@ from hidden_two_stream.commands.fit import (
     motion_begins_from,
     resolve_input,
 )
-from hidden_two_stream.commands.folds import read_folds
+from hidden_two_stream.commands.folds import open_folder, read_folds
 from hidden_two_stream.commands.reporting import write_run_report
-from hidden_two_stream.commands.train import PLAN_FILE, RESULTS_FILE
+from hidden_two_stream.commands.train import RESULTS_FILE
 from hidden_two_stream.config import Recipe
 from hidden_two_stream.errors import DataError, UsageError
 from hidden_two_stream.evaluation import Evaluation, load_scores, merge
@@ -74,7 +74,7 @@ def cross_validate_command(
         "data": folds.fingerprint(), "group": folds.group, "recipe": recipe.to_dict(),
         "seed": resources.seed, "protocol": protocol,
     }  # fmt: skip
-    _open_folder(folder, plan, resume)
+    open_folder(folder, plan, resume)
     count = f"{len(folds.samples)} videos, {len(folds.classes)} classes"
     note(f"{count}, {len(folds.splits)} folds by {folds.group}")
     store = decode_samples(folds.samples, recipe, resources, folder)
@@ -140,21 +140,6 @@ def cross_validation_text(results: dict[str, Any]) -> str:
     if results["num_unreadable"]:
         lines.append(f"{results['num_unreadable']} unreadable videos are not counted")
     return "\n".join(lines)
-
-
-def _open_folder(folder: Path, plan: dict[str, Any], resume: bool) -> None:
-    path = folder / PLAN_FILE
-    if path.exists() and not resume:
-        raise UsageError(
-            f"{str(folder)!r} already holds folds; add --resume to go on, or name another folder"
-        )
-    if resume:
-        if not path.exists():
-            raise UsageError(f"nothing to resume in {str(folder)!r}; check --out")
-        if _read_json(path) != json.loads(json.dumps(plan)):
-            raise UsageError(f"{str(folder)!r} began with other data, recipe or seed; name another folder")
-    make_folder(folder)
-    write_json(path, plan)
 
 
 def _facts(evaluation: Evaluation, store: ClipStore) -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hidden_two_stream.commands.train import fingerprint
+from hidden_two_stream.commands.train import PLAN_FILE, fingerprint
 from hidden_two_stream.errors import DataError, UsageError
+from hidden_two_stream.files import make_folder, write_json
 from hidden_two_stream.video.benchmarks.reference import NUM_SPLITS, Reference, parse_reference
 from hidden_two_stream.video.listing import (
     Listing,
@@ -21,7 +23,7 @@ from hidden_two_stream.video.listing import (
     split_listing,
 )
 
-__all__ = ["Folds", "read_folds", "read_one_split"]
+__all__ = ["Folds", "open_folder", "read_folds", "read_one_split"]
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,27 @@ def _read_splits(reference: Reference) -> Folds:
         {value: split_listing(listing) for value, listing in listings.items()},
         {value: {"data": str(part), "held_out": None} for value, part in parts.items()},
     )
+
+
+def open_folder(folder: Path, plan: Mapping[str, Any], resume: bool) -> None:
+    """Make the folder of several runs, which are all by one plan; to resume, it must be there, of the same.
+
+    Raises:
+        UsageError: it holds other runs already, or none to resume.
+        OutputError: it cannot be written.
+    """
+    path = folder / PLAN_FILE
+    if path.exists() and not resume:
+        raise UsageError(f"{str(folder)!r} already holds runs; add --resume to go on, or name another folder")
+    if resume:
+        if not path.exists():
+            raise UsageError(f"nothing to resume in {str(folder)!r}; check --out")
+        if json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(plan)):
+            raise UsageError(
+                f"{str(folder)!r} began with other data, recipe, seed or protocol; name another folder"
+            )
+    make_folder(folder)
+    write_json(path, plan)
 
 
 def _file_name(value: str) -> str:
