@@ -23,6 +23,7 @@ from hidden_two_stream.motion import nano
 from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.losses import loss_preset
 from hidden_two_stream.motion.metrics import endpoint_error
+from hidden_two_stream.motion.nano import lucas_kanade
 from hidden_two_stream.motion.presets import LOSS_PRESETS
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.training.optimizer import learning_rate_factor
@@ -47,22 +48,15 @@ def clips(per_class: int, first_seed: int) -> Clips:
     return frames, flows, torch.stack([torch.from_numpy(clip.moving) for clip in made])
 
 
-def without_step(
-    structure: Tensor, gradient: Tensor, difference: Tensor, share: Tensor, contrast: Tensor
-) -> Tensor:
+def without_step(gradient: Tensor, difference: Tensor, share: Tensor, contrast: Tensor) -> Tensor:
     """Stands in for the measurement: what it gives where the second picture is the first."""
-    return MEASURE(structure, gradient, 0 * difference, share, contrast)
+    return lucas_kanade(gradient, 0 * difference, share, contrast)
 
 
-def damped_by_contrast(
-    structure: Tensor, gradient: Tensor, difference: Tensor, share: Tensor, contrast: Tensor
-) -> Tensor:
+def damped_by_contrast(gradient: Tensor, difference: Tensor, share: Tensor, contrast: Tensor) -> Tensor:
     """The measurement with a damping that does not ask how unlike the pictures are, but how rich they are."""
     unlike = nano._around(difference * difference)
-    return MEASURE(structure, gradient, difference, 0.05 * share * contrast / (unlike + 1e-9), contrast)
-
-
-MEASURE = nano._step
+    return lucas_kanade(gradient, difference, 0.05 * share * contrast / (unlike + 1e-9), contrast)
 
 
 @contextmanager
@@ -76,15 +70,13 @@ def replaced(name: str, function: Callable[..., Tensor]) -> Iterator[None]:
         setattr(nano, name, original)
 
 
-def train(training: Tensor, steps: int, preset: str, passes: int, shipped: bool) -> nano.NanoMotionNet:
+def train(training: Tensor, steps: int, preset: str, shipped: bool) -> nano.NanoMotionNet:
     """A network after `steps` steps."""
     torch.manual_seed(0)
     model = HiddenTwoStream("nano", "small", 2, FRAMES, streams=("temporal",))
     network: nano.NanoMotionNet = model.motion_net  # type: ignore[assignment]
     if shipped:
         load_motion_weights(network, "nano")
-    for refiner in (network.refine2, network.refine3, network.refine4):
-        refiner.passes = passes
     select_trained(model, STAGES["motion"])
     objective = StageObjective(model, STAGES["motion"], StageConfig(), loss_preset(preset))
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-4)
@@ -117,23 +109,22 @@ def main(steps: int) -> None:
     print(f"{steps} steps; {machine()}\n")
     print("| nano | moving px | all px | seconds |\n|---|---|---|---|")
     print(f"| no motion | {endpoint_error(zero, truth, moving):.2f} | {endpoint_error(zero, truth):.2f} | |")
-    rows: list[tuple[str, Callable[..., Tensor], str, int, bool, int]] = [
-        ("untrained", MEASURE, "robust", 1, False, 0),
-        ("`robust`", MEASURE, "robust", 1, False, steps),
-        ("`robust`, without the measurement", without_step, "robust", 1, False, steps),
-        ("`robust`, damped by the picture's contrast", damped_by_contrast, "robust", 1, False, steps),
-        ("`robust`, two passes at every level", MEASURE, "robust", 2, False, steps),
+    rows: list[tuple[str, Callable[..., Tensor], str, bool, int]] = [
+        ("untrained", lucas_kanade, "robust", False, 0),
+        ("`robust`", lucas_kanade, "robust", False, steps),
+        ("`robust`, without the measurement", without_step, "robust", False, steps),
+        ("`robust`, damped by the picture's contrast", damped_by_contrast, "robust", False, steps),
     ]
-    rows += [(f"`{name}`", MEASURE, name, 1, False, steps) for name in LOSS_PRESETS if name != "robust"]
+    rows += [(f"`{name}`", lucas_kanade, name, False, steps) for name in LOSS_PRESETS if name != "robust"]
     rows += [
-        ("shipped weights", MEASURE, "robust", 1, True, 0),
-        ("shipped weights, then `robust`", MEASURE, "robust", 1, True, steps),
-        ("shipped weights, then `census`", MEASURE, "census", 1, True, steps),
+        ("shipped weights", lucas_kanade, "robust", True, 0),
+        ("shipped weights, then `robust`", lucas_kanade, "robust", True, steps),
+        ("shipped weights, then `census`", lucas_kanade, "census", True, steps),
     ]
-    for title, function, preset, passes, shipped, number in rows:
+    for title, function, preset, shipped, number in rows:
         began = time.monotonic()
-        with replaced("_step", function):
-            on_moving, on_all = errors(train(training, number, preset, passes, shipped), test)
+        with replaced("lucas_kanade", function):
+            on_moving, on_all = errors(train(training, number, preset, shipped), test)
         print(f"| {title} | {on_moving:.2f} | {on_all:.2f} | {time.monotonic() - began:.0f} |", flush=True)
 
 

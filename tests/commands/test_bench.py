@@ -120,7 +120,7 @@ def test_two_frames_have_six_channels_in_and_two_out() -> None:
 
 
 def test_inflated_and_branched_streams() -> None:
-    """Small: 3 × the 3×3 weights, ten times the frames; a branch: two 3×3 convolutions on 7×7, one linear."""
+    """Small: 3 × the 3×3 weights, ten times the frames; a branch: four of them on 7×7, one linear."""
     flat, inflated = one("temporal-small"), one("inflated-small")
     widths = ((32, 32, 112), (32, 64, 56), (64, 128, 28), (128, 192, 28))
     first = {"flat": 9 * 20 * 32, "inflated": 27 * 2 * 32}
@@ -133,9 +133,10 @@ def test_inflated_and_branched_streams() -> None:
     assert flat["macs"] == first["flat"] * 112**2 + by_pixel + 192 * 101
     assert inflated["macs"] == 10 * (first["inflated"] * 112**2 + 3 * by_pixel) + 192 * 101
     branch = one("branched-small")
-    weights = 9 * 1024 * 256 + 9 * 256 * 256
-    assert branch["parameters"] == weights + 4 * 256 + 256 * 101 + 101
-    assert branch["macs"] == weights * 49 + 256 * 101
+    weights = 9 * (1024 * 64 + 64 * 64 + 64 * 128 + 128 * 192)
+    norms = 2 * (1024 + 64 + 64 + 128 + 192)
+    assert branch["parameters"] == weights + norms + head
+    assert branch["macs"] == weights * 49 + 192 * 101
 
 
 def test_all_networks_without_a_name() -> None:

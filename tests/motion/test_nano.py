@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.losses import loss_preset, unsupervised_loss
-from hidden_two_stream.motion.nano import PASSES, NanoMotionNet, lucas_kanade
+from hidden_two_stream.motion.nano import NanoMotionNet, lucas_kanade
 
 Array = npt.NDArray[np.float64]
 
@@ -198,20 +198,21 @@ def flows(network: NanoMotionNet, frames: Tensor) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("num_frames", [2, 3, 7, 12])
-@pytest.mark.parametrize(("height", "width"), [(16, 16), (1, 1), (40, 23), (130, 143), (128, 127)])
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (1, 1), (40, 63), (64, 70), (130, 143), (128, 127)])
 def test_any_number_of_frames_and_any_size(num_frames: int, height: int, width: int) -> None:
     pyramid = flows(trained_alike(), torch.rand(2, num_frames, 3, height, width))
-    strides = (4, 8, 16) if min(height, width) >= 128 else (2, 4, 8)
-    for flow, stride in zip(pyramid, strides, strict=True):
-        expected = (2, num_frames - 1, 2, math.ceil(height / stride), math.ceil(width / stride))
+    factor = 4 if min(height, width) < 64 else 2 if min(height, width) < 128 else 1
+    for flow, stride in zip(pyramid, (4, 8, 16), strict=True):
+        expected = (2, num_frames - 1, 2, -(-height * factor // stride), -(-width * factor // stride))
         assert flow.shape == expected
         assert flow.isfinite().all()
 
 
-def test_small_pictures_are_enlarged_twice() -> None:
+@pytest.mark.parametrize(("height", "width", "factor"), [(70, 90, 2), (35, 45, 4)])
+def test_small_pictures_are_enlarged(height: int, width: int, factor: int) -> None:
     """The flow of 70 × 90 px is that of the same clip at 140 × 180, where nothing is enlarged."""
-    network, small = trained_alike(), torch.rand(1, 3, 3, 70, 90)
-    large = functional.interpolate(small[0], scale_factor=2, mode="bilinear")[None]
+    network, small = trained_alike(), torch.rand(1, 3, 3, height, width)
+    large = functional.interpolate(small[0], scale_factor=factor, mode="bilinear")[None]
     for flow, other, side in zip(flows(network, small), flows(network, large), (35, 18, 9), strict=True):
         assert flow.shape[-2] == side
         torch.testing.assert_close(flow, other)
@@ -256,10 +257,10 @@ def test_pairs_are_independent() -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(128, 128), (144, 208)])
 @pytest.mark.parametrize(("u", "v"), [(2.0, -1.0), (0.5, 0.25), (-6.0, 2.0), (4.0, 3.0)])
-def test_measured_motion_adds_up_over_levels_and_passes(u: float, v: float, height: int, width: int) -> None:
+def test_measured_motion_adds_up_over_levels(u: float, v: float, height: int, width: int) -> None:
     """With nothing predicted and all that is measured taken, waves give their motion without any training.
 
-    So the order of the frames, the direction of the warps between passes and the units of all levels agree.
+    So the order of the frames, the direction of the warps and the units of all levels agree.
     The coarsest level sees waves of few pixels, and overshoots; the next ones correct it. Of 144 × 208 px
     the two coarsest grids have odd sides, 9 × 13 and 5 × 7, and do not double.
     """
@@ -295,12 +296,12 @@ def with_coarse_flow(u: float, v: float) -> NanoMotionNet:
         bias = network.refine4.predict.bias
         assert bias is not None
         # Each pass adds it to 2×2 points: four outputs for u, four for v.
-        bias.copy_(torch.tensor([u, v]).repeat_interleave(4) / network.refine4.passes)
+        bias.copy_(torch.tensor([u, v]).repeat_interleave(4))
     return network
 
 
 def test_coarse_flow_doubles_from_level_to_level() -> None:
-    pyramid = flows(with_coarse_flow(0.5, -1.25), torch.rand(2, 3, 3, 48, 80))
+    pyramid = flows(with_coarse_flow(0.5, -1.25), torch.rand(2, 3, 3, 24, 40))
     for flow, factor in zip(pyramid, (4, 2, 1), strict=True):
         expected = factor * torch.tensor([0.5, -1.25]).view(1, 1, 2, 1, 1)
         torch.testing.assert_close(flow, expected.expand_as(flow))
@@ -308,16 +309,16 @@ def test_coarse_flow_doubles_from_level_to_level() -> None:
 
 @pytest.mark.parametrize(("u", "v"), [(1, -1), (0, 1), (-1, 0)])
 def test_motion_is_measured_behind_the_flow_so_far(u: int, v: int) -> None:
-    """Noise moves by 8 px, 16 when enlarged, for each pixel of the coarsest level: so nothing is left."""
+    """Noise moves by 4 px, 16 when enlarged, for each pixel of the coarsest level: so nothing is left."""
     network = with_coarse_flow(u, v)
-    first = torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(0))
-    clip = torch.stack((first, first.roll((8 * v, 8 * u), dims=(2, 3))), dim=1)
+    first = torch.rand(1, 3, 24, 24, generator=torch.Generator().manual_seed(0))
+    clip = torch.stack((first, first.roll((4 * v, 4 * u), dims=(2, 3))), dim=1)
     seen: list[Tensor] = []
     for refine in (network.refine3, network.refine2):
         refine.look.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     flows(network, clip)
-    assert [x.shape for x in seen] == [(1, 24, 6, 6)] * PASSES[1] + [(1, 24, 12, 12)] * PASSES[0]
-    for x, factor in zip(seen, [2] * PASSES[1] + [4] * PASSES[0], strict=True):
+    assert [x.shape for x in seen] == [(1, 24, 6, 6), (1, 24, 12, 12)]
+    for x, factor in zip(seen, (2, 4), strict=True):
         so_far, left = functional.pixel_shuffle(x, 2)[:, :4].split(2, dim=1)
         expected = factor * torch.tensor([u, v]).float().view(1, 2, 1, 1)
         torch.testing.assert_close(so_far, expected.expand_as(so_far))
@@ -343,32 +344,54 @@ def test_learning_starts_from_what_is_measured() -> None:
 
 
 def test_features_have_the_shapes_of_their_levels() -> None:
+    """Two of 24 channels at 1/8, flow at 1/4, 1/8 and 1/16; small frames are enlarged, odd ones padded."""
     network = NanoMotionNet()
-    small = network.features(torch.rand(2, 4, 3, 64, 32))  # enlarged twice
-    assert [level.shape for level in small] == [(2, 4, 1, 64, 32), (2, 3, 24, 16, 8), (2, 3, 32, 8, 4)]
-    large = network.features(torch.rand(1, 3, 3, 128, 160))
-    assert [level.shape for level in large] == [(1, 3, 1, 64, 80), (1, 2, 24, 16, 20), (1, 2, 32, 8, 10)]
-    odd = network.features(torch.rand(1, 2, 3, 129, 161))  # padded to 144 × 176
-    assert [level.shape for level in odd] == [(1, 2, 1, 72, 88), (1, 1, 24, 18, 22), (1, 1, 32, 9, 11)]
-    assert network.action_features(large).shape == (1, 64, 8, 10)
-    torch.testing.assert_close(network.action_features(large)[:, 32:], large[2][:, 1])
+    for size, (height, width) in {
+        (32, 64): (16, 32),
+        (64, 80): (16, 20),
+        (128, 160): (16, 20),
+        (129, 161): (18, 22),
+    }.items():
+        features = network.features(torch.rand(2, 3, 3, *size))
+        assert [x.shape[2:] for x in features[:2]] == [(24, height, width)] * 2
+        grids = [(2 * height, 2 * width), (height, width), (height // 2, width // 2)]
+        assert [x.shape[2:] for x in features[2:]] == [(2, *grid) for grid in grids]
+        assert {x.shape[:2] for x in features} == {(2, 2)}
+        assert network.action_features(features).shape == (2, 2 * 2 * 24, height, width)
+
+
+@torch.no_grad()
+def test_action_features_know_pictures_and_motion() -> None:
+    """First what is in the frames, in a still clip too; then what the finest flow is made of."""
+    network, frames = trained_alike(), textured_clip(64, 64)
+    features = network.features(frames)
+    action = network.action_features(features).unflatten(1, (2, 2, 24))  # kind, pair, channel
+    torch.testing.assert_close(action[:, 0], features[0])
+    known: list[Tensor] = []
+    network.refine2.predict.register_forward_pre_hook(lambda module, args: known.append(args[0]))
+    features = network.features(frames)
+    torch.testing.assert_close(action[0, 1], known[0])
+    still = network.action_features(network.features(frames[:, :1].expand_as(frames)))
+    changed = (still.unflatten(1, (2, 2, 24)) - action).abs().amax(dim=(0, 3, 4, 5))
+    assert changed[0, 0] == 0  # the picture of the first pair is the same
+    assert changed[1, 0] > 0.01  # its motion is not
 
 
 @torch.no_grad()
 def test_context_is_of_the_first_frame_of_each_pair() -> None:
     network, frames = trained_alike(), torch.rand(1, 4, 3, 32, 32)
-    before = network.features(frames)
+    before = network.features(frames)[0]
     for changed, expected in ((0, [True, False, False]), (2, [False, False, True]), (3, [False] * 3)):
         others = frames.clone()
         others[:, changed] = torch.rand(1, 3, 32, 32)
-        for level, other in zip(before[1:], network.features(others)[1:], strict=True):
-            assert ((level - other).abs().amax(dim=(0, 2, 3, 4)) > 1e-4).tolist() == expected
+        difference = (before - network.features(others)[0]).abs()
+        assert (difference.amax(dim=(0, 2, 3, 4)) > 1e-4).tolist() == expected
 
 
 @torch.no_grad()
 def test_pictures_are_luma_of_two_by_two_pixels() -> None:
     frames = torch.rand(2, 3, 3, 128, 144, generator=torch.Generator().manual_seed(0))
-    pictures = NanoMotionNet().features(frames)[0][:, :, 0].numpy()
+    pictures = NanoMotionNet().pictures(frames)[:, :, 0].numpy()
     luma = np.einsum("btchw,c->bthw", frames.numpy(), [0.299, 0.587, 0.114])
     blocks = luma.reshape(2, 3, 64, 2, 72, 2).mean(axis=(3, 5))
     np.testing.assert_allclose(pictures, blocks, atol=1e-6)
@@ -409,7 +432,7 @@ def test_each_point_has_its_own_share_of_the_damping() -> None:
     assert context.bias is not None
     context.bias.copy_(torch.tensor([-3.0, -1, 1, 3]))
     frames = textured_clip(128, 144) * torch.tensor([1.0, 0.5, 0.8]).view(3, 1, 1, 1)
-    pictures, known, _ = network.features(frames)
+    pictures, known = network.pictures(frames), network.features(frames)[0]
     logs = functional.conv2d(known.flatten(0, 1), context.weight, context.bias)
     share = torch.zeros(2, 1, 32, 36)
     for place, (row, column) in enumerate(itertools.product(range(2), range(2))):
@@ -446,7 +469,7 @@ def test_odd_grids_repeat_their_edge_for_what_is_learned() -> None:
     network.refine4.look.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     flows(network, textured_clip(144, 208))
     grids = [functional.pixel_shuffle(x, 2) for x in seen]
-    assert [grid.shape for grid in grids] == [(2, 6, 6, 8)] * PASSES[2] + [(2, 6, 10, 14)] * PASSES[2]
+    assert [grid.shape for grid in grids] == [(2, 6, 6, 8), (2, 6, 10, 14)]
     for grid in grids:
         torch.testing.assert_close(grid[..., -1, :], grid[..., -2, :])
         torch.testing.assert_close(grid[..., -1], grid[..., -2])

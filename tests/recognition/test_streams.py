@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hidden_two_stream.recognition.backbones import SmallNet
 from hidden_two_stream.recognition.streams import (
     FLOW_LIMIT_PX,
     ActionBranch,
@@ -304,7 +305,7 @@ def test_inflated_stream_has_u_and_v_as_channels_and_pairs_as_time() -> None:
 def test_action_branch_computes_what_its_description_says() -> None:
     """Twice 3×3 convolution, batch normalisation, ReLU; mean over space; linear."""
     torch.manual_seed(0)
-    branch = ActionBranch(6, "small", 5, 0.5).eval()
+    branch = ActionBranch(6, 32, "resnet18", 5, 0.5).eval()
     state = branch.state_dict()
     with torch.no_grad():
         for key, tensor in state.items():
@@ -328,10 +329,24 @@ def test_action_branch_computes_what_its_description_says() -> None:
         torch.testing.assert_close(branch(features), expected, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("stride", "side"), [(8, 4), (16, 8), (32, 16), (64, 16)])
+def test_small_branch_is_small_net_down_to_a_thirty_second(stride: int, side: int) -> None:
+    torch.manual_seed(0)
+    network = ActionBranch(6, stride, "small", 5, 0.5).eval().layers
+    assert isinstance(network, SmallNet)
+    shapes = [tuple(p.shape) for p in network.parameters() if p.ndim == 4]
+    assert shapes == [(64, 6, 3, 3), (64, 64, 3, 3), (128, 64, 3, 3), (192, 128, 3, 3)]
+    maps: list[Tensor] = []
+    network.features.register_forward_hook(lambda module, args, output: maps.append(output))
+    with torch.no_grad():
+        assert network(torch.randn(2, 6, 16, 16)).shape == (2, 5)
+    assert maps[0].shape == (2, 192, side, side)
+
+
 def test_vgg16_branch_is_the_classifier_of_vgg16() -> None:
     """512 channels, pooled to 7×7: fc6, fc7 and fc8, each with its own dropout before the next."""
     with torch.device("meta"):
-        branch = ActionBranch(512, "vgg16", 101, 0.9)
+        branch = ActionBranch(512, 32, "vgg16", 101, 0.9)
         logits = branch(torch.empty(2, 512, 3, 9))
     assert logits.shape == (2, 101)
     shapes = [tuple(p.shape) for p in branch.parameters() if p.ndim == 2]

@@ -25,8 +25,7 @@ from hidden_two_stream.motion.warp import warp
 __all__ = ["NanoMotionNet", "lucas_kanade"]
 
 WIDTHS = (24, 32)
-PASSES = (1, 1, 1)
-SMALL_SIDE = 128  # pictures with a shorter side below this are enlarged twice: flow at half their size
+SMALL_SIDES = (128, 64)  # pictures with a shorter side below either are enlarged twice, below both four times
 COARSEST_SIDE = 8  # levels are added until the shorter side of one is below this
 FIRST_LOG_SHARE = 0.5  # of the damping: firm enough for noise, and learning starts from useful flow
 
@@ -49,16 +48,8 @@ def lucas_kanade(gradient: Tensor, difference: Tensor, share: Tensor, contrast: 
         quarter of the logarithm of 1 + trace M / 2λ: how much there is to measure by; one plus a quarter of
         the logarithm of ⟨(second − first)²⟩ / contrast + 1e-4: how far apart the pictures still are.
     """
-    return _step(_structure(gradient), gradient, difference, share, contrast)
-
-
-def _structure(gradient: Tensor) -> Tensor:
-    """What stays through all passes: M's yy, xx and xy, (N, 3, h, w)."""
     dx, dy = gradient[:, :1], gradient[:, 1:]
-    return _around(torch.cat((dy * dy, dx * dx, dx * dy), dim=1))
-
-
-def _step(structure: Tensor, gradient: Tensor, difference: Tensor, share: Tensor, contrast: Tensor) -> Tensor:
+    structure = _around(torch.cat((dy * dy, dx * dx, dx * dy), dim=1))
     measured = _around(torch.cat((gradient, difference), dim=1) * difference)
     b, unlike = measured[:, :2], measured[:, 2:]
     damping = torch.addcmul(1e-5 * contrast, share, unlike)
@@ -73,69 +64,88 @@ def _step(structure: Tensor, gradient: Tensor, difference: Tensor, share: Tensor
 
 
 class NanoMotionNet(nn.Module):
-    """Flow at 1/4, 1/8 and 1/16 of the input, or 1/2, 1/4 and 1/8 where the shorter side is below 128 px.
+    """Flow at 1/4, 1/8 and 1/16 of the input.
+
+    Small pictures are enlarged first, as they would be too few cells else: twice where the shorter side is
+    below 128 px, so that flow comes at 1/2, 1/4 and 1/8, and four times below 64 px: at 1/1, 1/2 and 1/4.
 
     Args:
         num_frames: frames per clip that the owner intends to feed; any T ≥ 2 works.
     """
 
     total_stride = 16
+    action_stride = 8
 
     def __init__(self, num_frames: int = 11) -> None:
         super().__init__()
         self.num_frames = num_frames
-        self.action_channels = WIDTHS[1] * (num_frames - 1)
+        self.action_channels = 2 * WIDTHS[0] * (num_frames - 1)
         self.luma = nn.Parameter(torch.tensor([0.299, 0.587, 0.114]))  # ITU-R BT.601; learned from there
         self.patch = nn.Conv2d(1, WIDTHS[0], 4, 4)
         self.down = nn.Sequential(nn.LeakyReLU(0.1), nn.Conv2d(WIDTHS[0], WIDTHS[1], 3, 2, 1))
-        self.refine2 = _Refiner(WIDTHS[0], PASSES[0], hidden=False)
-        self.refine3 = _Refiner(WIDTHS[1], PASSES[1])
-        self.refine4 = _Refiner(WIDTHS[1], PASSES[2])
+        self.refine2 = _Refiner(WIDTHS[0], hidden=False)
+        self.refine3 = _Refiner(WIDTHS[1])
+        self.refine4 = _Refiner(WIDTHS[1])
+
+    def pictures(self, frames: Tensor) -> Tensor:
+        """`frames` (B, T, 3, H, W) as grey pictures (B, T, 1, h, w), padded to whole strides.
+
+        They have half the size of the frames; the whole size where the shorter side is below 128 px, and
+        twice the size where it is below 64 px.
+        """
+        red, green, blue = _halved(_prepared(frames).flatten(0, 1)).split(1, dim=1)
+        gray = torch.addcmul(torch.addcmul(red * self.luma[0], green, self.luma[1]), blue, self.luma[2])
+        clip: Tensor = gray.unflatten(0, frames.shape[:2])
+        return clip
 
     def features(self, frames: Tensor) -> list[Tensor]:
-        """What the flow of a clip is made of.
+        """All that is known of a clip; h and w are those of `frames`, small ones enlarged, all padded.
 
         Returns:
-            All frames as grey pictures (B, T, 1, h, w) of half the size (the whole size where the shorter
-            side is below 128 px), padded to whole strides; then what is in all frames but the last,
-            whatever their brightness and contrast: (B, T−1, 24, h/4, w/4) and (B, T−1, 32, h/8, w/8).
+            What is in all frames but the last, whatever their brightness and contrast, and what the finest
+            level made of that and of the motion there: both (B, T−1, 24, h/8, w/8); then the flow at 1/4,
+            1/8 and 1/16 of h × w: (B, T−1, 2, ·, ·), px of its own grid.
         """
-        clip = _prepared(frames)
-        batch, num_frames = clip.shape[:2]
-        red, green, blue = _halved(clip.flatten(0, 1)).split(1, dim=1)
-        gray = torch.addcmul(torch.addcmul(red * self.luma[0], green, self.luma[1]), blue, self.luma[2])
-        pictures = gray.unflatten(0, (batch, num_frames))
-        seen = pictures[:, :-1].flatten(0, 1)  # nothing asks what is in the last frame
-        eighth = self.patch((seen - seen.mean(dim=(2, 3), keepdim=True)) * torch.rsqrt(_variance(seen)))
-        eighth = eighth.contiguous(memory_format=torch.channels_last)
-        return [pictures, *(level.unflatten(0, (batch, -1)) for level in (eighth, self.down(eighth)))]
-
-    def action_features(self, features: list[Tensor]) -> Tensor:
-        """The coarsest features of all frames but the last, stacked: (B, 32 (T−1), h, w)."""
-        return features[-1].flatten(1, 2)
-
-    def flow(self, features: list[Tensor], frames: Tensor) -> list[Tensor]:
-        """Features → 3 flows (B, T−1, 2, h, w), finest first, px of their grids; `frames` for their size."""
-        pictures, contexts = features[:1], [level.flatten(0, 1) for level in features[1:]]
+        pictures = [self.pictures(frames)]
         batch, num_frames = pictures[0].shape[:2]
         variance = _variance(pictures[0])
         contrast = ((variance[:, :-1] + variance[:, 1:]) / 2).flatten(0, 1)
         while len(pictures) < 3 or min(pictures[-1].shape[-2:]) >= 2 * COARSEST_SIDE:
             pictures.append(_halved(pictures[-1].flatten(0, 1)).unflatten(0, (batch, num_frames)))
-        while len(contexts) < len(pictures):
-            contexts.append(_halved(contexts[-1]))
+        contexts = self._contexts(pictures[0][:, :-1].flatten(0, 1), len(pictures))
 
         flow = contrast.new_zeros(len(contexts[-1]), 2, 1, 1)
-        pyramid: list[Tensor] = []
+        hidden, pyramid = flow, list[Tensor]()
         refiners = (self.refine2, self.refine3, self.refine4)
         for level in reversed(range(len(pictures))):
             first, second = pictures[level][:, :-1].flatten(0, 1), pictures[level][:, 1:].flatten(0, 1)
             flow = resize_flow(flow, (first.shape[-2] + 1) // 2, (first.shape[-1] + 1) // 2)
-            flow = refiners[min(level, 2)](contexts[level], first, second, contrast, flow)
+            flow, hidden = refiners[min(level, 2)](contexts[level], first, second, contrast, flow)
             if level < len(refiners):
-                pyramid.insert(0, flow.unflatten(0, (batch, num_frames - 1)))
-        size = pictures[0].shape[-2:]
-        return trim_pyramid(pyramid, _enlarged_size(frames), (2 * size[0], 2 * size[1]))
+                pyramid.insert(0, flow)
+        return [x.unflatten(0, (batch, num_frames - 1)) for x in (contexts[0], hidden, *pyramid)]
+
+    def _contexts(self, seen: Tensor, num_levels: int) -> list[Tensor]:
+        """Finest pictures (N, 1, h, w) → (N, 24, h/4, w/4), then (N, 32, ·, ·) of half the size each."""
+        eighth = self.patch((seen - seen.mean(dim=(2, 3), keepdim=True)) * torch.rsqrt(_variance(seen)))
+        contexts = [eighth.contiguous(memory_format=torch.channels_last)]
+        contexts.append(self.down(contexts[0]))
+        while len(contexts) < num_levels:
+            contexts.append(_halved(contexts[-1]))
+        return contexts
+
+    def action_features(self, features: list[Tensor]) -> Tensor:
+        """What is in the pictures and how it moves, of all pairs, stacked: (B, 48 (T−1), h/8, w/8).
+
+        The encoder alone, as in the other networks, knows no motion here: it sees one frame at a time.
+        """
+        return torch.cat((features[0].flatten(1, 2), features[1].flatten(1, 2)), dim=1)
+
+    def flow(self, features: list[Tensor], frames: Tensor) -> list[Tensor]:
+        """Features → 3 flows (B, T−1, 2, h, w), finest first, px of their grids; `frames` for their size."""
+        height, width = _enlarged_size(frames)
+        padded = (height + -height % self.total_stride, width + -width % self.total_stride)
+        return trim_pyramid(features[2:], (height, width), padded)
 
     def forward(self, frames: Tensor) -> list[Tensor]:
         """`frames` (B, T, 3, H, W) → 3 flows (B, T−1, 2, h, w), finest first, px of their own grid."""
@@ -143,17 +153,15 @@ class NanoMotionNet(nn.Module):
 
 
 class _Refiner(nn.Module):
-    """One level: context of frame t, pictures of t and t+1, flow so far → better flow.
+    """One level: context of frame t, pictures of t and t+1, flow so far → better flow, and what it knows.
 
     Flow is (N, 2, h, w) in pixels of the level, pictures (N, 1, 2h, 2w), contrast (N, 1, 1, 1), the variance
-    of the finest pictures. What is learned works at half of that: the context is (N, C, h/2, w/2), and all
-    that is known of 2×2 points of the flow is seen, and bettered, at once. Odd sides are rounded up.
-    The same weights are applied `passes` times, each time after warping by the flow so far.
+    of the finest pictures. What is learned works at half of that: the context is (N, C, h/2, w/2), as is what
+    is known, and all of 2×2 points of the flow is seen, and bettered, at once. Odd sides are rounded up.
     """
 
-    def __init__(self, width: int, passes: int, hidden: bool = True) -> None:
+    def __init__(self, width: int, hidden: bool = True) -> None:
         super().__init__()
-        self.passes = passes
         self.look = nn.Conv2d(24, width, 3, padding=1)
         self.hidden = _conv(width, width) if hidden else nn.Identity()
         self.predict = nn.Conv2d(width, 8, 1)
@@ -167,23 +175,18 @@ class _Refiner(nn.Module):
 
     def forward(
         self, context: Tensor, first: Tensor, second: Tensor, contrast: Tensor, flow: Tensor
-    ) -> Tensor:
-        gradient = _gradient(first)
-        structure = _structure(gradient)
+    ) -> tuple[Tensor, Tensor]:
         height, width = flow.shape[-2:]
         share = functional.pixel_shuffle(self.log_share(context).clamp(-14, 4).exp(), 2)
-        share = share[..., :height, :width]
-        for _ in range(self.passes):
-            shifted = warp(second, resize_flow(flow, *second.shape[-2:]))
-            measured = _step(structure, gradient, shifted - first, share, contrast)
-            seen = torch.cat((flow, measured), dim=1)
-            if height % 2 or width % 2:
-                seen = functional.pad(seen, (0, width % 2, 0, height % 2), mode="replicate")
-            seen = functional.pixel_unshuffle(seen, 2).contiguous(memory_format=torch.channels_last)
-            hidden = self.hidden(functional.leaky_relu(self.look(seen) + context, 0.1, inplace=True))
-            change = functional.pixel_shuffle(self.predict(hidden), 2)[..., :height, :width]
-            flow = flow + self.step_gain * measured[:, :2] + change
-        return flow
+        shifted = warp(second, resize_flow(flow, *second.shape[-2:]))
+        measured = lucas_kanade(_gradient(first), shifted - first, share[..., :height, :width], contrast)
+        seen = torch.cat((flow, measured), dim=1)
+        if height % 2 or width % 2:
+            seen = functional.pad(seen, (0, width % 2, 0, height % 2), mode="replicate")
+        seen = functional.pixel_unshuffle(seen, 2).contiguous(memory_format=torch.channels_last)
+        hidden = self.hidden(functional.leaky_relu(self.look(seen) + context, 0.1, inplace=True))
+        change = functional.pixel_shuffle(self.predict(hidden), 2)[..., :height, :width]
+        return flow + self.step_gain * measured[:, :2] + change, hidden
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -192,11 +195,12 @@ def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 def _enlarged_size(frames: Tensor) -> tuple[int, int]:
     height, width = frames.shape[-2:]
-    return (2 * height, 2 * width) if min(height, width) < SMALL_SIDE else (height, width)
+    factor = 2 ** sum(min(height, width) < side for side in SMALL_SIDES)
+    return factor * height, factor * width
 
 
 def _prepared(frames: Tensor) -> Tensor:
-    """`frames` (B, T, 3, H, W), small ones enlarged twice, padded to whole strides."""
+    """`frames` (B, T, 3, H, W), small ones enlarged, padded to whole strides."""
     size = _enlarged_size(frames)
     if size != frames.shape[-2:]:
         merged = functional.interpolate(frames.flatten(0, 1), size, mode="bilinear", align_corners=False)

@@ -9,7 +9,8 @@ All members share one interface, so that they can stand in for each other:
 `frames` (B, T, 3, H, W) → list of `flow` (B, T−1, 2, h, w), finest first, each in pixels of its own grid,
 direction t → t+1. Any H and W: sides that are no multiple of the network's total stride are padded at the
 right and bottom with edge pixels, and the flow is brought back to the picture. A branched temporal stream
-reads `action_features(features)`, (B, `action_channels`, h, w), the coarsest of the encoder.
+reads `action_features(features)`, (B, `action_channels`, h, w), one every `action_stride` pixels of the
+padded input: the coarsest of the encoder, or what else the network says.
 """
 
 from __future__ import annotations
@@ -33,12 +34,13 @@ class MotionNetwork(Protocol):
     num_frames: int
     total_stride: int
     action_channels: int
+    action_stride: int
 
     def features(self, frames: Tensor) -> list[Tensor]:
         """`frames` (B, T, 3, H, W) → the encoder's features, finest first."""
 
     def action_features(self, features: list[Tensor]) -> Tensor:
-        """The coarsest features as (B, `action_channels`, h, w)."""
+        """What a branched temporal stream sees: (B, `action_channels`, h, w)."""
 
     def flow(self, features: list[Tensor], frames: Tensor) -> list[Tensor]:
         """Features → flow pyramid (B, T−1, 2, h, w), finest first."""
@@ -57,6 +59,7 @@ class MotionNet(nn.Module):
     """
 
     total_stride = 32
+    action_stride = 32
 
     def __init__(self, num_frames: int = 11, widths: Sequence[int] = MOTIONNET_WIDTHS) -> None:
         super().__init__()
@@ -101,6 +104,7 @@ class TinyMotionNet(nn.Module):
     """
 
     total_stride = 8
+    action_stride = 8
 
     def __init__(self, num_frames: int = 11) -> None:
         super().__init__()

@@ -31,6 +31,7 @@ class VGG16MotionNet(nn.Module):
     """
 
     total_stride = 32
+    action_stride = 32
 
     def __init__(self, num_frames: int = 11) -> None:
         super().__init__()
@@ -68,6 +69,7 @@ class ResNet50MotionNet(nn.Module):
     """
 
     total_stride = 32
+    action_stride = 32
 
     def __init__(self, num_frames: int = 11) -> None:
         super().__init__()
@@ -109,6 +111,7 @@ class FlowNetS(nn.Module):
     """
 
     total_stride = 64
+    action_stride = 64
 
     def __init__(self, num_frames: int = 11) -> None:
         super().__init__()

@@ -65,18 +65,28 @@ class VGG16(nn.Module):
         return logits
 
 
+SMALL_STAGES = ((32, 2), (64, 2), (128, 2), (192, 1))
+
+
 class SmallNet(nn.Module):
     """Our own for CPUs: four 3×3 stages (0.4 M parameters), average pooling, dropout, one linear layer.
 
-    The input is batch-normalised, so that no stream has to care for the scale of its input.
+    The input is batch-normalised, so that no stream has to care for the scale of its input. `stages` are
+    the width and the stride of each.
     """
 
-    def __init__(self, in_channels: int, num_classes: int, dropout: float) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        dropout: float,
+        stages: Sequence[tuple[int, int]] = SMALL_STAGES,
+    ) -> None:
         super().__init__()
         self.bn0 = nn.BatchNorm2d(in_channels)
         layers: list[nn.Module] = []
         inputs = in_channels
-        for width, stride in ((32, 2), (64, 2), (128, 2), (192, 1)):
+        for width, stride in stages:
             convolution = nn.Conv2d(inputs, width, 3, stride, 1, bias=False)
             layers += [convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
             inputs = width

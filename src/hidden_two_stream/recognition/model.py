@@ -72,8 +72,10 @@ class HiddenTwoStream(nn.Module):
         if tuple(streams) != ("spatial",) and temporal_input == "motion":
             self.motion_net = build_motion(motion, motion_frames or num_frames)
         if "temporal" in streams and self.branched:
-            channels = self._network().action_channels
-            self.temporal_stream: nn.Module = ActionBranch(channels, backbone, num_classes, temporal_dropout)
+            network = self._network()
+            self.temporal_stream: nn.Module = ActionBranch(
+                network.action_channels, network.action_stride, backbone, num_classes, temporal_dropout
+            )
         elif "temporal" in streams and temporal_input in ("frames", "difference"):
             self.temporal_stream = PixelStream(
                 backbone, num_frames, num_classes, temporal_dropout, temporal_input == "difference"

@@ -4,7 +4,7 @@ A temporal stream comes in three forms:
 
 stacked   a 2-D backbone over the 2(T−1) channels of the hidden flow: the paper's stacked temporal stream
 inflated  a 3-D backbone over the hidden flow as a volume: the paper's I3D variant
-branched  no backbone of its own: an action branch on MotionNet's encoder, which it shares with the flow
+branched  an action branch on MotionNet's encoder, which it shares with the flow (of nano: on its decoder too)
 
 To compare with, `PixelStream` is the same backbone without a motion network: over frames or differences.
 """
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.recognition.backbones import build_backbone, inflate
+from hidden_two_stream.recognition.backbones import SmallNet, build_backbone, inflate
 from hidden_two_stream.trunks import init_trunk
 
 __all__ = [
@@ -109,15 +109,26 @@ class TemporalStream(nn.Module):
 
 
 class ActionBranch(nn.Module):
-    """Branched temporal stream: classifies what MotionNet's encoder sees, without waiting for the flow.
+    """Branched temporal stream: classifies what MotionNet knows, without making pictures of its flow.
 
     Our reading, as the branch's layers are published nowhere that we found. On "vgg16" it is VGG16's fc6,
-    fc7 and fc8 over 7×7, so that with VGG16-MotionNet encoder and branch together are VGG16; on other
+    fc7 and fc8 over 7×7, so that with VGG16-MotionNet encoder and branch together are VGG16; on "small"
+    SmallNet, which halves twice where features come every 8 pixels, once at 16 and never at 32; on other
     backbones two 3×3 convolutions with batch normalisation, average pooling and one linear layer.
+
+    Args:
+        in_channels: of the features.
+        stride: pixels of the input from one to the next.
+        backbone: name.
+        num_classes: number of actions.
+        dropout: in front of the last layer(s).
     """
 
-    def __init__(self, in_channels: int, backbone: str, num_classes: int, dropout: float) -> None:
+    def __init__(
+        self, in_channels: int, stride: int, backbone: str, num_classes: int, dropout: float
+    ) -> None:
         super().__init__()
+        self.layers: nn.Module
         if backbone == "vgg16":
             self.layers = nn.Sequential(
                 nn.AdaptiveAvgPool2d((7, 7)), nn.Flatten(),
@@ -125,6 +136,9 @@ class ActionBranch(nn.Module):
                 nn.Linear(4096, 4096), nn.ReLU(inplace=True), nn.Dropout(max(0.0, dropout - 0.1)),
                 nn.Linear(4096, num_classes),
             )  # fmt: skip
+        elif backbone == "small":
+            stages = ((64, 1), (64, 2 if stride <= 16 else 1), (128, 2 if stride <= 8 else 1), (192, 1))
+            self.layers = SmallNet(in_channels, num_classes, dropout, stages)
         else:
             width = 256
             self.layers = nn.Sequential(
@@ -135,7 +149,7 @@ class ActionBranch(nn.Module):
         init_trunk(self)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, C, h, w) coarsest features of MotionNet's encoder → logits (B, classes)."""
+        """(B, C, h, w), MotionNet's `action_features` → logits (B, classes)."""
         logits: Tensor = self.layers(features)
         return logits
 
