@@ -34,15 +34,15 @@ MOTION_STEPS, TEMPORAL_STEPS = 400, 400
 
 COMMON = (
     "model.streams=[temporal]", "input.size=64", "input.flip=false", "input.crop_scales=[1.0, 0.875]",
-    "model.temporal_dropout=0.3", "spatial.steps=0",
+    "model.temporal_dropout=0.3", "spatial.steps=0", "motion_init=none", "loss=robust",
     *(f"{stage}.{setting}" for stage in ("temporal", "joint") for setting in (
         "batch_size=8", "learning_rate=4.0e-3", "weight_decay=0.05", "label_smoothing=0.1")),
-    "motion.batch_size=8", "joint.motion_learning_rate=4.0e-6",
+    "motion.batch_size=8", "motion.clip_norm=10", "joint.motion_learning_rate=4.0e-6",
 )  # fmt: skip
 FROZEN = (f"temporal.steps={TEMPORAL_STEPS}", "joint.steps=0")
 JOINT = ("temporal.steps=0", f"joint.steps={TEMPORAL_STEPS}")
 
-NANO = ("model.motion=nano", "motion.motion_learning_rate=4.0e-3")
+NANO = ("model.motion=nano", "motion.motion_learning_rate=4.0e-3", "motion.clip_norm=1")
 TINY = ("model.motion=tiny", "motion.motion_learning_rate=1.0e-3")
 FULL = ("model.motion=full", "motion.motion_learning_rate=2.0e-4")
 

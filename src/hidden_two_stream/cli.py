@@ -253,7 +253,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_recipe(parser: argparse.ArgumentParser, default: str) -> None:
-    recipe = "nano, tiny, paper, demo, ucf101/..., hmdb51/... or a YAML file (default: %(default)s)"
+    recipe = "nano, thermal, tiny, paper, demo, ucf101/..., hmdb51/... or a YAML file (default: %(default)s)"
     parser.add_argument("--model", default=default, metavar="RECIPE", help=recipe)
     change = "change a field of the recipe, for example --set motion.steps=200; may be given several times"
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help=change)
