@@ -41,6 +41,8 @@ QUICK = {
     ("flownets", "branched", "b"),
 }
 DECODER = re.compile(r"motion_net\.(decoder\.|refine|deconv|upsample|conv_pr|smooth_conv|predict)")
+# What nano's finest level predicts comes after the features that a branch reads.
+FINEST = re.compile(r"motion_net\.refine2\.(predict|step_gain)")
 # The reference never trains the biases of transposed convolutions.
 TRANSPOSED_BIAS = re.compile(r"motion_net\..*(deconv|upsample).*bias")
 
@@ -156,12 +158,15 @@ def test_train_save_load_test(member: str, form: str, way: str, store: ClipStore
 
     changed, still = moved(fresh(how), fitted.recognizer.model)
     assert not [name for name in changed if name.startswith("spatial_stream.")]
-    assert not [name for name in still if name.startswith("temporal_stream.")]
+    # Shifting the one cell that the coarsest encoders leave of 32 px is undone by the next normalisation.
+    void = {"temporal_stream.layers.bn0.bias"} if form == "branched" and member in BIG else set[str]()
+    assert not [name for name in still - void if name.startswith("temporal_stream.")]
     motion_still = {name for name in still if name.startswith("motion_net.")}
     if way == "a":
         assert not [name for name in changed if name.startswith("motion_net.")]
-    elif way == "b" and form == "branched":  # the action loss passes through the encoder alone
-        assert motion_still == {name for name in changed | still if DECODER.match(name)}
+    elif way == "b" and form == "branched":  # the action loss passes through the encoder alone, of nano all
+        unseen = FINEST if member == "nano" else DECODER
+        assert motion_still == {name for name in changed | still if unseen.match(name)}
         assert [name for name in changed if name.startswith("motion_net.")]
     else:
         assert not [name for name in motion_still if not TRANSPOSED_BIAS.fullmatch(name)]

@@ -259,4 +259,4 @@ def test_temporal_stage_of_a_branched_model_moves_the_branch_alone(motion: str) 
     assert moved
     assert all(key.startswith("temporal_stream.") for key in moved)
     assert weights_of(model, "temporal_stream.") <= moved
-    assert "temporal_stream.layers.1.running_mean" in moved
+    assert "temporal_stream.layers.bn0.running_mean" in moved
