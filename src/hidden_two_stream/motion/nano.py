@@ -93,10 +93,9 @@ class NanoMotionNet(nn.Module):
         They have half the size of the frames; the whole size where the shorter side is below 128 px, and
         twice the size where it is below 64 px.
         """
-        red, green, blue = _halved(_prepared(frames).flatten(0, 1)).split(1, dim=1)
-        gray = torch.addcmul(torch.addcmul(red * self.luma[0], green, self.luma[1]), blue, self.luma[2])
-        clip: Tensor = gray.unflatten(0, frames.shape[:2])
-        return clip
+        red, green, blue = _prepared(frames).flatten(0, 1).split(1, dim=1)
+        gray = (red * self.luma[0]).addcmul_(green, self.luma[1]).addcmul_(blue, self.luma[2])
+        return _halved(gray).unflatten(0, frames.shape[:2])
 
     def features(self, frames: Tensor) -> list[Tensor]:
         """All that is known of a clip; h and w are those of `frames`, small ones enlarged, all padded.
@@ -230,5 +229,9 @@ def _around(x: Tensor) -> Tensor:
 
 def _halved(x: Tensor) -> Tensor:
     """(N, C, h, w) at half the size, rounded up; for even sides the mean of 2×2 pixels."""
-    size = ((x.shape[-2] + 1) // 2, (x.shape[-1] + 1) // 2)
-    return functional.interpolate(x, size, mode="bilinear", align_corners=False)
+    height, width = x.shape[-2:]
+    if height % 2 or width % 2:
+        size = ((height + 1) // 2, (width + 1) // 2)
+        return functional.interpolate(x, size, mode="bilinear", align_corners=False)
+    rows = x[..., ::2, :] + x[..., 1::2, :]  # whole rows first: several times faster than pooling on CPUs
+    return (rows[..., ::2] + rows[..., 1::2]) / 4

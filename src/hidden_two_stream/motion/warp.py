@@ -25,8 +25,10 @@ def sampling_grid(flow: Tensor) -> Tensor:
     height, width = flow.shape[-2:]
     x = (2 * torch.arange(width, device=flow.device, dtype=flow.dtype) + 1) / width - 1
     y = (2 * torch.arange(height, device=flow.device, dtype=flow.dtype) + 1) / height - 1
-    place = torch.stack((x.expand(height, width), y[:, None].expand(height, width)), dim=-1)
-    return torch.addcmul(place, flow.permute(0, 2, 3, 1), place.new_tensor([2 / width, 2 / height]))
+    place = torch.stack((x.expand(height, width), y[:, None].expand(height, width)))
+    # Channels stay apart in memory, where the sum is many times faster; grid_sample takes them so.
+    points = torch.addcmul(place, flow, place.new_tensor([[[2 / width]], [[2 / height]]]))
+    return points.permute(0, 2, 3, 1)
 
 
 def full_precision(x: Tensor) -> Tensor:
