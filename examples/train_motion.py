@@ -26,10 +26,12 @@ from hidden_two_stream.training.state import STATE_FILE
 from hidden_two_stream.video.listing import Sample
 from hidden_two_stream.video.scenery import SceneStyle, scene_clips
 from hidden_two_stream.video.store import ClipStore, StoredVideo
-from hidden_two_stream.weights.motion import save_motion_weights
+from hidden_two_stream.weights.motion import save_motion_weights, share_layers
 
 SCENES = {"nano": 2400, "tiny": 1200, "tiny-2": 2400, "full": 20000}
 """Generated clips; the longer ones of 11 frames count more."""
+SHARES = {"tiny-2": "tiny"}
+"""Shipped weights whose inner layers are taken as they are: together, the files stay small."""
 STYLE = SceneStyle(
     compressed=0.3, noise_sigma=(0.0005, 0.012), pan=0.85, calm=0.0, speed_px=(0.3, 12), carried=0.1, soft=0.2
 )
@@ -66,6 +68,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="change the recipe")
     parser.add_argument("--accelerator", default="auto")
+    parser.add_argument("--precision", default="32-true", help="as of hts train (default: %(default)s)")
     arguments = parser.parse_args()
 
     recipe = load_recipe(f"motion/{arguments.name}", arguments.set)
@@ -75,7 +78,9 @@ def main() -> None:
     store = stored_scenes(folder / "scenes", count, recipe, arguments.seed, arguments.workers)
     torch.manual_seed(arguments.seed)
     model = build_model(recipe, 2)
-    fabric = Resources(accelerator=arguments.accelerator).fabric()
+    if arguments.name in SHARES:
+        share_layers(model.motion_net, SHARES[arguments.name])
+    fabric = Resources(accelerator=arguments.accelerator, precision=arguments.precision).fabric()
     run = TrainingRun(folder, recipe, store, [0] * count, arguments.seed, ("motion",), save_seconds=60)
     try:
         seconds = train(model, run, fabric, resume=(folder / STATE_FILE).exists())
@@ -88,12 +93,13 @@ def main() -> None:
         "seed": arguments.seed,
         "recipe": recipe.to_dict(),
         "seconds": round(seconds["motion"]),
+        "precision": arguments.precision,
         "machine": machine(),
     }
     num_frames = 0 if arguments.name == "nano" else recipe.model.num_frames
     network = arguments.name.partition("-")[0]
     path = folder / f"{arguments.name}.safetensors"
-    save_motion_weights(path, model.motion_net, network, num_frames, facts)
+    save_motion_weights(path, model.motion_net, network, num_frames, facts, SHARES.get(arguments.name))
     write_json(folder / "facts.json", facts)
     print(f"{path}: {path.stat().st_size / 1e6:.2f} MB after {seconds['motion']:.0f} s")
 

@@ -25,6 +25,7 @@ from hidden_two_stream.weights.motion import (
     load_motion_weights,
     motion_weights_info,
     save_motion_weights,
+    share_layers,
     shipped_motion,
 )
 
@@ -258,6 +259,61 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
         save_motion_weights(tmp_path / "x.pth", network(), "nano", 0, {})
     with pytest.raises(OutputError, match="cannot write"):
         save_motion_weights(tmp_path / "gone" / "x.safetensors", network(), "nano", 0, {})
+
+
+# -- layers in common ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pairs_of_tiny(shipped: Path, tmp_path: Path) -> tuple[nn.Module, Path]:
+    """A two-frame network with the inner layers of the shipped one for eleven frames, and its file."""
+    built = network("tiny", 2, seed=7)
+    assert share_layers(built, "tiny") == ["conv2.0", "conv3.0", "conv4.0", "deconv3.0", "deconv2.0"]
+    save_motion_weights(tmp_path / "pairs.safetensors", built, "tiny", 2, {}, shares="tiny")
+    return built, tmp_path / "pairs.safetensors"
+
+
+def test_shared_layers_do_not_learn(pairs_of_tiny: tuple[nn.Module, Path]) -> None:
+    built, _ = pairs_of_tiny
+    before = state(built)
+    optimizer = torch.optim.SGD(built.train().requires_grad_(True).parameters(), lr=0.1)
+    sum(level.square().mean() for level in built(torch.rand(1, 2, 3, 32, 32))).backward()  # type: ignore[union-attr]
+    optimizer.step()
+    moved = {name for name, tensor in state(built).items() if not torch.equal(tensor, before[name])}
+    assert "conv1.0.weight" in moved
+    assert "smooth_conv3.weight" in moved
+    assert not {
+        name for name in moved if name.split(".")[0] in ("conv2", "conv3", "conv4", "deconv3", "deconv2")
+    }
+
+
+def test_shared_layers_are_kept_once(pairs_of_tiny: tuple[nn.Module, Path], shipped: Path) -> None:
+    built, path = pairs_of_tiny
+    inner = load_file(shipped / "tiny.safetensors")["conv3.0.weight"]
+    assert "conv3.0.weight" not in load_file(path)
+    assert path.stat().st_size < 0.4 * (shipped / "tiny-2.safetensors").stat().st_size
+    loaded = load_and_build(path)
+    assert torch.equal(state(loaded)["conv3.0.weight"], inner.float())
+    assert equal(state(loaded), {key: value.half().float() for key, value in state(built).items()})
+    assert motion_weights_info(path).to_dict()["shares"][0] == "tiny"
+
+
+def test_shared_layers_of_another_version(
+    pairs_of_tiny: tuple[nn.Module, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights whose other half changed, or is gone, are an error, not another network."""
+    other = tmp_path / "other"
+    other.mkdir()
+    monkeypatch.setattr(motion, "SHIPPED", other)
+    with pytest.raises(CheckpointError, match="of another version"):
+        motion_weights_info(pairs_of_tiny[1])
+    save_motion_weights(other / "tiny.safetensors", network("tiny", seed=9), "tiny", 11, {})
+    with pytest.raises(CheckpointError, match="of another version"):
+        motion_weights_info(pairs_of_tiny[1])
+    with pytest.raises(CheckpointError, match="shares 3"):
+        motion_weights_info(with_description(pairs_of_tiny[1], tmp_path / "odd.safetensors", shares=3))
+    with pytest.raises(UsageError, match="no motion weights 'small' come with the package, only: tiny"):
+        save_motion_weights(tmp_path / "x.safetensors", network(), "nano", 0, {}, shares="small")
 
 
 # -- what comes with this package ------------------------------------------------------------------

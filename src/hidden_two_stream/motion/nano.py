@@ -95,7 +95,8 @@ class NanoMotionNet(nn.Module):
         """
         red, green, blue = _prepared(frames).flatten(0, 1).split(1, dim=1)
         gray = (red * self.luma[0]).addcmul_(green, self.luma[1]).addcmul_(blue, self.luma[2])
-        return _halved(gray).unflatten(0, frames.shape[:2])
+        clip: Tensor = _halved(gray).unflatten(0, frames.shape[:2])
+        return clip
 
     def features(self, frames: Tensor) -> list[Tensor]:
         """All that is known of a clip; h and w are those of `frames`, small ones enlarged, all padded.

@@ -3,6 +3,8 @@
 One safetensors file holds one MotionNet in half precision. Its header says, as JSON, which member of the
 family it is, for how many frames, and where the weights come from. A network that takes any number of frames
 has one file (nano); one whose first layer counts its frames has a file for each number (tiny: 11, tiny-2: 2).
+A file may leave out layers that it has in common with shipped weights: its header names those, and their
+SHA-256. So tiny-2 shares the inner layers of tiny, which do not depend on the number of frames.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ __all__ = [
     "load_motion_weights",
     "motion_weights_info",
     "save_motion_weights",
+    "share_layers",
     "shipped_motion",
 ]
 
@@ -53,12 +56,15 @@ class MotionWeights:
         network: member of the MotionNet family, a name in `motion.family.MOTION_NETWORKS`.
         num_frames: frames that the network takes at once; 0: any number.
         provenance: data, training, licence: whatever was known when it was written.
+        shares: name and SHA-256 of the shipped weights that have the tensors which this file leaves out;
+            None: it has all.
     """
 
     file: Path
     network: str
     num_frames: int
     provenance: Mapping[str, Any]
+    shares: tuple[str, str] | None = None
 
     def build(self) -> nn.Module:
         """The network with these weights, float32 on the CPU, in evaluation mode.
@@ -72,13 +78,13 @@ class MotionWeights:
 
     def to_dict(self) -> dict[str, Any]:
         """For the record of a run: file name, SHA-256, network and provenance."""
-        digest = hashlib.sha256(self.file.read_bytes()).hexdigest()
         return {
             "file": self.file.name,
-            "sha256": digest,
+            "sha256": _digest(self.file),
             "network": self.network,
             "num_frames": self.num_frames,
             "provenance": dict(self.provenance),
+            **({"shares": list(self.shares)} if self.shares else {}),
         }
 
 
@@ -116,7 +122,7 @@ def motion_weights_info(source: str | Path) -> MotionWeights:
             f"{str(path)!r} is for the network {network!r}, which this package lacks; it has "
             f"{', '.join(MOTION_NETWORKS)}"
         )
-    return MotionWeights(path, network, num_frames, provenance)
+    return MotionWeights(path, network, num_frames, provenance, _shares(data, path))
 
 
 def load_motion_weights(network: nn.Module, source: str | Path) -> MotionWeights:
@@ -163,8 +169,40 @@ def find_motion_weights(network: str, num_frames: int, source: str | Path = "shi
     return info
 
 
+def share_layers(network: nn.Module, source: str) -> list[str]:
+    """Give layers of `network` the weights of `source` for good: as buffers, which no training moves.
+
+    Args:
+        network: a MotionNet; changed in place.
+        source: a name from `shipped_motion()`, of the same member for another number of frames.
+
+    Returns:
+        Names of the layers, those whose tensors all have the shapes that they have in `source`.
+
+    Raises:
+        UsageError, CheckpointError: as `motion_weights_info`.
+    """
+    theirs = motion_weights_info(source).build().state_dict()
+    shared = []
+    for name, layer in network.named_modules():
+        ours = {**dict(layer.named_parameters(recurse=False)), **dict(layer.named_buffers(recurse=False))}
+        found = {key: theirs[f"{name}.{key}"] for key in ours if f"{name}.{key}" in theirs}
+        if not ours or any(key not in found or found[key].shape != ours[key].shape for key in ours):
+            continue
+        for key, tensor in found.items():
+            layer._parameters.pop(key, None)
+            layer.register_buffer(key, tensor)
+        shared.append(name)
+    return shared
+
+
 def save_motion_weights(
-    path: str | Path, network: nn.Module, name: str, num_frames: int, provenance: Mapping[str, Any]
+    path: str | Path,
+    network: nn.Module,
+    name: str,
+    num_frames: int,
+    provenance: Mapping[str, Any],
+    shares: str | None = None,
 ) -> None:
     """Write the weights of a MotionNet, floating point ones in half precision.
 
@@ -174,10 +212,11 @@ def save_motion_weights(
         name: of the network, in `motion.family.MOTION_NETWORKS`.
         num_frames: frames that it takes at once; 0: any number.
         provenance: data, training, licence; must fit into JSON.
+        shares: a name from `shipped_motion()`: tensors that are the same there are left out.
 
     Raises:
-        UsageError: the name or the number is unknown, `network` is another one, or a weight is not finite in
-            half precision.
+        UsageError: the name or the number is unknown, `network` is another one, a weight is not finite in
+            half precision, or there are no weights `shares`.
         OutputError: the file cannot be written.
     """
     target = Path(path)
@@ -200,13 +239,45 @@ def save_motion_weights(
         raise UsageError(
             f"{beyond[0]} is not finite in half precision; expected weights below 65504; train them again"
         )
-    description = {
+    description: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "network": name,
         "num_frames": num_frames,
         "provenance": dict(provenance),
     }
+    if shares is not None:
+        shared, _ = read_tensors(_shipped_file(shares))
+        halved = {key: t for key, t in halved.items() if key not in shared or not torch.equal(t, shared[key])}
+        description["shares"] = [shares, _digest(_shipped_file(shares))]
     write_tensors(target, halved, {KEY: json.dumps(description)})
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _shipped_file(name: str) -> Path:
+    if name not in shipped_motion():
+        known = ", ".join(shipped_motion()) or "none in this version"
+        raise UsageError(f"no motion weights {name!r} come with the package, only: {known}; name one of them")
+    return SHIPPED / f"{name}{SUFFIX}"
+
+
+def _shares(description: Mapping[str, Any], path: Path) -> tuple[str, str] | None:
+    """What a header says of shared tensors, checked."""
+    if "shares" not in description:
+        return None
+    match description["shares"]:
+        case [str(name), str(digest)]:
+            if name in shipped_motion() and _digest(_shipped_file(name)) == digest:
+                return name, digest
+            raise CheckpointError(
+                f"{str(path)!r} shares layers with the weights {name!r} of another version of this package; "
+                "get both of the same version"
+            )
+    raise CheckpointError(
+        f"the description in {str(path)!r} is damaged: shares {description['shares']!r}; get it once more"
+    )
 
 
 def _file_of(source: str | Path) -> Path:
@@ -247,6 +318,10 @@ def _described(network: str, num_frames: int) -> str:
 def _fitting(network: nn.Module, info: MotionWeights) -> dict[str, Tensor]:
     """The tensors of a file, if they are those of `network` in name and shape."""
     tensors, _ = read_tensors(info.file)
+    if info.shares:
+        shared, _ = read_tensors(_shipped_file(info.shares[0]))
+        names = network.state_dict().keys()
+        tensors = {key: tensor for key, tensor in shared.items() if key in names} | tensors
     wrong = mismatches(network.state_dict(), tensors)
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
