@@ -3,15 +3,19 @@
     .venv/bin/python examples/train_motion.py nano --out runs/motion-nano [--seed 0] [--workers 2]
 
 Generates the scenes (`video/scenery.py`; the first SCENES seeds after SEED × 1,000,000), trains by the recipe
-`motion/NAME` in the loop that `hts train` uses, and writes OUT/NAME.safetensors in half precision with
-OUT/metrics.jsonl beside it. The same arguments give the same weights on the same machine. A run that was
-stopped goes on where it was. Errors of the result: `examples/motion_errors.py OUT/NAME.safetensors`.
+`motion/NAME` in the loop that `hts train` uses, and writes OUT/NAME.safetensors in half precision, beside it
+OUT/metrics.jsonl and means of 100 steps of that, OUT/NAME-training.csv. The same arguments give the same
+weights on the same machine. A run that was stopped goes on where it was. Errors of the result:
+`examples/motion_errors.py OUT/NAME.safetensors`.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import json
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 import torch
@@ -37,6 +41,7 @@ STYLE = SceneStyle(
 )
 """Cleaner and livelier than the generator's own: what cannot be seen teaches standing still."""
 SIDE = 176
+LOG_STEPS = 100
 SPARE_FRAMES = 1  # a clip begins anywhere among them
 
 
@@ -56,6 +61,21 @@ def stored_scenes(folder: Path, count: int, recipe: Recipe, seed: int, workers: 
     )
     samples = tuple(Sample(path=str(video.source), label="scene") for video in videos)
     return ClipStore(samples, videos, (), SIDE)
+
+
+def write_log(folder: Path, name: str) -> None:
+    """The metrics of a training, means of every LOG_STEPS steps, as CSV."""
+    columns = ("learning_rate_factor", "census", "smoothness", "gradient_norm")
+    blocks: dict[int, list[dict[str, float]]] = {}
+    for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        blocks.setdefault(-(-row["step"] // LOG_STEPS) * LOG_STEPS, []).append(row)
+    with (folder / f"{name}-training.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["step", *columns, "seconds"])
+        for step, rows in blocks.items():
+            means = [f"{mean(row[column] for row in rows):.4f}" for column in columns]
+            writer.writerow([step, *means, round(rows[-1]["seconds"])])
 
 
 def main() -> None:
@@ -101,6 +121,7 @@ def main() -> None:
     path = folder / f"{arguments.name}.safetensors"
     save_motion_weights(path, model.motion_net, network, num_frames, facts, SHARES.get(arguments.name))
     write_json(folder / "facts.json", facts)
+    write_log(folder, arguments.name)
     print(f"{path}: {path.stat().st_size / 1e6:.2f} MB after {seconds['motion']:.0f} s")
 
 

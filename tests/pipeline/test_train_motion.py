@@ -44,6 +44,9 @@ def test_the_same_seed_trains_the_same_weights(
     assert info.provenance["recipe"]["motion"]["steps"] == 3
     steps = [json.loads(line)["step"] for line in (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()]
     assert steps == [3]
+    log = (tmp_path / "a" / "nano-training.csv").read_text().splitlines()
+    assert (len(log), log[0].split(",")[0], log[1].split(",")[0]) == (2, "step", "100")
+    assert float(log[1].split(",")[2]) > 0
     untrained = info.build().state_dict()
     assert any(
         name.endswith("log_share.weight") and value.abs().max() > 0 for name, value in untrained.items()
