@@ -80,6 +80,10 @@ TABLES: dict[str, tuple[Row, ...]] = {
         Row("branched, MotionNet at 1/10 of the rate", "tiny", TINY,
             (*JOINT, "model.temporal=branched", "joint.motion_learning_rate=4.0e-4")),
     ),
+    "Losses of a network that stacks frames (tiny, way a)": (
+        Row("robust", "tiny", TINY),
+        Row("census", "tiny-census", (*TINY, "loss=census")),
+    ),
     "Networks (way a)": (
         Row("nano, 11 frames", "nano", NANO),
         Row("tiny, 11 frames", "tiny", TINY),

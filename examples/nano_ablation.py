@@ -10,8 +10,9 @@ patch) and on all, px of the 64-pixel videos. Prints the table of docs/nano.md.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.losses import loss_preset
 from hidden_two_stream.motion.metrics import endpoint_error
 from hidden_two_stream.motion.nano import lucas_kanade
-from hidden_two_stream.motion.presets import LOSS_PRESETS
+from hidden_two_stream.motion.presets import LOSS_PRESETS, LossPreset
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.training.optimizer import learning_rate_factor
 from hidden_two_stream.training.stages import STAGES, StageObjective, select_trained
@@ -58,30 +59,73 @@ def damped_by_contrast(gradient: Tensor, difference: Tensor, share: Tensor, cont
     return lucas_kanade(gradient, difference, 0.05 * share * contrast / (unlike + 1e-9), contrast)
 
 
+def unfiltered(flow: Tensor) -> Tensor:
+    """Stands in for the median filter."""
+    return flow
+
+
 @contextmanager
-def replaced(name: str, function: Callable[..., Tensor]) -> Iterator[None]:
-    """Put another function in the place of one of the `nano` module's."""
-    original = getattr(nano, name)
-    setattr(nano, name, function)
+def replaced(functions: Mapping[str, Callable[..., Tensor]]) -> Iterator[None]:
+    """Put other functions in the place of some of the `nano` module's."""
+    originals = {name: getattr(nano, name) for name in functions}
     try:
+        for name, function in functions.items():
+            setattr(nano, name, function)
         yield
     finally:
-        setattr(nano, name, original)
+        for name, function in originals.items():
+            setattr(nano, name, function)
 
 
-def train(training: Tensor, steps: int, preset: str, shipped: bool) -> nano.NanoMotionNet:
-    """A network after `steps` steps."""
+@dataclass(frozen=True)
+class Row:
+    """One line: losses, steps, what stands in for parts of nano, and whether shipped weights begin."""
+
+    title: str
+    preset: LossPreset
+    steps: int
+    parts: Mapping[str, Callable[..., Tensor]] = field(default_factory=dict)
+    shipped: bool = False
+
+
+def rows(steps: int) -> list[Row]:
+    """All lines but that of no motion."""
+    robust, census = loss_preset("robust"), loss_preset("census")
+    listed = [
+        Row("untrained", robust, 0),
+        Row("`robust`", robust, steps),
+        Row("`robust`, without the measurement", robust, steps, {"lucas_kanade": without_step}),
+        Row(
+            "`robust`, damped by the picture's contrast", robust, steps, {"lucas_kanade": damped_by_contrast}
+        ),
+        Row("`robust`, without the median filter", robust, steps, {"_median": unfiltered}),
+        Row("`robust`, edge-aware smoothness", replace(robust, edge_weight=census.edge_weight), steps),
+    ]
+    listed += [Row(f"`{name}`", loss_preset(name), steps) for name in LOSS_PRESETS if name != "robust"]
+    return [
+        *listed,
+        Row("`census`, smoothness not edge-aware", replace(census, edge_weight=0.0), steps),
+        Row("`census`, without the median filter", census, steps, {"_median": unfiltered}),
+        Row("shipped weights", robust, 0, shipped=True),
+        Row("shipped weights, without the median filter", robust, 0, {"_median": unfiltered}, shipped=True),
+        Row("shipped weights, then `robust`", robust, steps, shipped=True),
+        Row("shipped weights, then `census`", census, steps, shipped=True),
+    ]
+
+
+def train(training: Tensor, row: Row) -> nano.NanoMotionNet:
+    """A network after the row's steps."""
     torch.manual_seed(0)
     model = HiddenTwoStream("nano", "small", 2, FRAMES, streams=("temporal",))
     network: nano.NanoMotionNet = model.motion_net  # type: ignore[assignment]
-    if shipped:
+    if row.shipped:
         load_motion_weights(network, "nano")
     select_trained(model, STAGES["motion"])
-    objective = StageObjective(model, STAGES["motion"], StageConfig(), loss_preset(preset))
+    objective = StageObjective(model, STAGES["motion"], StageConfig(), row.preset)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-4)
-    schedule, draw = StageConfig(steps=max(steps, 1)), torch.Generator().manual_seed(1)
-    for step in range(steps):
-        rate = 1e-3 if shipped else 4e-3
+    schedule, draw = StageConfig(steps=max(row.steps, 1)), torch.Generator().manual_seed(1)
+    for step in range(row.steps):
+        rate = 1e-3 if row.shipped else 4e-3
         optimizer.param_groups[0]["lr"] = rate * learning_rate_factor(schedule, step)
         frames = normalize(training[torch.randint(len(training), (8,), generator=draw)])
         loss = objective(frames, torch.zeros(8, dtype=torch.int64))["loss"]
@@ -108,22 +152,10 @@ def main(steps: int) -> None:
     print(f"{steps} steps; {machine()}\n")
     print("| nano | moving px | all px |\n|---|---|---|")
     print(f"| no motion | {endpoint_error(zero, truth, moving):.2f} | {endpoint_error(zero, truth):.2f} |")
-    rows: list[tuple[str, Callable[..., Tensor], str, bool, int]] = [
-        ("untrained", lucas_kanade, "robust", False, 0),
-        ("`robust`", lucas_kanade, "robust", False, steps),
-        ("`robust`, without the measurement", without_step, "robust", False, steps),
-        ("`robust`, damped by the picture's contrast", damped_by_contrast, "robust", False, steps),
-    ]
-    rows += [(f"`{name}`", lucas_kanade, name, False, steps) for name in LOSS_PRESETS if name != "robust"]
-    rows += [
-        ("shipped weights", lucas_kanade, "robust", True, 0),
-        ("shipped weights, then `robust`", lucas_kanade, "robust", True, steps),
-        ("shipped weights, then `census`", lucas_kanade, "census", True, steps),
-    ]
-    for title, function, preset, shipped, number in rows:
-        with replaced("lucas_kanade", function):
-            on_moving, on_all = errors(train(training, number, preset, shipped), test)
-        print(f"| {title} | {on_moving:.2f} | {on_all:.2f} |", flush=True)
+    for row in rows(steps):
+        with replaced(row.parts):
+            on_moving, on_all = errors(train(training, row), test)
+        print(f"| {row.title} | {on_moving:.2f} | {on_all:.2f} |", flush=True)
 
 
 if __name__ == "__main__":
