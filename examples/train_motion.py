@@ -64,11 +64,15 @@ def stored_scenes(folder: Path, count: int, recipe: Recipe, seed: int, workers: 
 
 
 def write_log(folder: Path, name: str) -> None:
-    """The metrics of a training, means of every LOG_STEPS steps, as CSV."""
-    columns = ("learning_rate_factor", "census", "smoothness", "gradient_norm")
+    """The metrics of a training that are not always 0, means of every LOG_STEPS steps, as CSV."""
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    logged = [json.loads(line) for line in lines]
+    columns = [
+        key for key in logged[0]
+        if key not in ("stage", "step", "seconds") and any(row[key] for row in logged)
+    ]  # fmt: skip
     blocks: dict[int, list[dict[str, float]]] = {}
-    for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
+    for row in logged:
         blocks.setdefault(-(-row["step"] // LOG_STEPS) * LOG_STEPS, []).append(row)
     with (folder / f"{name}-training.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
