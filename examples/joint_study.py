@@ -66,7 +66,7 @@ def run(
     figures = folder / "figures.json"
     if not figures.exists():
         resume = (folder / "plan.json").exists()
-        base = arguments.compared / "runs" / "hidden-frozen" / "test" / f"seed_{seed}"
+        base = arguments.compared / "runs" / "hidden-frozen" / "fold_test" / f"seed_{seed}"
         plan = make_plan(str(arguments.data), "nano", (*COMMON, *settings), name, test_fraction=0.25,
                          seed=seed, taken={"temporal": str(base)}, protocol=PROTOCOL)  # fmt: skip
         _, fitted, _ = train_command(folder, None if resume else plan, Resources(quiet=True), resume)
