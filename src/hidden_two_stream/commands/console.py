@@ -50,7 +50,9 @@ def machine() -> str:
     import torch
 
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{platform.system()} {platform.machine()}, {_processor()}, {torch.get_num_threads()} threads{gpu}"
+    number = torch.get_num_threads()
+    threads = f"{number} thread{'s' if number > 1 else ''}"
+    return f"{platform.system()} {platform.machine()}, {_processor()}, {threads}{gpu}"
 
 
 def _processor() -> str:
