@@ -22,7 +22,7 @@ import torch
 
 from hidden_two_stream.checkpoint import build_model
 from hidden_two_stream.commands.console import machine
-from hidden_two_stream.commands.fit import Resources
+from hidden_two_stream.commands.fit import Resources, motion_teacher
 from hidden_two_stream.config import Recipe, load_recipe
 from hidden_two_stream.files import make_folder, write_json
 from hidden_two_stream.training.loop import Stopped, TrainingRun, train
@@ -104,8 +104,12 @@ def main() -> None:
     model = build_model(recipe, 2)
     if arguments.name in SHARES:
         share_layers(model.motion_net, SHARES[arguments.name])
+    teacher = motion_teacher(recipe)
     fabric = Resources(accelerator=arguments.accelerator, precision=arguments.precision).fabric()
-    run = TrainingRun(folder, recipe, store, [0] * count, arguments.seed, ("motion",), save_seconds=60)
+    run = TrainingRun(
+        folder, recipe, store, [0] * count, arguments.seed, ("motion",), save_seconds=60,
+        teacher=teacher and teacher.build(),
+    )  # fmt: skip
     try:
         seconds = train(model, run, fabric, resume=(folder / STATE_FILE).exists())
     except Stopped as stopped:

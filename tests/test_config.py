@@ -77,6 +77,7 @@ def test_every_field_survives_being_written() -> None:
         loss="paper",
         init="imagenet",
         motion_init="shipped",
+        motion_teacher="nano",
         motion=stage,
         spatial=dataclasses.replace(stage, steps=0),
         temporal=dataclasses.replace(stage, optimizer="adam", schedule="constant"),

@@ -169,6 +169,9 @@ class Recipe:
         motion_init: where MotionNet begins: "none" (random), "shipped" (the weights that come with the
             package for this network and number of frames), or a file of motion weights. MotionNet of
             another run goes before it.
+        motion_teacher: "none", or a trained MotionNet that stage motion learns from, besides the unsupervised
+            losses: its flow of the training clips is what MotionNet shall find. A name of weights that come
+            with the package, such as "nano", or a file of motion weights.
         motion: stage 1, MotionNet without labels.
         spatial: stage 2, the spatial stream.
         temporal: stage 3, the temporal stream behind a frozen MotionNet.
@@ -181,6 +184,7 @@ class Recipe:
     loss: Literal["robust", "paper", "caffe", "census", "occlusion", "distill", "multiframe"] = "robust"
     init: str = "none"
     motion_init: str = "none"
+    motion_teacher: str = "none"
     motion: StageConfig = field(default_factory=lambda: StageConfig(motion_learning_rate=4e-3))
     spatial: StageConfig = field(default_factory=StageConfig)
     temporal: StageConfig = field(default_factory=StageConfig)
@@ -369,7 +373,7 @@ def _require_learning_rates(recipe: Recipe) -> None:
             )
         if stage in trains_stream and config.learning_rate == 0:
             raise _RangeError(f"{stage}.learning_rate is 0, but stage {stage} trains a stream; give one")
-        if stage == "motion" and config.unsupervised_weight == 0:
+        if stage == "motion" and config.unsupervised_weight == 0 and recipe.motion_teacher == "none":
             raise _RangeError("motion.unsupervised_weight is 0, which leaves nothing to learn from; give one")
 
 

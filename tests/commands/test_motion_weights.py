@@ -125,6 +125,19 @@ def test_stage_motion_goes_on_from_the_weights(hts: Hts, data: Path, tmp_path: P
     assert all((found[name] - begin[name]).abs().max() < 5e-3 for name in begin)
 
 
+def test_stage_motion_learns_from_a_teacher(hts: Hts, data: Path, tmp_path: Path, folder: Path) -> None:
+    """The record says from which, the log has its loss, and the weights come out otherwise."""
+    runs = {"teacher": {"motion_teacher": str(folder / "nano.safetensors")}, "alone": {}}
+    for name, fields in runs.items():
+        chosen = options(1, "[]", motion_init="none", **fields)
+        assert hts("train", "--data", data, "--out", tmp_path / name, *chosen)[0] == 0
+    began = provenance(tmp_path / "teacher")["motion_teacher"]
+    assert (began["file"], began["network"], len(began["sha256"])) == ("nano.safetensors", "nano", 64)
+    assert provenance(tmp_path / "alone")["motion_teacher"] is None
+    assert '"teacher"' in (tmp_path / "teacher" / "metrics.jsonl").read_text(encoding="utf-8")
+    assert not same(motion_net(tmp_path / "teacher"), motion_net(tmp_path / "alone"))
+
+
 def test_from_scratch_begins_as_without_weights(hts: Hts, data: Path, tmp_path: Path) -> None:
     plain, scratch = tmp_path / "plain", tmp_path / "scratch"
     assert hts("train", "--data", data, "--out", plain, *options(motion_init="none"))[0] == 0
@@ -180,6 +193,8 @@ SLIPS: list[tuple[dict[str, str], str]] = [
     ),
     ({"motion_init": "gone"}, "no motion weights 'gone'"),
     ({"motion_init": "tiny-2"}, "expected weights for nano on 3 frames"),
+    ({"motion_teacher": "gone", "motion.steps": "1"}, "no motion weights 'gone'"),
+    ({"motion_teacher": "tiny-2", "motion.steps": "1"}, "takes 2 frames at once, clips have 3"),
 ]
 
 

@@ -7,7 +7,13 @@ import torch
 from torch.nn import functional
 
 from hidden_two_stream.motion import distillation
-from hidden_two_stream.motion.distillation import Crop, distillation_loss, random_crop, student_view
+from hidden_two_stream.motion.distillation import (
+    Crop,
+    distillation_loss,
+    random_crop,
+    student_view,
+    teacher_loss,
+)
 
 SIZE = (64, 96)
 CROP = Crop(top=8, left=24, height=48, width=64)
@@ -128,3 +134,30 @@ def test_light_changes_between_clips_and_noise_everywhere(monkeypatch: pytest.Mo
     torch.testing.assert_close(plain, levels.view(-1, 1, 1, 1, 1).expand_as(plain))
     assert len(set(levels.tolist())) == 4
     assert (levels - 0.25).abs().max() < 0.2 * 0.25 + 0.05
+
+
+def test_teacher_loss_by_hand() -> None:
+    """Constant flows, one pixel of the input wrong in u and two in v, on grids of 1/2 and 1/8."""
+    teacher = (
+        torch.tensor([3.0, -4.0]).view(1, 1, 2, 1, 1).expand(2, 3, 2, 16, 24) / 4
+    )  # 64 × 96: grid of 1/4
+    truth = torch.tensor([3.0, -4.0]).view(1, 1, 2, 1, 1)
+    off = torch.tensor([1.0, 2.0]).view(1, 1, 2, 1, 1)
+    pyramid = [
+        ((truth + error) / stride).expand(2, 3, 2, 64 // stride, 96 // stride).clone().requires_grad_()
+        for stride, error in ((2, off), (8, 0 * off))
+    ]
+    loss = teacher_loss(pyramid, teacher.clone().requires_grad_(), 96)
+    assert loss.item() == pytest.approx((1 + 4 + 0.01) ** 0.5 + 0.5 * 0.1, rel=1e-5)
+    loss.backward()
+    finest = pyramid[0].grad
+    assert finest is not None
+    # d/du of the mean over 2·3·32·48 points, u in pixels of a grid of half the size
+    slope = 2 * torch.tensor([1.0, 2.0]) / (5.01**0.5 * 2 * 3 * 32 * 48)
+    assert torch.allclose(finest[1, 2, :, 5, 7], slope, rtol=1e-4)
+
+
+def test_the_teacher_gets_no_gradient() -> None:
+    teacher = torch.randn(1, 1, 2, 8, 8, requires_grad=True)
+    teacher_loss([torch.zeros(1, 1, 2, 16, 16, requires_grad=True)], teacher, 32).backward()
+    assert teacher.grad is None

@@ -288,7 +288,9 @@ def test_initial_weights_are_he_by_fan_in() -> None:
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d):
             fan_in = module.in_channels * module.kernel_size[0] ** 2
-            assert module.weight.std().item() == pytest.approx(math.sqrt(2 / fan_in), rel=0.1), name
+            # But for what predicts flow: a tenth, so that the first flows are near zero.
+            std = math.sqrt(2 / fan_in) * (0.1 if name.startswith("conv_pr") else 1)
+            assert module.weight.std().item() == pytest.approx(std, rel=0.1), name
             assert module.bias is not None
             assert module.bias.abs().max() == 0
 

@@ -22,6 +22,7 @@ from hidden_two_stream.training.state import STATE_FILE, load_state
 from hidden_two_stream.video.generated import write_dataset
 from hidden_two_stream.video.listing import read_listing
 from hidden_two_stream.video.store import ClipStore, open_store
+from hidden_two_stream.video.transforms import denormalize, normalize
 
 STEPS = 8
 
@@ -186,3 +187,21 @@ def test_metrics_are_json_lines_with_finite_numbers(store: ClipStore, tmp_path: 
         assert all(math.isfinite(value) for name, value in line.items() if name != "stage")
     assert {"photometric", "smoothness", "ssim", "action", "accuracy"} <= set(lines[-1])
     assert (tmp_path / "run" / STATE_FILE).exists()
+
+
+def test_half_precision_sees_frames_in_full(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, store: ClipStore
+) -> None:
+    """Rounded to bfloat16, they would be off by up to half a grey level: a motion of its own."""
+    seen: list[torch.Tensor] = []
+    original = HiddenTwoStream.motion
+
+    def motion(model: HiddenTwoStream, frames: torch.Tensor) -> list[torch.Tensor]:
+        seen.append(frames)
+        return original(model, frames)
+
+    monkeypatch.setattr(HiddenTwoStream, "motion", motion)
+    half = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
+    train(fresh(), run(tmp_path / "run", store, recipe(steps=1), stages=("motion",)), half)
+    again = normalize(denormalize(seen[0]))
+    assert (255 * (seen[0] - again)).abs().max() < 1e-3

@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 
 from hidden_two_stream.config import StageConfig
-from hidden_two_stream.motion.distillation import distillation_loss, random_crop, student_view
+from hidden_two_stream.motion.distillation import (
+    distillation_loss,
+    random_crop,
+    student_view,
+    teacher_loss,
+)
+from hidden_two_stream.motion.family import build_motion
 from hidden_two_stream.motion.losses import LossPreset, loss_preset, unsupervised_loss
 from hidden_two_stream.motion.occlusion import backward_pyramid
 from hidden_two_stream.recognition.model import HiddenTwoStream
@@ -140,3 +146,56 @@ def test_a_two_frame_network_in_windows() -> None:
     model = small_model(motion_frames=2)
     found = objective_of(model, replace(BOTH, temporal_weight=0.05, census_weight=1.0))
     assert all(value.isfinite() for value in found.values())
+
+
+def teacher() -> torch.nn.Module:
+    """A nano that says other things than the model's."""
+    torch.manual_seed(3)
+    network = build_motion("nano", 2)
+    torch.nn.init.normal_(network.get_parameter("refine2.predict.weight"), std=0.2)
+    return network
+
+
+def test_a_teacher_alone() -> None:
+    """The loss is the distance from the flow that it finds on the same frames, and nothing else."""
+    model, frames = small_model("tiny"), batch()[0]
+    select_trained(model, STAGES["motion"])
+    config = StageConfig(unsupervised_weight=0.0)
+    objective = StageObjective(model, STAGES["motion"], config, loss_preset("robust"), teacher())
+    found = objective(*batch())
+    assert set(found) == {"loss", "teacher"}
+    with torch.no_grad():
+        expected = teacher_loss(model.motion(frames), teacher()(frames)[0], 32)
+    assert found["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_teacher_beside_the_losses() -> None:
+    model = small_model()
+    select_trained(model, STAGES["motion"])
+    config, preset = StageConfig(unsupervised_weight=0.5), loss_preset("census")
+    plain = StageObjective(model, STAGES["motion"], config, preset)(*batch())["loss"]
+    found = StageObjective(model, STAGES["motion"], config, preset, teacher())(*batch())
+    assert found["loss"].item() == pytest.approx(plain.item() + found["teacher"].item(), rel=1e-5)
+    assert found["teacher"] > 0.1
+
+
+def test_training_moves_the_student_and_leaves_the_teacher() -> None:
+    model, master = small_model("tiny"), teacher()
+    select_trained(model, STAGES["motion"])
+    config = StageConfig(motion_learning_rate=1e-3, unsupervised_weight=0.0)
+    objective = StageObjective(model, STAGES["motion"], config, loss_preset("robust"), master)
+    optimizer = build_optimizer(model, config)
+    objective(*batch())["loss"].backward()
+    optimizer.step()
+    student, before = model.motion_net.state_dict(), small_model("tiny").motion_net.state_dict()
+    assert any(not torch.equal(student[name], before[name]) for name in before)
+    kept = teacher().state_dict()
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in master.state_dict().items())
+    assert all(parameter.grad is None for parameter in master.parameters())
+
+
+def test_the_joint_stage_has_no_teacher() -> None:
+    model = small_model()
+    select_trained(model, STAGES["joint"])
+    found = StageObjective(model, STAGES["joint"], StageConfig(), loss_preset("robust"), teacher())(*batch())
+    assert "teacher" not in found

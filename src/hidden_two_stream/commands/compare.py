@@ -23,7 +23,7 @@ from hidden_two_stream.commands.compare_speed import Milliseconds, measure_speed
 from hidden_two_stream.commands.compare_text import comparison_paragraph, comparison_table
 from hidden_two_stream.commands.console import machine, note, with_progress
 from hidden_two_stream.commands.extract_flow import ExtractedFlow, extract_flow
-from hidden_two_stream.commands.fit import Resources, decode_samples, fit, motion_begins_from, resolve_input
+from hidden_two_stream.commands.fit import Resources, decode_samples, fit, require_motion, resolve_input
 from hidden_two_stream.commands.folds import Folds, open_folder, read_folds, read_one_split
 from hidden_two_stream.commands.train import RESULTS_FILE
 from hidden_two_stream.config import Recipe, StageConfig
@@ -135,7 +135,7 @@ def compare_command(
     fabric = resources.fabric()
     folds = read_one_split(data, 0.25, resources.seed) if group is None else read_folds(data, group)
     for method in methods:
-        motion_begins_from(method_recipe(recipe, method), {})
+        require_motion(method_recipe(recipe, method), {})
     recipe = resolve_input(recipe, folds.samples)
     plan = {
         "data": folds.fingerprint(), "group": folds.group, "recipe": recipe.to_dict(),

@@ -19,7 +19,7 @@ from hidden_two_stream.commands.fit import (
     Resources,
     decode_samples,
     fit,
-    motion_begins_from,
+    require_motion,
     resolve_input,
 )
 from hidden_two_stream.commands.folds import open_folder, read_folds
@@ -68,7 +68,7 @@ def cross_validate_command(
         raise UsageError("cross-validate trains on one device; leave out --devices")
     fabric = resources.fabric()
     folds = read_folds(data, group)
-    motion_begins_from(recipe, {})  # a wrong name shall not show after the decoding
+    require_motion(recipe, {})
     recipe = resolve_input(recipe, folds.samples)
     plan = {
         "data": folds.fingerprint(), "group": folds.group, "recipe": recipe.to_dict(),

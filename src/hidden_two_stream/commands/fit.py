@@ -29,10 +29,15 @@ from hidden_two_stream.video.dataset import mix_seed
 from hidden_two_stream.video.listing import Sample, Split, unreadable_lines
 from hidden_two_stream.video.reader import VideoReader
 from hidden_two_stream.video.store import ClipStore, default_workers, open_store
-from hidden_two_stream.weights.motion import MotionWeights, find_motion_weights, load_motion_weights
+from hidden_two_stream.weights.motion import (
+    MotionWeights,
+    find_motion_weights,
+    load_motion_weights,
+    motion_weights_info,
+)
 from hidden_two_stream.weights.pretrained import initialize_streams
 
-__all__ = ["Fitted", "Resources", "decode_samples", "fit", "motion_begins_from", "resolve_input"]
+__all__ = ["Fitted", "Resources", "decode_samples", "fit", "require_motion", "resolve_input"]
 
 UNREADABLE_FILE = "unreadable.txt"
 MOTION_INIT_FILE = "motion_init.json"
@@ -201,6 +206,7 @@ def fit(
     sees_motion = recipe.model.temporal_input == "motion" and {"temporal", "joint"} & set(stages)
     if sees_motion and "motion" not in {*stages, *given} and began is None:
         note("MotionNet is random: stage motion is not trained, and none is taken with --motion-from")
+    teacher = motion_teacher(recipe)
     run = TrainingRun(
         folder=folder,
         recipe=recipe,
@@ -211,6 +217,7 @@ def fit(
         workers=resources.workers,
         save_seconds=resources.save_seconds,
         quiet=resources.quiet,
+        teacher=teacher.build() if teacher is not None and "motion" in stages else None,
     )
     seconds = train(model, run, fabric, resume)
     facts = {
@@ -218,6 +225,7 @@ def fit(
         "stages": [name for name in STAGE_NAMES if name in given or name in stages],
         "taken": dict(taken or {}),
         "motion_init": began,
+        "motion_teacher": None if run.teacher is None or teacher is None else teacher.to_dict(),
         "split": split.rule,
         "num_training_videos": len(training.samples),
         "seed": resources.seed,
@@ -244,6 +252,34 @@ def begins_from_weights(recipe: Recipe, taken: Mapping[str, str]) -> bool:
             "a branched temporal stream alone has no stream that image weights fit; add --init none"
         )
     return recipe.init != "none" and bool(fresh)
+
+
+def require_motion(recipe: Recipe, taken: Mapping[str, str]) -> None:
+    """Check the weights that MotionNet starts and learns from, before videos are decoded.
+
+    Raises:
+        UsageError, CheckpointError: as `motion_begins_from` and `motion_teacher`.
+    """
+    motion_begins_from(recipe, taken)
+    motion_teacher(recipe)
+
+
+def motion_teacher(recipe: Recipe) -> MotionWeights | None:
+    """The weights of the network whose flow stage motion learns from.
+
+    Raises:
+        UsageError: there are no such weights, or they are for another number of frames.
+        CheckpointError: their file is damaged or of another format version.
+    """
+    if recipe.motion_teacher == "none" or recipe.motion.steps == 0:
+        return None
+    weights = motion_weights_info(recipe.motion_teacher)
+    if weights.num_frames not in (0, recipe.model.num_frames):
+        raise UsageError(
+            f"motion_teacher {recipe.motion_teacher!r} takes {weights.num_frames} frames at once, clips have "
+            f"{recipe.model.num_frames}; take one for any number of frames, such as nano"
+        )
+    return weights
 
 
 def motion_begins_from(recipe: Recipe, taken: Mapping[str, str]) -> MotionWeights | None:

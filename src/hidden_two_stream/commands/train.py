@@ -18,7 +18,7 @@ from hidden_two_stream.commands.fit import (
     begins_from_weights,
     decode_samples,
     fit,
-    motion_begins_from,
+    require_motion,
     resolve_input,
 )
 from hidden_two_stream.commands.reporting import write_run_report
@@ -101,6 +101,8 @@ def make_plan(
     recipe = load_recipe(model, overrides)
     if recipe.motion_init not in ("none", "shipped") and Path(recipe.motion_init).is_file():
         recipe = dataclasses.replace(recipe, motion_init=str(Path(recipe.motion_init).resolve()))
+    if recipe.motion_teacher != "none" and Path(recipe.motion_teacher).is_file():
+        recipe = dataclasses.replace(recipe, motion_teacher=str(Path(recipe.motion_teacher).resolve()))
     if recipe.init not in ("none", "imagenet") and Path(recipe.init).is_file():
         recipe = dataclasses.replace(recipe, init=str(Path(recipe.init).resolve()))
     return Plan(
@@ -204,7 +206,7 @@ def _prepare(folder: Path, plan: Plan | None, resume: bool) -> Plan:
                 "give streams with --spatial-from and --temporal-from, or steps"
             )
         open_parts(plan.recipe, listing.classes, plan.taken())
-        motion_begins_from(plan.recipe, plan.taken())
+        require_motion(plan.recipe, plan.taken())
         if begins_from_weights(plan.recipe, plan.taken()):
             find_weights(plan.recipe.model.backbone, plan.recipe.init)
     make_folder(folder)

@@ -8,7 +8,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["FLOW_SCALE", "Deconv", "add_decoder", "conv", "decode", "msra_init", "raw_to_pixels"]
+__all__ = [
+    "FLOW_SCALE",
+    "Deconv",
+    "add_decoder",
+    "begin_near_zero",
+    "conv",
+    "decode",
+    "msra_init",
+    "raw_to_pixels",
+]
 
 FLOW_SCALE = 20.0
 """Network output × 20 = pixels of motion at input resolution (reference definition)."""
@@ -41,6 +50,18 @@ def msra_init(module: nn.Module) -> None:
         elif isinstance(layer, Deconv):
             # At stride 2, four of the sixteen taps meet in each output pixel.
             nn.init.normal_(layer.weight, std=math.sqrt(2.0 / (4 * layer.in_channels)))
+
+
+def begin_near_zero(module: nn.Module, factor: float = 0.1) -> None:
+    """Multiply the weights of the decoder's flow predictors (conv_pr) by `factor`, in place.
+
+    As `msra_init` leaves them, the first flows are tens of pixels; what training does first is to get rid of
+    these, and what it leaves then is slow to learn anything but zero flow (docs/decisions.md).
+    """
+    with torch.no_grad():
+        for name, layer in module.named_modules():
+            if name.rpartition(".")[2].startswith("conv_pr"):
+                layer.weight.mul_(factor)
 
 
 def add_decoder(

@@ -1,9 +1,12 @@
-"""Self-supervised augmentation: a student that sees less must find the flow of a teacher that saw all.
+"""Learning flow from flow that a network found: its own, or that of a trained one, without labels.
 
-The teacher is the network's own flow of the whole clip, without gradient. The student is the same network on
-a crop of it, enlarged to the clip's size, with other light and noise: what leaves the crop, or is lost in
-noise, it must infer (DDFlow, arXiv 1902.09145; SelFlow, arXiv 1904.09117; enlarged crops: UFlow, arXiv
-2006.04902). Everything random comes from torch's global generator.
+`teacher_loss`: the teacher is another network, trained before.
+
+`distillation_loss`, self-supervised augmentation: a student that sees less must find the flow of a teacher
+that saw all. The teacher is the network's own flow of the whole clip, without gradient. The student is the
+same network on a crop of it, enlarged to the clip's size, with other light and noise: what leaves the crop,
+or is lost in noise, it must infer (DDFlow, arXiv 1902.09145; SelFlow, arXiv 1904.09117; enlarged crops:
+UFlow, arXiv 2006.04902). Everything random comes from torch's global generator.
 """
 
 from __future__ import annotations
@@ -19,10 +22,11 @@ from hidden_two_stream.motion.occlusion import forward_backward_mask, inside_mas
 from hidden_two_stream.motion.terms import border_mask, charbonnier, masked_mean
 from hidden_two_stream.motion.warp import full_precision
 
-__all__ = ["Crop", "distillation_loss", "random_crop", "student_view"]
+__all__ = ["Crop", "distillation_loss", "random_crop", "student_view", "teacher_loss"]
 
 SMALLEST_CROP, LARGEST_CROP = 0.7, 0.9
 GAIN, OFFSET, NOISE = 0.2, 0.05, 0.02
+TEACHER_EPSILON_PX, TEACHER_COARSE_FACTOR = 0.1, 0.5
 
 
 @dataclass(frozen=True)
@@ -99,3 +103,29 @@ def distillation_loss(
             mask = functional.interpolate(trusted, size=found.shape[-2:], mode="area")
             target = resize_flow(crop.of(whole), *found.shape[-2:])
         return masked_mean(charbonnier(found - target, *constants), mask)
+
+
+def teacher_loss(pyramid: list[Tensor], teacher: Tensor, width: int) -> Tensor:
+    """Distance of a flow pyramid from the flow of a teacher: knowledge distillation (arXiv 1503.02531).
+
+    At every level the mean of √(d² + ε²), d the end-point distance in pixels of the input, ε = 0.1 px; each
+    level counts half of the next finer one. Only `pyramid` gets a gradient.
+
+    Args:
+        pyramid: flows (B, T−1, 2, h, w), finest first, each in pixels of its own grid.
+        teacher: (B, T−1, 2, h', w'), in pixels of its own grid.
+        width: of the input, px.
+
+    Returns:
+        A scalar, px.
+    """
+    terms = []
+    with torch.autocast(teacher.device.type, enabled=False):
+        target = full_precision(teacher.detach()).flatten(0, 1)
+        for position, level in enumerate(pyramid):
+            found = full_precision(level).flatten(0, 1)
+            scale = width / found.shape[-1]
+            apart = scale * (found - resize_flow(target, *found.shape[-2:]))
+            squared = apart.square().sum(dim=1)
+            terms.append(TEACHER_COARSE_FACTOR**position * (squared + TEACHER_EPSILON_PX**2).sqrt().mean())
+    return torch.stack(terms).sum()

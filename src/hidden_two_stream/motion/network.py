@@ -20,7 +20,14 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from hidden_two_stream.motion.decoder import add_decoder, conv, decode, msra_init, raw_to_pixels
+from hidden_two_stream.motion.decoder import (
+    add_decoder,
+    begin_near_zero,
+    conv,
+    decode,
+    msra_init,
+    raw_to_pixels,
+)
 from hidden_two_stream.motion.padding import pad_frames, trim_pyramid
 
 __all__ = ["MOTIONNET_WIDTHS", "MotionNet", "MotionNetwork", "TinyMotionNet"]
@@ -100,7 +107,8 @@ class TinyMotionNet(nn.Module):
     """Tiny-MotionNet: 1.95 M parameters, flow at 1/2, 1/4 and 1/8 of the input.
 
     The authors' definition is lost; this follows a public re-implementation's description, whose size
-    agrees with the 8 MB that the paper reports. Units and directions as in `MotionNet`.
+    agrees with the 8 MB that the paper reports. Units and directions as in `MotionNet`. It begins
+    near zero flow.
     """
 
     total_stride = 8
@@ -116,6 +124,7 @@ class TinyMotionNet(nn.Module):
         self.conv4 = conv(256, 128, stride=2)
         add_decoder(self, (64, 128, 256, 128), (128, 64), 2 * (num_frames - 1))
         msra_init(self)
+        begin_near_zero(self)
 
     def features(self, frames: Tensor) -> list[Tensor]:
         """Features of the four convolutions, each (B, C, h, w), at 1/1 … 1/8 of the padded input."""

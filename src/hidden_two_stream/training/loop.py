@@ -69,6 +69,7 @@ class TrainingRun:
         workers: decoding processes where the store is not in memory.
         save_seconds: the state is saved at least this often, and behind every stage.
         quiet: no progress on stderr.
+        teacher: a trained MotionNet whose flow stage motion learns from, frozen.
     """
 
     folder: Path
@@ -80,6 +81,7 @@ class TrainingRun:
     workers: int = 0
     save_seconds: float = 30.0
     quiet: bool = False
+    teacher: nn.Module | None = None
 
 
 def train(
@@ -119,6 +121,24 @@ def train(
     return seconds
 
 
+class _FromPixels(nn.Module):
+    """A stage's objective, from clips as they are stored.
+
+    In half precision, what a wrapped module is given is rounded to that, if it is no whole number: frames, to
+    half a grey level.
+    """
+
+    def __init__(self, objective: StageObjective, normalize_contrast: bool) -> None:
+        super().__init__()
+        self.objective = objective
+        self.normalize_contrast = normalize_contrast
+
+    def forward(self, clips: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """`clips` (B·K, T, 3, H, W) uint8 or flow (B·K, T, 2, H, W), `labels` (B,): see `StageObjective`."""
+        scalars: dict[str, Tensor] = self.objective(to_frames(clips, self.normalize_contrast), labels)
+        return scalars
+
+
 class _StageRun:
     """One stage of a run: its optimiser, its data, and the loop."""
 
@@ -139,8 +159,10 @@ class _StageRun:
         select_trained(model, STAGES[name])
         model.to(fabric.device)
         optimizer = build_optimizer(model, self.config)
-        objective = StageObjective(model, STAGES[name], self.config, loss_preset(run.recipe.loss))
-        self.objective, self.optimizer = fabric.setup(objective, optimizer)
+        preset = loss_preset(run.recipe.loss)
+        objective = StageObjective(model, STAGES[name], self.config, preset, run.teacher)
+        from_pixels = _FromPixels(objective, run.recipe.input.normalize_contrast)
+        self.objective, self.optimizer = fabric.setup(from_pixels, optimizer)
         if moments:
             restore_optimizer(self.optimizer, moments)
 
@@ -204,11 +226,10 @@ class _StageRun:
         numbers: dict[str, float] = {"learning_rate_factor": factor}
         for part in range(self.config.accumulate):
             clips, labels = next(batches)  # type: ignore[call-overload]
-            clips = clips.flatten(0, 1)  # the segments of a video stay together
-            frames = to_frames(clips.to(self.fabric.device), self.run.recipe.input.normalize_contrast)
+            clips = clips.flatten(0, 1).to(self.fabric.device)  # the segments of a video stay together
             last = part + 1 == self.config.accumulate
             with self.fabric.no_backward_sync(self.objective, enabled=not last):
-                scalars = self.objective(frames, labels.to(self.fabric.device))
+                scalars = self.objective(clips, labels.to(self.fabric.device))
                 for name, value in scalars.items():
                     numbers[name] = numbers.get(name, 0.0) + value.item() / self.config.accumulate
                 # Before the backward pass: that of grid_sample crashes on coordinates that are NaN.

@@ -12,11 +12,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from hidden_two_stream.config import StageConfig
-from hidden_two_stream.motion.distillation import distillation_loss, random_crop, student_view
+from hidden_two_stream.motion.distillation import (
+    distillation_loss,
+    random_crop,
+    student_view,
+    teacher_loss,
+)
 from hidden_two_stream.motion.losses import LossPreset, unsupervised_loss
 from hidden_two_stream.motion.occlusion import backward_pyramid
 from hidden_two_stream.recognition.model import HiddenTwoStream
@@ -68,8 +74,16 @@ def select_trained(model: HiddenTwoStream, stage: Stage) -> None:
 class StageObjective(nn.Module):
     """The loss of one stage as a module: one call, which precision and distribution wrappers can take."""
 
-    def __init__(self, model: HiddenTwoStream, stage: Stage, config: StageConfig, preset: LossPreset) -> None:
+    def __init__(
+        self,
+        model: HiddenTwoStream,
+        stage: Stage,
+        config: StageConfig,
+        preset: LossPreset,
+        teacher: nn.Module | None = None,
+    ) -> None:
         super().__init__()
+        self.teacher = teacher.eval().requires_grad_(False) if teacher and stage.name == "motion" else None
         self.model = model
         self.stage = stage
         self.config = config
@@ -80,10 +94,13 @@ class StageObjective(nn.Module):
         scalars: dict[str, Tensor] = {}
         loss = frames.new_zeros(())
         pyramid, logits = self._outputs(frames)
-        if pyramid:
+        if pyramid and self.config.unsupervised_weight > 0:
             terms = self._unsupervised(frames, pyramid)
             loss = loss + self.config.unsupervised_weight * terms.pop("total")
             scalars |= terms
+        if self.teacher is not None:
+            scalars["teacher"] = self._teacher_distance(frames, pyramid)
+            loss = loss + scalars["teacher"]
         if logits is not None:
             logits = segment_consensus(logits, len(frames) // len(labels))
             action = functional.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
@@ -91,6 +108,12 @@ class StageObjective(nn.Module):
             scalars["action"] = action
             scalars["accuracy"] = (logits.argmax(dim=1) == labels).float().mean()
         return {"loss": loss} | {name: value.detach() for name, value in scalars.items()}
+
+    def _teacher_distance(self, frames: Tensor, pyramid: list[Tensor]) -> Tensor:
+        assert self.teacher is not None
+        with torch.no_grad(), torch.autocast(frames.device.type, enabled=False):
+            target = self.teacher(frames)[0]
+        return teacher_loss(pyramid, target, frames.shape[-1])
 
     def _unsupervised(self, frames: Tensor, pyramid: list[Tensor]) -> dict[str, Tensor]:
         """The terms that the preset has, and their "total"."""
