@@ -48,15 +48,15 @@ def clips(per_class: int, first_seed: int) -> Clips:
     return frames, flows, torch.stack([torch.from_numpy(clip.moving) for clip in made])
 
 
-def without_step(gradient: Tensor, difference: Tensor, share: Tensor, contrast: Tensor) -> Tensor:
+def without_step(dx: Tensor, dy: Tensor, difference: Tensor, share: Tensor, contrast: Tensor) -> Tensor:
     """Stands in for the measurement: what it gives where the second picture is the first."""
-    return lucas_kanade(gradient, 0 * difference, share, contrast)
+    return lucas_kanade(dx, dy, 0 * difference, share, contrast)
 
 
-def damped_by_contrast(gradient: Tensor, difference: Tensor, share: Tensor, contrast: Tensor) -> Tensor:
+def damped_by_contrast(dx: Tensor, dy: Tensor, difference: Tensor, share: Tensor, contrast: Tensor) -> Tensor:
     """The measurement with a damping that does not ask how unlike the pictures are, but how rich they are."""
-    unlike = nano._around(difference * difference)
-    return lucas_kanade(gradient, difference, 0.05 * share * contrast / (unlike + 1e-9), contrast)
+    unlike = nano._around(nano._block_sums(difference * difference)) / 36
+    return lucas_kanade(dx, dy, difference, 0.05 * share * contrast / (unlike + 1e-9), contrast)
 
 
 def unfiltered(flow: Tensor) -> Tensor:

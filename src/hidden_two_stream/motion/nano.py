@@ -31,15 +31,17 @@ COARSEST_SIDE = 8  # levels are added until the shorter side of one is below thi
 FIRST_LOG_SHARE = 0.5  # of the damping: firm enough for noise, and learning starts from useful flow
 
 
-def lucas_kanade(gradient: Tensor, difference: Tensor, share: Tensor, contrast: Tensor) -> Tensor:
+def lucas_kanade(dx: Tensor, dy: Tensor, difference: Tensor, share: Tensor, contrast: Tensor) -> Tensor:
     """One damped Lucas-Kanade step (IJCAI 1981) on blocks of 2×2 pixels.
 
-    Solves (M + λ · 1) d = −b with M = ⟨∇I ∇Iᵀ⟩ and b = ⟨∇I (second − first)⟩, sums over the 3×3 blocks around
-    each, divided by 36 pixels; beyond the border there is nothing. Within one block of a grey picture
-    gradients hardly differ in direction. The damping λ = share · ⟨(second − first)²⟩ + 1e-5 · contrast.
+    Solves (M + λ · 1) d = −b with M = ⟨∇I ∇Iᵀ⟩ and b = ⟨∇I (second − first)⟩, means over the 36 pixels of the
+    3×3 blocks around each; beyond the border there is nothing, and it counts as pixels. Within one block of a
+    grey picture gradients hardly differ in direction. The damping λ = share · ⟨(second − first)²⟩ + 1e-5 ·
+    contrast.
 
     Args:
-        gradient: (N, 2, 2h, 2w), dI/dx and dI/dy of the first picture per pixel.
+        dx: (N, 1, 2h, 2w), the first picture's right neighbour of each pixel minus the left one: 2 dI/dx.
+        dy: (N, 1, 2h, 2w), the lower neighbour minus the upper one: 2 dI/dy.
         difference: (N, 1, 2h, 2w), second picture, warped by the flow so far, minus the first.
         share: positive, (N, 1, h, w) or a scalar. Pure noise has ⟨(second − first)²⟩ = 2 trace M.
         contrast: positive, (N, 1, 1, 1) or a scalar: variance of the pictures.
@@ -49,20 +51,20 @@ def lucas_kanade(gradient: Tensor, difference: Tensor, share: Tensor, contrast: 
         quarter of the logarithm of 1 + trace M / 2λ: how much there is to measure by; one plus a quarter of
         the logarithm of ⟨(second − first)²⟩ / contrast + 1e-4: how far apart the pictures still are.
     """
-    dx, dy = gradient[:, :1], gradient[:, 1:]
-    seen = torch.cat((gradient, difference), dim=1)
-    # One sum for all, as most of the time goes into how often memory is passed over.
-    xx_yy, xy, b_unlike = gradient * gradient, dx * dy, seen * difference
-    structure, xy, b, unlike = _around(torch.cat((xx_yy, xy, b_unlike), dim=1)).split((2, 1, 2, 1), dim=1)
-    damping = torch.addcmul(1e-5 * contrast, share, unlike)
-    xx, yy = (structure + damping).split(1, dim=1)
-    plain = structure[:, :1] * structure[:, 1:] - xy * xy  # never below 0 but for rounding
+    # Time goes into passing over memory, and into large temporary tensors. So sums of 36 pixels stay sums and
+    # slopes are not halved: M and λ are 144 times what they are above, and b is 72 times.
+    factors = ((dx, dx), (dy, dy), (dx, dy), (dx, difference), (dy, difference), (difference, difference))
+    sums = _around(torch.stack([_block_sums(one * other) for one, other in factors]))
+    structure_x, structure_y, xy, bx, by, unlike = sums.unbind()
+    damping = torch.addcmul(144e-5 * contrast, 4 * share, unlike)
+    xx, yy = structure_x + damping, structure_y + damping
+    plain = structure_x * structure_y - xy * xy  # never below 0 but for rounding
     determinant = plain.clamp(min=0) + damping * (xx + yy - damping)
-    u, v = xy * b[:, 1:] - yy * b[:, :1], xy * b[:, :1] - xx * b[:, 1:]
-    step = torch.cat((u, v), dim=1) / determinant
-    logs = torch.cat(((xx + yy) / (2 * damping), unlike / contrast + 1e-4), dim=1).log() / 4
-    texture, residue = logs[:, :1], 1 + logs[:, 1:]
-    return torch.cat((step.clamp(-2, 2) / 2, texture, residue), dim=1)  # a block is two pixels wide
+    # Half of d, as a block is two pixels wide.
+    u, v = (xy * by - yy * bx) / determinant, (xy * bx - xx * by) / determinant
+    texture = ((xx + yy) / (2 * damping)).log() / 4
+    residue = 1 + (unlike / (36 * contrast) + 1e-4).log() / 4
+    return torch.cat((u.clamp(-1, 1), v.clamp(-1, 1), texture, residue), dim=1)
 
 
 class NanoMotionNet(nn.Module):
@@ -179,16 +181,23 @@ class _Refiner(nn.Module):
         self, context: Tensor, first: Tensor, second: Tensor, contrast: Tensor, flow: Tensor
     ) -> tuple[Tensor, Tensor]:
         height, width = flow.shape[-2:]
-        share = functional.pixel_shuffle(self.log_share(context).clamp(-14, 4).exp(), 2)
+        share = _shuffled(self.log_share(context).clamp(-14, 4).exp())
         shifted = warp(second, resize_flow(flow, *second.shape[-2:]))
-        measured = lucas_kanade(_gradient(first), shifted - first, share[..., :height, :width], contrast)
+        measured = lucas_kanade(*_slopes(first), shifted - first, share[..., :height, :width], contrast)
         seen = torch.cat((flow, measured), dim=1)
         if height % 2 or width % 2:
             seen = functional.pad(seen, (0, width % 2, 0, height % 2), mode="replicate")
         seen = functional.pixel_unshuffle(seen, 2).contiguous(memory_format=torch.channels_last)
         hidden = self.hidden(functional.leaky_relu(self.look(seen) + context, 0.1, inplace=True))
-        change = functional.pixel_shuffle(self.predict(hidden), 2)[..., :height, :width]
+        change = _shuffled(self.predict(hidden))[..., :height, :width]
         return _median(flow + self.step_gain * measured[:, :2] + change), hidden
+
+
+def _shuffled(x: Tensor) -> Tensor:
+    """`pixel_shuffle` by 2, (N, 4C, h, w) → (N, C, 2h, 2w); in half its time where channels come last."""
+    blocks = x.unflatten(1, (-1, 2, 2))  # N, C, row, column, h, w
+    shuffled: Tensor = blocks.permute(0, 1, 4, 2, 5, 3).flatten(4, 5).flatten(2, 3)
+    return shuffled
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -215,19 +224,28 @@ def _variance(pictures: Tensor) -> Tensor:
     return pictures[..., ::4, ::4].var(dim=(-2, -1), correction=0, keepdim=True) + 1e-7
 
 
-def _gradient(pictures: Tensor) -> Tensor:
-    """Central differences of (N, 1, h, w) per pixel: (N, 2, h, w), in x and in y."""
+def _slopes(pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """Right neighbour minus left one, lower minus upper one, of (N, 1, h, w); edges repeated."""
     padded = functional.pad(pictures, (1, 1, 1, 1), mode="replicate")
     dx = padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]
-    dy = padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
-    return torch.cat((dx, dy), dim=1) / 2
+    return dx, padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
 
 
-def _around(x: Tensor) -> Tensor:
-    """Sums over blocks of 2×2 pixels and their 8 neighbours, for each block, divided by 36."""
-    blocks = functional.pad(_halved(x), (1, 1, 1, 1))
-    rows = blocks[..., :-2, :] + blocks[..., 1:-1, :] + blocks[..., 2:, :]
-    return (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]) / 9
+def _block_sums(x: Tensor) -> Tensor:
+    """(N, C, 2h, 2w) → (N, C, h, w), sums of 2×2 pixels; odd sides are rounded up."""
+    height, width = x.shape[-2:]
+    if height % 2 or width % 2:
+        size = ((height + 1) // 2, (width + 1) // 2)
+        return 4 * functional.interpolate(x, size, mode="bilinear", align_corners=False)
+    rows = x[..., ::2, :] + x[..., 1::2, :]  # whole rows first: several times faster than pooling on CPUs
+    return rows[..., ::2] + rows[..., 1::2]
+
+
+def _around(blocks: Tensor) -> Tensor:
+    """Sums over each block and its 8 neighbours."""
+    padded = functional.pad(blocks, (1, 1, 1, 1))
+    rows = padded[..., :-2, :] + padded[..., 1:-1, :] + padded[..., 2:, :]
+    return rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
 
 
 def _median(flow: Tensor) -> Tensor:
@@ -250,10 +268,5 @@ def _median_of_five(x: list[Tensor]) -> Tensor:
 
 
 def _halved(x: Tensor) -> Tensor:
-    """(N, C, h, w) at half the size, rounded up; for even sides the mean of 2×2 pixels."""
-    height, width = x.shape[-2:]
-    if height % 2 or width % 2:
-        size = ((height + 1) // 2, (width + 1) // 2)
-        return functional.interpolate(x, size, mode="bilinear", align_corners=False)
-    rows = x[..., ::2, :] + x[..., 1::2, :]  # whole rows first: several times faster than pooling on CPUs
-    return (rows[..., ::2] + rows[..., 1::2]) / 4
+    """(N, C, h, w) at half the size: means of 2×2 pixels."""
+    return _block_sums(x) / 4
