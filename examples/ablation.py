@@ -33,8 +33,9 @@ TRAIN_PER_CLASS, TEST_PER_CLASS = 12, 24
 MOTION_STEPS, TEMPORAL_STEPS = 400, 400
 
 COMMON = (
-    "model.streams=[temporal]", "input.size=64", "input.flip=false", "input.crop_scales=[1.0, 0.875]",
-    "model.temporal_dropout=0.3", "spatial.steps=0", "motion_init=none", "loss=robust",
+    "model.streams=[temporal]", "model.temporal=stacked", "input.size=64", "input.flip=false",
+    "input.crop_scales=[1.0, 0.875]", "model.temporal_dropout=0.3", "spatial.steps=0",
+    "motion_init=none", "loss=robust",
     *(f"{stage}.{setting}" for stage in ("temporal", "joint") for setting in (
         "batch_size=8", "learning_rate=4.0e-3", "weight_decay=0.05", "label_smoothing=0.1")),
     "motion.batch_size=8", "motion.clip_norm=10", "joint.motion_learning_rate=4.0e-6",

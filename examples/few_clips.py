@@ -27,7 +27,7 @@ COMMON = (
     "input.size=64", "input.flip=false", "input.crop_scales=[1.0, 0.875]", "joint.steps=0",
     "spatial.steps=0", "temporal.steps=300",
 )  # fmt: skip
-TEMPORAL = (*COMMON, "model.streams=[temporal]")
+TEMPORAL = (*COMMON, "model.streams=[temporal]", "model.temporal=stacked")
 FITTED = "motion.steps=300"
 ARMS: dict[str, tuple[str, ...]] = {
     "one frame": (*COMMON, "model.streams=[spatial]", "motion_init=none", "motion.steps=0",

@@ -31,7 +31,10 @@ from hidden_two_stream.video.listing import read_listing, split_listing
 from hidden_two_stream.video.store import ClipStore, open_store
 
 STEPS, BATCH, RATE, PROTOCOL = 300, 8, 1e-3, "10x1"
-COMMON = ("model.streams=[temporal]", "spatial.steps=0", "input.flip=false", "input.crop_scales=[1.0,0.875]")
+COMMON = (
+    "model.streams=[temporal]", "model.temporal=stacked", "spatial.steps=0", "input.flip=false",
+    "input.crop_scales=[1.0,0.875]",
+)  # fmt: skip
 FROZEN = "frozen: the stream alone goes on"
 
 

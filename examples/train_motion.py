@@ -124,7 +124,7 @@ def main() -> None:
         "precision": arguments.precision,
         "machine": machine(),
     }
-    num_frames = 0 if arguments.name == "nano" else recipe.model.num_frames
+    num_frames = 0 if arguments.name == "nano" else recipe.model.motion_frames or recipe.model.num_frames
     network = arguments.name.partition("-")[0]
     path = folder / f"{arguments.name}.safetensors"
     save_motion_weights(path, model.motion_net, network, num_frames, facts, SHARES.get(arguments.name))

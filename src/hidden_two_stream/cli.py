@@ -207,7 +207,7 @@ def _parser() -> argparse.ArgumentParser:
                       "classes: lines of CLASS/video or of path label, or a CSV with path,label")  # fmt: skip
     fuse.add_argument("--weights", type=float, nargs="+", metavar="W", help="one per stream; the paper's are "
                       "1 1.5 for spatial and temporal (default: all equal)")  # fmt: skip
-    fuse.add_argument("--method", default="l1", help="l1 or softmax (default: %(default)s)")
+    fuse.add_argument("--method", default="l1", help="l1, softmax or product (default: %(default)s)")
     fuse.add_argument("--search", type=Path, metavar="VALIDATION_LIST", help="take the weights that are best "
                       "on these videos of LIST, and test on the others")  # fmt: skip
     fuse.add_argument("--classes", type=Path, metavar="FILE", help="order of the columns of files without "

@@ -144,15 +144,15 @@ class FusionConfig:
     """Late fusion of the streams.
 
     Attributes:
-        method: "softmax" (mean of probabilities) or "l1" (the reference: negative scores clipped, rows
-            divided by their sum).
+        method: "product" (geometric mean of probabilities), "softmax" (arithmetic mean of probabilities) or
+            "l1" (the reference: negative scores clipped, rows divided by their sum).
         spatial_weight: weight of the spatial stream.
         temporal_weight: weight of the temporal stream (the reference: 1.5).
     """
 
-    method: Literal["softmax", "l1"] = "softmax"
+    method: Literal["product", "softmax", "l1"] = "product"
     spatial_weight: float = 1.0
-    temporal_weight: float = 1.5
+    temporal_weight: float = 2.0
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ def test_figures_are_those_of_the_saved_scores(compared: tuple[Path, dict[str, A
             assert row["right_alone"][number] == digits(right)
             if row["name"] != "spatial":
                 logits = [spatial.logits["spatial"], own.logits["temporal"]]
-                together = fuse(logits, [1.0, 1.5], "softmax").argmax(axis=1) == own.truth
+                together = fuse(logits, [1.0, 2.0], "product").argmax(axis=1) == own.truth
                 assert row["right_fused"][number] == digits(together)
 
 

@@ -19,11 +19,13 @@ QUICK = ("--scenes", "4", "--workers", "0", "--set", "motion.steps=3", "--set", 
          "--set", "input.size=64")  # fmt: skip
 
 
-def trained(script: ModuleType, monkeypatch: pytest.MonkeyPatch, folder: Path, *options: str) -> Path:
+def trained(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, folder: Path, *options: str, name: str = "nano"
+) -> Path:
     """Weights that the training script writes."""
-    monkeypatch.setattr(sys, "argv", ["train_motion.py", "nano", "--out", str(folder), *QUICK, *options])
+    monkeypatch.setattr(sys, "argv", ["train_motion.py", name, "--out", str(folder), *QUICK, *options])
     script.main()
-    return folder / "nano.safetensors"
+    return folder / f"{name}.safetensors"
 
 
 def test_the_same_seed_trains_the_same_weights(
@@ -51,6 +53,27 @@ def test_the_same_seed_trains_the_same_weights(
     assert any(
         name.endswith("log_share.weight") and value.abs().max() > 0 for name, value in untrained.items()
     )
+
+
+@pytest.mark.parametrize(("name", "frames"), [("tiny", 11), ("tiny-2", 2)])
+def test_tiny_learns_from_nano(
+    example_script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, frames: int
+) -> None:
+    """That for pairs takes the layers it can from the shipped one, and trains the others alone."""
+    path = trained(example_script("train_motion"), monkeypatch, tmp_path, name=name)
+    info = motion_weights_info(path)
+    assert (info.network, info.num_frames) == ("tiny", frames)
+    recipe = info.provenance["recipe"]
+    assert (recipe["motion_teacher"], recipe["motion"]["unsupervised_weight"]) == ("nano", 0)
+    logged = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
+    assert logged["loss"] == logged["teacher"] > 0
+    own = set(read_tensors(path)[0])
+    inner = {"conv2.0.weight", "conv3.0.weight", "conv4.0.weight", "deconv2.0.weight"}
+    assert {"conv1.0.weight", "conv_pr2.weight"} <= own
+    assert own & inner == (set() if name == "tiny-2" else inner)
+    if name == "tiny-2":
+        mine, shipped = info.build().state_dict(), motion_weights_info("tiny").build().state_dict()
+        assert all(torch.equal(mine[key], shipped[key]) for key in inner)
 
 
 def test_times_are_compared_round_by_round(example_script: Script, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.recognition.fusion import FUSIONS, fuse, l1_normalize, softmax
+from hidden_two_stream.recognition.fusion import FUSIONS, fuse, l1_normalize, log_softmax, softmax
 
 Rows = list[list[float]]
 
@@ -31,7 +31,7 @@ def slow_softmax(logits: Rows) -> Rows:
     return result
 
 
-SLOW = {"l1": slow_l1, "softmax": slow_softmax}
+SLOW = {"l1": slow_l1, "softmax": slow_softmax, "product": slow_softmax}
 
 
 def example(seed: int, rows: int = 9, classes: int = 7) -> npt.NDArray[np.float64]:
@@ -45,7 +45,7 @@ def test_known_values() -> None:
     np.testing.assert_allclose(softmax(np.log([[2.0, 5.0, 1.0]])), [[0.25, 0.625, 0.125]], rtol=1e-6)
 
 
-@pytest.mark.parametrize("method", ["l1", "softmax"])
+@pytest.mark.parametrize("method", ["l1", "softmax", "product"])
 def test_each_method_agrees_with_loops(method: str) -> None:
     for seed in range(3):
         logits = example(seed)
@@ -65,6 +65,30 @@ def test_fusion_is_the_weighted_mean(method: str, weights: tuple[float, float]) 
     assert fused.dtype == np.float32
     np.testing.assert_allclose(fused, expected, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(fused.sum(axis=1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("weights", [(1, 2), (1.0, 1.0), (0.0, 2.0), (3.0, 0.0)])
+def test_product_is_the_geometric_mean(weights: tuple[float, float]) -> None:
+    spatial, temporal = example(1), example(2)
+    fused = fuse([spatial, temporal], weights, "product")
+    expected = []
+    for one, other in zip(slow_softmax(spatial.tolist()), slow_softmax(temporal.tolist()), strict=True):
+        powers = (weights[0] / sum(weights), weights[1] / sum(weights))
+        products = [a ** powers[0] * b ** powers[1] for a, b in zip(one, other, strict=True)]
+        expected.append([product / sum(products) for product in products])
+    assert fused.dtype == np.float32
+    np.testing.assert_allclose(fused, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_a_stream_that_knows_nothing_leaves_the_product_to_the_other() -> None:
+    """In the mean of probabilities it does, too; but one that is sure against a class has no veto there."""
+    temporal = example(3)
+    order = fuse([np.zeros_like(temporal), temporal], [1, 2], "product").argsort(axis=1)
+    np.testing.assert_array_equal(order, temporal.argsort(axis=1))
+    against = np.log([[0.001, 0.4995, 0.4995]]), np.log([[0.5, 0.3, 0.2]])
+    assert fuse(against, [1, 1], "product").argmax() == 1
+    assert fuse([against[0], np.log([[0.8, 0.12, 0.08]])], [1, 1], "softmax").argmax() == 0
+    assert fuse([against[0], np.log([[0.8, 0.12, 0.08]])], [1, 1], "product").argmax() == 1
 
 
 def test_one_and_three_streams() -> None:
@@ -89,6 +113,8 @@ def test_large_logits_do_not_overflow() -> None:
     logits = np.array([[1e4, 1e4 - 1, -1e4], [-1e4, -1e4, -1e4]], dtype=np.float32)
     expected = [[1 / (1 + math.exp(-1)), 1 / (1 + math.e), 0], [1 / 3] * 3]
     np.testing.assert_allclose(softmax(logits), expected, rtol=1e-6)
+    logs = [[-math.log1p(math.exp(-1)), -math.log1p(math.e), -2e4], [-math.log(3)] * 3]
+    np.testing.assert_allclose(log_softmax(logits), logs, rtol=1e-4)
 
 
 def test_a_strong_stream_wins_over_a_weak_one_by_weight() -> None:
@@ -107,7 +133,7 @@ def test_inputs_are_left_alone() -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     a = example(0)
-    with pytest.raises(UsageError, match=r"'max'.*softmax, l1"):
+    with pytest.raises(UsageError, match=r"'max'.*softmax, l1, product"):
         fuse([a], [1], "max")
     with pytest.raises(UsageError, match="2 score arrays but 1 weights"):
         fuse([a, a], [1])

@@ -55,7 +55,7 @@ def fuse_command(
         sources: score files, FILE or FILE:STREAM.
         labels: list of the videos and their classes; the accuracy is over these.
         weights: one per stream; None: all equal, or searched.
-        method: "l1" (the reference's) or "softmax".
+        method: "l1" (the reference's), "softmax" or "product".
         search: list of validation videos, a part of `labels`. The weights that are best on these are used for
             the others, and the accuracy is that of the others.
         classes: file with the order of the classes.

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.recognition.fusion import FUSIONS
+from hidden_two_stream.recognition.fusion import SUMMANDS
 
 __all__ = ["search_weights"]
 
@@ -28,14 +28,14 @@ def search_weights(
     Args:
         values: two or three streams, (N, classes) each.
         truth: (N,) class numbers.
-        method: "l1" or "softmax".
+        method: "l1", "softmax" or "product".
 
     Raises:
         UsageError: there are fewer or more streams.
     """
     if not 2 <= len(values) <= 3:
         raise UsageError(f"--search takes two or three streams, not {len(values)}; give --weights instead")
-    shares = [FUSIONS[method](scores) for scores in values]
+    shares = [SUMMANDS[method](scores) for scores in values]
     right: dict[_Point, int] = {}
     for point in itertools.product(range(_STEPS + 1), repeat=len(values) - 1):
         mixed = shares[0].copy()

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.types import FloatArray
 
-__all__ = ["FUSIONS", "fuse", "l1_normalize", "softmax"]
+__all__ = ["FUSIONS", "SUMMANDS", "fuse", "l1_normalize", "log_softmax", "softmax"]
 
 Scores = npt.NDArray[np.floating]
 
@@ -34,16 +34,35 @@ def softmax(logits: Scores) -> FloatArray:
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), np.float32)
 
 
-FUSIONS: dict[str, Callable[[Scores], FloatArray]] = {"softmax": softmax, "l1": l1_normalize}
+def log_softmax(logits: Scores) -> FloatArray:
+    """Logarithm of the softmax over the last axis, (N, classes) → (N, classes)."""
+    shifted = np.asarray(logits, dtype=np.float64)
+    shifted = shifted - shifted.max(axis=-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)), np.float32)
+
+
+FUSIONS: dict[str, Callable[[Scores], FloatArray]] = {
+    "softmax": softmax,
+    "l1": l1_normalize,
+    "product": softmax,
+}
+"""What a stream alone says by each method: rows sum to 1."""
+
+SUMMANDS = FUSIONS | {"product": log_softmax}
+"""What is averaged over streams."""
 
 
 def fuse(logits: Sequence[Scores], weights: Sequence[float], method: str = "softmax") -> FloatArray:
-    """Weighted mean of the streams' normalised scores; the reference: l1, spatial + 1.5 × temporal.
+    """Late fusion: weighted mean of the streams' scores; the reference: l1, spatial + 1.5 × temporal.
+
+    "softmax" and "l1" average probabilities, arithmetically. "product" is their geometric mean, the product
+    rule for classifiers that see different things (Kittler et al., PAMI 1998): a stream that excludes a class
+    is heard, and one that knows nothing changes nothing.
 
     Args:
         logits: one (N, classes) array per stream.
         weights: one per stream, not negative, not all zero.
-        method: "softmax" or "l1".
+        method: "softmax", "l1" or "product".
 
     Returns:
         (N, classes) scores; each row sums to 1.
@@ -62,8 +81,9 @@ def fuse(logits: Sequence[Scores], weights: Sequence[float], method: str = "soft
         raise UsageError(f"score arrays have different shapes: {[np.shape(scores) for scores in logits]}")
     if not all(np.isfinite(scores).all() for scores in logits):
         raise UsageError("scores must be finite numbers; some are NaN or infinite")
-    normalize = FUSIONS[method]
+    summand = SUMMANDS[method]
     largest = max(weights)
     shares = [weight / largest for weight in weights]  # first, as huge weights would overflow
-    mixed = sum(share * normalize(scores) for share, scores in zip(shares, logits, strict=True))
-    return np.asarray(mixed / sum(shares), dtype=np.float32)
+    weighted = [share * summand(scores) for share, scores in zip(shares, logits, strict=True)]
+    mixed = np.sum(weighted, axis=0) / sum(shares)
+    return softmax(mixed) if method == "product" else np.asarray(mixed, dtype=np.float32)
