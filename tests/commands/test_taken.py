@@ -33,7 +33,7 @@ def options(**changes: object) -> list[str]:
     """Options of a quick run; `motion__steps=2` changes motion.steps."""
     fields: dict[str, object] = {
         "model.num_frames": 3, "input.size": 32, "input.resize": 32, "input.color_jitter": 0,
-        "motion_init": "none",
+        "motion_init": "none", "model.temporal": "stacked",
     }  # fmt: skip
     for stage in STAGES:
         fields |= {f"{stage}.batch_size": 2, f"{stage}.steps": 2}

@@ -39,7 +39,7 @@ def test_named_fields_are_fields() -> None:
     assert len(fields) >= 3
     for section, field, value in fields:
         assert field in {item.name for item in dataclasses.fields(getattr(Recipe(), section))}
-        changed = load_recipe("nano", [f"{section}.{field}={value}"])
+        changed = load_recipe("paper", [f"{section}.{field}={value}"])
         assert str(getattr(getattr(changed, section), field)) == value
 
 

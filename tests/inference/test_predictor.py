@@ -125,8 +125,8 @@ def test_what_a_prediction_holds(recognizer: Recognizer, clip_path: Path) -> Non
         assert (vector.shape, vector.dtype.name) == ((3,), "float32")
         assert float(vector.sum()) == pytest.approx(1, abs=1e-6)
         assert vector.min() >= 0
-    mixed = (prediction.streams["spatial"] + 1.5 * prediction.streams["temporal"]) / 2.5
-    np.testing.assert_allclose(prediction.scores, mixed, atol=1e-6)
+    product = prediction.streams["spatial"] ** (1 / 3) * prediction.streams["temporal"] ** (2 / 3)
+    np.testing.assert_allclose(prediction.scores, product / product.sum(), atol=1e-6)
 
 
 def test_weights_and_rule_of_fusion_are_those_of_the_recipe(tmp_path: Path, clip_path: Path) -> None:
