@@ -162,8 +162,8 @@ class Recipe:
     Attributes:
         model: which networks.
         input: from pictures to `frames`.
-        loss: preset of the unsupervised losses: "robust", "paper", "caffe", or "robust" with one idea more:
-            "census", "occlusion", "distill" or "multiframe" (`motion.presets`).
+        loss: preset of the unsupervised losses: "census", "paper", "caffe", "robust", or "robust" with one
+            idea more: "occlusion", "distill" or "multiframe" (`motion.presets`).
         init: where the streams' backbones begin: "none" (random), "imagenet" (torchvision's published
             weights), or a state dict: a file or a URL.
         motion_init: where MotionNet begins: "none" (random), "shipped" (the weights that come with the
@@ -181,7 +181,7 @@ class Recipe:
 
     model: ModelConfig = field(default_factory=ModelConfig)
     input: InputConfig = field(default_factory=InputConfig)
-    loss: Literal["robust", "paper", "caffe", "census", "occlusion", "distill", "multiframe"] = "robust"
+    loss: Literal["robust", "paper", "caffe", "census", "occlusion", "distill", "multiframe"] = "census"
     init: str = "none"
     motion_init: str = "none"
     motion_teacher: str = "none"

@@ -1,9 +1,10 @@
 """The unsupervised losses as data: weights and constants, and the named sets of them.
 
-`paper` follows the text of the paper, `caffe` the authors' published solver with its two quirks, `robust`
-(default) is ours, made to leave zero flow on small and noisy video. `occlusion`, `distill` and `multiframe`
-are `robust` with one later idea each; `census` compares neighbourhoods instead of pixels, with smoothness
-that ends at edges, and is what trained the weights that come with the package (see docs/decisions.md).
+`paper` follows the text of the paper, `caffe` the authors' published solver with its two quirks. `census`
+(default) compares neighbourhoods instead of pixels, with smoothness that ends at edges; it trained nano's
+weights that come with the package. `robust` compares pixels and structure, with constants that let a network
+leave zero flow on small and noisy video; `occlusion`, `distill` and `multiframe` are `robust` with one later
+idea each (docs/decisions.md).
 """
 
 from __future__ import annotations
