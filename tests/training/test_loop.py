@@ -166,8 +166,8 @@ def test_state_is_saved_as_often_as_asked(
 
 
 def test_accumulated_steps_equal_one_large_batch(store: ClipStore, tmp_path: Path) -> None:
-    # The motion network has no batch statistics, so two passes of 3 clips must equal one of 6, with losses that
-    # are means over clips: those of census are means over what moves inside the picture, of all clips together.
+    # The motion network has no batch statistics, so two passes of 3 clips must equal one of 6, if losses are
+    # means over clips. Those of census are means over what moves inside the pictures, of all clips together.
     weights = []
     for name, fields in (("one", {"batch_size": 6}), ("two", {"batch_size": 3, "accumulate": 2})):
         how = recipe(**fields, optimizer="sgd", steps=2, clip_norm=0.0)  # type: ignore[arg-type]
