@@ -37,7 +37,15 @@ from hidden_two_stream.weights.motion import (
 )
 from hidden_two_stream.weights.pretrained import initialize_streams
 
-__all__ = ["Fitted", "Resources", "decode_samples", "fit", "require_motion", "resolve_input"]
+__all__ = [
+    "Fitted",
+    "Resources",
+    "decode_samples",
+    "fit",
+    "motion_teacher",
+    "require_motion",
+    "resolve_input",
+]
 
 UNREADABLE_FILE = "unreadable.txt"
 MOTION_INIT_FILE = "motion_init.json"

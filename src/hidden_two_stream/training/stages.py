@@ -110,6 +110,7 @@ class StageObjective(nn.Module):
         return {"loss": loss} | {name: value.detach() for name, value in scalars.items()}
 
     def _teacher_distance(self, frames: Tensor, pyramid: list[Tensor]) -> Tensor:
+        """How far the flow pyramid is from what the teacher finds on the same frames, px: a scalar."""
         assert self.teacher is not None
         with torch.no_grad(), torch.autocast(frames.device.type, enabled=False):
             target = self.teacher(frames)[0]
