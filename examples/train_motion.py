@@ -22,7 +22,7 @@ import torch
 
 from hidden_two_stream.checkpoint import build_model
 from hidden_two_stream.commands.console import machine
-from hidden_two_stream.commands.fit import Resources, motion_teacher
+from hidden_two_stream.commands.fit import Resources, motion_begins_from, motion_teacher
 from hidden_two_stream.config import Recipe, load_recipe
 from hidden_two_stream.files import make_folder, write_json
 from hidden_two_stream.training.loop import Stopped, TrainingRun, train
@@ -30,7 +30,7 @@ from hidden_two_stream.training.state import STATE_FILE
 from hidden_two_stream.video.listing import Sample
 from hidden_two_stream.video.scenery import SceneStyle, scene_clips
 from hidden_two_stream.video.store import ClipStore, StoredVideo
-from hidden_two_stream.weights.motion import save_motion_weights, share_layers
+from hidden_two_stream.weights.motion import load_motion_weights, save_motion_weights, share_layers
 
 SCENES = {"nano": 2400, "tiny": 1200, "tiny-2": 2400, "full": 20000}
 """Generated clips; the longer ones of 11 frames count more."""
@@ -102,6 +102,9 @@ def main() -> None:
     store = stored_scenes(folder / "scenes", count, recipe, arguments.seed, arguments.workers)
     torch.manual_seed(arguments.seed)
     model = build_model(recipe, 2)
+    begins_from = motion_begins_from(recipe, {})
+    if begins_from is not None:
+        load_motion_weights(model.motion_net, begins_from.file)
     if arguments.name in SHARES:
         share_layers(model.motion_net, SHARES[arguments.name])
     teacher = motion_teacher(recipe)

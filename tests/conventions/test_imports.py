@@ -18,7 +18,7 @@ PACKAGE = "hidden_two_stream"
 SOURCE = Path(__file__).resolve().parents[2] / "src" / PACKAGE
 
 LAYERS: tuple[tuple[set[str], ...], ...] = (
-    ({"_version", "errors", "types", "config", "files", "progress", "tensors"},),
+    ({"_version", "errors", "types", "config", "files", "progress", "tensors", "workers"},),
     ({"trunks"},),
     ({"video"}, {"motion"}),
     ({"recognition"},),

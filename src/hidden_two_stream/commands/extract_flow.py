@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from hidden_two_stream.files import make_folder, write_json, written_whole
 from hidden_two_stream.motion.plugins import find_estimator
 from hidden_two_stream.types import RawClip
 from hidden_two_stream.video.store import ClipStore, Resize, StoredVideo
+from hidden_two_stream.workers import WorkerPool
 
 __all__ = ["ExtractedFlow", "extract_flow"]
 
@@ -131,18 +131,14 @@ def _computed(jobs: Iterable[_Job], workers: int) -> Generator[float]:
     if workers < 1:
         yield from map(_compute, jobs)
         return
-    context = multiprocessing.get_context("spawn")  # this process may already run threads of torch
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_limit_threads) as pool:
+    with WorkerPool(workers) as pool:
         waiting: list[Future[float]] = []
-        try:
-            for job in jobs:
-                waiting.append(pool.submit(_compute_apart, _packed(job)))
-                if len(waiting) >= 2 * workers:
-                    yield waiting.pop(0).result()
-            while waiting:
+        for job in jobs:
+            waiting.append(pool.submit(_compute_apart, _packed(job)))
+            if len(waiting) >= 2 * workers:
                 yield waiting.pop(0).result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        while waiting:
+            yield waiting.pop(0).result()
 
 
 def _packed(job: _Job) -> tuple[_Job, Any]:
@@ -156,15 +152,6 @@ def _compute_apart(packed: tuple[_Job, Any]) -> float:
     if frames is not None:
         job = replace(job, video=replace(job.video, frames=torch.from_numpy(frames)))
     return _compute(job)
-
-
-def _limit_threads() -> None:
-    torch.set_num_threads(1)
-    try:
-        import cv2
-    except ImportError:
-        return
-    cv2.setNumThreads(1)
 
 
 def _compute(job: _Job) -> float:

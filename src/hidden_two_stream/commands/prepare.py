@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +25,7 @@ from hidden_two_stream.video.benchmarks.reference import (
 from hidden_two_stream.video.benchmarks.untrimmed import OFFICIAL_CLASSES
 from hidden_two_stream.video.reader import IMAGE_SUFFIXES, VideoReader, probe
 from hidden_two_stream.video.samples import Sample
+from hidden_two_stream.workers import WorkerPool
 
 __all__ = ["prepare_command", "prepare_text"]
 
@@ -199,15 +198,13 @@ def _outcomes(paths: Sequence[str], decode_all: bool, workers: int) -> Iterator[
         yield from zip(paths, map(check, paths), strict=True)
         return
     path = paths[0]
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with WorkerPool(workers) as pool:
         try:
             results = pool.map(check, paths, chunksize=1 if decode_all else 16)
             for path, trouble in zip(paths, results, strict=True):
                 yield path, trouble
         except BrokenProcessPool as error:
             raise VideoError(path, "the decoder crashed a little behind this file") from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _trouble(path: str, decode_all: bool) -> _Trouble | None:

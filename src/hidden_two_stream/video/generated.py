@@ -6,10 +6,9 @@ import csv
 import os
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +27,7 @@ from hidden_two_stream.video.synthetic import (
     validate_arguments,
 )
 from hidden_two_stream.video.writer import write_video
+from hidden_two_stream.workers import WorkerPool
 
 __all__ = ["Job", "Make", "clip_path", "load_ground_truth", "write_clips", "write_dataset"]
 
@@ -152,7 +152,7 @@ def write_clips(
         ) from error
     write = partial(_write_clip, make=make)
     if workers > 0:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        with WorkerPool(workers) as pool:
             _run(pool, write, jobs, progress)
     else:
         _run(None, write, jobs, progress)

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from hidden_two_stream.errors import OutputError, UsageError
 from hidden_two_stream.files import make_folder
@@ -26,6 +23,7 @@ from hidden_two_stream.video.footage import filmed
 from hidden_two_stream.video.materials import chance
 from hidden_two_stream.video.staging import SceneStyle, stage
 from hidden_two_stream.video.surfaces import draw, follow
+from hidden_two_stream.workers import WorkerPool
 
 __all__ = ["Scene", "SceneStyle", "generate_scene", "scene_clips"]
 
@@ -189,8 +187,7 @@ def scene_clips(
     if workers == 0:
         _run(map(write, shards), count, progress)
     else:
-        one_thread = partial(torch.set_num_threads, 1)  # the processes share the cores
-        with ProcessPoolExecutor(workers, get_context("spawn"), initializer=one_thread) as pool:
+        with WorkerPool(workers) as pool:
             _run(pool.map(write, shards), count, progress)
     return root
 

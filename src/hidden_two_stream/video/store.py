@@ -8,10 +8,9 @@ budget; otherwise none are, and clips are decoded again when they are asked for.
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 
@@ -25,6 +24,7 @@ from hidden_two_stream.types import RawClip
 from hidden_two_stream.video.listing import Sample
 from hidden_two_stream.video.reader import Source, VideoReader
 from hidden_two_stream.video.transforms import resize, resize_short_side, to_tensor
+from hidden_two_stream.workers import WorkerPool
 
 __all__ = ["ClipStore", "Resize", "StoredVideo", "decode", "default_workers", "open_store", "resized"]
 
@@ -206,9 +206,7 @@ def _decode_all(
     if workers < 1 or len(samples) < 8:
         yield from ((sample, _decode_sample(sample, size, budget.left)) for sample in samples)
         return
-    # Spawned, not forked: this process may already run threads of torch.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_limit_threads) as pool:
+    with WorkerPool(workers) as pool:
         waiting: list[tuple[Sample, Future[_Parcel]]] = []
         remaining = iter(samples)
         in_flight = 2 * workers
@@ -228,12 +226,6 @@ def _decode_all(
                 "a decoding process ended at this file or one near it: the decoder crashed, or a script of "
                 "one's own starts without `if __name__ == '__main__'`",
             ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _limit_threads() -> None:
-    torch.set_num_threads(1)
 
 
 def _decode_sample(sample: Sample, size: Resize, max_bytes: int) -> _Outcome:

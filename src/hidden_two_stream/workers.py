@@ -1,0 +1,79 @@
+"""Worker processes that share the cores, and that Ctrl-C ends without a word."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
+from types import FrameType
+from typing import Any
+
+import torch
+
+__all__ = ["WorkerPool"]
+
+
+class WorkerPool(ProcessPoolExecutor):
+    """A `ProcessPoolExecutor` whose processes have one thread each; leaving it drops what still waits.
+
+    They are spawned, not forked: this process may already run threads of torch. Ctrl-C reaches all processes
+    of a terminal; this one raises `KeyboardInterrupt`, those in the pool end at once and print nothing, also
+    while they still start.
+    """
+
+    def __init__(self, workers: int) -> None:
+        super().__init__(workers, mp_context=get_context("spawn"), initializer=_begin)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """As `ProcessPoolExecutor.submit`, which may start a process: Ctrl-C comes behind that."""
+        with _interrupt_behind():
+            return super().submit(fn, *args, **kwargs)
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _interrupt_behind() -> Iterator[None]:
+    """Defer Ctrl-C in the main thread; a process that starts in here is deaf to it until `_begin`."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is None:
+        yield
+        return
+    missed: list[tuple[int, FrameType | None]] = []
+    # The handler: any thread may be the one that the system interrupts. The mask: processes inherit it.
+    handler = signal.signal(signal.SIGINT, lambda *interrupt: missed.append(interrupt))
+    try:
+        with _blocked():
+            yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if missed and callable(handler):
+        handler(*missed[0])
+
+
+@contextlib.contextmanager
+def _blocked() -> Iterator[None]:
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin() -> None:
+    """Set a new process up."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    torch.set_num_threads(1)
+    try:
+        import cv2
+    except ImportError:
+        return
+    cv2.setNumThreads(1)

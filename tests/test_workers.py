@@ -1,0 +1,69 @@
+"""The pool of worker processes: one thread each, and quiet when it is interrupted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from hidden_two_stream.workers import WorkerPool
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+from hidden_two_stream.workers import WorkerPool
+
+def work(number):
+    Path(sys.argv[1], str(number)).touch()
+    time.sleep(60)
+
+if __name__ == "__main__":
+    try:
+        with WorkerPool(2) as pool:
+            print("starting", flush=True)
+            list(pool.map(work, range(6)))
+    except KeyboardInterrupt:
+        print("stopped", flush=True)
+"""
+
+
+def test_workers_share_the_cores() -> None:
+    with WorkerPool(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == 1
+
+
+def test_a_worker_s_error_arrives_and_ends_the_rest() -> None:
+    pool = WorkerPool(1)
+    first, *others = [pool.submit(float, "x"), *(pool.submit(time.sleep, 1.0) for _ in range(60))]
+    with pytest.raises(ValueError, match="could not convert"), pool:
+        first.result()
+    assert others[-1].cancelled()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+@pytest.mark.parametrize(
+    "seconds", [0.0, 0.1, 0.3, 1.0, None], ids=lambda x: "at work" if x is None else f"{x} s"
+)
+def test_ctrl_c_ends_all_processes_without_a_word(tmp_path: Path, seconds: float | None) -> None:
+    """As a terminal does it: to the whole group, at any moment of the workers' start and behind it."""
+    script, begun = tmp_path / "script.py", tmp_path / "begun"
+    script.write_text(SCRIPT)
+    begun.mkdir()
+    command = [sys.executable, str(script), str(begun)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "starting\n"
+    while seconds is None and not any(begun.iterdir()):
+        time.sleep(0.05)
+    time.sleep(seconds or 0.0)
+    os.killpg(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=30)  # returns when no process holds the pipes any more
+    assert (output, errors, process.returncode) == ("stopped\n", "", 0)
