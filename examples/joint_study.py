@@ -2,12 +2,13 @@
 
     hts compare --data motions/labels.csv --out runs/compare-motions --seeds 3 …     (docs/comparison.md)
     .venv/bin/python examples/joint_study.py runs/compare-motions --data motions/labels.csv [--out runs/joint]
+        [--branched]
 
-Every row goes on from the same trained runs of method hidden-frozen, one of each seed, for as many more steps
-of as many clips with the same learning rate of the stream; only what MotionNet does differs. Accuracy is the
-temporal stream's (protocol 10x1). The flow's end-point error, in px on pixels that move, is over every fourth
-test clip. The gain over the frozen row is paired by video, with a 95 % bootstrap interval. Complete runs are
-kept.
+Every row goes on from the same trained runs of method hidden-frozen (or branched), one of each seed, for as
+many more steps of as many clips with the same learning rate of the stream; only what MotionNet does differs.
+Accuracy is the temporal stream's (protocol 10x1). The flow's end-point error, in px on pixels that move, is
+over every fourth test clip. The gain over the frozen row is paired by video, with a 95 % bootstrap interval.
+Complete runs are kept.
 """
 
 from __future__ import annotations
@@ -32,8 +33,7 @@ from hidden_two_stream.video.store import ClipStore, open_store
 
 STEPS, BATCH, RATE, PROTOCOL = 300, 8, 1e-3, "10x1"
 COMMON = (
-    "model.streams=[temporal]", "model.temporal=stacked", "spatial.steps=0", "input.flip=false",
-    "input.crop_scales=[1.0,0.875]",
+    "model.streams=[temporal]", "spatial.steps=0", "input.flip=false", "input.crop_scales=[1.0,0.875]",
 )  # fmt: skip
 FROZEN = "frozen: the stream alone goes on"
 
@@ -69,8 +69,10 @@ def run(
     figures = folder / "figures.json"
     if not figures.exists():
         resume = (folder / "plan.json").exists()
-        base = arguments.compared / "runs" / "hidden-frozen" / "fold_test" / f"seed_{seed}"
-        plan = make_plan(str(arguments.data), "nano", (*COMMON, *settings), name, test_fraction=0.25,
+        method, kind = ("branched", "branched") if arguments.branched else ("hidden-frozen", "stacked")
+        base = arguments.compared / "runs" / method / "fold_test" / f"seed_{seed}"
+        common = (*COMMON, f"model.temporal={kind}")
+        plan = make_plan(str(arguments.data), "nano", (*common, *settings), name, test_fraction=0.25,
                          seed=seed, taken={"temporal": str(base)}, protocol=PROTOCOL)  # fmt: skip
         _, fitted, _ = train_command(folder, None if resume else plan, Resources(quiet=True), resume)
         assert fitted.evaluation is not None  # the data has a test part
@@ -83,11 +85,13 @@ def run(
 def main() -> None:
     """Train what is missing, then print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("compared", type=Path, help="folder of hts compare, with hidden-frozen of all seeds")
+    parser.add_argument("compared", type=Path, help="folder of hts compare, with all seeds")
     parser.add_argument("--data", type=Path, required=True, help="what it compared")
-    parser.add_argument("--out", type=Path, default=Path("runs/joint"))
+    parser.add_argument("--out", type=Path, help="default: runs/joint, or runs/joint-branched")
+    parser.add_argument("--branched", action="store_true", help="the branched stream, not the stacked one")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments = parser.parse_args()
+    arguments.out = arguments.out or Path("runs/joint-branched" if arguments.branched else "runs/joint")
     samples = split_listing(read_listing(arguments.data)).test[::4]
     tests = open_store(samples, 64)
     print("| MotionNet | accuracy | gain over frozen, points [95 %] | flow error, px |\n|---|---:|---:|---:|")

@@ -144,11 +144,11 @@ def zero(frames: RawClip) -> FloatArray:
 
 
 def network(source: str, device: str) -> Method:
-    """A trained MotionNet; it sees pictures in the size that they have."""
+    """A trained MotionNet; it sees pictures in their size, small ones enlarged as by hts flow."""
     trained = hts.motion_estimator(source, device)
 
     def flow(frames: RawClip) -> FloatArray:
-        return trained.flow(frames, min(frames.shape[1:3]))
+        return trained.flow(frames, max(trained.smallest_side, min(frames.shape[1:3])))
 
     return Method(Path(source).stem, flow, trained.num_frames in (0, 2))
 

@@ -73,7 +73,7 @@ def test_every_field_survives_being_written() -> None:
     )  # fmt: skip
     recipe = Recipe(
         model=ModelConfig("tiny", "resnet18", 5, 0.9, 0.8, "inflated", ["temporal"], 3, "reference"),
-        input=InputConfig(224, 256, (240, 320), 2, True, [1.0, 0.66], False, 0.0, 3),
+        input=InputConfig(224, 96, 256, (240, 320), 2, True, [1.0, 0.66], False, 0.0, 3),
         loss="paper",
         init="imagenet",
         motion_init="shipped",
@@ -220,6 +220,7 @@ def test_the_last_of_several_overrides_counts() -> None:
         ("model.num_frames=1", "model.num_frames.*at least 2"),
         ("input.frame_stride=0", "input.frame_stride"),
         ("input.max_size=31", "input.max_size.*32"),
+        ("input.min_size=0", "input.min_size"),
         ("input.size=33", "input.size is 33; it must be 0 .* multiple of 32"),
         ("input.size=48", "input.size is 48"),
         ("input.size=-32", "input.size is -32"),

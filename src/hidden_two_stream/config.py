@@ -72,8 +72,9 @@ class InputConfig:
 
     Attributes:
         size: side of the square that the networks see, px; a multiple of 32. 0: taken from the data, the
-            median shorter side of the videos, between 64 and `max_size`.
-        max_size: upper bound where `size` is 0.
+            median shorter side of the videos, between `min_size` and `max_size`.
+        min_size: lower bound where `size` is 0.
+        max_size: upper bound where `size` is 0, also of `min_size`.
         resize: height and width of the picture before cropping, px; one number: the shorter side, keeping
             the aspect ratio; 0: the same as `size`.
         frame_stride: distance of the frames of a clip, in frames of the video.
@@ -86,6 +87,7 @@ class InputConfig:
     """
 
     size: int = 0
+    min_size: int = 64
     max_size: int = 128
     resize: int | tuple[int, int] = 0
     frame_stride: int = 1
@@ -340,6 +342,7 @@ def _validated(recipe: Recipe) -> Recipe:
         "model.num_frames": recipe.model.num_frames - 1,
         "input.frame_stride": recipe.input.frame_stride,
         "input.segments": recipe.input.segments,
+        "input.min_size": recipe.input.min_size,
         "input.max_size": recipe.input.max_size - 31,
     }
     for stage in STAGE_NAMES:

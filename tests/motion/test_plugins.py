@@ -142,3 +142,35 @@ def test_raft_of_one_frame_has_no_flow(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_shapes_are_checked() -> None:
     with pytest.raises(UsageError, match="expected"):
         checked_flow("mine", np.zeros((3, 2, 20, 24)), FRAMES)
+
+
+def test_an_estimator_may_see_enlarged_pictures(own: str) -> None:
+    """Motion of 1 px of pictures three times as large is a third of a pixel; shapes stay."""
+    flow = find_estimator(f"{own}:right@3")(FRAMES)
+    assert flow.shape == (2, 2, 20, 24)
+    np.testing.assert_allclose(flow[:, 0], 1 / 3, rtol=1e-6)
+    assert (flow[:, 1] == 0).all()
+
+
+def test_enlarging_helps_dis_on_small_pictures() -> None:
+    """A texture that moves by a part of a pixel, 48×48 px: known exactly, as it is rendered so."""
+    x, y = np.meshgrid(np.arange(48), np.arange(48))
+
+    def picture(shift: float) -> np.ndarray:
+        waves = sum(
+            np.sin((x - shift) * a + y * b + c) for a, b, c in ((0.9, 0.4, 0), (-0.5, 0.8, 1), (0.3, -0.7, 2))
+        )
+        return np.repeat((127.5 + 40 * waves).astype(np.uint8)[..., None], 3, axis=-1)
+
+    frames, inside = np.stack([picture(0.0), picture(0.6)]), np.s_[0, :, 8:-8, 8:-8]
+    errors = [
+        float(np.hypot(flow[0] - 0.6, flow[1]).mean())
+        for flow in (find_estimator(name)(frames)[inside] for name in ("dis-medium", "dis-medium@2"))
+    ]
+    assert errors[1] < min(0.1, errors[0])
+
+
+@pytest.mark.parametrize("factor", ["", "1", "9", "2.5", "x", "²"])
+def test_other_factors_are_named(factor: str) -> None:
+    with pytest.raises(UsageError, match=r"cannot enlarge by .*; expected 2 to 8, as in farneback@2"):
+        find_estimator(f"farneback@{factor}")

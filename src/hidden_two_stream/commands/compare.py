@@ -33,7 +33,7 @@ from hidden_two_stream.files import make_folder, write_json, write_text
 from hidden_two_stream.inference.predictor import load
 from hidden_two_stream.inference.protocol import parse_protocol
 from hidden_two_stream.motion.classical import ESTIMATORS
-from hidden_two_stream.motion.plugins import RAFT, find_estimator
+from hidden_two_stream.motion.plugins import RAFT, enlarged_factor, find_estimator
 from hidden_two_stream.recognition.fusion import fuse
 from hidden_two_stream.video.store import ClipStore
 
@@ -188,10 +188,12 @@ def _checked(methods: Sequence[str]) -> tuple[str, ...]:
     for method in methods:
         if method in METHODS and method not in ESTIMATORS:
             continue
-        if method not in (*ESTIMATORS, *RAFT) and ":" not in method:
+        name, _ = enlarged_factor(method)
+        if name not in (*ESTIMATORS, *RAFT) and ":" not in name:
             known = ", ".join((*METHODS, *RAFT))
             raise UsageError(
-                f"unknown method {method!r}; choose of {known}, or your own flow as package.module:function"
+                f"unknown method {method!r}; choose of {known}, or your own flow as package.module:function; "
+                "flow of pictures enlarged twice is dis-medium@2"
             )
         find_estimator(method)
     return tuple(dict.fromkeys(("spatial", *methods)))

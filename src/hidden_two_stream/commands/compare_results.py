@@ -71,7 +71,8 @@ class MethodResult:
     @property
     def title(self) -> str:
         """The name for people."""
-        return _TITLES.get(self.name, self.name)
+        name, at, factor = self.name.partition("@")
+        return _TITLES.get(name, name) + (f", enlarged {factor}×" if at else "")
 
     @property
     def final(self) -> Right:

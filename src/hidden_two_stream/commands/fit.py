@@ -109,8 +109,9 @@ def resolve_input(recipe: Recipe, samples: Sequence[Sample]) -> Recipe:
                     short_sides.append(min(reader.size))
             except HiddenTwoStreamError:
                 continue  # named when everything is decoded
-        wanted = statistics.median(short_sides) if short_sides else 64
-        size = max(32, min(recipe.input.max_size, max(64, round(wanted / 32) * 32)) // 32 * 32)
+        wanted = statistics.median(short_sides) if short_sides else 0
+        least, most = recipe.input.min_size, recipe.input.max_size
+        size = max(32, min(most, max(least, round(wanted / 32) * 32)) // 32 * 32)
     resize = recipe.input.resize or size
     smallest = resize if isinstance(resize, int) else min(resize)
     if smallest < size:

@@ -18,7 +18,7 @@ from hidden_two_stream.video.store import resized
 from hidden_two_stream.video.transforms import to_frames
 from hidden_two_stream.weights.motion import motion_weights_info
 
-__all__ = ["MotionEstimator", "default_side", "motion_estimator", "on_device"]
+__all__ = ["MotionEstimator", "default_side", "motion_estimator", "on_device", "smallest_side"]
 
 Module = TypeVar("Module", bound=nn.Module)
 _WINDOW = 11  # frames at a time of a network that takes any number
@@ -39,7 +39,8 @@ def motion_estimator(source: str | Path, device: str = "cpu") -> MotionEstimator
     """
     info = motion_weights_info(source)
     network = on_device(info.build(), device)
-    return MotionEstimator(network, info.num_frames, torch.device(device))
+    least = smallest_side(info.network)
+    return MotionEstimator(network, info.num_frames, torch.device(device), smallest_side=least)
 
 
 def on_device(module: Module, device: str) -> Module:
@@ -56,9 +57,18 @@ def on_device(module: Module, device: str) -> Module:
         ) from error
 
 
-def default_side(size: tuple[int, int]) -> int:
-    """Shorter side of the pictures for a video of `size` (height, width): its own, 16 to 256 px."""
-    return max(16, min(_LARGEST_SIDE, *size))
+def default_side(size: tuple[int, int], smallest: int = 16) -> int:
+    """Shorter side of the pictures for a video of `size` (height, width): its own, `smallest` to 256 px."""
+    return max(smallest, min(_LARGEST_SIDE, *size))
+
+
+def smallest_side(network: str) -> int:
+    """Shorter side that a member of the MotionNet family should see at least, px.
+
+    Below it, a stacked network knows motion of a part of a pixel badly (docs/motion.md). Nano enlarges small
+    pictures itself.
+    """
+    return 16 if network == "nano" else 128
 
 
 class MotionEstimator:
@@ -68,7 +78,8 @@ class MotionEstimator:
         network: `frames` (B, T, 3, H, W) → flow pyramid, finest first; not changed here.
         num_frames: T that it takes; 0: any number from 2 on.
         device: where it computes.
-        short_side: shorter side of the pictures where a call does not say, px; None: as `default_side`.
+        short_side: shorter side of the pictures where a call does not say, px; None: see `default_side`.
+        smallest_side: least shorter side where nothing says more, px.
         normalize_contrast: as in the recipe that it was trained with.
     """
 
@@ -79,13 +90,19 @@ class MotionEstimator:
         device: torch.device,
         *,
         short_side: int | None = None,
+        smallest_side: int = 16,
         normalize_contrast: bool = False,
     ) -> None:
         self.network = network
         self.num_frames = num_frames
         self.short_side = short_side
+        self.smallest_side = smallest_side
         self._device = device
         self._normalize_contrast = normalize_contrast
+
+    def default_side(self, size: tuple[int, int]) -> int:
+        """Shorter side of the pictures for a video of `size` (height, width), px."""
+        return default_side(size, self.smallest_side)
 
     def flow(self, source: Source, short_side: int | None = None) -> FloatArray:
         """The hidden motion between all neighbouring frames of a video.
@@ -117,7 +134,7 @@ class MotionEstimator:
         if size is not None and size < 16:
             raise UsageError(f"short side is {size}; expected at least 16 px")
         with VideoReader(source) as reader:
-            side = default_side(reader.size) if size is None else size
+            side = self.default_side(reader.size) if size is None else size
             window: list[Tensor] = []
             fresh = 0  # frames of the window whose flow has not been given yet
             for image in reader.frames():

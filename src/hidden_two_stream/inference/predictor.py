@@ -12,7 +12,7 @@ from torch import Tensor
 from hidden_two_stream.checkpoint import RunInfo, load_run
 from hidden_two_stream.config import STAGE_NAMES
 from hidden_two_stream.errors import CheckpointError
-from hidden_two_stream.inference.motion import MotionEstimator, on_device
+from hidden_two_stream.inference.motion import MotionEstimator, on_device, smallest_side
 from hidden_two_stream.inference.protocol import DEFAULT_PROTOCOL, Protocol, clip_batches, parse_protocol
 from hidden_two_stream.recognition.fusion import FUSIONS, fuse
 from hidden_two_stream.recognition.model import STREAMS, HiddenTwoStream
@@ -136,6 +136,7 @@ class Recognizer:
             recipe.model.num_frames,
             self._device(),
             short_side=recipe.input.size,
+            smallest_side=smallest_side(recipe.model.motion),
             normalize_contrast=recipe.input.normalize_contrast,
         )
 

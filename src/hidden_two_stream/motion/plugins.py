@@ -1,4 +1,7 @@
-"""Flow estimators by name: the classical ones, RAFT where torchvision is, or a function of one's own."""
+"""Flow estimators by name: the classical ones, RAFT where torchvision is, or a function of one's own.
+
+NAME@2 is any of them on pictures enlarged twice, as most are made for pictures of hundreds of pixels.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from hidden_two_stream.errors import MissingDependencyError, UsageError
 from hidden_two_stream.motion.classical import ESTIMATORS, Estimator, estimator
 from hidden_two_stream.types import FloatArray, RawClip, validate_clip
 
-__all__ = ["RAFT", "checked_flow", "find_estimator"]
+__all__ = ["LARGEST_FACTOR", "RAFT", "checked_flow", "enlarged_factor", "find_estimator"]
 
 RAFT = ("raft-small", "raft-large")
 """Names of the networks of Teed and Deng (RAFT, arXiv 2003.12039) that torchvision provides."""
+
+LARGEST_FACTOR = 8
 
 _RAFT_SIDE = 128  # below it RAFT's coarsest correlations are empty
 _RAFT_STRIDE = 8
@@ -28,12 +34,17 @@ def find_estimator(name: str) -> Estimator:
 
     Args:
         name: one of `motion.classical.ESTIMATORS`; "raft-small" or "raft-large", with torchvision's published
-            weights; or "package.module:function", importable, with the interface above.
+            weights; or "package.module:function", importable, with the interface above. With "@2" to "@8"
+            behind it, it sees pictures enlarged so many times (bilinear); their flow is averaged over the
+            pixels that were one, and is in px of the frames again.
 
     Raises:
-        UsageError: there is no such estimator.
+        UsageError: there is no such estimator, or it shall enlarge by another factor.
         MissingDependencyError: OpenCV or torchvision is not installed.
     """
+    name, factor = enlarged_factor(name)
+    if factor > 1:
+        return functools.partial(_enlarged, find_estimator(name), factor)
     if name in RAFT:
         _torchvision_flow()
         return functools.partial(_raft, name)
@@ -58,6 +69,23 @@ def find_estimator(name: str) -> Estimator:
     return functools.partial(_own, name, found)
 
 
+def enlarged_factor(name: str) -> tuple[str, int]:
+    """Name and factor: `dis-medium@2` gives "dis-medium" and 2; without "@" it is 1.
+
+    Raises:
+        UsageError: what is behind "@" is no number from 2 to 8.
+    """
+    known, at, factor = name.partition("@")
+    if not at:
+        return name, 1
+    if not (factor.isascii() and factor.isdigit() and 2 <= int(factor) <= LARGEST_FACTOR):
+        raise UsageError(
+            f"flow estimator {name!r} cannot enlarge by {factor!r}; expected 2 to {LARGEST_FACTOR}, as in "
+            f"{known}@2"
+        )
+    return known, int(factor)
+
+
 def checked_flow(name: str, flow: Any, frames: RawClip) -> FloatArray:
     """`flow` as float32, if it is what an estimator gives for `frames`.
 
@@ -71,6 +99,14 @@ def checked_flow(name: str, flow: Any, frames: RawClip) -> FloatArray:
     if not np.isfinite(array).all():
         raise UsageError(f"flow estimator {name!r} gave values that are not finite; expected px")
     return array
+
+
+def _enlarged(estimate: Estimator, factor: int, frames: RawClip) -> FloatArray:
+    clip = torch.from_numpy(np.ascontiguousarray(validate_clip(frames))).permute(0, 3, 1, 2)
+    large = functional.interpolate(clip.float(), scale_factor=factor, mode="bilinear", align_corners=False)
+    flow = estimate(large.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy())
+    small: FloatArray = (functional.avg_pool2d(torch.from_numpy(flow), factor) / factor).numpy()
+    return small
 
 
 def _own(name: str, function: Any, frames: RawClip) -> FloatArray:
@@ -95,7 +131,7 @@ def _raft(name: str, frames: RawClip) -> FloatArray:
     bottom, right = (
         max(_RAFT_SIDE, -(-side // _RAFT_STRIDE) * _RAFT_STRIDE) - side for side in (height, width)
     )
-    pictures = torch.nn.functional.pad(clip.float() / 127.5 - 1, (0, right, 0, bottom), mode="replicate")
+    pictures = functional.pad(clip.float() / 127.5 - 1, (0, right, 0, bottom), mode="replicate")
     flow = torch.cat(
         [network(a[None], b[None])[-1] for a, b in itertools.pairwise(pictures)]
         or [pictures.new_zeros(0, 2, *pictures.shape[-2:])]
