@@ -1,11 +1,14 @@
 """Print flow errors of trained MotionNets beside classical estimators, on pairs with true flow.
 
     .venv/bin/python examples/motion_errors.py [NAME_OR_FILE ...] [--generated FOLDER] [--without tvl1]
+        [--enlarged dis-medium@2]
 
 End-point error, px of the truth's own pictures, mean over pixels. Pairs: Sintel alley_1 (frame 1 → 2) and
 FlyingChairs 0 to 3, from HTS_TEST_DATA or ../shared/data; nothing is made smaller, and a network's flow is
 resized to the truth. With --generated also all test clips of a folder written by `hts generate motions-v1`:
 the mean over pixels that move, and over all. A network for more than two frames is tried on these alone.
+Networks see them as `hts flow` shows small video to them; the others in their size, or enlarged twice if
+their name ends in @2.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from hidden_two_stream.motion.classical import ESTIMATORS, Estimator, estimator
 from hidden_two_stream.motion.flo import read_flo
 from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.metrics import endpoint_error_map
+from hidden_two_stream.motion.plugins import find_estimator
 from hidden_two_stream.types import FloatArray, RawClip
 from hidden_two_stream.video.generated import load_ground_truth
 from hidden_two_stream.video.reader import VideoReader
@@ -164,6 +168,11 @@ def classical(without: Sequence[str]) -> list[Method]:
     return found
 
 
+def enlarged(names: Sequence[str]) -> list[Method]:
+    """Estimators on enlarged pictures, such as dis-medium@2; of the pairs, which are large, they get none."""
+    return [Method(name, find_estimator(name), takes_pairs=False) for name in names]
+
+
 def measure(methods: Sequence[Method], pairs: Sequence[Pair], videos: Sequence[Path]) -> list[dict[str, Any]]:
     """A row for each method: its name, and errors by column."""
     rows: list[dict[str, Any]] = []
@@ -199,12 +208,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--generated", type=Path, metavar="FOLDER", help="written by hts generate motions-v1")
     parser.add_argument("--without", nargs="+", default=[], choices=ESTIMATORS, metavar="NAME",
                         help=f"leave out some of {', '.join(ESTIMATORS)}")  # fmt: skip
+    parser.add_argument("--enlarged", nargs="+", default=[], metavar="NAME@2",
+                        help="estimators that see the generated clips enlarged")  # fmt: skip
     parser.add_argument("--device", default="cpu", help="of the networks (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     given = parser.parse_intermixed_args(arguments)
     try:
         methods = [network(source, given.device) for source in given.networks or shipped_motion()]
-        methods += [*classical(given.without), Method("zero flow", zero)]
+        methods += [*classical(given.without), *enlarged(given.enlarged), Method("zero flow", zero)]
         pairs = read_pairs(Path(os.environ.get("HTS_TEST_DATA") or DATA))
         videos = [] if given.generated is None else test_clips(given.generated)
         rows = measure(methods, pairs, videos)

@@ -167,9 +167,10 @@ def test_resuming_trains_nothing_again_and_adds_methods(
     monkeypatch.setattr(compare_module, "fit", counted)
     again = compare_command(
         str(data), None, folder, load_recipe("nano", QUICK), Resources(workers=0, quiet=True, seed=5),
-        methods=["frames", "dis-fast"], seeds=2, protocol="2x1", resume=True,
+        methods=["frames", "dis-fast@2"], seeds=2, protocol="2x1", resume=True,
     )  # fmt: skip
-    assert trained == ["dis-fast", "dis-fast"]
+    assert trained == ["dis-fast@2", "dis-fast@2"]
+    assert "| DIS fast, enlarged 2× |" in (folder / "table.md").read_text(encoding="utf-8")
     before = {row["name"]: row for row in result["methods"]}
     for row in again["methods"][:2]:
         assert row["right_alone"] == before[row["name"]]["right_alone"]
@@ -182,6 +183,8 @@ def test_resuming_trains_nothing_again_and_adds_methods(
     ("options", "message"),
     [
         (["--methods", "frames,lucas"], "unknown method 'lucas'"),
+        (["--methods", "branched@2"], "unknown method 'branched@2'"),
+        (["--methods", "farneback@1"], "cannot enlarge by '1'"),
         (["--methods", "nowhere:flow"], "cannot import the flow estimator"),
         (["--protocol", "2x10"], "flips pictures"),
         (["--seeds", "0"], "--seeds is 0"),

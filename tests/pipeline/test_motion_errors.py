@@ -65,16 +65,18 @@ def test_table_and_json(
     save_motion_weights(tmp_path / "three.safetensors", build_motion("tiny", 3), "tiny", 3, {})
     arguments = [str(tmp_path / "three.safetensors"), "--generated", str(clips)]
     arguments += ["--without", "tvl1", "dis-medium", "dis-fast", "farneback"]
+    arguments += ["--enlarged", "dis-medium@2"]
     assert example.main(arguments) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("Machine: ")
     assert lines[1].startswith("Protocol: end-point error, px, ")
-    assert [line.count("|") for line in lines[3:]] == [10] * 4
+    assert [line.count("|") for line in lines[3:]] == [10] * 5
     assert lines[5].startswith("| three |  |  |  |  |  |  | ")
-    assert lines[6].startswith("| zero flow | 2.80 | 6.05 | ")
+    assert lines[6].startswith("| dis-medium@2 |  |  |  |  |  |  | ")
+    assert lines[7].startswith("| zero flow | 2.80 | 6.05 | ")
     assert example.main([*arguments, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
-    assert [len(row["epe_px"]) for row in rows] == [2, 8]
+    assert [len(row["epe_px"]) for row in rows] == [2, 2, 8]
 
 
 def test_slips(
