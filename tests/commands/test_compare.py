@@ -176,6 +176,24 @@ def test_resuming_trains_nothing_again_and_adds_methods(
         assert row["right_alone"] == before[row["name"]]["right_alone"]
 
 
+@pytest.mark.parametrize(
+    ("size", "methods", "said"),
+    [
+        (64, ["frames", "dis-fast", "branched"], "--methods dis-fast@2"),
+        (32, ["tvl1"], "--methods tvl1@4"),
+        (64, ["frames", "dis-fast@2"], ""),
+        (128, ["dis-fast"], ""),
+        (64, ["frames", "hidden-frozen"], ""),
+    ],
+)
+def test_estimators_on_small_pictures_are_pointed_out(
+    size: int, methods: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compare_module._warn_of_small_pictures(load_recipe("nano", [f"input.size={size}"]), methods)
+    text = capsys.readouterr().err
+    assert (said in text) if said else not text
+
+
 # -- what goes wrong
 
 

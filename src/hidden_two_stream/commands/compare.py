@@ -33,7 +33,7 @@ from hidden_two_stream.files import make_folder, write_json, write_text
 from hidden_two_stream.inference.predictor import load
 from hidden_two_stream.inference.protocol import parse_protocol
 from hidden_two_stream.motion.classical import ESTIMATORS
-from hidden_two_stream.motion.plugins import RAFT, enlarged_factor, find_estimator
+from hidden_two_stream.motion.plugins import LARGEST_FACTOR, RAFT, enlarged_factor, find_estimator
 from hidden_two_stream.recognition.fusion import fuse
 from hidden_two_stream.video.store import ClipStore
 
@@ -46,6 +46,7 @@ SHARED = "hidden-frozen"
 METHODS = ("spatial", *PIXELS, *ESTIMATORS, *HIDDEN)
 """Methods by name; further ones are flow estimators, see `motion.plugins.find_estimator`."""
 
+GOOD_SIZE = 128  # px, from which on estimators need no enlarging
 SCORES_FILE = "scores.npz"
 _OFF = StageConfig(steps=0)
 
@@ -143,6 +144,7 @@ def compare_command(
     }  # fmt: skip
     open_folder(folder, plan, resume)
     store = decode_samples(folds.samples, recipe, resources, folder)
+    _warn_of_small_pictures(recipe, methods)
     given = _extracted(store, methods, folder, recipe, resources)
     study = _Study(data, folder, folds, recipe, resources, fabric, protocol, store, given, resume)
     numbers = range(resources.seed, resources.seed + seeds)
@@ -210,6 +212,18 @@ def available_methods() -> tuple[str, ...]:
         else:
             found.append(method)
     return tuple(found)
+
+
+def _warn_of_small_pictures(recipe: Recipe, methods: Sequence[str]) -> None:
+    """Nano enlarges small pictures itself; an estimator that doesn't is a weaker rival than it could be."""
+    size = recipe.input.size
+    plain = [name for name in methods if kind_of(name) == "given" and enlarged_factor(name)[1] == 1]
+    if plain and size < GOOD_SIZE:
+        factor = min(LARGEST_FACTOR, -(-GOOD_SIZE // size))
+        note(
+            f"pictures have {size} px: computed flow may be better of enlarged ones, "
+            f"such as --methods {plain[0]}@{factor}"
+        )
 
 
 def _extracted(
