@@ -55,6 +55,26 @@ def test_the_same_seed_trains_the_same_weights(
     )
 
 
+def test_it_begins_where_the_recipe_says(
+    example_script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shipped weights, which steps of next to nothing do not move in half precision; or random ones."""
+    script = example_script("train_motion")
+    still = ("--set", "motion.motion_learning_rate=1e-12")
+    begun, random = (
+        trained(script, monkeypatch, tmp_path / init, *still, "--set", f"motion_init={init}")
+        for init in ("shipped", "none")
+    )
+    shipped = motion_weights_info("nano").build().state_dict()
+    assert all(
+        torch.equal(value, shipped[key])
+        for key, value in motion_weights_info(begun).build().state_dict().items()
+    )
+    assert not torch.equal(
+        motion_weights_info(random).build().state_dict()["patch.weight"], shipped["patch.weight"]
+    )
+
+
 @pytest.mark.parametrize(("name", "frames"), [("tiny", 11), ("tiny-2", 2)])
 def test_tiny_learns_from_nano(
     example_script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, frames: int
