@@ -170,7 +170,7 @@ def test_resuming_trains_nothing_again_and_adds_methods(
         methods=["frames", "dis-fast@2"], seeds=2, protocol="2x1", resume=True,
     )  # fmt: skip
     assert trained == ["dis-fast@2", "dis-fast@2"]
-    assert "| DIS fast, enlarged 2× |" in (folder / "table.md").read_text(encoding="utf-8")
+    assert "| DIS fast (enlarged 2×) |" in (folder / "table.md").read_text(encoding="utf-8")
     before = {row["name"]: row for row in result["methods"]}
     for row in again["methods"][:2]:
         assert row["right_alone"] == before[row["name"]]["right_alone"]

@@ -17,6 +17,7 @@ from hidden_two_stream.video.listing import read_listing
     [
         ("nano", (), 64),
         ("nano", ("input.min_size=32",), 32),
+        ("nano", ("input.min_size=70",), 96),
         ("nano", ("input.max_size=32",), 32),
         ("nano", ("input.size=96",), 96),
         ("tiny", (), 128),  # its flow of small pictures is worse

@@ -286,6 +286,15 @@ def test_flow_command_needs_no_run(
     assert (info.num_frames, info.height, info.width) == (3, 32, 64)
 
 
+def test_flow_does_not_overwrite_its_video(hts: Hts, video: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.mp4"
+    copy.write_bytes(video.read_bytes())
+    code, _, err = hts("flow", "--model", "nano", copy, "-o", copy)
+    assert code == 2
+    assert "is the video itself" in err
+    assert copy.read_bytes() == video.read_bytes()
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (2, 1, 0), (0, 2, 1)])
 def test_flow_options_stand_anywhere(hts: Hts, video: Path, tmp_path: Path, order: tuple[int, ...]) -> None:
     parts: tuple[tuple[object, ...], ...] = (("--model", "nano"), ("-o", tmp_path / "flo"), (video,))

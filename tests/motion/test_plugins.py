@@ -170,7 +170,7 @@ def test_enlarging_helps_dis_on_small_pictures() -> None:
     assert errors[1] < min(0.1, errors[0])
 
 
-@pytest.mark.parametrize("factor", ["", "1", "9", "2.5", "x", "²"])
+@pytest.mark.parametrize("factor", ["", "1", "02", "9", "2.5", "x", "²"])
 def test_other_factors_are_named(factor: str) -> None:
     with pytest.raises(UsageError, match=r"cannot enlarge by .*; expected 2 to 8, as in farneback@2"):
         find_estimator(f"farneback@{factor}")

@@ -221,8 +221,8 @@ def _warn_of_small_pictures(recipe: Recipe, methods: Sequence[str]) -> None:
     if plain and size < GOOD_SIZE:
         factor = min(LARGEST_FACTOR, -(-GOOD_SIZE // size))
         note(
-            f"pictures have {size} px: computed flow may be better of enlarged ones, "
-            f"such as --methods {plain[0]}@{factor}"
+            f"the networks see pictures of {size} px: computed flow may be better on enlarged ones, as of "
+            f"--methods {plain[0]}@{factor}"
         )
 
 

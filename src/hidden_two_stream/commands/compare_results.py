@@ -72,7 +72,7 @@ class MethodResult:
     def title(self) -> str:
         """The name for people."""
         name, at, factor = self.name.partition("@")
-        return _TITLES.get(name, name) + (f", enlarged {factor}×" if at else "")
+        return _TITLES.get(name, name) + (f" (enlarged {factor}×)" if at else "")
 
     @property
     def final(self) -> Right:

@@ -110,8 +110,8 @@ def resolve_input(recipe: Recipe, samples: Sequence[Sample]) -> Recipe:
             except HiddenTwoStreamError:
                 continue  # named when everything is decoded
         wanted = statistics.median(short_sides) if short_sides else 0
-        least, most = recipe.input.min_size, recipe.input.max_size
-        size = max(32, min(most, max(least, round(wanted / 32) * 32)) // 32 * 32)
+        least, most = -(-recipe.input.min_size // 32) * 32, recipe.input.max_size // 32 * 32
+        size = min(most, max(least, round(wanted / 32) * 32))
     resize = recipe.input.resize or size
     smallest = resize if isinstance(resize, int) else min(resize)
     if smallest < size:

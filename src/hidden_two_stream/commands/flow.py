@@ -46,6 +46,8 @@ def flow_command(
             `default_side`.
         max_px: motion of full colour, px; None: the 99th percentile of the video (which reads it twice).
     """
+    if out.exists() and Path(source).exists() and out.samefile(source):
+        raise UsageError(f"{str(out)!r} is the video itself; name another file for its flow")
     with VideoReader(source) as reader:
         fps, size = reader.fps or 25.0, reader.size
     side = estimator.default_side(size) if short_side is None else short_side

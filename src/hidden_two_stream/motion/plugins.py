@@ -78,7 +78,9 @@ def enlarged_factor(name: str) -> tuple[str, int]:
     known, at, factor = name.partition("@")
     if not at:
         return name, 1
-    if not (factor.isascii() and factor.isdigit() and 2 <= int(factor) <= LARGEST_FACTOR):
+    if not (
+        factor.isascii() and factor.isdigit() and factor[0] != "0" and 2 <= int(factor) <= LARGEST_FACTOR
+    ):
         raise UsageError(
             f"flow estimator {name!r} cannot enlarge by {factor!r}; expected 2 to {LARGEST_FACTOR}, as in "
             f"{known}@2"
