@@ -147,12 +147,12 @@ def zero(frames: RawClip) -> FloatArray:
     return np.zeros((len(frames) - 1, 2, *frames.shape[1:3]), np.float32)
 
 
-def network(source: str, device: str) -> Method:
+def network(source: str, device: str, short_side: int | None = None) -> Method:
     """A trained MotionNet; it sees pictures in their size, small ones enlarged as by hts flow."""
     trained = hts.motion_estimator(source, device)
 
     def flow(frames: RawClip) -> FloatArray:
-        return trained.flow(frames, max(trained.smallest_side, min(frames.shape[1:3])))
+        return trained.flow(frames, short_side or max(trained.smallest_side, min(frames.shape[1:3])))
 
     return Method(Path(source).stem, flow, trained.num_frames in (0, 2))
 
@@ -193,11 +193,14 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def protocol(videos: Sequence[Path]) -> str:
+def protocol(videos: Sequence[Path], short_side: int | None) -> str:
     """What the figures are."""
     text = "end-point error, px, mean over pixels; pictures in full size, flow resized to that of the truth"
-    clips = f"; {len(videos)} generated test clips, over what moves and over all" if videos else ""
-    return text + clips
+    if videos:
+        text += f"; {len(videos)} generated test clips, over what moves and over all"
+    if short_side is not None:
+        return f"{text}; networks see pictures with a shorter side of {short_side} px"
+    return f"{text}; networks that stack frames see small ones enlarged, as of hts flow"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -210,11 +213,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         help=f"leave out some of {', '.join(ESTIMATORS)}")  # fmt: skip
     parser.add_argument("--enlarged", nargs="+", default=[], metavar="NAME@2",
                         help="estimators that see the generated clips enlarged")  # fmt: skip
+    parser.add_argument("--short-side", type=int, metavar="PX", help="of what the networks see (default: as "
+                        "it is, or as hts flow enlarges small video)")  # fmt: skip
     parser.add_argument("--device", default="cpu", help="of the networks (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     given = parser.parse_intermixed_args(arguments)
     try:
-        methods = [network(source, given.device) for source in given.networks or shipped_motion()]
+        methods = [
+            network(source, given.device, given.short_side) for source in given.networks or shipped_motion()
+        ]
         methods += [*classical(given.without), *enlarged(given.enlarged), Method("zero flow", zero)]
         pairs = read_pairs(Path(os.environ.get("HTS_TEST_DATA") or DATA))
         videos = [] if given.generated is None else test_clips(given.generated)
@@ -224,9 +231,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     columns = [*(pair.name for pair in pairs), MEAN, *((MOVING, ALL) if videos else ())]
     if given.json:
-        print_json({"machine": machine(), "protocol": protocol(videos), "rows": rows})
+        print_json({"machine": machine(), "protocol": protocol(videos, given.short_side), "rows": rows})
     else:
-        print(f"Machine: {machine()}\nProtocol: {protocol(videos)}\n\n{table(rows, columns)}")
+        print(
+            f"Machine: {machine()}\nProtocol: {protocol(videos, given.short_side)}\n\n{table(rows, columns)}"
+        )
     return 0
 
 

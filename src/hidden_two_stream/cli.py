@@ -177,9 +177,9 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--out", type=Path, required=True, metavar="DIR", help="table, plot, flow and runs")
     compare.add_argument("--methods", metavar="A,B,...", help="of spatial, frames, difference, tvl1, "
                          "dis-medium, dis-fast, farneback, hidden-frozen, hidden-joint, branched, "
-                         "raft-small, raft-large, or your own package.module:function; with @2 "
-                         "behind it, an estimator sees pictures enlarged twice (default: all as they are, "
-                         "without RAFT)")  # fmt: skip
+                         "raft-small, raft-large, or your own package.module:function; with @2 to @8 "
+                         "behind it, an estimator sees pictures so many times as large (default: all, "
+                         "without RAFT and @)")  # fmt: skip
     compare.add_argument(
         "--seeds", type=int, default=1, metavar="N", help="runs of each method (default: %(default)s)"
     )

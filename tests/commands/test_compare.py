@@ -182,6 +182,7 @@ def test_resuming_trains_nothing_again_and_adds_methods(
         (64, ["frames", "dis-fast", "branched"], "--methods dis-fast@2"),
         (32, ["tvl1"], "--methods tvl1@4"),
         (64, ["frames", "dis-fast@2"], ""),
+        (64, ["dis-fast", "dis-fast@2"], ""),
         (128, ["dis-fast"], ""),
         (64, ["frames", "hidden-frozen"], ""),
     ],

@@ -150,6 +150,7 @@ def test_an_estimator_may_see_enlarged_pictures(own: str) -> None:
     assert flow.shape == (2, 2, 20, 24)
     np.testing.assert_allclose(flow[:, 0], 1 / 3, rtol=1e-6)
     assert (flow[:, 1] == 0).all()
+    assert find_estimator(f"{own}:right@3")(FRAMES[:1]).shape == (0, 2, 20, 24)
 
 
 def test_enlarging_helps_dis_on_small_pictures() -> None:

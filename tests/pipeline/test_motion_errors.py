@@ -74,9 +74,11 @@ def test_table_and_json(
     assert lines[5].startswith("| three |  |  |  |  |  |  | ")
     assert lines[6].startswith("| dis-medium@2 |  |  |  |  |  |  | ")
     assert lines[7].startswith("| zero flow | 2.80 | 6.05 | ")
-    assert example.main([*arguments, "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)["rows"]
-    assert [len(row["epe_px"]) for row in rows] == [2, 2, 8]
+    assert example.main([*arguments, "--short-side", "32", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert [len(row["epe_px"]) for row in printed["rows"]] == [2, 2, 8]
+    assert "shorter side of 32 px" in printed["protocol"]
+    assert f"{printed['rows'][0]['epe_px']['moving px']:.2f}" != lines[5].split("|")[-3].strip()
 
 
 def test_slips(

@@ -195,7 +195,7 @@ def _checked(methods: Sequence[str]) -> tuple[str, ...]:
             known = ", ".join((*METHODS, *RAFT))
             raise UsageError(
                 f"unknown method {method!r}; choose of {known}, or your own flow as package.module:function; "
-                "flow of pictures enlarged twice is dis-medium@2"
+                "flow of pictures twice as large is dis-medium@2"
             )
         find_estimator(method)
     return tuple(dict.fromkeys(("spatial", *methods)))
@@ -217,12 +217,12 @@ def available_methods() -> tuple[str, ...]:
 def _warn_of_small_pictures(recipe: Recipe, methods: Sequence[str]) -> None:
     """Nano enlarges small pictures itself; an estimator that doesn't is a weaker rival than it could be."""
     size = recipe.input.size
-    plain = [name for name in methods if kind_of(name) == "given" and enlarged_factor(name)[1] == 1]
-    if plain and size < GOOD_SIZE:
+    given = [name for name in methods if kind_of(name) == "given"]
+    if given and size < GOOD_SIZE and all(enlarged_factor(name)[1] == 1 for name in given):
         factor = min(LARGEST_FACTOR, -(-GOOD_SIZE // size))
         note(
             f"the networks see pictures of {size} px: computed flow may be better on enlarged ones, as of "
-            f"--methods {plain[0]}@{factor}"
+            f"--methods {given[0]}@{factor}"
         )
 
 

@@ -42,6 +42,7 @@ __all__ = [
     "Resources",
     "decode_samples",
     "fit",
+    "motion_begins_from",
     "motion_teacher",
     "require_motion",
     "resolve_input",

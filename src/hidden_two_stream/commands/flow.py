@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.files import make_folder
-from hidden_two_stream.inference.motion import MotionEstimator
+from hidden_two_stream.inference.motion import MotionEstimator, default_side
 from hidden_two_stream.motion.color import flow_to_color
 from hidden_two_stream.motion.flo import write_flo
 from hidden_two_stream.motion.flow import resize_flow
@@ -42,15 +42,14 @@ def flow_command(
         estimator: the MotionNet that is used.
         source: a video.
         out: a video file (frames beside colour-coded flow), or a folder for one .flo file per pair.
-        short_side: shorter side of the pictures that MotionNet sees, px; None: as the estimator's
-            `default_side`.
+        short_side: shorter side of the pictures that MotionNet sees, px; None: as `default_side`.
         max_px: motion of full colour, px; None: the 99th percentile of the video (which reads it twice).
     """
     if out.exists() and Path(source).exists() and out.samefile(source):
         raise UsageError(f"{str(out)!r} is the video itself; name another file for its flow")
     with VideoReader(source) as reader:
         fps, size = reader.fps or 25.0, reader.size
-    side = estimator.default_side(size) if short_side is None else short_side
+    side = default_side(size, estimator.smallest_side) if short_side is None else short_side
     if out.suffix.lower() in VIDEO_SUFFIXES:
         scale = max_px or _fast_motion(estimator, source, side)
         count = _Counter()

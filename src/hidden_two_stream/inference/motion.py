@@ -100,10 +100,6 @@ class MotionEstimator:
         self._device = device
         self._normalize_contrast = normalize_contrast
 
-    def default_side(self, size: tuple[int, int]) -> int:
-        """Shorter side of the pictures for a video of `size` (height, width), px."""
-        return default_side(size, self.smallest_side)
-
     def flow(self, source: Source, short_side: int | None = None) -> FloatArray:
         """The hidden motion between all neighbouring frames of a video.
 
@@ -134,7 +130,7 @@ class MotionEstimator:
         if size is not None and size < 16:
             raise UsageError(f"short side is {size}; expected at least 16 px")
         with VideoReader(source) as reader:
-            side = self.default_side(reader.size) if size is None else size
+            side = default_side(reader.size, self.smallest_side) if size is None else size
             window: list[Tensor] = []
             fresh = 0  # frames of the window whose flow has not been given yet
             for image in reader.frames():

@@ -1,6 +1,6 @@
 """Flow estimators by name: the classical ones, RAFT where torchvision is, or a function of one's own.
 
-NAME@2 is any of them on pictures enlarged twice, as most are made for pictures of hundreds of pixels.
+NAME@2 is any of them on pictures twice as large, as most are made for pictures of hundreds of pixels.
 """
 
 from __future__ import annotations
@@ -78,9 +78,7 @@ def enlarged_factor(name: str) -> tuple[str, int]:
     known, at, factor = name.partition("@")
     if not at:
         return name, 1
-    if not (
-        factor.isascii() and factor.isdigit() and factor[0] != "0" and 2 <= int(factor) <= LARGEST_FACTOR
-    ):
+    if factor not in {str(number) for number in range(2, LARGEST_FACTOR + 1)}:
         raise UsageError(
             f"flow estimator {name!r} cannot enlarge by {factor!r}; expected 2 to {LARGEST_FACTOR}, as in "
             f"{known}@2"
