@@ -102,7 +102,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             cv2.setNumThreads(given.threads)
     rows = measure(methods, given.rounds)
-    protocol = f"ten flow fields of {SIDE}×{SIDE}, {given.threads} threads, median of {given.rounds} rounds, each after a run of its own"
+    protocol = (
+        f"ten flow fields of {SIDE}×{SIDE}, {given.threads} threads, median of {given.rounds} rounds, "
+        "each after a run of its own"
+    )
     if given.json:
         print_json({"machine": machine(), "protocol": protocol, "rows": rows})
         return 0

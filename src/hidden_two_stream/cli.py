@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -63,9 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"hts: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("hts: interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as interrupt:
+        return _interrupted(str(interrupt) or "interrupted", arguments)
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -76,6 +77,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         first = (str(error).splitlines() or [""])[0]
         print(f"hts: unexpected {kind}: {first} (run again with --debug for the details)", file=sys.stderr)
         return 1
+
+
+def _interrupted(what: str, arguments: argparse.Namespace) -> int:
+    """Say how to go on after Ctrl-C, where a plan says that one can; another is nothing to the exit."""
+    from hidden_two_stream.commands import PLAN_FILE
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    go_on = ""
+    if hasattr(arguments, "resume") and (arguments.out / PLAN_FILE).exists():
+        alone = arguments.handler is _train  # the others want to be told all anew
+        go_on = "; go on with " + (
+            f"hts train --resume --out {arguments.out}" if alone else "the same command and --resume"
+        )
+    print(f"hts: {what}{go_on}", file=sys.stderr)
+    return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -239,7 +256,7 @@ def _parser() -> argparse.ArgumentParser:
     flow.add_argument("-o", "--out", type=Path, metavar="OUT", help="video file, or folder for .flo files "
                       "(default: VIDEO's name with .flow.mp4, in this folder)")  # fmt: skip
     flow.add_argument("--short-side", type=int, metavar="PX", help="shorter side of MotionNet's pictures "
-                      "(default: the video's own, at most 256)")  # fmt: skip
+                      "(default: as RUN was trained; with --model the video's own, at most 256)")  # fmt: skip
     flow.add_argument(
         "--max-px", type=float, metavar="PX", help="motion of full colour (default: from the video)"
     )
@@ -373,7 +390,6 @@ def _generate(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace) -> int:
     from hidden_two_stream.commands.evaluate import evaluation_text
     from hidden_two_stream.commands.train import make_plan, train_command
-    from hidden_two_stream.training.loop import Stopped
 
     plan = None
     if arguments.resume:
@@ -394,11 +410,7 @@ def _train(arguments: argparse.Namespace) -> int:
             protocol=arguments.protocol,
             held_out=arguments.hold_out,
         )
-    try:
-        result, _, _ = train_command(arguments.out, plan, _resources(arguments), arguments.resume)
-    except Stopped as stop:
-        print(f"hts: {stop}; go on with: hts train --resume --out {arguments.out}", file=sys.stderr)
-        return 130
+    result, _, _ = train_command(arguments.out, plan, _resources(arguments), arguments.resume)
     if not result:  # one of several processes, and not the first
         return 0
     tested = evaluation_text(result) if "accuracy" in result else "trained; no test"
@@ -435,22 +447,17 @@ def _refuse_changes(arguments: argparse.Namespace) -> None:
 def _cross_validate(arguments: argparse.Namespace) -> int:
     from hidden_two_stream.commands.cross_validate import cross_validate_command, cross_validation_text
     from hidden_two_stream.config import load_recipe
-    from hidden_two_stream.training.loop import Stopped
 
     recipe = load_recipe(arguments.model, _overrides(arguments))
-    try:
-        result = cross_validate_command(
-            arguments.data,
-            arguments.group,
-            arguments.out,
-            recipe,
-            _resources(arguments),
-            arguments.protocol,
-            arguments.resume,
-        )
-    except Stopped as stop:
-        print(f"hts: {stop}; go on with the same command and --resume", file=sys.stderr)
-        return 130
+    result = cross_validate_command(
+        arguments.data,
+        arguments.group,
+        arguments.out,
+        recipe,
+        _resources(arguments),
+        arguments.protocol,
+        arguments.resume,
+    )
     _show(arguments, result, cross_validation_text(result))
     return 0
 
@@ -458,26 +465,21 @@ def _cross_validate(arguments: argparse.Namespace) -> int:
 def _compare(arguments: argparse.Namespace) -> int:
     from hidden_two_stream.commands.compare import available_methods, compare_command
     from hidden_two_stream.config import load_recipe
-    from hidden_two_stream.training.loop import Stopped
 
     recipe = load_recipe(arguments.model, _overrides(arguments))
     named = arguments.methods
     methods = available_methods() if named is None else [name for name in named.split(",") if name]
-    try:
-        result = compare_command(
-            arguments.data,
-            arguments.group,
-            arguments.out,
-            recipe,
-            _resources(arguments),
-            methods=methods,
-            seeds=arguments.seeds,
-            protocol=arguments.protocol,
-            resume=arguments.resume,
-        )
-    except Stopped as stop:
-        print(f"hts: {stop}; go on with the same command and --resume", file=sys.stderr)
-        return 130
+    result = compare_command(
+        arguments.data,
+        arguments.group,
+        arguments.out,
+        recipe,
+        _resources(arguments),
+        methods=methods,
+        seeds=arguments.seeds,
+        protocol=arguments.protocol,
+        resume=arguments.resume,
+    )
     _show(arguments, {key: value for key, value in result.items() if key != "text"}, result["text"])
     return 0
 
@@ -566,7 +568,8 @@ def _flow(arguments: argparse.Namespace) -> int:
     _show(
         arguments,
         result,
-        f"{result['output']}: motion of {result['num_pairs']} frame pairs of {result['source']}",
+        f"{result['output']}: motion of {result['num_pairs']} frame "
+        f"pair{'' if result['num_pairs'] == 1 else 's'} of {result['source']}",
     )
     return 0
 

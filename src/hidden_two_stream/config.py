@@ -338,23 +338,24 @@ def _is_file(path: Path) -> bool:
 
 
 def _validated(recipe: Recipe) -> Recipe:
-    positive = {
-        "model.num_frames": recipe.model.num_frames - 1,
-        "input.frame_stride": recipe.input.frame_stride,
-        "input.segments": recipe.input.segments,
-        "input.min_size": recipe.input.min_size,
-        "input.max_size": recipe.input.max_size - 31,
+    least = {
+        "model.num_frames": (recipe.model.num_frames, 2),
+        "input.frame_stride": (recipe.input.frame_stride, 1),
+        "input.segments": (recipe.input.segments, 1),
+        "input.min_size": (recipe.input.min_size, 1),
+        "input.max_size": (recipe.input.max_size, 32),
     }
     for stage in STAGE_NAMES:
         config = recipe.stage(stage)
-        positive |= {f"{stage}.batch_size": config.batch_size, f"{stage}.accumulate": config.accumulate}
+        for name in ("batch_size", "accumulate"):
+            least[f"{stage}.{name}"] = (getattr(config, name), 1)
         for item in fields(config):
             value = getattr(config, item.name)
             if isinstance(value, int | float) and value < 0:
                 raise _RangeError(f"{stage}.{item.name} is {value}; it must not be negative")
-    for name, value in positive.items():
-        if value < 1:
-            raise _RangeError(f"{name} is too small; num_frames must be at least 2, max_size 32, others 1")
+    for name, (value, smallest) in least.items():
+        if value < smallest:
+            raise _RangeError(f"{name} is {value}; it must be at least {smallest}")
     _require_ranges(recipe)
     _require_streams(recipe)
     _require_temporal_input(recipe)

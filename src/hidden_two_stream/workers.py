@@ -33,7 +33,9 @@ class WorkerPool(ProcessPoolExecutor):
             return super().submit(fn, *args, **kwargs)
 
     def __exit__(self, *_: object) -> None:
-        self.shutdown(wait=True, cancel_futures=True)
+        # Interrupted while it is waited for, a thread counts as ended in Python 3.11; the exit would hang.
+        with _interrupt_behind():
+            self.shutdown(wait=True, cancel_futures=True)
 
 
 @contextlib.contextmanager

@@ -202,7 +202,8 @@ def test_estimators_on_small_pictures_are_pointed_out(
     ("options", "message"),
     [
         (["--methods", "frames,lucas"], "unknown method 'lucas'"),
-        (["--methods", "branched@2"], "unknown method 'branched@2'"),
+        (["--methods", "branched@2"], "@2 is for flow estimators"),
+        (["--methods", ""], "no method is named"),
         (["--methods", "farneback@1"], "cannot enlarge by '1'"),
         (["--methods", "nowhere:flow"], "cannot import the flow estimator"),
         (["--protocol", "2x10"], "flips pictures"),

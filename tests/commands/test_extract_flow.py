@@ -57,6 +57,13 @@ def test_flow_of_every_frame_to_the_one_a_stride_on(store: ClipStore, tmp_path: 
     assert found.seconds > 0
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_failing_estimator_names_the_video(store: ClipStore, tmp_path: Path, workers: int) -> None:
+    """`math:sqrt` takes no pictures."""
+    with pytest.raises(UsageError, match=r"^v0: flow estimator 'math:sqrt' failed .* TypeError: only"):
+        extract_flow(store, "math:sqrt", tmp_path / "flow", workers=workers)
+
+
 def test_processes_give_the_same(store: ClipStore, tmp_path: Path) -> None:
     one = extract_flow(store, "farneback", tmp_path / "one")
     two = extract_flow(store, "farneback", tmp_path / "two", workers=1)

@@ -10,6 +10,8 @@ import pytest
 
 from hidden_two_stream.video import fixed_sets
 from hidden_two_stream.video.fixed_sets import FIXED_SETS, FixedSet
+from hidden_two_stream.video.generated import Job
+from hidden_two_stream.video.synthetic import SyntheticClip
 
 Hts = Callable[..., tuple[int, str, str]]
 
@@ -40,6 +42,34 @@ def test_json_and_text(hts: Hts, tmp_path: Path) -> None:
     assert code == 0
     assert "motions-v1: 4 videos of 2 classes (2 train, 2 test)" in text
     assert text.splitlines()[-1] == f"use it with --data {other / 'labels.csv'}"
+
+
+@pytest.mark.usefixtures("small")
+def test_what_was_stopped_is_made_anew(hts: Hts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It leaves a part of the set, and of a file; neither is in the way of the next try, or in its result."""
+    whole, out, make = tmp_path / "whole", tmp_path / "set", fixed_sets._make
+    assert hts("generate", "motions-v1", "--out", whole, "--workers", 0, "--quiet")[0] == 0
+
+    def stopped(job: Job) -> SyntheticClip:
+        if job.label == "slow":
+            (job.path.parent / ".train_0000.0123abcd.part.mp4").parent.mkdir(parents=True, exist_ok=True)
+            (job.path.parent / ".train_0000.0123abcd.part.mp4").write_text("half")
+            raise KeyboardInterrupt
+        return make(job)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fixed_sets, "_make", stopped)
+        assert hts("generate", "motions-v1", "--out", out, "--workers", 0, "--quiet")[0] == 130
+    assert "run it again" in (out / "unfinished.txt").read_text()
+    assert hts("generate", "motions-v1", "--out", out, "--workers", 0, "--quiet")[0] == 0
+    files = [
+        {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+        for root in (whole, out)
+    ]
+    assert files[0].keys() == files[1].keys()
+    assert all(files[1][name] == data for name, data in files[0].items() if name.suffix in (".mp4", ".csv"))
+    code, _, err = hts("generate", "motions-v1", "--out", out, "--workers", 0, "--quiet")
+    assert (code, "is not empty" in err) == (2, True)
 
 
 def test_wrong_usage(hts: Hts, tmp_path: Path) -> None:

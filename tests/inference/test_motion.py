@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 import hidden_two_stream
+from hidden_two_stream.inference.motion import default_side
 from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.metrics import endpoint_error_map
 from hidden_two_stream.video.synthetic import generate_clip
@@ -23,3 +25,21 @@ def test_small_videos_are_enlarged_for_stacked_networks() -> None:
         for flow in [resize_flow(torch.from_numpy(seen["tiny"].flow(clip.frames, side)), 64, 64)]
     ]
     assert errors[1] < errors[0]
+
+
+@pytest.mark.parametrize(
+    ("size", "smallest", "side"),
+    [
+        ((64, 64), 16, 64),
+        ((64, 64), 128, 128),
+        ((720, 1280), 128, 256),
+        ((8, 8), 16, 16),
+        ((8, 8), 128, 128),
+        ((60, 1000), 128, 61),  # 1024 px wide, not 2133
+        ((1000, 60), 128, 61),
+        ((100, 2000), 128, 100),  # nothing to enlarge any more
+        ((300, 4000), 128, 256),
+    ],
+)
+def test_side_of_pictures(size: tuple[int, int], smallest: int, side: int) -> None:
+    assert default_side(size, smallest) == side

@@ -27,6 +27,9 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         "def last(frames): return np.moveaxis(right(frames), 1, -1)\n"
         "def broken(frames): return np.nan * right(frames)\n"
         "number = 3\n"
+        "def raising(frames): return {}['no']\n"
+        "from hidden_two_stream.errors import UsageError\n"
+        "def refusing(frames): raise UsageError('too small')\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     sys.modules.pop("own_flow", None)
@@ -49,6 +52,11 @@ def test_own_function_is_called(own: str) -> None:
         ("broken", "not finite"),
         ("number", "is int; expected a function"),
         ("nothing", "cannot import"),
+        (
+            "raising",
+            r"estimator 'own_flow:raising' failed on frames of shape \(3, 20, 24, 3\): KeyError: 'no'",
+        ),
+        ("refusing", "^too small$"),
     ],
 )
 def test_what_is_wrong_with_an_own_function_is_named(own: str, function: str, message: str) -> None:

@@ -130,6 +130,30 @@ def test_flow_writes_flo_files(small_run: Path, small_data: Path, hts: Hts, tmp_
     assert np.allclose(written, expected, atol=1e-6)
 
 
+def test_flow_of_a_run_is_that_which_it_was_trained_for(small_run: Path, hts: Hts, tmp_path: Path) -> None:
+    """On larger video, too, the command shows the motion that the run's streams see, as Python does."""
+    video = tmp_path / "large.mp4"
+    write_video(video, np.repeat(np.arange(2, dtype=np.uint8) * 9, 96 * 96 * 3).reshape(2, 96, 96, 3))
+    code, out, _ = hts("flow", small_run, video, "-o", tmp_path / "flo", "--json")
+    assert code == 0
+    assert json.loads(out)["short_side"] == 32
+    (written,) = (tmp_path / "flo").iterdir()
+    expected = hidden_two_stream.load(small_run).flow(video)
+    np.testing.assert_allclose(read_flo(written), expected[0], atol=1e-6)
+    code, out, _ = hts("flow", small_run, video, "-o", tmp_path / "flow.mp4", "--short-side", 96)
+    assert (code, "motion of 1 frame pair of" in out) == (0, True)
+    assert probe(tmp_path / "flow.mp4").height == 96
+
+
+def test_flow_of_a_single_frame(small_run: Path, hts: Hts, tmp_path: Path) -> None:
+    video = tmp_path / "one.mp4"
+    write_video(video, np.zeros((1, 32, 32, 3), np.uint8))
+    for out in (tmp_path / "flo", tmp_path / "flow.mp4"):
+        code, _, err = hts("flow", small_run, video, "-o", out)
+        assert (code, "single frame" in err) == (2, True)
+        assert not out.exists()
+
+
 def test_flow_files_of_two_videos_do_not_mix(
     small_run: Path, small_data: Path, hts: Hts, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,12 @@ def start(*arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", SCRIPT, *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env=environment,
+        start_new_session=True,
     )
 
 
@@ -97,6 +103,43 @@ def test_killed_and_resumed_equals_uninterrupted(
         json.loads((run / "results.json").read_text())["accuracy"]
         == (json.loads((uninterrupted / "results.json").read_text())["accuracy"])
     )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+@pytest.mark.parametrize("to", [os.kill, os.killpg], ids=["this process", "all, as of a terminal"])
+@pytest.mark.parametrize("again_after", [None, 0.0, 0.1, 0.3])
+def test_ctrl_c_before_the_first_step(
+    small_data: Path, tmp_path: Path, again_after: float | None, to: Callable[[int, int], None]
+) -> None:
+    """The plan is there, so there is something to go on with; impatience neither prints more nor hangs."""
+    run, options = tmp_path / "run", [*OPTIONS, "--workers", "2", "--set", "motion.steps=3"]
+    process = start("train", "--data", small_data, "--out", run, *options)
+    while not (run / "plan.json").exists():
+        assert process.poll() is None, finish(process)
+        time.sleep(0.01)
+    to(process.pid, signal.SIGINT)
+    if again_after is not None:
+        time.sleep(again_after)
+        to(process.pid, signal.SIGINT)
+    err = finish(process)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert "unexpected" not in err
+    assert err.splitlines()[-1] == f"hts: interrupted; go on with hts train --resume --out {run}"
+    if again_after is None:
+        resumed = start("train", "--out", run, "--resume", "--workers", 0)
+        finish(resumed)
+        assert resumed.returncode == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_ctrl_c_in_the_demo(tmp_path: Path) -> None:
+    process = start("demo", "--out", tmp_path / "demo", "--set", "motion.steps=400", "--workers", "2")
+    wait_for_steps(tmp_path / "demo", 1, process)
+    process.send_signal(signal.SIGINT)
+    err = finish(process)
+    assert process.returncode == 130
+    assert err.splitlines()[-1].startswith("hts: stopped in stage motion after step ")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")

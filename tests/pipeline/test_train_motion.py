@@ -97,7 +97,7 @@ def test_tiny_learns_from_nano(
 
 
 def test_times_are_compared_round_by_round(example_script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that gets slower with every round changes milliseconds, but no ratio; each has a run before."""
+    """A machine that gets slower with every round changes milliseconds, but no ratio."""
     module, now = example_script("motion_speed"), [0.0]
     calls: list[str] = []
 

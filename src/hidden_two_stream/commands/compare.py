@@ -187,10 +187,18 @@ def method_recipe(recipe: Recipe, method: str) -> Recipe:
 
 def _checked(methods: Sequence[str]) -> tuple[str, ...]:
     """The methods, each once, the spatial stream first; an unknown one is an error."""
+    if not methods:
+        raise UsageError(
+            f"no method is named; choose of {', '.join((*METHODS, *RAFT))}, or leave out --methods"
+        )
     for method in methods:
         if method in METHODS and method not in ESTIMATORS:
             continue
-        name, _ = enlarged_factor(method)
+        name, factor = enlarged_factor(method)
+        if factor > 1 and name in METHODS and name not in ESTIMATORS:
+            raise UsageError(
+                f"@{factor} is for flow estimators, such as dis-medium@{factor}; {name!r} is none"
+            )
         if name not in (*ESTIMATORS, *RAFT) and ":" not in name:
             known = ", ".join((*METHODS, *RAFT))
             raise UsageError(

@@ -159,7 +159,10 @@ def _compute(job: _Job) -> float:
     frames = job.video.read(range(job.video.num_frames), job.size).permute(0, 2, 3, 1).numpy()
     estimate = find_estimator(job.estimator)
     began = time.perf_counter()
-    pairs = [estimate(part) for part in _interleaved(frames, job.stride)]
+    try:
+        pairs = [estimate(part) for part in _interleaved(frames, job.stride)]
+    except UsageError as error:
+        raise UsageError(f"{job.video.source}: {error}") from error
     seconds = time.perf_counter() - began
     flow = np.zeros((len(frames), 2, *frames.shape[1:3]), np.float16)
     for offset, part in enumerate(pairs):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.files import make_folder
-from hidden_two_stream.inference.motion import MotionEstimator, default_side
+from hidden_two_stream.inference.motion import MotionEstimator
 from hidden_two_stream.motion.color import flow_to_color
 from hidden_two_stream.motion.flo import write_flo
 from hidden_two_stream.motion.flow import resize_flow
@@ -42,14 +42,14 @@ def flow_command(
         estimator: the MotionNet that is used.
         source: a video.
         out: a video file (frames beside colour-coded flow), or a folder for one .flo file per pair.
-        short_side: shorter side of the pictures that MotionNet sees, px; None: as `default_side`.
+        short_side: shorter side of the pictures that MotionNet sees, px; None: as the estimator says.
         max_px: motion of full colour, px; None: the 99th percentile of the video (which reads it twice).
     """
     if out.exists() and Path(source).exists() and out.samefile(source):
         raise UsageError(f"{str(out)!r} is the video itself; name another file for its flow")
     with VideoReader(source) as reader:
         fps, size = reader.fps or 25.0, reader.size
-    side = default_side(size, estimator.smallest_side) if short_side is None else short_side
+    side = estimator.side(size, short_side)
     if out.suffix.lower() in VIDEO_SUFFIXES:
         scale = max_px or _fast_motion(estimator, source, side)
         count = _Counter()
@@ -68,13 +68,15 @@ def flow_command(
         )
     if max_px is not None:
         raise UsageError("--max-px is for colours; .flo files hold the motion as it is: leave it out")
-    folder, number = make_folder(out), 0
-    if any(folder.glob("flow_*.flo")):
+    if any(out.glob("flow_*.flo")):
         raise UsageError(f"{str(out)!r} already holds .flo files; name another folder")
+    number = 0
     for _, flow in estimator.flow_windows(source, side):
         for pair in flow:
-            write_flo(folder / f"flow_{number:06d}.flo", pair)
+            write_flo(make_folder(out) / f"flow_{number:06d}.flo", pair)
             number += 1
+    if number == 0:
+        raise _single_frame(source)
     return {"source": source, "output": str(out), "num_pairs": number, "short_side": side}
 
 
@@ -88,7 +90,11 @@ def _pictures(estimator: MotionEstimator, source: str, side: int, max_px: float)
             any_flow = True
             yield np.concatenate([frame[:height, :width], colours[:height, :width]], axis=1)
     if not any_flow:
-        raise UsageError(f"{source!r} has a single frame; flow needs at least two")
+        raise _single_frame(source)
+
+
+def _single_frame(source: str) -> UsageError:
+    return UsageError(f"{source!r} has a single frame; flow needs at least two")
 
 
 def _at_frame_size(flow: FloatArray, frames: Tensor) -> FloatArray:

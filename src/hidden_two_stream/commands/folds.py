@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hidden_two_stream.commands.train import PLAN_FILE, fingerprint
+from hidden_two_stream.commands import PLAN_FILE
+from hidden_two_stream.commands.train import fingerprint
 from hidden_two_stream.errors import DataError, UsageError
 from hidden_two_stream.files import make_folder, write_json
 from hidden_two_stream.video.benchmarks.reference import NUM_SPLITS, Reference, parse_reference

@@ -8,10 +8,14 @@ from typing import Any
 
 from hidden_two_stream.commands.console import with_progress
 from hidden_two_stream.errors import OutputError, UsageError
+from hidden_two_stream.files import write_text
 from hidden_two_stream.video.fixed_sets import num_clips, write_benchmark
 from hidden_two_stream.video.listing import read_listing
 
 __all__ = ["generate_command", "generate_text"]
+
+UNFINISHED_FILE = "unfinished.txt"
+"""Lies in the folder until the set is whole; what was stopped there may be made again."""
 
 
 def generate_command(name: str, folder: Path, workers: int = 0, quiet: bool = False) -> dict[str, Any]:
@@ -19,7 +23,7 @@ def generate_command(name: str, folder: Path, workers: int = 0, quiet: bool = Fa
 
     Args:
         name: of the set.
-        folder: where to; new or empty.
+        folder: where to; new or empty, or one where this was stopped before, which is made anew.
         workers: processes that share the work; 0 does it in this one.
         quiet: no progress.
 
@@ -31,14 +35,18 @@ def generate_command(name: str, folder: Path, workers: int = 0, quiet: bool = Fa
         OutputError: a file cannot be written.
     """
     total = num_clips(name)
-    if _holds_something(folder):
+    unfinished = folder / UNFINISHED_FILE
+    if _holds_something(folder) and not unfinished.is_file():
         raise UsageError(f"{str(folder)!r} is not empty; expected a new or empty folder, name another one")
+    write_text(unfinished, f"hts generate {name} was stopped here; run it again\n", make_parents=True)
     listing = with_progress(
         "generate",
         total,
         quiet,
         lambda progress: write_benchmark(folder, name, workers=workers, progress=progress),
     )
+    for part in (*folder.glob("videos/*/.*.part*"), unfinished):
+        part.unlink()
     samples = read_listing(listing).samples
     return {
         "name": name,

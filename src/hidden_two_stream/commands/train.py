@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hidden_two_stream.checkpoint import MODEL_FILE
+from hidden_two_stream.commands import PLAN_FILE
 from hidden_two_stream.commands.console import note
 from hidden_two_stream.commands.fit import (
     Fitted,
@@ -33,7 +34,6 @@ from hidden_two_stream.weights.pretrained import find_weights
 
 __all__ = ["Plan", "open_run", "train_command"]
 
-PLAN_FILE = "plan.json"
 RESULTS_FILE = "results.json"
 
 
@@ -232,6 +232,7 @@ def _settle(plan: Plan, listing: Listing, split: Split, folder: Path) -> Plan:
             )
         return plan
     recipe = resolve_input(plan.recipe, split.train)
+    note(f"the networks see {recipe.input.size}×{recipe.input.size} px (input.size)")
     settled = Plan(**{**plan.__dict__, "recipe": recipe, "fingerprint": found})
     write_json(folder / PLAN_FILE, settled.to_dict())
     return settled

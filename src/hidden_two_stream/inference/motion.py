@@ -23,6 +23,7 @@ __all__ = ["MotionEstimator", "default_side", "motion_estimator", "on_device", "
 Module = TypeVar("Module", bound=nn.Module)
 _WINDOW = 11  # frames at a time of a network that takes any number
 _LARGEST_SIDE = 256
+_LARGEST_LONG_SIDE = 1024  # of pictures that are enlarged
 
 
 def motion_estimator(source: str | Path, device: str = "cpu") -> MotionEstimator:
@@ -58,8 +59,13 @@ def on_device(module: Module, device: str) -> Module:
 
 
 def default_side(size: tuple[int, int], smallest: int = 16) -> int:
-    """Shorter side of the pictures for a video of `size` (height, width): its own, `smallest` to 256 px."""
-    return max(smallest, min(_LARGEST_SIDE, *size))
+    """Shorter side of the pictures for a video of `size` (height, width): its own, `smallest` to 256 px.
+
+    What is far wider than high, or higher than wide, is enlarged only to 1024 px of its longer side.
+    """
+    shorter, longer = sorted(size)
+    enlarged = min(smallest, max(shorter, shorter * _LARGEST_LONG_SIDE // longer))
+    return max(16, enlarged, min(_LARGEST_SIDE, shorter))
 
 
 def smallest_side(network: str) -> int:
@@ -100,6 +106,21 @@ class MotionEstimator:
         self._device = device
         self._normalize_contrast = normalize_contrast
 
+    def side(self, size: tuple[int, int], short_side: int | None = None) -> int:
+        """Shorter side of the pictures that the network sees of a video of `size` (height, width), px.
+
+        Args:
+            size: of the video.
+            short_side: what a call asks for; None: see the class.
+
+        Raises:
+            UsageError: the side is below 16 px.
+        """
+        wanted = self.short_side if short_side is None else short_side
+        if wanted is not None and wanted < 16:
+            raise UsageError(f"short side is {wanted}; expected at least 16 px")
+        return default_side(size, self.smallest_side) if wanted is None else wanted
+
     def flow(self, source: Source, short_side: int | None = None) -> FloatArray:
         """The hidden motion between all neighbouring frames of a video.
 
@@ -126,11 +147,8 @@ class MotionEstimator:
             one frame: the last of one is the first of the next.
         """
         length = self.num_frames or _WINDOW
-        size = self.short_side if short_side is None else short_side
-        if size is not None and size < 16:
-            raise UsageError(f"short side is {size}; expected at least 16 px")
         with VideoReader(source) as reader:
-            side = default_side(reader.size, self.smallest_side) if size is None else size
+            side = self.side(reader.size, short_side)
             window: list[Tensor] = []
             fresh = 0  # frames of the window whose flow has not been given yet
             for image in reader.frames():

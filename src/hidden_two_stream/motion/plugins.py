@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from hidden_two_stream.errors import MissingDependencyError, UsageError
+from hidden_two_stream.errors import HiddenTwoStreamError, MissingDependencyError, UsageError
 from hidden_two_stream.motion.classical import ESTIMATORS, Estimator, estimator
 from hidden_two_stream.types import FloatArray, RawClip, validate_clip
 
@@ -39,7 +39,8 @@ def find_estimator(name: str) -> Estimator:
             pixels that were one, and is in px of the frames again.
 
     Raises:
-        UsageError: there is no such estimator, or it shall enlarge by another factor.
+        UsageError: there is no such estimator, or it shall enlarge by another factor; when it is called, one
+            of your own raises an error or gives what is no flow of the frames.
         MissingDependencyError: OpenCV or torchvision is not installed.
     """
     name, factor = enlarged_factor(name)
@@ -110,7 +111,16 @@ def _enlarged(estimate: Estimator, factor: int, frames: RawClip) -> FloatArray:
 
 
 def _own(name: str, function: Any, frames: RawClip) -> FloatArray:
-    return checked_flow(name, function(validate_clip(frames)), frames)
+    clip = validate_clip(frames)
+    try:
+        flow = function(clip)
+    except HiddenTwoStreamError:
+        raise
+    except Exception as error:
+        raise UsageError(
+            f"flow estimator {name!r} failed on frames of shape {clip.shape}: {type(error).__name__}: {error}"
+        ) from error
+    return checked_flow(name, flow, frames)
 
 
 def _torchvision_flow() -> Any:

@@ -48,7 +48,7 @@ __all__ = ["Stopped", "TrainingRun", "train"]
 LOG_EVERY = 10
 
 
-class Stopped(Exception):  # noqa: N818 - not an error: a person asked for it
+class Stopped(KeyboardInterrupt):
     """Training was interrupted, its state is saved."""
 
     def __init__(self, stage: str, step: int) -> None:
