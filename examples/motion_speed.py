@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,12 +21,14 @@ import numpy as np
 import torch
 
 from hidden_two_stream.commands.console import machine, note, print_json
+from hidden_two_stream.commands.timing import timed
 from hidden_two_stream.errors import HiddenTwoStreamError, MissingDependencyError
 from hidden_two_stream.motion.classical import ESTIMATORS, estimator
 from hidden_two_stream.types import RawClip
 from hidden_two_stream.video.scenery import generate_scene
 from hidden_two_stream.video.transforms import to_frames, to_tensor
 from hidden_two_stream.weights.motion import motion_weights_info, shipped_motion
+from hidden_two_stream.workers import threads
 
 SIDE, NUM_FRAMES, SEED = 224, 11, 7
 
@@ -57,11 +58,9 @@ def measure(methods: dict[str, Callable[[], Any]], rounds: int) -> list[dict[str
     times: dict[str, list[float]] = {name: [] for name in methods}
     for number in range(rounds + 1):
         for name, run in methods.items():
-            run()
-            began = time.perf_counter()
-            run()
-            if number >= 1:  # one round warms up
-                times[name].append(1000 * (time.perf_counter() - began))
+            milliseconds, _ = timed(run)
+            if number:  # the first round warms up
+                times[name].append(milliseconds)
     first = next(iter(times.values()))
     return [
         {
@@ -85,7 +84,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--without", nargs="+", default=[], choices=ESTIMATORS, metavar="NAME")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     given = parser.parse_intermixed_args(arguments)
-    torch.set_num_threads(given.threads)
     frames = np.ascontiguousarray(generate_scene(SEED, num_frames=NUM_FRAMES, height=SIDE, width=SIDE).frames)
     try:
         methods = {source: network(source, frames) for source in given.networks or shipped_motion()}
@@ -97,19 +95,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             methods |= {} if name in given.without else {name: classical(name, frames)}
         except MissingDependencyError as error:
             note(str(error))
-        else:
-            import cv2
-
-            cv2.setNumThreads(given.threads)
-    rows = measure(methods, given.rounds)
+    with threads(given.threads):
+        rows, on = measure(methods, given.rounds), machine()
     protocol = (
         f"ten flow fields of {SIDE}×{SIDE}, {given.threads} threads, median of {given.rounds} rounds, "
         "each after a run of its own"
     )
     if given.json:
-        print_json({"machine": machine(), "protocol": protocol, "rows": rows})
+        print_json({"machine": on, "protocol": protocol, "rows": rows})
         return 0
-    print(f"Machine: {machine()}\nProtocol: {protocol}\n")
+    print(f"Machine: {on}\nProtocol: {protocol}\n")
     print(f"| flow | ms | relative to {rows[0]['method']} |\n|---|---:|---:|")
     for row in rows:
         print(f"| {row['method']} | {row['ms']:.1f} | {row['ratio']:.2f} |")

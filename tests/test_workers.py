@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hidden_two_stream.workers import WorkerPool
+from hidden_two_stream.workers import WorkerPool, threads
 
 SCRIPT = """
 import sys, time
@@ -36,6 +36,15 @@ if __name__ == "__main__":
 def test_workers_share_the_cores() -> None:
     with WorkerPool(1) as pool:
         assert pool.submit(torch.get_num_threads).result() == 1
+
+
+def test_threads_are_as_many_for_torch_and_opencv_and_as_before_behind() -> None:
+    cv2 = pytest.importorskip("cv2")
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    other = before[0] + 2
+    with threads(other):
+        assert (torch.get_num_threads(), cv2.getNumThreads()) == (other, other)
+    assert (torch.get_num_threads(), cv2.getNumThreads()) == before
 
 
 def test_a_worker_s_error_arrives_and_ends_the_rest() -> None:

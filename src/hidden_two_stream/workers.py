@@ -1,8 +1,9 @@
-"""Worker processes that share the cores, and that Ctrl-C ends without a word."""
+"""Who computes: threads of this process; worker processes, which Ctrl-C ends without a word."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["WorkerPool"]
+__all__ = ["WorkerPool", "threads"]
 
 
 class WorkerPool(ProcessPoolExecutor):
@@ -73,9 +74,28 @@ def _begin() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    torch.set_num_threads(1)
+    _set_threads(1, 1)
+
+
+@contextlib.contextmanager
+def threads(number: int) -> Iterator[None]:
+    """Torch and OpenCV, where that is installed, compute with so many threads in here."""
+    before = (torch.get_num_threads(), 1 if (opencv := _opencv()) is None else opencv.getNumThreads())
+    _set_threads(number, number)
     try:
-        import cv2
+        yield
+    finally:
+        _set_threads(*before)
+
+
+def _set_threads(of_torch: int, of_opencv: int) -> None:
+    torch.set_num_threads(of_torch)
+    if (opencv := _opencv()) is not None:
+        opencv.setNumThreads(of_opencv)
+
+
+def _opencv() -> Any:
+    try:
+        return importlib.import_module("cv2")
     except ImportError:
-        return
-    cv2.setNumThreads(1)
+        return None

@@ -17,6 +17,7 @@ from hidden_two_stream.errors import OutputError, UsageError
 from hidden_two_stream.motion.classical import estimator
 from hidden_two_stream.video.listing import Sample
 from hidden_two_stream.video.store import ClipStore, StoredVideo
+from hidden_two_stream.workers import threads
 
 
 def pictures(seed: int, num_frames: int) -> Tensor:
@@ -62,6 +63,25 @@ def test_a_failing_estimator_names_the_video(store: ClipStore, tmp_path: Path, w
     """`math:sqrt` takes no pictures."""
     with pytest.raises(UsageError, match=r"^v0: flow estimator 'math:sqrt' failed .* TypeError: only"):
         extract_flow(store, "math:sqrt", tmp_path / "flow", workers=workers)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_flow_is_computed_by_one_thread(
+    store: ClipStore, tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seconds of a two-stage method shall not depend on where it was computed."""
+    (tmp_path / "counting.py").write_text(
+        "import cv2, numpy as np, torch\n"
+        "def flow(frames):\n"
+        "    number = 10 * torch.get_num_threads() + cv2.getNumThreads()\n"
+        "    return np.full((len(frames) - 1, 2, *frames.shape[1:3]), number, np.float32)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with threads(3):
+        found = extract_flow(store, "counting:flow", tmp_path / "flow", workers=workers)
+    assert found.store.videos[0].frames is not None
+    assert found.store.videos[0].frames[0].unique().tolist() == [11]
 
 
 def test_processes_give_the_same(store: ClipStore, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 import torch
 
+from hidden_two_stream.commands import timing
 from hidden_two_stream.tensors import read_tensors
 from hidden_two_stream.weights.motion import motion_weights_info
 
@@ -105,7 +106,7 @@ def test_times_are_compared_round_by_round(example_script: Script, monkeypatch: 
         now[0] += seconds * (1 + len(calls) // 4) * (1 if len(calls) % 2 else 10)  # every other is slow
         calls.append(name)
 
-    monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
     rows = module.measure({"ours": lambda: work("ours", 1.0), "theirs": lambda: work("theirs", 3.0)}, 5)
     assert calls == ["ours", "ours", "theirs", "theirs"] * 6
     assert [row["method"] for row in rows] == ["ours", "theirs"]

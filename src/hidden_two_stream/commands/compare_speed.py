@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hidden_two_stream.commands.extract_flow import ExtractedFlow
+from hidden_two_stream.commands.timing import timed
 from hidden_two_stream.config import Recipe
 from hidden_two_stream.inference.predictor import Recognizer
 from hidden_two_stream.motion.classical import Estimator
@@ -20,6 +20,7 @@ from hidden_two_stream.video.reader import VideoReader
 from hidden_two_stream.video.sampling import center_start, clip_indices
 from hidden_two_stream.video.store import ClipStore, StoredVideo, resized
 from hidden_two_stream.video.transforms import apply_crop, center_crop_box, to_frames
+from hidden_two_stream.workers import threads
 
 __all__ = ["Milliseconds", "measure_speed"]
 
@@ -46,24 +47,33 @@ def measure_speed(
 ) -> dict[str, Milliseconds]:
     """Time each method on the same clips, one clip at a time, one method after the other.
 
+    OpenCV has as many threads as torch.
+
     Args:
         runs: one trained run of each method; "spatial" is beside all others.
         given: the methods whose flow is given; it is computed here for the clip alone.
         store: the videos; the middle clips of up to 20 of them are timed.
         recipe: how clips are cut.
     """
+    with threads(torch.get_num_threads()):
+        return _measured(runs, given, store, recipe)
+
+
+def _measured(
+    runs: Mapping[str, Recognizer], given: Mapping[str, ExtractedFlow], store: ClipStore, recipe: Recipe
+) -> dict[str, Milliseconds]:
     estimators = {name: find_estimator(name) for name in given}
     times: dict[str, list[tuple[float, float, float]]] = {name: [] for name in runs}
     step = max(1, len(store.videos) // _CLIPS)
     for number, video in enumerate([store.videos[0], *store.videos[::step][:_CLIPS]]):
-        decoding, clip = _timed(lambda video=video: _decoded(video, store, recipe))  # type: ignore[misc]
+        decoding, clip = timed(lambda video=video: _decoded(video, store, recipe))  # type: ignore[misc]
         pixels, frames = clip
         for name, run in runs.items():
             motion, recognition = _recognised(run, runs["spatial"], pixels, frames, estimators.get(name))
             if number:  # the first clip warms up
                 times[name].append((decoding, motion, recognition))
     return {
-        name: Milliseconds(*(1000 * statistics.median(column) for column in zip(*rows, strict=True)))
+        name: Milliseconds(*(statistics.median(column) for column in zip(*rows, strict=True)))
         for name, rows in times.items()
     }
 
@@ -83,29 +93,23 @@ def _decoded(video: StoredVideo, store: ClipStore, recipe: Recipe) -> tuple[Tens
 def _recognised(
     run: Recognizer, spatial: Recognizer, pixels: Tensor, frames: Tensor, estimate: Estimator | None
 ) -> tuple[float, float]:
-    """Seconds for motion and for recognition of one clip."""
+    """Milliseconds for motion and for recognition of one clip."""
     model, motion = run.model, 0.0
-    other, _ = _timed(lambda: spatial.model.spatial(frames))
+    other, _ = timed(lambda: spatial.model.spatial(frames))
     if run is spatial:
         return 0.0, other
     if estimate is not None:
         pictures = pixels.permute(0, 2, 3, 1).contiguous().numpy()
-        motion, flow = _timed(lambda: estimate(pictures))
+        motion, flow = timed(lambda: estimate(pictures))
         fields = torch.from_numpy(flow)[None]
-        own, _ = _timed(lambda: model.temporal_stream(fields, *frames.shape[-2:]))
+        own, _ = timed(lambda: model.temporal_stream(fields, *frames.shape[-2:]))
     elif model.temporal_input != "motion":
-        own, _ = _timed(lambda: model.temporal(frames))
+        own, _ = timed(lambda: model.temporal(frames))
     elif model.branched:
         network: Any = model.motion_net
-        motion, features = _timed(lambda: network.action_features(network.features(frames)))
-        own, _ = _timed(lambda: model.temporal_stream(features))
+        motion, features = timed(lambda: network.action_features(network.features(frames)))
+        own, _ = timed(lambda: model.temporal_stream(features))
     else:
-        motion, hidden = _timed(lambda: model.motion(frames)[0])
-        own, _ = _timed(lambda: model.temporal_stream(hidden, *frames.shape[-2:]))
+        motion, hidden = timed(lambda: model.motion(frames)[0])
+        own, _ = timed(lambda: model.temporal_stream(hidden, *frames.shape[-2:]))
     return motion, own + other
-
-
-def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    began = time.perf_counter()
-    result = work()
-    return time.perf_counter() - began, result

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import shutil
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import torch
 from hidden_two_stream.commands.console import machine, note, with_progress
 from hidden_two_stream.commands.fit import Fitted, Resources
 from hidden_two_stream.commands.reporting import write_run_report
+from hidden_two_stream.commands.timing import timed
 from hidden_two_stream.commands.train import RESULTS_FILE, make_plan, train_command
 from hidden_two_stream.errors import MissingDependencyError, UsageError
 from hidden_two_stream.files import make_folder, write_json, write_text
@@ -28,6 +31,7 @@ from hidden_two_stream.types import FloatArray, RawClip
 from hidden_two_stream.video.generated import load_ground_truth, write_dataset
 from hidden_two_stream.video.sampling import center_start, clip_indices
 from hidden_two_stream.video.store import ClipStore
+from hidden_two_stream.workers import threads
 
 __all__ = ["demo_command", "demo_text"]
 
@@ -138,23 +142,23 @@ def speed_figures(recognizer: Recognizer, videos: ClipStore) -> tuple[dict[str, 
         note(str(error))
     taken: dict[str, list[float]] = {name: [] for name in methods}
     errors: dict[str, list[float]] = {name: [] for name in methods}
-    for number, (clip, truth, moving) in enumerate(_clips_with_truth(recognizer, videos)):
-        if number > _TIMED_CLIPS:
-            break
-        for name, method in methods.items():
-            start = time.perf_counter()
-            flow = method(clip)
-            if number:  # the first round warms up
-                taken[name].append(1000 * (time.perf_counter() - start))
-                found = torch.from_numpy(flow)
-                distance = endpoint_error(found, torch.from_numpy(truth), torch.from_numpy(moving))
-                errors[name].append(distance.item())
+    clips = itertools.islice(_clips_with_truth(recognizer, videos), 1 + _TIMED_CLIPS)
+    with threads(torch.get_num_threads()):
+        for number, (clip, truth, moving) in enumerate(clips):
+            for name, method in methods.items():
+                milliseconds, flow = timed(partial(method, clip))
+                if number:  # the first round warms up
+                    taken[name].append(milliseconds)
+                    found = torch.from_numpy(flow)
+                    distance = endpoint_error(found, torch.from_numpy(truth), torch.from_numpy(moving))
+                    errors[name].append(distance.item())
     speed: dict[str, Any] = {
         f"{_key(name)}_ms_per_clip": round(statistics.median(values), 3) for name, values in taken.items()
     }
     speed["num_timed_clips"] = len(taken["hidden"])
     speed["clip"] = (
-        "11 frames as trained, decoded before; motion only, batch of one, this machine, methods in turn"
+        "11 frames as trained, decoded before; motion only, batch of one, this machine, methods in turn, "
+        "each after a run of its own"
     )
     return speed, {
         f"{_key(name)}_epe_moving_px_timed_clips": float(np.mean(values)) for name, values in errors.items()

@@ -19,7 +19,7 @@ from hidden_two_stream.files import make_folder, write_json, written_whole
 from hidden_two_stream.motion.plugins import find_estimator
 from hidden_two_stream.types import RawClip
 from hidden_two_stream.video.store import ClipStore, Resize, StoredVideo
-from hidden_two_stream.workers import WorkerPool
+from hidden_two_stream.workers import WorkerPool, threads
 
 __all__ = ["ExtractedFlow", "extract_flow"]
 
@@ -129,7 +129,8 @@ def _open(folder: Path, store: ClipStore, name: str, stride: int) -> dict[str, A
 def _computed(jobs: Iterable[_Job], workers: int) -> Generator[float]:
     """Seconds of each job, in their order."""
     if workers < 1:
-        yield from map(_compute, jobs)
+        with threads(1):
+            yield from map(_compute, jobs)
         return
     with WorkerPool(workers) as pool:
         waiting: list[Future[float]] = []
