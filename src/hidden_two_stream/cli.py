@@ -139,7 +139,8 @@ def _parser() -> argparse.ArgumentParser:
 
     generate = command("generate", _generate, "write a fixed, generated benchmark: videos with exact motion")
     generate.add_argument("name", metavar="NAME", help="motions-v1: twelve motions in three grades")
-    generate.add_argument("--out", type=Path, required=True, metavar="DIR", help="new or empty folder; its "
+    generate.add_argument("--out", type=Path, required=True, metavar="DIR", help="new or empty folder, or where this was "
+                          "stopped; its "
                           "labels.csv (path,label,split,grade) is what --data takes")  # fmt: skip
     generate.add_argument(
         "--workers", type=int, help="processes that share the work (default: one per core, at most 8)"
@@ -256,7 +257,8 @@ def _parser() -> argparse.ArgumentParser:
     flow.add_argument("-o", "--out", type=Path, metavar="OUT", help="video file, or folder for .flo files "
                       "(default: VIDEO's name with .flow.mp4, in this folder)")  # fmt: skip
     flow.add_argument("--short-side", type=int, metavar="PX", help="shorter side of MotionNet's pictures "
-                      "(default: as RUN was trained; with --model the video's own, at most 256)")  # fmt: skip
+                      "(default: as RUN was trained; with --model the video's own, at most 256, and at "
+                      "least 128 but for nano)")  # fmt: skip
     flow.add_argument(
         "--max-px", type=float, metavar="PX", help="motion of full colour (default: from the video)"
     )

@@ -133,9 +133,8 @@ def test_bootstrap_is_that_of_drawing_videos() -> None:
     assert [found.low, found.high] == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.015)
     assert paired_difference(one, other) == found
     turned = paired_difference(other, one)
-    assert (turned.mean, turned.low, turned.high) == pytest.approx(
-        (-found.mean, -found.high, -found.low), abs=0.015
-    )
+    assert (turned.mean, turned.low, turned.high) == (-found.mean, -found.high, -found.low)
+    assert turned.num_decisive == found.num_decisive
 
 
 @pytest.mark.parametrize(

@@ -236,13 +236,17 @@ def paired_difference(one: Right, other: Right) -> Difference:
     """Compare two methods by a paired bootstrap: 2000 draws of N videos, each with the results of all seeds.
 
     The mean over a draw depends only on how often each per-video difference was drawn, so these counts are
-    drawn, from the multinomial distribution that drawing N videos with replacement gives them.
+    drawn, from the multinomial distribution that drawing N videos with replacement gives them. Of either order
+    of the two methods the draws are the same, with the signs turned.
 
     Args:
         one, other: (S, N).
     """
     num_seeds, num_videos = one.shape
     values = one.sum(axis=0, dtype=np.int64) - other.sum(axis=0, dtype=np.int64)
+    if next((value for value in (values.sum(), *values) if value), 0) > 0:
+        turned = paired_difference(other, one)
+        return Difference(-turned.mean, -turned.high, -turned.low, turned.num_decisive)
     kinds, counts = np.unique(values, return_counts=True)
     drawn = np.random.default_rng(0).multinomial(num_videos, counts / num_videos, size=BOOTSTRAP_DRAWS)
     low, high = np.quantile(drawn @ kinds / (num_videos * num_seeds), [0.025, 0.975])
