@@ -139,9 +139,9 @@ def _parser() -> argparse.ArgumentParser:
 
     generate = command("generate", _generate, "write a fixed, generated benchmark: videos with exact motion")
     generate.add_argument("name", metavar="NAME", help="motions-v1: twelve motions in three grades")
-    generate.add_argument("--out", type=Path, required=True, metavar="DIR", help="new or empty folder, or where this was "
-                          "stopped; its "
-                          "labels.csv (path,label,split,grade) is what --data takes")  # fmt: skip
+    generate.add_argument("--out", type=Path, required=True, metavar="DIR", help="new or empty folder, "
+                          "or one where this was stopped; its labels.csv (path,label,split,grade) is what "
+                          "--data takes")  # fmt: skip
     generate.add_argument(
         "--workers", type=int, help="processes that share the work (default: one per core, at most 8)"
     )

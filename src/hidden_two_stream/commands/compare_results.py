@@ -236,8 +236,8 @@ def paired_difference(one: Right, other: Right) -> Difference:
     """Compare two methods by a paired bootstrap: 2000 draws of N videos, each with the results of all seeds.
 
     The mean over a draw depends only on how often each per-video difference was drawn, so these counts are
-    drawn, from the multinomial distribution that drawing N videos with replacement gives them. Of either order
-    of the two methods the draws are the same, with the signs turned.
+    drawn, from the multinomial distribution that drawing N videos with replacement gives them. The draws are
+    the same whichever method is named first, with the signs turned.
 
     Args:
         one, other: (S, N).
