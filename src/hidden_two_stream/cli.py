@@ -195,9 +195,9 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--out", type=Path, required=True, metavar="DIR", help="table, plot, flow and runs")
     compare.add_argument("--methods", metavar="A,B,...", help="of spatial, frames, difference, tvl1, "
                          "dis-medium, dis-fast, farneback, hidden-frozen, hidden-joint, branched, "
-                         "raft-small, raft-large, or your own package.module:function; with @2 to @8 "
-                         "behind it, an estimator sees pictures so many times as large (default: all, "
-                         "without RAFT and @)")  # fmt: skip
+                         "raft-small, raft-large, or your own package.module:function, from (T, H, W, 3) "
+                         "uint8 frames to (T-1, 2, H, W) px; with @2 to @8 behind it, an estimator sees "
+                         "pictures so many times as large (default: all, without RAFT and @)")  # fmt: skip
     compare.add_argument(
         "--seeds", type=int, default=1, metavar="N", help="runs of each method (default: %(default)s)"
     )
@@ -555,7 +555,7 @@ def _flow(arguments: argparse.Namespace) -> int:
     from hidden_two_stream.commands.flow import default_output, flow_command
     from hidden_two_stream.inference.motion import motion_estimator
 
-    if arguments.max_px is not None and arguments.max_px <= 0:
+    if arguments.max_px is not None and not arguments.max_px > 0:
         raise UsageError(f"--max-px is {arguments.max_px}; expected a positive number")
     if arguments.model is None:
         estimator, video = _recognizer(arguments).motion_estimator, arguments.video
@@ -567,6 +567,8 @@ def _flow(arguments: argparse.Namespace) -> int:
         )
     out = default_output(video) if arguments.out is None else arguments.out
     result = flow_command(estimator, video, out, arguments.short_side, arguments.max_px)
+    for warning in result["warnings"]:
+        print(f"hts: {video}: {warning}", file=sys.stderr)
     _show(
         arguments,
         result,

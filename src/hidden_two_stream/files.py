@@ -85,6 +85,8 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise OutputError(f"cannot create the folder {str(folder)!r}: it is a file") from error
     except OSError as error:
         raise OutputError(f"cannot create the folder {str(folder)!r}: {error.strerror}") from error
     if not os.access(folder, os.W_OK):

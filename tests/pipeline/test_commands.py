@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import hidden_two_stream
+from hidden_two_stream.commands import flow as flow_module
 from hidden_two_stream.motion.flo import read_flo
 from hidden_two_stream.video.reader import probe, read_video
 from hidden_two_stream.video.synthetic import CLASSES
@@ -53,7 +54,7 @@ def test_evaluate_repeats_the_result_of_training(
     small_run: Path, small_data: Path, hts: Hts, tmp_path: Path
 ) -> None:
     scores = tmp_path / "scores.npz"
-    code, out, _ = hts(
+    code, out, err = hts(
         "evaluate", small_run, "--data", small_data, "--json", "--save-scores", scores, "--workers", 0
     )
     trained = json.loads((small_run / "results.json").read_text())
@@ -61,6 +62,13 @@ def test_evaluate_repeats_the_result_of_training(
     found = json.loads(out)
     assert found["accuracy"] == trained["accuracy"]
     assert found["confusion"] == trained["confusion"]
+    said = err.splitlines()[-1].removeprefix("to fuse these as this run does: hts ")
+    tests = small_data.with_name("tests.csv")
+    header, *rows = small_data.read_text().splitlines()
+    tests.write_text("\n".join([header, *(row for row in rows if ",test" in row)]))
+    code, out, _ = hts(*said.replace("LIST", str(tests)).split(), "--json")
+    assert code == 0
+    assert json.loads(out)["accuracy"]["fused"] == found["accuracy"]["fused"]
     with np.load(scores) as saved:
         best = saved["fused"].argmax(axis=1)
         assert (best == saved["truth"]).mean() == pytest.approx(found["accuracy"]["fused"])
@@ -143,6 +151,39 @@ def test_flow_of_a_run_is_that_which_it_was_trained_for(small_run: Path, hts: Ht
     code, out, _ = hts("flow", small_run, video, "-o", tmp_path / "flow.mp4", "--short-side", 96)
     assert (code, "motion of 1 frame pair of" in out) == (0, True)
     assert probe(tmp_path / "flow.mp4").height == 96
+
+
+def test_flow_files_are_all_there_or_none(
+    small_run: Path, small_data: Path, hts: Hts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was stopped is in nobody's way, and is not taken for whole."""
+    video, write = small_data.parent / "videos" / "left" / "test_0000.mp4", flow_module.write_flo
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+
+    def stopped(path: Path, flow: np.ndarray) -> None:
+        if path.name == "flow_000002.flo":
+            raise KeyboardInterrupt
+        write(path, flow)
+
+    for folder in ("new", "mine"):
+        with monkeypatch.context() as patch:
+            patch.setattr(flow_module, "write_flo", stopped)
+            assert hts("flow", small_run, video, "-o", tmp_path / folder)[0] == 130
+    assert not (tmp_path / "new").exists()
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+    assert hts("flow", small_run, video, "-o", tmp_path / "mine")[0] == 0
+    assert len(list((tmp_path / "mine").iterdir())) == 6
+
+
+def test_flow_of_a_damaged_video_says_so(small_run: Path, data_root: Path, hts: Hts, tmp_path: Path) -> None:
+    video = data_root / "odd" / "corrupted.mp4"
+    for out in (tmp_path / "flow.mp4", tmp_path / "flo"):
+        code, text, err = hts("flow", small_run, video, "-o", out, "--json")
+        assert code == 0
+        (warning,) = json.loads(text)["warnings"]
+        assert "stopped after 28 frames" in warning
+        assert err.strip() == f"hts: {video}: {warning}"
 
 
 def test_flow_of_a_single_frame(small_run: Path, hts: Hts, tmp_path: Path) -> None:

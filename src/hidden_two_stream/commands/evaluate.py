@@ -78,6 +78,13 @@ def evaluate_command(
     )
     if save_scores is not None:
         evaluation.save_scores(save_scores)
+        fusion = recognizer.info.recipe.fusion
+        weights = " ".join(f"{getattr(fusion, f'{name}_weight'):g}" for name in recognizer.trained_streams)
+        if len(recognizer.trained_streams) > 1:
+            note(
+                f"to fuse these as this run does: hts fuse {save_scores} --labels LIST "
+                f"--method {fusion.method} --weights {weights}"
+            )
     return {"run": run, "data": data, "videos": rule, **evaluation.to_dict()}
 
 

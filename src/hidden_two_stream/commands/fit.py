@@ -149,6 +149,13 @@ def decode_samples(
     if lines:
         listed = folder / UNREADABLE_FILE
         note(f"{len(lines)} of {len(samples)} videos are unreadable and left out; listed in {listed}")
+    damaged = [
+        f"{s.name}: {v.warning}" for s, v in zip(store.samples, store.videos, strict=True) if v.warning
+    ]
+    for line in damaged[:10]:
+        note(f"damaged, used as far as it goes: {line}")
+    if len(damaged) > 10:
+        note(f"{len(damaged)} videos are damaged and used as far as they go; hts check names all")
     if not store.samples:
         raise DataError(f"none of the {len(samples)} videos can be read; see {folder / UNREADABLE_FILE}")
     return store

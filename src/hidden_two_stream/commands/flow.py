@@ -40,7 +40,7 @@ def flow_command(
 
     Args:
         estimator: the MotionNet that is used.
-        source: a video.
+        source: a video; what is wrong with it is in "warnings" of what is returned.
         out: a video file (frames beside colour-coded flow), or a folder for one .flo file per pair.
         short_side: shorter side of the pictures that MotionNet sees, px; None: as the estimator says.
         max_px: motion of full colour, px; None: the 99th percentile of the video (which reads it twice).
@@ -49,18 +49,20 @@ def flow_command(
         raise UsageError(f"{str(out)!r} is the video itself; name another file for its flow")
     with VideoReader(source) as reader:
         fps, size = reader.fps or 25.0, reader.size
-    side = estimator.side(size, short_side)
+    side, warnings = estimator.side(size, short_side), list[str]()
     if out.suffix.lower() in VIDEO_SUFFIXES:
         scale = max_px or _fast_motion(estimator, source, side)
         count = _Counter()
         make_folder(out.parent)
-        write_video(out, count.counted(_pictures(estimator, source, side, scale)), fps)
+        windows = estimator.flow_windows(source, side, on_warning=warnings.append)
+        write_video(out, count.counted(_pictures(windows, source, scale)), fps)
         return {
             "source": source,
             "output": str(out),
             "num_pairs": count.total,
             "short_side": side,
             "max_px": scale,
+            "warnings": warnings,
         }
     if out.suffix:
         raise UsageError(
@@ -70,20 +72,39 @@ def flow_command(
         raise UsageError("--max-px is for colours; .flo files hold the motion as it is: leave it out")
     if any(out.glob("flow_*.flo")):
         raise UsageError(f"{str(out)!r} already holds .flo files; name another folder")
-    number = 0
-    for _, flow in estimator.flow_windows(source, side):
-        for pair in flow:
-            write_flo(make_folder(out) / f"flow_{number:06d}.flo", pair)
-            number += 1
+    number = _write_files(out, estimator.flow_windows(source, side, on_warning=warnings.append))
     if number == 0:
         raise _single_frame(source)
-    return {"source": source, "output": str(out), "num_pairs": number, "short_side": side}
+    return {
+        "source": source,
+        "output": str(out),
+        "num_pairs": number,
+        "short_side": side,
+        "warnings": warnings,
+    }
 
 
-def _pictures(estimator: MotionEstimator, source: str, side: int, max_px: float) -> Iterator[Image]:
+def _write_files(folder: Path, windows: Iterator[tuple[Tensor, FloatArray]]) -> int:
+    """One file for each pair, all or none; how many."""
+    existed, written = folder.exists(), list[Path]()
+    try:
+        for _, flow in windows:
+            for pair in flow:
+                written.append(make_folder(folder) / f"flow_{len(written):06d}.flo")
+                write_flo(written[-1], pair)
+    except BaseException:
+        for path in written:
+            path.unlink(missing_ok=True)
+        if written and not existed:
+            folder.rmdir()
+        raise
+    return len(written)
+
+
+def _pictures(windows: Iterator[tuple[Tensor, FloatArray]], source: str, max_px: float) -> Iterator[Image]:
     """Frame t beside the coloured flow t → t+1, at the resolution that MotionNet saw; even sides."""
     any_flow = False
-    for frames, flow in estimator.flow_windows(source, side):
+    for frames, flow in windows:
         height, width = (length - length % 2 for length in frames.shape[-2:])
         coloured = flow_to_color(_at_frame_size(flow, frames), max_px=max_px)
         for frame, colours in zip(frames.permute(0, 2, 3, 1).numpy(), coloured, strict=False):

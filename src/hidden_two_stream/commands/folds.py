@@ -137,9 +137,12 @@ def open_folder(folder: Path, plan: Mapping[str, Any], resume: bool) -> None:
     if resume:
         if not path.exists():
             raise UsageError(f"nothing to resume in {str(folder)!r}; check --out")
-        if json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(plan)):
+        known, wanted = json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(plan))
+        others = [name for name, value in wanted.items() if known.get(name) != value]
+        if others:
             raise UsageError(
-                f"{str(folder)!r} began with other data, recipe, seed or protocol; name another folder"
+                f"{str(folder)!r} began with another {', '.join(others)}; give what it began with, or name "
+                "another folder"
             )
     make_folder(folder)
     write_json(path, plan)

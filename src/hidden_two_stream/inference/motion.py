@@ -138,9 +138,17 @@ class MotionEstimator:
         return np.concatenate([flow for _, flow in self.flow_windows(source, short_side)])
 
     def flow_windows(
-        self, source: Source, short_side: int | None = None
+        self,
+        source: Source,
+        short_side: int | None = None,
+        *,
+        on_warning: Callable[[str], None] | None = None,
     ) -> Iterator[tuple[Tensor, FloatArray]]:
         """As `flow`, window by window, in bounded memory.
+
+        Args:
+            source, short_side: as for `flow`.
+            on_warning: called behind the last frame with what is wrong with the video, if anything is.
 
         Yields:
             frames (n+1, 3, H, W) uint8 as MotionNet saw them, and their flow (n, 2, h, w). Windows share
@@ -159,6 +167,8 @@ class MotionEstimator:
                     window, fresh = window[-1:], 0
             if fresh:
                 yield torch.stack(window), self._window_flow(window)
+            if reader.warning and on_warning is not None:
+                on_warning(reader.warning)
 
     @torch.inference_mode()
     def _window_flow(self, window: list[Tensor]) -> FloatArray:

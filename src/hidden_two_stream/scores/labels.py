@@ -165,7 +165,10 @@ def match(wanted: Sequence[str], names: Sequence[str], source: str) -> list[int]
                             "list more of their paths")  # fmt: skip
         found[rows[0]] = name
     if missing:
-        raise DataError(f"{source} lacks {len(missing)} of {len(wanted)} listed videos, first {missing[0]!r}")
+        raise DataError(
+            f"{source} lacks {len(missing)} of {len(wanted)} listed videos, first {missing[0]!r}; list the "
+            "others alone, or test all with hts evaluate --split all"
+        )
     return list(found)
 
 

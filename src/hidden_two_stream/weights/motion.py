@@ -107,8 +107,8 @@ def motion_weights_info(source: str | Path) -> MotionWeights:
     metadata = read_metadata(path)
     if KEY not in metadata:
         raise CheckpointError(
-            f"{str(path)!r} holds no motion weights: its metadata does not say so; of a run, take MotionNet "
-            "with --motion-from RUN"
+            f"{str(path)!r} holds no motion weights: its metadata does not say so; a run's MotionNet is "
+            "had with hts flow RUN VIDEO, or hts train --motion-from RUN"
         )
     data = parse_description(metadata[KEY], path, FORMAT_VERSION)
     network, num_frames, provenance = (data.get(name) for name in ("network", "num_frames", "provenance"))
