@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,8 +42,6 @@ def hts(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
             code = main([str(argument) for argument in arguments])
         except SystemExit as stop:
             code = int(stop.code or 0)
-        finally:
-            signal.signal(signal.SIGINT, signal.default_int_handler)  # as it is before an interrupted command
         return code, *capsys.readouterr()
 
     return run

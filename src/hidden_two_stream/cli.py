@@ -54,8 +54,27 @@ class _Replacing(argparse.Action):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    """Run one command and return the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+
+    Without `argv` the command is the whole process: once interrupted, it ends deaf to more of Ctrl-C.
+    """
     arguments = _parser().parse_args(argv)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt as interrupt:
+        what = interrupt
+    try:
+        try:
+            return _interrupted(what, arguments)
+        except KeyboardInterrupt:  # again, before it could be ignored
+            return _interrupted(what, arguments)
+    finally:
+        if argv is not None and handler is not None and _may_set_signals():
+            signal.signal(signal.SIGINT, handler)
+
+
+def _run(arguments: argparse.Namespace) -> int:
     debug: bool = arguments.debug
     try:
         handler: Callable[[argparse.Namespace], int] = arguments.handler
@@ -65,8 +84,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"hts: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt as interrupt:
-        return _interrupted(str(interrupt) or "interrupted", arguments)
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -79,20 +96,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _interrupted(what: str, arguments: argparse.Namespace) -> int:
+def _interrupted(interrupt: KeyboardInterrupt, arguments: argparse.Namespace) -> int:
     """Say how to go on after Ctrl-C, where a plan says that one can; another is nothing to the exit."""
+    if _may_set_signals():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
     from hidden_two_stream.commands import PLAN_FILE
 
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
     go_on = ""
     if hasattr(arguments, "resume") and (arguments.out / PLAN_FILE).exists():
         alone = arguments.handler is _train  # the others want to be told all anew
         go_on = "; go on with " + (
             f"hts train --resume --out {arguments.out}" if alone else "the same command and --resume"
         )
-    print(f"hts: {what}{go_on}", file=sys.stderr)
+    print(f"hts: {str(interrupt) or 'interrupted'}{go_on}", file=sys.stderr)
     return 130
+
+
+def _may_set_signals() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _parser() -> argparse.ArgumentParser:

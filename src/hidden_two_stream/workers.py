@@ -42,7 +42,8 @@ class WorkerPool(ProcessPoolExecutor):
 @contextlib.contextmanager
 def _interrupt_behind() -> Iterator[None]:
     """Defer Ctrl-C in the main thread; a process that starts in here is deaf to it until `_begin`."""
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is None:
+    deaf = signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None)  # None: the handler is not Python's
+    if deaf or threading.current_thread() is not threading.main_thread():
         yield
         return
     missed: list[tuple[int, FrameType | None]] = []
@@ -71,7 +72,8 @@ def _blocked() -> Iterator[None]:
 
 def _begin() -> None:
     """Set a new process up."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in the background of a script
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     _set_threads(1, 1)

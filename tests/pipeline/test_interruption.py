@@ -8,12 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from hidden_two_stream import cli
 from hidden_two_stream.checkpoint import read_tensors
 from hidden_two_stream.training.state import load_state
+
+Hts = Callable[..., tuple[int, str, str]]
 
 STEPS = 40
 OPTIONS = [
@@ -24,8 +28,10 @@ OPTIONS = [
 ]
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", SCRIPT, *map(str, arguments)]
+def start(*arguments: object, deaf: bool = False) -> subprocess.Popen[str]:
+    """The command in a session of its own; `deaf` to Ctrl-C as what a script starts with `&`."""
+    script = f"import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n{SCRIPT}" if deaf else SCRIPT
+    command = [sys.executable, "-c", script, *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         command,
@@ -50,13 +56,19 @@ def slow(self, step, batches):
 loop._StageRun._step = slow
 original = cli._resources
 cli._resources = lambda arguments: fit.dataclasses.replace(original(arguments), save_seconds=0.0)
-sys.exit(cli.main(sys.argv[1:]))
+sys.exit(cli.main())
 """
 
 
 def finish(process: subprocess.Popen[str]) -> str:
     """Wait, close the pipes, return what was printed on stderr."""
     return process.communicate(timeout=120)[1]
+
+
+def wait_for_plan(run: Path, process: subprocess.Popen[str]) -> None:
+    while not (run / "plan.json").exists():
+        assert process.poll() is None, finish(process)
+        time.sleep(0.01)
 
 
 def wait_for_steps(run: Path, steps: int, process: subprocess.Popen[str]) -> None:
@@ -114,15 +126,13 @@ def test_ctrl_c_before_the_first_step(
     run, options = tmp_path / "run", [*OPTIONS, "--workers", "2", "--set", "motion.steps=3"]
     to = getattr(os, send)  # Windows has no killpg
     process = start("train", "--data", small_data, "--out", run, *options)
-    while not (run / "plan.json").exists():
-        assert process.poll() is None, finish(process)
-        time.sleep(0.01)
+    wait_for_plan(run, process)
     to(process.pid, signal.SIGINT)
     if again_after is not None:
         time.sleep(again_after)
         to(process.pid, signal.SIGINT)
     err = finish(process)
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert "Traceback" not in err
     assert "unexpected" not in err
     assert err.splitlines()[-1] == f"hts: interrupted; go on with hts train --resume --out {run}"
@@ -132,13 +142,50 @@ def test_ctrl_c_before_the_first_step(
         assert resumed.returncode == 0
 
 
+def test_ctrl_c_again_while_the_first_is_dealt_with(
+    hts: Hts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the moment before the second is ignored; the caller hears the next as ever."""
+    before, set_handler = signal.getsignal(signal.SIGINT), signal.signal
+    presses = 0
+
+    def pressed(*_: object) -> None:
+        nonlocal presses
+        presses += 1
+        raise KeyboardInterrupt
+
+    def set_once_pressed(number: int, handler: object) -> object:
+        if presses == 1:
+            pressed()
+        return set_handler(number, handler)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cli, "_train", pressed)
+    monkeypatch.setattr(signal, "signal", set_once_pressed)
+    code, _, err = hts("train", "--data", "nowhere", "--out", tmp_path / "run")
+    assert (code, err, presses) == (130, "hts: interrupted\n", 2)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_ctrl_c_is_not_for_a_command_in_the_background(small_data: Path, tmp_path: Path) -> None:
+    """Neither for its workers, nor while it trains."""
+    run, options = tmp_path / "run", [*OPTIONS, "--workers", "2", "--set", "motion.steps=3"]
+    process = start("train", "--data", small_data, "--out", run, *options, deaf=True)
+    wait_for_plan(run, process)
+    while process.poll() is None:
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.05)
+    assert process.returncode == 0, finish(process)
+    finish(process)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 def test_ctrl_c_in_the_demo(tmp_path: Path) -> None:
     process = start("demo", "--out", tmp_path / "demo", "--set", "motion.steps=400", "--workers", "2")
     wait_for_steps(tmp_path / "demo", 1, process)
     process.send_signal(signal.SIGINT)
     err = finish(process)
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert err.splitlines()[-1].startswith("hts: stopped in stage motion after step ")
 
 
@@ -149,7 +196,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(uninterrupted: Path, small_data: Pat
     wait_for_steps(run, STEPS // 4, process)
     process.send_signal(signal.SIGINT)
     err = finish(process)
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert f"hts train --resume --out {run}" in err
     assert "Traceback" not in err
     resumed = start("train", "--out", run, "--resume", "--workers", 0)
