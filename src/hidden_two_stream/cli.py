@@ -28,9 +28,13 @@ DATA_HELP = (
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reports a wrong argument in one line."""
+    """Reports a wrong argument in one line; `missing` says what to give where one is left out."""
+
+    missing = ""
 
     def error(self, message: str) -> NoReturn:
+        if "arguments are required" in message:
+            message += self.missing
         print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
         raise SystemExit(UsageError.exit_code)
 
@@ -124,10 +128,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    def command(
-        name: str, handler: Callable[[argparse.Namespace], int], summary: str
-    ) -> argparse.ArgumentParser:
-        sub: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary)
+    def command(name: str, handler: Callable[[argparse.Namespace], int], summary: str) -> _Parser:
+        sub: _Parser = commands.add_parser(name, help=summary, description=summary)
         sub.set_defaults(handler=handler)
         sub.add_argument(
             "--json", action="store_true", help="print one JSON document on stdout and nothing else there"
@@ -273,6 +275,7 @@ def _parser() -> argparse.ArgumentParser:
     flow = command("flow", _flow, "the learned motion as a colour video beside the frames, or as .flo files")
     flow.usage = "%(prog)s [options] RUN VIDEO\n       %(prog)s [options] --model NAME VIDEO"
     flow.add_argument("run", metavar="RUN", help="run folder or checkpoint file; not with --model")
+    flow.missing = "; give RUN VIDEO, or --model nano VIDEO"
     video = flow.add_argument("video", metavar="VIDEO", help="video file, URL or folder of frames")
     flow.add_argument("--model", metavar="NAME", action=_Replacing, replaced=video, help="a trained "
                       "MotionNet of the package, such as nano, or a file of motion weights")  # fmt: skip
@@ -574,6 +577,7 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 
 def _flow(arguments: argparse.Namespace) -> int:
+    from hidden_two_stream.commands.console import number_of
     from hidden_two_stream.commands.flow import default_output, flow_command
     from hidden_two_stream.inference.motion import motion_estimator
 
@@ -594,8 +598,7 @@ def _flow(arguments: argparse.Namespace) -> int:
     _show(
         arguments,
         result,
-        f"{result['output']}: motion of {result['num_pairs']} frame "
-        f"pair{'' if result['num_pairs'] == 1 else 's'} of {result['source']}",
+        f"{result['output']}: motion of {number_of(result['num_pairs'], 'frame pair')} of {result['source']}",
     )
     return 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,15 @@ from hidden_two_stream.scores.files import Scores, write_scores
 from hidden_two_stream.types import FloatArray
 from hidden_two_stream.video.store import ClipStore
 
-__all__ = ["Evaluation", "confusion_matrix", "evaluate", "load_scores", "merge", "wilson_interval"]
+__all__ = [
+    "Evaluation",
+    "check_known",
+    "confusion_matrix",
+    "evaluate",
+    "load_scores",
+    "merge",
+    "wilson_interval",
+]
 
 Matrix = npt.NDArray[np.int64]
 
@@ -103,6 +111,16 @@ class Evaluation:
         write_scores(path, streams, self.unreadable)
 
 
+def check_known(labels: Collection[str], classes: Collection[str]) -> None:
+    """Of these labels a recogniser must know all.
+
+    Raises:
+        DataError: it does not.
+    """
+    if unknown := sorted(set(labels) - set(classes)):
+        raise DataError(f"unknown classes {unknown}; the recogniser knows {', '.join(classes)}")
+
+
 def evaluate(
     recognizer: Recognizer,
     store: ClipStore,
@@ -116,10 +134,8 @@ def evaluate(
     """
     if not store.samples:
         raise DataError(f"no readable test videos ({len(store.unreadable)} unreadable)")
+    check_known({sample.label for sample in store.samples}, recognizer.classes)
     numbers = {label: index for index, label in enumerate(recognizer.classes)}
-    unknown = sorted({sample.label for sample in store.samples} - set(numbers))
-    if unknown:
-        raise DataError(f"unknown classes {unknown}; the recogniser knows {', '.join(recognizer.classes)}")
     rows: dict[str, list[FloatArray]] = {}
     for index, video in enumerate(store.videos):
         for name, vector in recognizer.logits(video, protocol).items():

@@ -154,7 +154,10 @@ def test_hidden_methods_share_one_motion_network(compared: tuple[Path, dict[str,
 
 
 def test_resuming_trains_nothing_again_and_adds_methods(
-    compared: tuple[Path, dict[str, Any]], data: Path, monkeypatch: pytest.MonkeyPatch
+    compared: tuple[Path, dict[str, Any]],
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder, result = compared
     trained: list[str] = []
@@ -174,6 +177,10 @@ def test_resuming_trains_nothing_again_and_adds_methods(
     before = {row["name"]: row for row in result["methods"]}
     for row in again["methods"][:2]:
         assert row["right_alone"] == before[row["name"]]["right_alone"]
+    (new,) = (row for row in again["methods"] if row["name"] == "dis-fast@2")
+    alone = [right.count("1") / len(right) for right in new["right_alone"]]
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("  temporal")]
+    assert said == [f"  temporal {share:.1%}" for share in alone]
 
 
 @pytest.mark.parametrize(

@@ -236,7 +236,7 @@ def test_cross_validation_over_official_splits(hts: Hts, tmp_path: Path) -> None
     assert code == 0
     assert "split 2 is complete" in err
     assert "fused     mean of 3 splits" in out
-    assert "1 unreadable videos are not counted" in out
+    assert "1 unreadable video not counted" in out
     mean = found["mean_fold_accuracy"]["fused"]
     assert f"mean of 3 splits {mean:.1%} ±" in out
 

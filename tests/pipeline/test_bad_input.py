@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,33 @@ def test_one_class(hts: Hts, folder: Callable[..., Path], tmp_path: Path) -> Non
     code, line = train(hts, folder(jump=3), tmp_path / "run")
     assert code == 1
     assert "only one class, 'jump'" in line
+
+
+def test_one_class_may_be_looked_at_and_tested(
+    hts: Hts, small_run: Path, folder: Callable[..., Path]
+) -> None:
+    data = folder(up=2)
+    code, out, _ = hts("check", data, "--workers", 0)
+    assert (code, out.splitlines()[0]) == (0, "2 videos, 2 readable, 1 class")
+    assert "up is the only class; a recogniser needs at least two" in out
+    code, out, _ = hts("evaluate", small_run, "--data", data, "--json", "--workers", 0)
+    assert code == 0
+    result = json.loads(out)
+    assert sum(map(sum, result["confusion"]["fused"])) == result["num_test_videos"] == 2
+
+
+def test_damaged_videos_are_named_and_used(
+    hts: Hts, folder: Callable[..., Path], tmp_path: Path, data_root: Path
+) -> None:
+    data = folder(jump=2, run=2)
+    for number in range(11):
+        shutil.copy(data_root / "odd" / "corrupted.mp4", data / "run" / f"damaged_{number}.mp4")
+    code, _, err = hts("train", "--data", data, "--out", tmp_path / "run", *QUICK)
+    assert code == 0
+    named = [line for line in err.splitlines() if line.startswith("damaged, used as far as it goes: ")]
+    assert len(named) == 10
+    assert all("stopped after 28 frames" in line for line in named)
+    assert "11 videos are damaged and used as far as they go; hts check names all" in err
 
 
 def test_class_with_one_clip(hts: Hts, folder: Callable[..., Path], tmp_path: Path) -> None:
@@ -217,6 +245,12 @@ def test_labels_that_the_run_does_not_know(hts: Hts, small_run: Path, folder: Ca
     )
     assert code == 1
     assert "unknown classes ['jump', 'run']" in one_line(err)
+    assert "decode" not in err  # said before the long part
+
+
+def test_flow_without_a_run_says_what_to_give(hts: Hts) -> None:
+    code, _, err = hts("flow", "clip.mp4")
+    assert (code, "give RUN VIDEO, or --model nano VIDEO" in one_line(err)) == (2, True)
 
 
 def test_wrong_usage_is_one_line(hts: Hts) -> None:

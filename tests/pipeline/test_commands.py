@@ -224,8 +224,8 @@ def test_a_video_shorter_than_a_clip_is_labelled_with_a_warning(
     write_video(tmp_path / "short.mp4", clip)
     code, out, err = hts("predict", small_run, tmp_path / "short.mp4", "--json")
     assert code == 0
-    assert "2 frames are fewer than a clip of 3" in json.loads(out)["predictions"][0]["warnings"][0]
-    assert "2 frames are fewer" in err
+    assert "it has 2 of the 3 frames that a clip needs" in json.loads(out)["predictions"][0]["warnings"][0]
+    assert "2 of the 3 frames" in err
 
 
 def test_check_counts_and_names(small_data: Path, hts: Hts, tmp_path: Path) -> None:

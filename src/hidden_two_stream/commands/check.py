@@ -6,7 +6,7 @@ import statistics
 from collections import Counter
 from typing import Any
 
-from hidden_two_stream.commands.console import with_progress
+from hidden_two_stream.commands.console import number_of, with_progress
 from hidden_two_stream.video.listing import read_listing, unreadable_lines
 from hidden_two_stream.video.store import open_store
 
@@ -22,7 +22,7 @@ def check_command(data: str, workers: int, num_frames: int = 11, quiet: bool = F
         num_frames: videos with fewer frames are counted as short (their last frame is repeated).
         quiet: no progress.
     """
-    listing = read_listing(data)
+    listing = read_listing(data, min_classes=1)
     store = with_progress(
         "decode",
         len(listing.samples),
@@ -32,6 +32,8 @@ def check_command(data: str, workers: int, num_frames: int = 11, quiet: bool = F
     lengths = [video.num_frames for video in store.videos]
     readable = Counter(sample.label for sample in store.samples)
     warned = [f"{s.name}: {v.warning}" for s, v in zip(store.samples, store.videos, strict=True) if v.warning]
+    if len(listing.classes) == 1:
+        warned.append(f"{listing.classes[0]} is the only class; a recogniser needs at least two")
     return {
         "data": data,
         "num_videos": len(listing.samples),
@@ -56,7 +58,8 @@ def check_command(data: str, workers: int, num_frames: int = 11, quiet: bool = F
 def check_text(result: dict[str, Any]) -> str:
     """The result for people."""
     lines = [
-        f"{result['num_videos']} videos, {result['num_readable']} readable, {len(result['classes'])} classes"
+        f"{number_of(result['num_videos'], 'video')}, {result['num_readable']} readable, "
+        f"{number_of(len(result['classes']), 'class', 'classes')}"
     ]
     lines += [
         f"  {name}: {counts['readable']} of {counts['videos']}" for name, counts in result["classes"].items()

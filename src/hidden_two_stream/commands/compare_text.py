@@ -17,6 +17,7 @@ from hidden_two_stream.commands.compare_results import (
     paired_difference,
     signed,
 )
+from hidden_two_stream.commands.console import number_of
 from hidden_two_stream.inference.report_charts import compact, duration, percent
 
 __all__ = ["comparison_paragraph", "comparison_table", "interval_meaning"]
@@ -55,11 +56,11 @@ def _meaning(comparison: Comparison, best: MethodResult) -> list[str]:
     """Protocol, statistics and machine, a paragraph each."""
     c = comparison
     seeds = f"seed{'s' * (len(c.seeds) > 1)} {', '.join(map(str, c.seeds))}"
-    folds = f"{_count(len(c.folds), 'fold')}{f' by {c.group}' if c.group else ''}"
-    lost = f", {_count(c.num_unreadable, 'unreadable video')} left out" if c.num_unreadable else ""
+    folds = f"{number_of(len(c.folds), 'fold')}{f' by {c.group}' if c.group else ''}"
+    lost = f", {number_of(c.num_unreadable, 'unreadable video')} left out" if c.num_unreadable else ""
     lines = [
-        f"Protocol: data `{c.data}`, {folds}, {seeds}, {_count(len(c.truth), 'test video')} of "
-        f"{_count(len(c.classes), 'class', 'classes')}, {c.protocol}{lost}. "
+        f"Protocol: data `{c.data}`, {folds}, {seeds}, {number_of(len(c.truth), 'test video')} of "
+        f"{number_of(len(c.classes), 'class', 'classes')}, {c.protocol}{lost}. "
         f"Accuracies are means over seeds. {interval_meaning(c)}",
     ]
     if len(c.methods) > 1:
@@ -75,17 +76,13 @@ def interval_meaning(comparison: Comparison) -> str:
     """A sentence: what the intervals beside accuracies are."""
     count = len(comparison.seeds)
     if count == 1:
-        return f"95 % intervals: Wilson's over {_count(len(comparison.truth), 'test video')}, one seed."
+        return f"95 % intervals: Wilson's over {number_of(len(comparison.truth), 'test video')}, one seed."
     return f"95 % intervals: Student's t over {count} seeds."
 
 
 def _interval_text(right: Right) -> str:
     mean, low, high = (f"{100 * value:.1f}" for value in accuracy_interval(right))
     return f"{mean} [{low}, {high}]"
-
-
-def _count(number: int, noun: str, plural: str = "") -> str:
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 # -- paragraph -------------------------------------------------------------------------------------
@@ -112,8 +109,8 @@ def comparison_paragraph(comparison: Comparison) -> str:
 def _ranking(comparison: Comparison) -> str:
     c = comparison
     where = (
-        f"On {_count(len(c.truth), 'test video')} of {_count(len(c.classes), 'class', 'classes')} and "
-        f"{_count(len(c.seeds), 'seed')}"
+        f"On {number_of(len(c.truth), 'test video')} of {number_of(len(c.classes), 'class', 'classes')} and "
+        f"{number_of(len(c.seeds), 'seed')}"
     )
     ranked = sorted(c.methods, key=lambda method: -method.accuracy)
     best, rest = ranked[0], ranked[1:]
@@ -199,7 +196,7 @@ def _by_class(comparison: Comparison, subject: MethodResult, rival: MethodResult
     for verb, sign in (("gains", 1), ("loses", -1)):
         most = max(sign * gain for gain in gains.values())
         names = [
-            f"{name} ({signed(gain)} points, {_count(ours[name][1], 'video')})"
+            f"{name} ({signed(gain)} points, {number_of(ours[name][1], 'video')})"
             for name, gain in gains.items()
             if _equal(sign * gain, most)
         ]
@@ -210,7 +207,7 @@ def _by_class(comparison: Comparison, subject: MethodResult, rival: MethodResult
 
 def _points(found: Difference) -> str:
     number = found.num_decisive
-    few = f", only {_count(number, 'video')} differing" if number else ", no video differing"
+    few = f", only {number_of(number, 'video')} differing" if number else ", no video differing"
     return (
         f"{signed(found.mean)} points, 95 % interval {signed(found.low)} to {signed(found.high)}"
         f"{few if number < FEWEST_DECISIVE else ''}"

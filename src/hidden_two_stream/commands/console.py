@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from hidden_two_stream._version import __version__
 from hidden_two_stream.progress import ProgressLine
 
-__all__ = ["machine", "note", "print_json", "versions", "with_progress"]
+__all__ = ["machine", "note", "number_of", "print_json", "versions", "with_progress"]
 
 T = TypeVar("T")
 
@@ -19,6 +19,11 @@ T = TypeVar("T")
 def note(text: str) -> None:
     """One line on stderr."""
     print(text, file=sys.stderr, flush=True)
+
+
+def number_of(number: int, noun: str, plural: str = "") -> str:
+    """Such as "1 video", "2 videos", "3 classes"."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def print_json(data: Any) -> None:
@@ -50,8 +55,7 @@ def machine() -> str:
     import torch
 
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    number = torch.get_num_threads()
-    threads = f"{number} thread{'s' if number > 1 else ''}"
+    threads = number_of(torch.get_num_threads(), "thread")
     return f"{platform.system()} {platform.machine()}, {_processor()}, {threads}{gpu}"
 
 

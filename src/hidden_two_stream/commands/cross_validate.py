@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hidden_two_stream.commands.console import note
+from hidden_two_stream.commands.console import note, number_of
 from hidden_two_stream.commands.fit import (
     Fitted,
     Resources,
@@ -127,9 +127,8 @@ def cross_validation_text(results: dict[str, Any]) -> str:
              f"protocol {results['protocol']}, chance {results['chance']:.1%}"]  # fmt: skip
     for row in results["folds"]:
         figures = ", ".join(f"{name} {value:.1%}" for name, value in row["accuracy"].items())
-        lines.append(
-            f"  {group} {row[group]}: {figures}  ({row['num_test_videos']} videos, {row['seconds']:.0f} s)"
-        )
+        tested = number_of(row["num_test_videos"], "video")
+        lines.append(f"  {group} {row[group]}: {figures}  ({tested}, {row['seconds']:.0f} s)")
     for name, mean in results["mean_fold_accuracy"].items():
         spread = results["std_fold_accuracy"][name]
         if "accuracy" in results:
@@ -138,7 +137,7 @@ def cross_validation_text(results: dict[str, Any]) -> str:
             pooled = f"mean of {results['num_folds']} splits"
         lines.append(f"{name:<9} {pooled} {mean:.1%} ± {spread:.1%}")
     if results["num_unreadable"]:
-        lines.append(f"{results['num_unreadable']} unreadable videos are not counted")
+        lines.append(f"{number_of(results['num_unreadable'], 'unreadable video')} not counted")
     return "\n".join(lines)
 
 

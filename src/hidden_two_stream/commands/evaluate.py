@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hidden_two_stream.commands.console import note, with_progress
+from hidden_two_stream.commands.console import note, number_of, with_progress
 from hidden_two_stream.errors import CheckpointError, DataError, UsageError
-from hidden_two_stream.evaluation import evaluate
+from hidden_two_stream.evaluation import check_known, evaluate
 from hidden_two_stream.inference.predictor import load
 from hidden_two_stream.inference.protocol import parse_protocol
 from hidden_two_stream.scores.files import check_scores_path
@@ -52,7 +52,7 @@ def evaluate_command(
     recognizer = load(run, device)
     if not recognizer.trained_streams:
         raise CheckpointError(f"{run!r} has no trained stream to test; train spatial or temporal")
-    listing = read_listing(data)
+    listing = read_listing(data, min_classes=1)
     samples, rule = listing.samples, "all videos"
     known = recognizer.info.provenance
     _warn_of_other_split(data, str(known.get("data", "")))
@@ -64,6 +64,7 @@ def evaluate_command(
         samples, rule = (split.test if part == "test" else split.train), f"{part} part, {split.rule}"
     if not samples:
         raise DataError(f"no {part} videos in {data!r} ({rule}); use --split all")
+    check_known({sample.label for sample in samples}, recognizer.classes)
     resize = recognizer.info.recipe.input.resize
     store = with_progress(
         "decode",
@@ -103,7 +104,7 @@ def evaluation_text(result: dict[str, Any]) -> str:
     """The result for people: accuracies, each class, and the confusion matrix."""
     count, chance = result["num_test_videos"], result["chance"]
     lines = [
-        f"{count} videos ({result.get('videos', 'test part')}), "
+        f"{number_of(count, 'video')} ({result.get('videos', 'test part')}), "
         f"protocol {result['protocol']}, chance {chance:.1%}"
     ]
     for name, value in result["accuracy"].items():
@@ -121,5 +122,5 @@ def evaluation_text(result: dict[str, Any]) -> str:
             for name, row in zip(names, matrix, strict=True)
         ]
     if result["num_unreadable"]:
-        lines.append(f"{result['num_unreadable']} unreadable videos are not counted")
+        lines.append(f"{number_of(result['num_unreadable'], 'unreadable video')} not counted")
     return "\n".join(lines)

@@ -94,7 +94,7 @@ class Recognizer:
         length = clip_span(self.info.recipe.model.num_frames, self.info.recipe.input.frame_stride)
         if video.num_frames < length:
             warnings.append(
-                f"{video.num_frames} frames are fewer than a clip of {length}; the last was repeated"
+                f"it has {video.num_frames} of the {length} frames that a clip needs; the last was repeated"
             )
         return Prediction(
             source="array" if isinstance(video.source, np.ndarray) else str(video.source),

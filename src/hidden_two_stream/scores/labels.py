@@ -46,7 +46,7 @@ def read_labels(path: Path, classes: Mapping[str, str] | None = None) -> LabelLi
     if not path.is_file():
         raise UsageError(f"no list of labelled videos at {str(path)!r}; check the path")
     if path.suffix.lower() == ".csv":
-        rows = [(sample.name, sample.label) for sample in read_listing(path).samples]
+        rows = [(sample.name, sample.label) for sample in read_listing(path, min_classes=1).samples]
     else:
         rows = _read_lines(path)
     names = tuple(name for name, _ in rows)

@@ -41,7 +41,7 @@ class Split:
     rule: str
 
 
-def read_listing(data: str | Path) -> Listing:
+def read_listing(data: str | Path, min_classes: int = 2) -> Listing:
     """Read a data set: a folder with one sub-folder per class, a CSV with columns `path,label`, or by name.
 
     The folder may also hold `train/` and `test/` (or `val/`) with the class folders inside. The CSV may have
@@ -49,15 +49,17 @@ def read_listing(data: str | Path) -> Listing:
     Names are `ucf101:ROOT:SPLIT`, `hmdb51:ROOT:SPLIT`, `thumos14:ROOT`, `activitynet:ROOT`, `kinetics:ROOT`
     and `tsn:TRAIN.txt:TEST.txt`; their videos are in the listing whether or not they are there.
 
+    `min_classes` is 2 for training and comparison; a test, or a look at the data, may do with 1.
+
     Raises:
         UsageError: there is nothing at `data`, or several splits are named.
-        DataError: the listing is broken, or has fewer than two classes.
+        DataError: the listing is broken, or has fewer than `min_classes` classes.
     """
     reference = parse_reference(data)
     listing = _read_path(data) if reference is None else read_benchmark(reference)
     if not listing.samples:
         raise DataError(f"the lists of {str(data)!r} name no video for training or test")
-    if len(listing.classes) < 2:
+    if len(listing.classes) < min_classes:
         raise DataError(
             f"{str(data)!r} has only one class, {listing.classes[0]!r}; a recogniser needs at least two"
         )
