@@ -32,7 +32,7 @@ from hidden_two_stream.video.scenery import SceneStyle, scene_clips
 from hidden_two_stream.video.store import ClipStore, StoredVideo
 from hidden_two_stream.weights.motion import load_motion_weights, save_motion_weights, share_layers
 
-SCENES = {"nano": 2400, "tiny": 1200, "tiny-2": 2400, "full": 20000}
+SCENES = {"nano": 2400, "nano-fine": 2400, "tiny": 1200, "tiny-2": 2400, "full": 20000}
 """Generated clips; the longer ones of 11 frames count more."""
 SHARES = {"tiny-2": "tiny"}
 """Shipped weights whose inner layers are taken as they are: together, the files stay small."""
@@ -127,8 +127,9 @@ def main() -> None:
         "precision": arguments.precision,
         "machine": machine(),
     }
-    num_frames = 0 if arguments.name == "nano" else recipe.model.motion_frames or recipe.model.num_frames
-    network = arguments.name.partition("-")[0]
+    network = recipe.model.motion
+    any_number = network in ("nano", "nano-fine")
+    num_frames = 0 if any_number else recipe.model.motion_frames or recipe.model.num_frames
     path = folder / f"{arguments.name}.safetensors"
     save_motion_weights(path, model.motion_net, network, num_frames, facts, SHARES.get(arguments.name))
     write_json(folder / "facts.json", facts)

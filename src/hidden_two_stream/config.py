@@ -36,8 +36,8 @@ class ModelConfig:
     """Which networks.
 
     Attributes:
-        motion: member of the MotionNet family: "nano", "tiny", "full" (the paper's MotionNet), "vgg16",
-            "resnet50" or "flownets".
+        motion: member of the MotionNet family: "nano", "nano-fine", "tiny", "full" (the paper's MotionNet),
+            "vgg16", "resnet50" or "flownets".
         backbone: of the streams: "small", "resnet18", "resnet50" or "vgg16".
         num_frames: frames per clip, T.
         temporal_dropout: dropout of the temporal stream's head.
@@ -54,7 +54,7 @@ class ModelConfig:
             is stored in place of pictures. Without hidden motion there is no MotionNet.
     """
 
-    motion: Literal["nano", "tiny", "full", "vgg16", "resnet50", "flownets"] = "nano"
+    motion: Literal["nano", "nano-fine", "tiny", "full", "vgg16", "resnet50", "flownets"] = "nano"
     backbone: Literal["small", "resnet18", "resnet50", "vgg16"] = "small"
     num_frames: int = 11
     temporal_dropout: float = 0.5

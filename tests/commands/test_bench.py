@@ -39,7 +39,18 @@ TINY_TABLE = [
     ("smooth_conv2", 212, 64, 3, 1, 112), ("conv_pr2", 64, 20, 3, 1, 112),
 ]  # fmt: skip
 
-MOTION = {"full", "full-2", "tiny", "tiny-2", "nano", "vgg16", "resnet50", "flownets", "flownets-11"}
+MOTION = {
+    "full",
+    "full-2",
+    "tiny",
+    "tiny-2",
+    "nano",
+    "nano-fine",
+    "vgg16",
+    "resnet50",
+    "flownets",
+    "flownets-11",
+}
 BACKBONES = ("small", "resnet18", "resnet50", "vgg16")
 
 
@@ -96,6 +107,10 @@ def test_published_sizes() -> None:
     assert round(one("tiny")["parameters"] / 1e6, 2) == 1.95
     assert one("nano")["parameters"] < 0.1e6
     assert one("nano")["macs"] < 1e9
+    fine = one("nano-fine")
+    assert fine["parameters"] == one("nano")["parameters"]
+    finest = (224 // 8) ** 2 * 24 * (9 * 24 + 8 + 4)  # look, predict and log_share, for each of ten pairs
+    assert fine["macs"] - one("nano")["macs"] == 2 * 10 * finest
     # VGG16's temporal stream at 101 classes; MACs of its 13 convolutions and 3 linear layers by hand.
     vgg16 = one("temporal-vgg16")
     assert round(vgg16["parameters"] / 1e6, 1) == 134.7

@@ -145,4 +145,4 @@ def test_nano_keeps_the_pairs_in_order() -> None:
 
 
 def test_every_member_is_known_here() -> None:
-    assert set(MOTION_NETWORKS) == set(STRIDES) | {"nano"}
+    assert set(MOTION_NETWORKS) == set(STRIDES) | {"nano", "nano-fine"}

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from hidden_two_stream.errors import UsageError
 from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.losses import loss_preset, unsupervised_loss
 from hidden_two_stream.motion.nano import NanoMotionNet, _median, _shuffled, lucas_kanade
@@ -229,6 +230,30 @@ def test_flat_pictures_give_finite_flow_and_gradients(value: float) -> None:
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
+
+
+@torch.no_grad()
+def test_passes_of_the_finest_level_go_on_from_each_other() -> None:
+    """Each begins with the flow of the one before; the coarser levels know nothing of them."""
+    once = trained_alike()
+    network = NanoMotionNet(finest_passes=3)
+    network.load_state_dict(once.state_dict())
+    calls: list[tuple[Tensor, Tensor, Tensor]] = []
+    network.refine2.register_forward_hook(lambda _, seen, made: calls.append((seen[-1], *made)))
+    frames = textured_clip(128, 160)
+    finest, *coarser = flows(network, frames)
+    first, *others = flows(once, frames)
+    assert len(calls) == 3
+    for flow, other in zip(coarser, others, strict=True):
+        torch.testing.assert_close(flow, other, atol=0, rtol=0)
+    torch.testing.assert_close(calls[0][1], first[0], atol=0, rtol=0)
+    for before, after in itertools.pairwise(calls):
+        torch.testing.assert_close(after[0], before[1], atol=0, rtol=0)
+        assert (after[1] - before[1]).abs().max() > 0.01
+    torch.testing.assert_close(finest[0], calls[-1][1], atol=0, rtol=0)
+    torch.testing.assert_close(network.features(frames)[1][0], calls[-1][2], atol=0, rtol=0)
+    with pytest.raises(UsageError, match="finest_passes is 0"):
+        NanoMotionNet(finest_passes=0)
 
 
 def test_every_parameter_learns() -> None:

@@ -20,6 +20,7 @@ STRIDES = {
     "full": (2, 4, 8, 16, 32),
     "tiny": (2, 4, 8),
     "nano": (4, 8, 16),
+    "nano-fine": (4, 8, 16),
     "vgg16": (2, 4, 8, 16, 32),
     "resnet50": (2, 4, 8, 16, 32),
     "flownets": (4, 8, 16, 32, 64),
@@ -347,7 +348,7 @@ def test_gradient_of_the_coarsest_level_reaches_the_first_convolution(
 ) -> None:
     network = networks(name)
     first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
-    finest = {"flownets": "predict_flow2", "nano": "refine2.predict"}.get(name, "conv_pr2")
+    finest = {"flownets": "predict_flow2", "nano": "refine2.predict"}.get(name.partition("-")[0], "conv_pr2")
     predictions = [p for key, p in network.named_parameters() if f"{finest}.weight" in key]
     assert len(predictions) == 1
     coarsest = network(torch.randn(1, 2, 3, 64, 64))[-1]
@@ -377,13 +378,13 @@ def test_any_size(name: str, height: int, width: int) -> None:
 def test_action_features_have_the_channels_that_are_announced(name: str, num_frames: int) -> None:
     network = on_meta(name, num_frames)
     channels = {
-        "full": 1024, "tiny": 128, "nano": 48 * (num_frames - 1),
+        "full": 1024, "tiny": 128, "nano": 48 * (num_frames - 1), "nano-fine": 48 * (num_frames - 1),
         "vgg16": 512, "resnet50": 2048, "flownets": 1024,
     }[name]  # fmt: skip
     features = network.features(torch.empty(2, num_frames, 3, 130, 195, device="meta"))
     action = network.action_features(features)
     total = STRIDES[name][-1]
-    finer = 2 if name == "nano" else 1  # its branch reads what the finest level knows
+    finer = 2 if name in ("nano", "nano-fine") else 1  # its branch reads what the finest level knows
     assert finer * network.action_stride == total
     assert network.action_channels == channels
     assert network.total_stride == total

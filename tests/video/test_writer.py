@@ -179,3 +179,13 @@ def test_arguments_are_checked(tmp_path: Path) -> None:
 def test_rates_are_kept(tmp_path: Path, fps: float) -> None:
     write_video(tmp_path / "clip.mp4", [BLACK] * 3, fps=fps)
     assert decoded(tmp_path / "clip.mp4")[2] == pytest.approx(fps, rel=1e-3)
+
+
+@pytest.mark.skipif("libx264" not in av.codecs_available, reason="its own limit")
+def test_pictures_that_are_too_large_are_said_to_be(tmp_path: Path) -> None:
+    widest = np.zeros((16, 16384, 3), np.uint8)
+    write_video(tmp_path / "wide.mp4", [widest])
+    assert decoded(tmp_path / "wide.mp4")[0].shape == (1, *widest.shape)
+    with pytest.raises(OutputError, match=r"no more than 16,384 px a side; these have 16400 x 16"):
+        write_video(tmp_path / "wider.mp4", [np.zeros((16, 16400, 3), np.uint8)])
+    assert [path.name for path in tmp_path.iterdir()] == ["wide.mp4"]

@@ -21,6 +21,7 @@ _MOTION: dict[str, tuple[str, str, int]] = {
     "tiny": ("Tiny-MotionNet", "tiny", 11),
     "tiny-2": ("Tiny-MotionNet, two frames", "tiny", 2),
     "nano": ("Nano-MotionNet", "nano", 11),
+    "nano-fine": ("Nano-MotionNet, finest level three times", "nano-fine", 11),
     "vgg16": ("VGG16-MotionNet", "vgg16", 11),
     "resnet50": ("ResNet50-MotionNet", "resnet50", 11),
     "flownets": ("FlowNetS", "flownets", 2),

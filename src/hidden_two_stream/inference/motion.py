@@ -74,7 +74,7 @@ def smallest_side(network: str) -> int:
     Below it, a stacked network knows motion of a part of a pixel badly (docs/motion.md). Nano enlarges small
     pictures itself.
     """
-    return 16 if network == "nano" else 128
+    return 16 if network in ("nano", "nano-fine") else 128
 
 
 class MotionEstimator:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ MOTION_NETWORKS: dict[str, Callable[[int], nn.Module]] = {
     "full": MotionNet,
     "tiny": TinyMotionNet,
     "nano": NanoMotionNet,
+    "nano-fine": partial(NanoMotionNet, finest_passes=3),
     "vgg16": VGG16MotionNet,
     "resnet50": ResNet50MotionNet,
     "flownets": FlowNetS,

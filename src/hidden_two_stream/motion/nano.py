@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hidden_two_stream.errors import UsageError
 from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.padding import pad_frames, trim_pyramid
 from hidden_two_stream.motion.warp import warp
@@ -75,14 +76,21 @@ class NanoMotionNet(nn.Module):
 
     Args:
         num_frames: frames per clip that the owner intends to feed; any T ≥ 2 works.
+        finest_passes: how often the finest level betters its flow, with the same weights, 1 or more.
+
+    Raises:
+        UsageError: there is no pass.
     """
 
     total_stride = 16
     action_stride = 8
 
-    def __init__(self, num_frames: int = 11) -> None:
+    def __init__(self, num_frames: int = 11, finest_passes: int = 1) -> None:
         super().__init__()
+        if finest_passes < 1:
+            raise UsageError(f"finest_passes is {finest_passes}; expected at least 1")
         self.num_frames = num_frames
+        self.finest_passes = finest_passes
         self.action_channels = 2 * WIDTHS[0] * (num_frames - 1)
         self.luma = nn.Parameter(torch.tensor([0.299, 0.587, 0.114]))  # ITU-R BT.601; learned from there
         self.patch = nn.Conv2d(1, WIDTHS[0], 4, 4)
@@ -124,7 +132,8 @@ class NanoMotionNet(nn.Module):
         for level in reversed(range(len(pictures))):
             first, second = pictures[level][:, :-1].flatten(0, 1), pictures[level][:, 1:].flatten(0, 1)
             flow = resize_flow(flow, (first.shape[-2] + 1) // 2, (first.shape[-1] + 1) // 2)
-            flow, hidden = refiners[min(level, 2)](contexts[level], first, second, contrast, flow)
+            for _ in range(1 if level else self.finest_passes):
+                flow, hidden = refiners[min(level, 2)](contexts[level], first, second, contrast, flow)
             if level < len(refiners):
                 pyramid.insert(0, flow)
         return [x.unflatten(0, (batch, num_frames - 1)) for x in (contexts[0], hidden, *pyramid)]

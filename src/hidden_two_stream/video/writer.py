@@ -25,6 +25,7 @@ __all__ = ["write_video"]
 Image = npt.NDArray[np.uint8]
 
 _ONE_THREAD_PIXELS = 256 * 256
+_MOST_PIXELS = 16384  # of x264
 
 
 def write_video(
@@ -56,14 +57,14 @@ def write_video(
     if first is None:
         raise UsageError("got no frames to write as a video; expected at least one (H, W, 3) uint8 picture")
     with written_whole(path, make_parents=True) as part, ExitStack() as stack:
-        with _refusal(path):
+        with _refusal(path, first):
             container = stack.enter_context(av.open(str(part), "w"))
             stream = _video_stream(container, first.shape[0], first.shape[1], fps, crf)
         for picture in chain((first,), pictures):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-            with _refusal(path):
+            with _refusal(path, first):
                 container.mux(stream.encode(frame))
-        with _refusal(path):
+        with _refusal(path, first):
             container.mux(stream.encode(None))
             container.close()
 
@@ -89,7 +90,7 @@ def _alike(frames: Iterable[Image]) -> Iterator[Image]:
 
 
 @contextmanager
-def _refusal(path: str | os.PathLike[str]) -> Iterator[None]:
+def _refusal(path: str | os.PathLike[str], picture: Image) -> Iterator[None]:
     """What FFmpeg refuses, as an OutputError; what the system refuses is left to `written_whole`."""
     try:
         yield
@@ -98,8 +99,9 @@ def _refusal(path: str | os.PathLike[str]) -> Iterator[None]:
     except (av.FFmpegError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise OutputError(
-            f"cannot write {os.fspath(path)!r}: {reason}; expected a type of file that holds H.264 video; "
-            "choose a name that ends in .mp4"
+            f"cannot write {os.fspath(path)!r}: {reason}; expected a type of file that holds H.264 video, such "
+            f"as .mp4, and pictures of no more than {_MOST_PIXELS:,} px a side; these have "
+            f"{picture.shape[1]} x {picture.shape[0]}"
         ) from error
 
 
