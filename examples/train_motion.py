@@ -32,9 +32,9 @@ from hidden_two_stream.video.scenery import SceneStyle, scene_clips
 from hidden_two_stream.video.store import ClipStore, StoredVideo
 from hidden_two_stream.weights.motion import load_motion_weights, save_motion_weights, share_layers
 
-SCENES = {"nano": 2400, "nano-fine": 2400, "tiny": 1200, "tiny-2": 2400, "full": 20000}
+SCENES = {"nano": 2400, "nano-fine": 0, "tiny": 1200, "tiny-2": 2400, "full": 20000}
 """Generated clips; the longer ones of 11 frames count more."""
-SHARES = {"tiny-2": "tiny"}
+SHARES = {"tiny-2": "tiny", "nano-fine": "nano"}
 """Shipped weights whose inner layers are taken as they are: together, the files stay small."""
 STYLE = SceneStyle(
     compressed=0.3, noise_sigma=(0.0005, 0.012), pan=0.85, calm=0.0, speed_px=(0.3, 12), carried=0.1, soft=0.2
@@ -96,10 +96,9 @@ def main() -> None:
     arguments = parser.parse_args()
 
     recipe = load_recipe(f"motion/{arguments.name}", arguments.set)
-    count = arguments.scenes or SCENES[arguments.name]
+    count = SCENES[arguments.name] if arguments.scenes is None else arguments.scenes
     folder = make_folder(arguments.out)
     print(f"{count} scenes, {recipe.motion.steps} steps, seed {arguments.seed}; {machine()}", flush=True)
-    store = stored_scenes(folder / "scenes", count, recipe, arguments.seed, arguments.workers)
     torch.manual_seed(arguments.seed)
     model = build_model(recipe, 2)
     begins_from = motion_begins_from(recipe, {})
@@ -107,23 +106,27 @@ def main() -> None:
         load_motion_weights(model.motion_net, begins_from.file)
     if arguments.name in SHARES:
         share_layers(model.motion_net, SHARES[arguments.name])
-    teacher = motion_teacher(recipe)
-    fabric = Resources(accelerator=arguments.accelerator, precision=arguments.precision).fabric()
-    run = TrainingRun(
-        folder, recipe, store, [0] * count, arguments.seed, ("motion",), save_seconds=60,
-        teacher=teacher and teacher.build(),
-    )  # fmt: skip
-    try:
-        seconds = train(model, run, fabric, resume=(folder / STATE_FILE).exists())
-    except Stopped as stopped:
-        print(f"{stopped}; the same command goes on")
-        return
+    seconds = 0.0
+    if recipe.motion.steps:
+        store = stored_scenes(folder / "scenes", count, recipe, arguments.seed, arguments.workers)
+        fabric = Resources(accelerator=arguments.accelerator, precision=arguments.precision).fabric()
+        teacher = motion_teacher(recipe)
+        run = TrainingRun(
+            folder, recipe, store, [0] * count, arguments.seed, ("motion",), save_seconds=60,
+            teacher=teacher and teacher.build(),
+        )  # fmt: skip
+        try:
+            seconds = train(model, run, fabric, resume=(folder / STATE_FILE).exists())["motion"]
+        except Stopped as stopped:
+            print(f"{stopped}; the same command goes on")
+            return
+        write_log(folder, arguments.name)
     facts = {
         "script": "examples/train_motion.py",
         "scenes": count,
         "seed": arguments.seed,
         "recipe": recipe.to_dict(),
-        "seconds": round(seconds["motion"]),
+        "seconds": round(seconds),
         "precision": arguments.precision,
         "machine": machine(),
     }
@@ -133,8 +136,7 @@ def main() -> None:
     path = folder / f"{arguments.name}.safetensors"
     save_motion_weights(path, model.motion_net, network, num_frames, facts, SHARES.get(arguments.name))
     write_json(folder / "facts.json", facts)
-    write_log(folder, arguments.name)
-    print(f"{path}: {path.stat().st_size / 1e6:.2f} MB after {seconds['motion']:.0f} s")
+    print(f"{path}: {path.stat().st_size / 1e6:.2f} MB after {seconds:.0f} s")
 
 
 if __name__ == "__main__":

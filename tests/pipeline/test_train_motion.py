@@ -97,6 +97,19 @@ def test_tiny_learns_from_nano(
         assert all(torch.equal(mine[key], shipped[key]) for key in inner)
 
 
+def test_nano_fine_takes_the_weights_of_nano(
+    example_script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them, and makes no scenes, where the recipe has no steps."""
+    script = example_script("train_motion")
+    monkeypatch.setattr(sys, "argv", ["train_motion.py", "nano-fine", "--out", str(tmp_path)])
+    script.main()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["facts.json", "nano-fine.safetensors"]
+    assert read_tensors(tmp_path / "nano-fine.safetensors")[0] == {}
+    info = motion_weights_info(tmp_path / "nano-fine.safetensors")
+    assert (info.network, info.num_frames, info.to_dict()["shares"][0]) == ("nano-fine", 0, "nano")
+
+
 def test_times_are_compared_round_by_round(example_script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that gets slower with every round changes milliseconds, but no ratio."""
     module, now = example_script("motion_speed"), [0.0]

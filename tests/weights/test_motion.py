@@ -325,3 +325,13 @@ def test_shipped_weights_load_and_say_where_they_come_from() -> None:
         assert info.provenance
         assert name == (info.network if info.num_frames in (0, 11) else f"{info.network}-{info.num_frames}")
         info.build()
+
+
+def test_nano_fine_is_nano_but_for_its_passes() -> None:
+    """Its file holds no weights of its own."""
+    fine, nano = motion_weights_info("nano-fine"), motion_weights_info("nano")
+    assert load_file(fine.file) == {}
+    networks = fine.build(), nano.build()
+    assert [network.finest_passes for network in networks] == [3, 1]
+    assert equal(state(networks[0]), state(networks[1]))
+    assert find_motion_weights("nano-fine", 11).file == fine.file

@@ -99,8 +99,8 @@ def _refusal(path: str | os.PathLike[str], picture: Image) -> Iterator[None]:
     except (av.FFmpegError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise OutputError(
-            f"cannot write {os.fspath(path)!r}: {reason}; expected a type of file that holds H.264 video, such "
-            f"as .mp4, and pictures of no more than {_MOST_PIXELS:,} px a side; these have "
+            f"cannot write {os.fspath(path)!r}: {reason}; expected a type of file that holds H.264 video, "
+            f"such as .mp4, and pictures of no more than {_MOST_PIXELS:,} px a side; these have "
             f"{picture.shape[1]} x {picture.shape[0]}"
         ) from error
 

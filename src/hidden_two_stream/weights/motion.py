@@ -174,10 +174,12 @@ def share_layers(network: nn.Module, source: str) -> list[str]:
 
     Args:
         network: a MotionNet; changed in place.
-        source: a name from `shipped_motion()`, of the same member for another number of frames.
+        source: a name from `shipped_motion()`, of the same member for another number of frames, or of another
+            member with the same layers.
 
     Returns:
-        Names of the layers, those whose tensors all have the shapes that they have in `source`.
+        Names of the layers, those whose own tensors all have the shapes that they have in `source`; "" is the
+        network itself.
 
     Raises:
         UsageError, CheckpointError: as `motion_weights_info`.
@@ -186,7 +188,8 @@ def share_layers(network: nn.Module, source: str) -> list[str]:
     shared = []
     for name, layer in network.named_modules():
         ours = {**dict(layer.named_parameters(recurse=False)), **dict(layer.named_buffers(recurse=False))}
-        found = {key: theirs[f"{name}.{key}"] for key in ours if f"{name}.{key}" in theirs}
+        prefix = f"{name}." if name else ""
+        found = {key: theirs[prefix + key] for key in ours if prefix + key in theirs}
         if not ours or any(key not in found or found[key].shape != ours[key].shape for key in ours):
             continue
         for key, tensor in found.items():
