@@ -104,8 +104,11 @@ def main() -> None:
     begins_from = motion_begins_from(recipe, {})
     if begins_from is not None:
         load_motion_weights(model.motion_net, begins_from.file)
-    if arguments.name in SHARES:
-        share_layers(model.motion_net, SHARES[arguments.name])
+    shares = SHARES.get(arguments.name)
+    if arguments.name == "nano-fine" and recipe.motion.steps:
+        shares = None  # all layers would be shared, and nothing left to train
+    if shares is not None:
+        share_layers(model.motion_net, shares)
     seconds = 0.0
     if recipe.motion.steps:
         store = stored_scenes(folder / "scenes", count, recipe, arguments.seed, arguments.workers)
@@ -134,7 +137,7 @@ def main() -> None:
     any_number = network in ("nano", "nano-fine")
     num_frames = 0 if any_number else recipe.model.motion_frames or recipe.model.num_frames
     path = folder / f"{arguments.name}.safetensors"
-    save_motion_weights(path, model.motion_net, network, num_frames, facts, SHARES.get(arguments.name))
+    save_motion_weights(path, model.motion_net, network, num_frames, facts, shares)
     write_json(folder / "facts.json", facts)
     print(f"{path}: {path.stat().st_size / 1e6:.2f} MB after {seconds:.0f} s")
 

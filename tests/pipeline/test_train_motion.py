@@ -108,6 +108,11 @@ def test_nano_fine_takes_the_weights_of_nano(
     assert read_tensors(tmp_path / "nano-fine.safetensors")[0] == {}
     info = motion_weights_info(tmp_path / "nano-fine.safetensors")
     assert (info.network, info.num_frames, info.to_dict()["shares"][0]) == ("nano-fine", 0, "nano")
+    own = motion_weights_info(trained(script, monkeypatch, tmp_path / "own", name="nano-fine"))
+    assert own.shares is None
+    assert not torch.equal(
+        own.build().state_dict()["patch.weight"], info.build().state_dict()["patch.weight"]
+    )
 
 
 def test_times_are_compared_round_by_round(example_script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
