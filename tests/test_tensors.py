@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from hidden_two_stream.tensors import read_tensors, write_tensors
+from hidden_two_stream import tensors as module
+from hidden_two_stream.errors import CheckpointError
+from hidden_two_stream.tensors import read_metadata, read_tensors, write_tensors
 
 
 @pytest.mark.parametrize("length", range(0, 64, 8))
@@ -22,3 +27,74 @@ def test_tensors_are_copies_that_begin_where_memory_does(tmp_path: Path, length:
     for name, tensor in wanted.items():
         assert torch.equal(found[name], tensor)
         assert found[name].data_ptr() % 64 == 0
+
+
+def numbered(path: Path, number: int) -> None:
+    """A file of one number, whose header and size depend on it."""
+    write_tensors(path, {"a": torch.full((5000 + number % 7,), float(number))}, {"number": "1" * number})
+
+
+def test_a_file_that_is_replaced_all_the_time_is_read_as_one_version(tmp_path: Path) -> None:
+    path, stop = tmp_path / "state.safetensors", threading.Event()
+    numbered(path, 1)
+
+    def replace() -> None:
+        number = 1
+        while not stop.wait(0.002):
+            number = number % 50 + 1
+            numbered(path, number)
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    try:
+        for _ in range(300):
+            found, metadata = read_tensors(path)
+            number = len(metadata["number"])
+            assert found["a"].tolist() == [float(number)] * (5000 + number % 7)
+            assert set(read_metadata(path)["number"]) == {"1"}
+    finally:
+        stop.set()
+        writer.join()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_was_replaced_while_it_was_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    path, newer, original = tmp_path / "a.safetensors", tmp_path / "b.safetensors", module.safe_open
+    numbered(path, 3)
+    numbered(newer, 4)
+
+    def opened(*arguments: Any, **options: Any) -> Any:
+        file = original(*arguments, **options)
+        if newer.exists():
+            os.replace(newer, path)
+            if fails:
+                raise RuntimeError("size <3> is smaller than the required mapping size <4>")
+        return file
+
+    monkeypatch.setattr(module, "safe_open", opened)
+    found, metadata = read_tensors(path)
+    assert (found["a"][0], metadata) == (4, {"number": "1111"})
+
+
+def test_what_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.safetensors"
+    for read in (read_tensors, read_metadata):
+        with pytest.raises(CheckpointError, match=r"a\.safetensors.*No such file"):
+            read(path)
+    numbered(path, 3)
+
+    def refused(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("smaller than the required mapping")
+
+    def replaced(*_: Any, **__: Any) -> Any:
+        numbered(path, 3)
+        raise RuntimeError("smaller than the required mapping")
+
+    monkeypatch.setattr(module, "safe_open", refused)
+    with pytest.raises(CheckpointError, match="smaller than the required mapping"):
+        read_tensors(path)
+    monkeypatch.setattr(module, "safe_open", replaced)
+    with pytest.raises(CheckpointError, match="replaced faster than it can be read"):
+        read_tensors(path)

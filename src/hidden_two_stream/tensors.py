@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -15,6 +15,10 @@ from hidden_two_stream.errors import CheckpointError
 from hidden_two_stream.files import written_whole
 
 __all__ = ["mismatches", "parse_description", "read_metadata", "read_tensors", "write_tensors"]
+
+T = TypeVar("T")
+
+_MOST_TRIES = 20
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -40,12 +44,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         CheckpointError: it is not one, or it is damaged.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-            return tensors, dict(file.metadata() or {})
-    except (SafetensorError, OSError) as error:
-        raise _damaged(path, error) from error
+    return _read(path, lambda file: (_copies(file), _said(file)))
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -54,11 +53,42 @@ def read_metadata(path: Path) -> dict[str, str]:
     Raises:
         CheckpointError: it is not one, or it is damaged.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            return dict(file.metadata() or {})
-    except (SafetensorError, OSError) as error:
-        raise _damaged(path, error) from error
+    return _read(path, _said)
+
+
+def _copies(file: Any) -> dict[str, Tensor]:
+    return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+
+
+def _said(file: Any) -> dict[str, str]:
+    return dict(file.metadata() or {})
+
+
+def _read(path: Path, what: Callable[[Any], T]) -> T:
+    """`what` of one version of a file that another process may be replacing, such as a run in training.
+
+    `safe_open` opens the file by its name twice, for header and tensors, and may meet two versions.
+    """
+    for _ in range(_MOST_TRIES):
+        try:
+            before = _version(path)
+            try:
+                with safe_open(path, framework="pt") as file:
+                    found = what(file)
+            except (SafetensorError, RuntimeError) as error:
+                if _version(path) == before:
+                    raise _damaged(path, error) from error
+            else:
+                if _version(path) == before:
+                    return found
+        except OSError as error:
+            raise _damaged(path, error) from error
+    raise CheckpointError(f"{str(path)!r} is replaced faster than it can be read; try again")
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def parse_description(text: str, file: Path, version: int) -> dict[str, Any]:
