@@ -25,6 +25,7 @@ from hidden_two_stream.commands.console import machine
 from hidden_two_stream.commands.fit import Resources, motion_begins_from, motion_teacher
 from hidden_two_stream.config import Recipe, load_recipe
 from hidden_two_stream.files import make_folder, write_json
+from hidden_two_stream.motion.family import PAIRWISE
 from hidden_two_stream.training.loop import Stopped, TrainingRun, train
 from hidden_two_stream.training.state import STATE_FILE
 from hidden_two_stream.video.listing import Sample
@@ -32,7 +33,7 @@ from hidden_two_stream.video.scenery import SceneStyle, scene_clips
 from hidden_two_stream.video.store import ClipStore, StoredVideo
 from hidden_two_stream.weights.motion import load_motion_weights, save_motion_weights, share_layers
 
-SCENES = {"nano": 2400, "nano-fine": 0, "tiny": 1200, "tiny-2": 2400, "full": 20000}
+SCENES = {"nano": 2400, "nano-fine": 2400, "tiny": 1200, "tiny-2": 2400, "full": 20000}
 """Generated clips; the longer ones of 11 frames count more."""
 SHARES = {"tiny-2": "tiny", "nano-fine": "nano"}
 """Shipped weights whose inner layers are taken as they are: together, the files stay small."""
@@ -96,7 +97,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     recipe = load_recipe(f"motion/{arguments.name}", arguments.set)
-    count = SCENES[arguments.name] if arguments.scenes is None else arguments.scenes
+    count = (arguments.scenes or SCENES[arguments.name]) if recipe.motion.steps else 0
     folder = make_folder(arguments.out)
     print(f"{count} scenes, {recipe.motion.steps} steps, seed {arguments.seed}; {machine()}", flush=True)
     torch.manual_seed(arguments.seed)
@@ -134,8 +135,7 @@ def main() -> None:
         "machine": machine(),
     }
     network = recipe.model.motion
-    any_number = network in ("nano", "nano-fine")
-    num_frames = 0 if any_number else recipe.model.motion_frames or recipe.model.num_frames
+    num_frames = 0 if network in PAIRWISE else recipe.model.motion_frames or recipe.model.num_frames
     path = folder / f"{arguments.name}.safetensors"
     save_motion_weights(path, model.motion_net, network, num_frames, facts, shares)
     write_json(folder / "facts.json", facts)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hidden_two_stream.errors import UsageError
+from hidden_two_stream.motion.family import PAIRWISE
 from hidden_two_stream.types import FloatArray
 from hidden_two_stream.video.reader import Source, VideoReader
 from hidden_two_stream.video.sampling import clip_indices
@@ -74,7 +75,7 @@ def smallest_side(network: str) -> int:
     Below it, a stacked network knows motion of a part of a pixel badly (docs/motion.md). Nano enlarges small
     pictures itself.
     """
-    return 16 if network in ("nano", "nano-fine") else 128
+    return 16 if network in PAIRWISE else 128
 
 
 class MotionEstimator:

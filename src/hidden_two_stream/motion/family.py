@@ -13,7 +13,7 @@ from hidden_two_stream.motion.nano import NanoMotionNet
 from hidden_two_stream.motion.network import MotionNet, TinyMotionNet
 from hidden_two_stream.motion.relatives import FlowNetS, ResNet50MotionNet, VGG16MotionNet
 
-__all__ = ["MOTION_NETWORKS", "build_motion", "flow_in_windows"]
+__all__ = ["MOTION_NETWORKS", "PAIRWISE", "build_motion", "flow_in_windows"]
 
 MOTION_NETWORKS: dict[str, Callable[[int], nn.Module]] = {
     "full": MotionNet,
@@ -24,6 +24,9 @@ MOTION_NETWORKS: dict[str, Callable[[int], nn.Module]] = {
     "resnet50": ResNet50MotionNet,
     "flownets": FlowNetS,
 }
+
+PAIRWISE = ("nano", "nano-fine")
+"""Members that see each pair of frames by itself, any number of frames, and enlarge small pictures."""
 
 
 def build_motion(name: str, num_frames: int = 11) -> nn.Module:
