@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -53,6 +54,41 @@ def test_a_worker_s_error_arrives_and_ends_the_rest() -> None:
     with pytest.raises(ValueError, match="could not convert"), pool:
         first.result()
     assert others[-1].cancelled()
+
+
+LATE = """
+import os, signal
+from multiprocessing.context import SpawnProcess
+start = SpawnProcess.start
+
+def interrupted(process):
+    SpawnProcess.start = start
+    os.killpg(0, signal.SIGINT)
+    start(process)
+
+SpawnProcess.start = interrupted
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_ctrl_c_that_comes_before_the_workers_ends_them_too(tmp_path: Path) -> None:
+    """They are started behind it, and would be waited for."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.replace("if __name__", f"{LATE}\nif __name__", 1))
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        output, errors = process.communicate(timeout=30)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert (output, errors, process.returncode) == ("starting\nstopped\n", "", 0)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")

@@ -33,9 +33,13 @@ class WorkerPool(ProcessPoolExecutor):
         with _interrupt_behind():
             return super().submit(fn, *args, **kwargs)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         # Interrupted while it is waited for, a thread counts as ended in Python 3.11; the exit would hang.
         with _interrupt_behind():
+            if kind is not None and issubclass(kind, KeyboardInterrupt):
+                # Those that started behind the Ctrl-C have not heard it, and would be waited for.
+                for process in tuple((self._processes or {}).values()):
+                    process.terminate()
             self.shutdown(wait=True, cancel_futures=True)
 
 
