@@ -36,7 +36,7 @@ from hidden_two_stream.weights.motion import load_motion_weights, save_motion_we
 SCENES = {"nano": 2400, "nano-fine": 2400, "tiny": 1200, "tiny-2": 2400, "full": 20000}
 """Generated clips; the longer ones of 11 frames count more."""
 SHARES = {"tiny-2": "tiny", "nano-fine": "nano"}
-"""Shipped weights whose inner layers are taken as they are: together, the files stay small."""
+"""Shipped weights whose layers are taken as they are, where they fit: together, the files stay small."""
 STYLE = SceneStyle(
     compressed=0.3, noise_sigma=(0.0005, 0.012), pan=0.85, calm=0.0, speed_px=(0.3, 12), carried=0.1, soft=0.2
 )
