@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
+import hidden_two_stream as hts
 from hidden_two_stream.commands.console import machine, note, print_json
 from hidden_two_stream.commands.timing import timed
 from hidden_two_stream.errors import HiddenTwoStreamError, MissingDependencyError
@@ -27,7 +28,7 @@ from hidden_two_stream.motion.classical import ESTIMATORS, estimator
 from hidden_two_stream.types import RawClip
 from hidden_two_stream.video.scenery import generate_scene
 from hidden_two_stream.video.transforms import to_frames, to_tensor
-from hidden_two_stream.weights.motion import motion_weights_info, shipped_motion
+from hidden_two_stream.weights.motion import shipped_motion
 from hidden_two_stream.workers import threads
 
 SIDE, NUM_FRAMES, SEED = 224, 11, 7
@@ -35,14 +36,14 @@ SIDE, NUM_FRAMES, SEED = 224, 11, 7
 
 def network(source: str, frames: RawClip) -> Callable[[], Any]:
     """Flow of the clip by a trained MotionNet; one for fewer frames sees all of its windows as a batch."""
-    info = motion_weights_info(source)
-    trained, taken = info.build(), info.num_frames or NUM_FRAMES
+    trained = hts.motion_estimator(source)
+    taken = trained.num_frames or NUM_FRAMES
     clip = to_frames(to_tensor(frames)[None].contiguous(), False).contiguous()
     windows = torch.cat([clip[:, i : i + taken] for i in range(0, NUM_FRAMES - 1, taken - 1)])
 
     @torch.inference_mode()
     def run() -> Any:
-        return trained(windows)
+        return trained.network(windows)
 
     return run
 

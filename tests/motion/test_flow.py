@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+from torch.nn import functional
 
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.motion.flow import resize_flow
+from hidden_two_stream.motion.flow import median_filter, resize_flow
 
 
 def slow_resize(flow: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -85,3 +87,23 @@ def test_wrong_channels_are_refused(shape: tuple[int, ...]) -> None:
 def test_empty_size_is_refused() -> None:
     with pytest.raises(UsageError, match="0 x 4"):
         resize_flow(torch.zeros(2, 4, 4), 0, 4)
+
+
+def medians(flow: Tensor) -> Tensor:
+    """Of 5 columns of the medians of 5 rows, by sorting."""
+    padded = functional.pad(flow, (2, 2, 2, 2), mode="replicate")
+    return padded.unfold(-2, 5, 1).median(dim=-1).values.unfold(-1, 5, 1).median(dim=-1).values
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 3), (7, 12)])
+def test_medians_are_those_of_sorting(height: int, width: int) -> None:
+    flow = torch.randn(3, 2, height, width)
+    assert torch.equal(median_filter(flow), medians(flow))
+
+
+def test_medians_take_outliers_away_and_leave_edges() -> None:
+    flow = torch.zeros(1, 2, 12, 12)
+    flow[..., 6:] = 5.0
+    spoilt = flow.clone()
+    spoilt[..., 3, 3] = spoilt[..., 8, 9] = -7.0
+    assert torch.equal(median_filter(spoilt), flow)

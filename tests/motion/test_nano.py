@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.motion.flow import resize_flow
+from hidden_two_stream.motion.flow import median_filter, resize_flow
 from hidden_two_stream.motion.losses import loss_preset, unsupervised_loss
-from hidden_two_stream.motion.nano import NanoMotionNet, _median, _shuffled, lucas_kanade
+from hidden_two_stream.motion.nano import NanoMotionNet, _shuffled, lucas_kanade
 
 Array = npt.NDArray[np.float64]
 
@@ -444,28 +444,8 @@ def test_predictions_go_to_their_points() -> None:
         bias.copy_(torch.arange(8.0))
     frames = torch.rand(1, 1, 3, 128, 160).expand(1, 3, 3, 128, 160)  # nothing to measure
     expected = torch.tensor([[[0.0, 1], [2, 3]], [[4, 5], [6, 7]]]).repeat(1, 16, 20)
-    expected = medians(expected[None])[0]
+    expected = median_filter(expected[None])[0]
     torch.testing.assert_close(flows(network, frames)[0], expected.expand(1, 2, 2, 32, 40))
-
-
-def medians(flow: Tensor) -> Tensor:
-    """Of 5 columns of the medians of 5 rows, by sorting."""
-    padded = functional.pad(flow, (2, 2, 2, 2), mode="replicate")
-    return padded.unfold(-2, 5, 1).median(dim=-1).values.unfold(-1, 5, 1).median(dim=-1).values
-
-
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 3), (7, 12)])
-def test_medians_are_those_of_sorting(height: int, width: int) -> None:
-    flow = torch.randn(3, 2, height, width)
-    assert torch.equal(_median(flow), medians(flow))
-
-
-def test_medians_take_outliers_away_and_leave_edges() -> None:
-    flow = torch.zeros(1, 2, 12, 12)
-    flow[..., 6:] = 5.0
-    spoilt = flow.clone()
-    spoilt[..., 3, 3] = spoilt[..., 8, 9] = -7.0
-    assert torch.equal(_median(spoilt), flow)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -500,7 +480,7 @@ def test_each_point_has_its_own_share_of_the_damping() -> None:
     network.refine2.look.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     finest = flows(network, frames)[0][0]
     torch.testing.assert_close(functional.pixel_shuffle(seen[0], 2)[:, 2:], expected, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(finest, medians(expected[:, :2]), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(finest, median_filter(expected[:, :2]), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("log_share", "limit"), [(1000.0, 4.0), (-1000.0, -14.0)])

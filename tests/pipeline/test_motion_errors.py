@@ -88,3 +88,14 @@ def test_slips(
     for arguments, message in ((["gone"], "no motion weights 'gone'"), ([], "set HTS_TEST_DATA")):
         assert example.main(arguments) == 2
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["nano", "nano-fine", "tiny-2"])
+def test_shipped_weights_have_the_errors_of_the_docs(example: ModuleType, data_root: Path, name: str) -> None:
+    """On the real pairs, within what rounding on another machine may change."""
+    page = (Path(example.__file__).parents[1] / "docs" / "motion.md").read_text(encoding="utf-8")
+    table = page.split("<!-- errors -->")[1].split("<!-- /errors -->")[0]
+    (row,) = [line for line in table.splitlines() if line.startswith(f"| {name} |")]
+    documented = [float(cell) for cell in row.split("|")[2:8]]
+    found = example.pair_errors(example.network(name, "cpu"), example.read_pairs(data_root))
+    assert list(found.values()) == pytest.approx(documented, abs=0.02)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hidden_two_stream.errors import UsageError
+from hidden_two_stream.motion.coarse_to_fine import CoarseToFine
 from hidden_two_stream.motion.family import PAIRWISE
 from hidden_two_stream.types import FloatArray
 from hidden_two_stream.video.reader import Source, VideoReader
@@ -28,7 +29,7 @@ _LARGEST_LONG_SIDE = 1024  # of pictures that are enlarged
 
 
 def motion_estimator(source: str | Path, device: str = "cpu") -> MotionEstimator:
-    """A trained MotionNet for use.
+    """A trained MotionNet for use; one for two frames sees large pictures from coarse to fine.
 
     Args:
         source: a name that comes with the package ("nano"; `weights.motion.shipped_motion()` gives all), or a
@@ -42,6 +43,8 @@ def motion_estimator(source: str | Path, device: str = "cpu") -> MotionEstimator
     info = motion_weights_info(source)
     network = on_device(info.build(), device)
     least = smallest_side(info.network)
+    if info.num_frames == 2 and info.network not in PAIRWISE:  # knows the motion of small pictures alone
+        network = CoarseToFine(network, least)
     return MotionEstimator(network, info.num_frames, torch.device(device), smallest_side=least)
 
 

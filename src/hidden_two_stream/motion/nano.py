@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.motion.flow import resize_flow
+from hidden_two_stream.motion.flow import median_filter, resize_flow
 from hidden_two_stream.motion.padding import pad_frames, trim_pyramid
 from hidden_two_stream.motion.warp import warp
 
@@ -199,7 +199,7 @@ class _Refiner(nn.Module):
         seen = functional.pixel_unshuffle(seen, 2).contiguous(memory_format=torch.channels_last)
         hidden = self.hidden(functional.leaky_relu(self.look(seen) + context, 0.1, inplace=True))
         change = _shuffled(self.predict(hidden))[..., :height, :width]
-        return _median(flow + self.step_gain * measured[:, :2] + change), hidden
+        return median_filter(flow + self.step_gain * measured[:, :2] + change), hidden
 
 
 def _shuffled(x: Tensor) -> Tensor:
@@ -255,25 +255,6 @@ def _around(blocks: Tensor) -> Tensor:
     padded = functional.pad(blocks, (1, 1, 1, 1))
     rows = padded[..., :-2, :] + padded[..., 1:-1, :] + padded[..., 2:, :]
     return rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
-
-
-def _median(flow: Tensor) -> Tensor:
-    """Medians over 5 columns of medians over 5 rows of (N, 2, h, w), edges repeated: no single outliers.
-
-    Median filtering between the steps of a coarse-to-fine method: Sun, Roth and Black, CVPR 2010. That of
-    whole 5×5 windows is a little better, but needs sorting.
-    """
-    height, width = flow.shape[-2:]
-    padded = functional.pad(flow, (2, 2, 2, 2), mode="replicate")
-    rows = _median_of_five([padded[..., place : place + height, :] for place in range(5)])
-    return _median_of_five([rows[..., place : place + width] for place in range(5)])
-
-
-def _median_of_five(x: list[Tensor]) -> Tensor:
-    """Point by point: neither the least nor the greatest of four is it, which leaves three."""
-    low = torch.maximum(torch.minimum(x[0], x[1]), torch.minimum(x[2], x[3]))
-    high = torch.minimum(torch.maximum(x[0], x[1]), torch.maximum(x[2], x[3]))
-    return torch.maximum(torch.minimum(low, high), torch.minimum(torch.maximum(low, high), x[4]))
 
 
 def _halved(x: Tensor) -> Tensor:
