@@ -102,7 +102,7 @@ def test_single_outliers_are_filtered_out() -> None:
 
 
 def test_takes_pairs_and_a_size() -> None:
-    with pytest.raises(UsageError, match=r"got 3 frames; expected pairs"):
+    with pytest.raises(UsageError, match=r"shape \(1, 3, 3, 64, 64\); expected \(B, 2, 3, H, W\)"):
         CoarseToFine(Searching(1), 64)(torch.rand(1, 3, 3, 64, 64))
     with pytest.raises(UsageError, match="coarsest is 0; expected at least 1 px"):
         CoarseToFine(Searching(1), 0)

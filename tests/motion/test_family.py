@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.motion.family import MOTION_NETWORKS, build_motion, flow_in_windows
+from hidden_two_stream.motion.family import MOTION_NETWORKS, PAIRWISE, build_motion, flow_in_windows
 
 STRIDES = {
     "full": (2, 4, 8, 16, 32),
@@ -146,3 +146,20 @@ def test_nano_keeps_the_pairs_in_order() -> None:
 
 def test_every_member_is_known_here() -> None:
     assert set(MOTION_NETWORKS) == set(STRIDES) | {"nano", "nano-fine"}
+
+
+@pytest.mark.parametrize("name", MOTION_NETWORKS)
+@pytest.mark.parametrize(
+    "shape",
+    [(1, 4, 3, 64, 64), (1, 1, 3, 64, 64), (3, 3, 64, 64), (3, 64, 64), (1, 3, 1, 64, 64), (1, 3, 3, 64, 0)],
+)
+def test_frames_of_another_shape_are_refused_by_name(name: str, shape: tuple[int, ...]) -> None:
+    network = build_motion(name, 3)
+    frames = torch.rand(shape)
+    if name in PAIRWISE and shape == (1, 4, 3, 64, 64):
+        assert network(frames)[0].shape[1] == 3
+        return
+    expected = "(B, T, 3, H, W) with T from 2 on" if name in PAIRWISE else "(B, 3, 3, H, W)"
+    with pytest.raises(UsageError) as caught:
+        network(frames)
+    assert str(caught.value) == f"got frames of shape {shape}; expected {expected}"

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.motion.flow import median_filter, resize_flow
+from hidden_two_stream.motion.padding import check_frames
 from hidden_two_stream.motion.warp import warp
 
 __all__ = ["CoarseToFine", "sides_between"]
@@ -41,10 +42,9 @@ class CoarseToFine(nn.Module):
         """`frames` (B, 2, 3, H, W) → [flow (B, 1, 2, h, w)], px of its own grid: that of the finest level.
 
         Raises:
-            UsageError: there are not two frames.
+            UsageError: `frames` has another shape.
         """
-        if frames.shape[1] != 2:
-            raise UsageError(f"got {frames.shape[1]} frames; expected pairs, (B, 2, 3, H, W)")
+        check_frames(frames, 2)
         shortest = min(frames.shape[-2:])
         flow: Tensor | None = None
         for side in sides_between(self.coarsest, shortest):

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.motion.flow import median_filter, resize_flow
-from hidden_two_stream.motion.padding import pad_frames, trim_pyramid
+from hidden_two_stream.motion.padding import check_frames, pad_frames, trim_pyramid
 from hidden_two_stream.motion.warp import warp
 
 __all__ = ["NanoMotionNet", "lucas_kanade"]
@@ -221,6 +221,7 @@ def _enlarged_size(frames: Tensor) -> tuple[int, int]:
 
 def _prepared(frames: Tensor) -> Tensor:
     """`frames` (B, T, 3, H, W), small ones enlarged, padded to whole strides."""
+    check_frames(frames)
     size = _enlarged_size(frames)
     if size != frames.shape[-2:]:
         merged = functional.interpolate(frames.flatten(0, 1), size, mode="bilinear", align_corners=False)

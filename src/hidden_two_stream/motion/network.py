@@ -28,7 +28,7 @@ from hidden_two_stream.motion.decoder import (
     msra_init,
     raw_to_pixels,
 )
-from hidden_two_stream.motion.padding import pad_frames, trim_pyramid
+from hidden_two_stream.motion.padding import stack_frames, trim_pyramid
 
 __all__ = ["MOTIONNET_WIDTHS", "MotionNet", "MotionNetwork", "TinyMotionNet"]
 
@@ -84,7 +84,7 @@ class MotionNet(nn.Module):
     def features(self, frames: Tensor) -> list[Tensor]:
         """Features of blocks 1..6, each (B, C, h, w), at 1/1 … 1/32 of the padded input."""
         features = []
-        x = pad_frames(frames, self.total_stride).flatten(1, 2)  # time and colour merge here, and only here
+        x = stack_frames(frames, self.num_frames, self.total_stride)
         for block in range(1, 7):
             x = self.get_submodule(f"conv{block}_1")(self.get_submodule(f"conv{block}")(x))
             features.append(x)
@@ -129,7 +129,7 @@ class TinyMotionNet(nn.Module):
     def features(self, frames: Tensor) -> list[Tensor]:
         """Features of the four convolutions, each (B, C, h, w), at 1/1 … 1/8 of the padded input."""
         features = []
-        x = pad_frames(frames, self.total_stride).flatten(1, 2)
+        x = stack_frames(frames, self.num_frames, self.total_stride)
         for layer in (self.conv1, self.conv2, self.conv3, self.conv4):
             x = layer(x)
             features.append(x)

@@ -1,4 +1,4 @@
-"""Any input size for networks with a total stride: pad before, bring the flow back after."""
+"""What networks take: clips of the right shape, of any size; padded before, their flow brought back after."""
 
 from __future__ import annotations
 
@@ -8,9 +8,34 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn import functional
 
+from hidden_two_stream.errors import UsageError
 from hidden_two_stream.motion.flow import resize_flow
 
-__all__ = ["pad_frames", "trim_pyramid"]
+__all__ = ["check_frames", "pad_frames", "stack_frames", "trim_pyramid"]
+
+
+def check_frames(frames: Tensor, num_frames: int = 0) -> None:
+    """Refuse what is no (B, T, 3, H, W) with T = `num_frames`; 0: any T from 2 on.
+
+    Raises:
+        UsageError: it is not, or there are no pixels.
+    """
+    fits = frames.ndim == 5 and frames.shape[2] == 3 and frames.shape[-1] > 0 and frames.shape[-2] > 0
+    if not fits or frames.shape[1] != (num_frames or max(2, frames.shape[1])):
+        raise UsageError(
+            f"got frames of shape {tuple(frames.shape)}; expected (B, {num_frames or 'T'}, 3, H, W)"
+            + ("" if num_frames else " with T from 2 on")
+        )
+
+
+def stack_frames(frames: Tensor, num_frames: int, multiple: int) -> Tensor:
+    """`frames` (B, T, 3, H, W), padded, as (B, 3T, h, w): time and colour merge here, and only here.
+
+    Raises:
+        UsageError: `frames` has another shape, or T is not `num_frames`.
+    """
+    check_frames(frames, num_frames)
+    return pad_frames(frames, multiple).flatten(1, 2)
 
 
 def pad_frames(frames: Tensor, multiple: int) -> Tensor:

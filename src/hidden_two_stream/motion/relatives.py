@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from hidden_two_stream.motion.decoder import Deconv, add_decoder, conv, decode, msra_init
 from hidden_two_stream.motion.network import to_pyramid
-from hidden_two_stream.motion.padding import pad_frames
+from hidden_two_stream.motion.padding import stack_frames
 from hidden_two_stream.trunks import (
     VGG16_WIDTHS,
     add_resnet,
@@ -46,7 +46,7 @@ class VGG16MotionNet(nn.Module):
 
     def features(self, frames: Tensor) -> list[Tensor]:
         """Features of the five blocks and of the last pooling, (B, C, h, w), at 1/1 … 1/32."""
-        return vgg16_pyramid(self.encoder, pad_frames(frames, self.total_stride).flatten(1, 2))
+        return vgg16_pyramid(self.encoder, stack_frames(frames, self.num_frames, self.total_stride))
 
     def action_features(self, features: list[Tensor]) -> Tensor:
         """The last pooling: (B, 512, H/32, W/32), what VGG16's fc6 takes."""
@@ -85,7 +85,7 @@ class ResNet50MotionNet(nn.Module):
 
     def features(self, frames: Tensor) -> list[Tensor]:
         """An empty level, the stem and the four stages, (B, C, h, w), at 1/1, 1/2 … 1/32."""
-        x = pad_frames(frames, self.total_stride).flatten(1, 2)
+        x = stack_frames(frames, self.num_frames, self.total_stride)
         return [x[:, :0], *resnet_pyramid(self.encoder, x)]
 
     def action_features(self, features: list[Tensor]) -> Tensor:
@@ -137,7 +137,7 @@ class FlowNetS(nn.Module):
 
     def features(self, frames: Tensor) -> list[Tensor]:
         """Features at 1/2, 1/4, … 1/64 of the padded input, each (B, C, h, w)."""
-        x = self.conv1(pad_frames(frames, self.total_stride).flatten(1, 2))
+        x = self.conv1(stack_frames(frames, self.num_frames, self.total_stride))
         features = [x, self.conv2(x)]
         for block in (3, 4, 5, 6):
             x = self.get_submodule(f"conv{block}_1")(self.get_submodule(f"conv{block}")(features[-1]))
