@@ -203,3 +203,24 @@ def test_ctrl_c_saves_and_says_how_to_go_on(uninterrupted: Path, small_data: Pat
     finish(resumed)
     assert resumed.returncode == 0
     assert same_weights(run, uninterrupted)
+
+
+LOADING = """
+import signal, sys
+module = sys.argv.pop(1)
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == module:
+            signal.raise_signal(signal.SIGINT)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Interrupting())
+from hidden_two_stream.__main__ import run
+sys.exit(run())
+"""
+
+
+@pytest.mark.parametrize("module", ["hidden_two_stream.cli", "argparse", "torch"])
+def test_ctrl_c_while_modules_are_loaded(module: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LOADING, module, "flow", "--model", "nano", str(tmp_path / "none.mp4")]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (process.returncode, process.stderr) == (130, "hts: interrupted\n")
