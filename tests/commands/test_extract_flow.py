@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,25 @@ def test_what_was_computed_but_not_timed_is_computed_again(store: ClipStore, tmp
     assert set(noted) == {"0", "1", "2"}
     assert again.seconds == pytest.approx(sum(noted.values()))
     assert again.seconds > 5
+
+
+def test_the_same_videos_by_another_path_are_not_computed_again(
+    store: ClipStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def below(folder: str, names: Sequence[str]) -> ClipStore:
+        samples = tuple(Sample(f"{folder}{name}", "x") for name in names)
+        return dataclasses.replace(store, samples=samples)
+
+    names = ("up/v0.mp4", "up/v1.mp4", "down/v2.mp4")
+    first = extract_flow(below("", names), "farneback", tmp_path / "flow")
+    monkeypatch.setattr(extract_module, "_compute", None)  # fails where it is called
+    for folder in ("data/", "/home/someone/data/", "../"):
+        again = extract_flow(below(folder, names), "farneback", tmp_path / "flow")
+        assert again.seconds == first.seconds
+    with pytest.raises(UsageError, match="holds flow of other videos"):
+        extract_flow(
+            below("data/", ("up/v0.mp4", "up/v3.mp4", "down/v2.mp4")), "farneback", tmp_path / "flow"
+        )
 
 
 def test_other_videos_or_settings_are_refused(store: ClipStore, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future
@@ -106,9 +107,8 @@ class _Job:
 def _open(folder: Path, store: ClipStore, name: str, stride: int) -> dict[str, Any]:
     """The facts of an extraction that was begun here, or of a new one."""
     size = store.size if isinstance(store.size, int) else list(store.size)
-    videos = [
-        [sample.name, video.num_frames] for sample, video in zip(store.samples, store.videos, strict=True)
-    ]
+    names = _below_common_folder([sample.name for sample in store.samples])
+    videos = [[short, video.num_frames] for short, video in zip(names, store.videos, strict=True)]
     facts: dict[str, Any] = {"estimator": name, "stride": stride, "size": size, "videos": videos}
     path = folder / FACTS_FILE
     if path.exists():
@@ -124,6 +124,13 @@ def _open(folder: Path, store: ClipStore, name: str, stride: int) -> dict[str, A
     facts["seconds"] = {}
     write_json(path, facts)
     return facts
+
+
+def _below_common_folder(names: list[str]) -> list[str]:
+    """The names without the folder that all are in: the same data may be reached by another path."""
+    names = [Path(name).as_posix() for name in names]
+    folder, slash, _ = os.path.commonprefix(names).rpartition("/")
+    return [name.removeprefix(folder + slash) for name in names]
 
 
 def _computed(jobs: Iterable[_Job], workers: int) -> Generator[float]:
