@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -128,9 +128,10 @@ def _open(folder: Path, store: ClipStore, name: str, stride: int) -> dict[str, A
 
 def _below_common_folder(names: list[str]) -> list[str]:
     """The names without the folder that all are in: the same data may be reached by another path."""
-    names = [Path(name).as_posix() for name in names]
-    folder, slash, _ = os.path.commonprefix(names).rpartition("/")
-    return [name.removeprefix(folder + slash) for name in names]
+    parts = [Path(name).parts for name in names]
+    folders = zip(*(path[:-1] for path in parts), strict=False)
+    shared = sum(1 for _ in takewhile(lambda same: len(set(same)) == 1, folders))
+    return ["/".join(path[shared:]) for path in parts]
 
 
 def _computed(jobs: Iterable[_Job], workers: int) -> Generator[float]:
