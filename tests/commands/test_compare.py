@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -156,10 +157,13 @@ def test_hidden_methods_share_one_motion_network(compared: tuple[Path, dict[str,
 def test_resuming_trains_nothing_again_and_adds_methods(
     compared: tuple[Path, dict[str, Any]],
     data: Path,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """Also where the data has another path by now."""
     folder, result = compared
+    moved = shutil.copytree(data.parent, tmp_path / "moved") / data.name
     trained: list[str] = []
     fit = compare_module.fit
 
@@ -169,7 +173,7 @@ def test_resuming_trains_nothing_again_and_adds_methods(
 
     monkeypatch.setattr(compare_module, "fit", counted)
     again = compare_command(
-        str(data), None, folder, load_recipe("nano", QUICK), Resources(workers=0, quiet=True, seed=5),
+        str(moved), None, folder, load_recipe("nano", QUICK), Resources(workers=0, quiet=True, seed=5),
         methods=["frames", "dis-fast@2"], seeds=2, protocol="2x1", resume=True,
     )  # fmt: skip
     assert trained == ["dis-fast@2", "dis-fast@2"]

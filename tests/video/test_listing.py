@@ -20,6 +20,7 @@ from hidden_two_stream.video.listing import (
     split_listing,
     unreadable_lines,
 )
+from hidden_two_stream.video.samples import below_common_folder
 from hidden_two_stream.video.store import open_store
 from hidden_two_stream.video.writer import write_video
 
@@ -406,3 +407,19 @@ def test_listed_frame_counts_are_those_of_the_store(data_root: Path) -> None:
     assert [v.num_frames for v in store.videos] == [int(s.columns["frames"]) for s in samples]
     with av.open(samples[0].path) as container:
         assert store.videos[0].num_frames == sum(1 for _ in container.decode(video=0))
+
+
+@pytest.mark.parametrize(
+    ("names", "short"),
+    [
+        (["data/up/1.mp4", "data/down/2.mp4"], ["up/1.mp4", "down/2.mp4"]),
+        (["/x/data/up/1.mp4", "/x/data/down/2.mp4"], ["up/1.mp4", "down/2.mp4"]),
+        (["data/up/1.mp4", "data/up/12.mp4[0-3 s]"], ["1.mp4", "12.mp4[0-3 s]"]),
+        (["up/1.mp4", "/x/2.mp4"], ["up/1.mp4", "/x/2.mp4"]),
+        (["data/1.mp4", "data/up/1.mp4"], ["1.mp4", "up/1.mp4"]),
+        (["data/1.mp4"], ["1.mp4"]),
+        ([], []),
+    ],
+)
+def test_names_below_the_common_folder(names: list[str], short: list[str]) -> None:
+    assert below_common_folder(names) == short

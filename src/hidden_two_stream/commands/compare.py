@@ -35,6 +35,7 @@ from hidden_two_stream.inference.protocol import parse_protocol
 from hidden_two_stream.motion.classical import ESTIMATORS
 from hidden_two_stream.motion.plugins import LARGEST_FACTOR, RAFT, enlarged_factor, find_estimator
 from hidden_two_stream.recognition.fusion import fuse
+from hidden_two_stream.video.samples import below_common_folder
 from hidden_two_stream.video.store import ClipStore
 
 __all__ = ["METHODS", "available_methods", "compare_command", "method_recipe"]
@@ -347,7 +348,7 @@ def _comparison(
 
 def _fused(recipe: Recipe, own: Evaluation, spatial: Evaluation) -> npt.NDArray[np.float32]:
     """Late fusion of two runs on the same videos, as the recipe weighs its streams."""
-    if own.names != spatial.names:
+    if below_common_folder(own.names) != below_common_folder(spatial.names):
         raise UsageError("the runs were tested on different videos; compare again in another folder")
     fusion = recipe.fusion
     logits = [next(iter(part.logits.values())) for part in (spatial, own)]

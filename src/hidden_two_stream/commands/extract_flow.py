@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from hidden_two_stream.errors import UsageError
 from hidden_two_stream.files import make_folder, write_json, written_whole
 from hidden_two_stream.motion.plugins import find_estimator
 from hidden_two_stream.types import RawClip
+from hidden_two_stream.video.samples import below_common_folder
 from hidden_two_stream.video.store import ClipStore, Resize, StoredVideo
 from hidden_two_stream.workers import WorkerPool, threads
 
@@ -107,7 +107,7 @@ class _Job:
 def _open(folder: Path, store: ClipStore, name: str, stride: int) -> dict[str, Any]:
     """The facts of an extraction that was begun here, or of a new one."""
     size = store.size if isinstance(store.size, int) else list(store.size)
-    names = _below_common_folder([sample.name for sample in store.samples])
+    names = below_common_folder([sample.name for sample in store.samples])
     videos = [[short, video.num_frames] for short, video in zip(names, store.videos, strict=True)]
     facts: dict[str, Any] = {"estimator": name, "stride": stride, "size": size, "videos": videos}
     path = folder / FACTS_FILE
@@ -124,14 +124,6 @@ def _open(folder: Path, store: ClipStore, name: str, stride: int) -> dict[str, A
     facts["seconds"] = {}
     write_json(path, facts)
     return facts
-
-
-def _below_common_folder(names: list[str]) -> list[str]:
-    """The names without the folder that all are in: the same data may be reached by another path."""
-    parts = [Path(name).parts for name in names]
-    folders = zip(*(path[:-1] for path in parts), strict=False)
-    shared = sum(1 for _ in takewhile(lambda same: len(set(same)) == 1, folders))
-    return ["/".join(path[shared:]) for path in parts]
 
 
 def _computed(jobs: Iterable[_Job], workers: int) -> Generator[float]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
+from pathlib import Path
 
-__all__ = ["Listing", "Sample"]
+__all__ = ["Listing", "Sample", "below_common_folder"]
 
 
 @dataclass(frozen=True)
@@ -62,3 +64,11 @@ class Listing:
         """Samples per class."""
         found = Counter(sample.label for sample in self.samples)
         return {name: found[name] for name in self.classes}
+
+
+def below_common_folder(names: Sequence[str]) -> list[str]:
+    """Names of samples without the folder that all are in, for data that is reached by another path."""
+    parts = [Path(name).parts for name in names]
+    folders = zip(*(path[:-1] for path in parts), strict=False)
+    shared = sum(1 for _ in takewhile(lambda same: len(set(same)) == 1, folders))
+    return [Path(*path[shared:]).as_posix() for path in parts]
