@@ -1,6 +1,7 @@
 """Train the MotionNet weights that come with the package, without labels, on generated scenes.
 
     .venv/bin/python examples/train_motion.py nano --out runs/motion-nano [--seed 0] [--workers 2]
+    .venv/bin/python examples/train_motion.py tiny-2 --out runs/motion-tiny-2 --set motion_init=FILE of tiny-2-start
 
 Generates the scenes (`video/scenery.py`; the first SCENES seeds after SEED × 1,000,000), trains by the recipe
 `motion/NAME` in the loop that `hts train` uses, and writes OUT/NAME.safetensors in half precision, beside it
@@ -33,10 +34,14 @@ from hidden_two_stream.video.scenery import SceneStyle, scene_clips
 from hidden_two_stream.video.store import ClipStore, StoredVideo
 from hidden_two_stream.weights.motion import load_motion_weights, save_motion_weights, share_layers
 
-SCENES = {"nano": 2400, "nano-fine": 2400, "tiny": 1200, "tiny-2": 2400, "full": 20000}
+SCENES = {"nano": 2400, "nano-fine": 2400, "tiny": 1200, "tiny-2-start": 2400, "tiny-2": 2400, "full": 20000}
 """Generated clips; the longer ones of 11 frames count more."""
-SHARES = {"tiny-2": "tiny", "nano-fine": "nano"}
+SHARES = {"tiny-2-start": "tiny", "tiny-2": "tiny", "nano-fine": "nano"}
 """Shipped weights whose layers are taken as they are, where they fit: together, the files stay small."""
+OWN = {"tiny-2": ("conv2.0", "deconv2.0")}
+"""Layers that would fit and learn all the same, as far as the size of the files allows."""
+STARTS = {"tiny-2": "tiny-2-start"}
+"""What was trained before, and is gone on from."""
 STYLE = SceneStyle(
     compressed=0.3, noise_sigma=(0.0005, 0.012), pan=0.85, calm=0.0, speed_px=(0.3, 12), carried=0.1, soft=0.2
 )
@@ -97,6 +102,9 @@ def main() -> None:
     arguments = parser.parse_args()
 
     recipe = load_recipe(f"motion/{arguments.name}", arguments.set)
+    start = STARTS.get(arguments.name)
+    if start is not None and recipe.motion_init == "none":
+        parser.error(f"{arguments.name} goes on from {start}; give its file with --set motion_init=FILE")
     count = (arguments.scenes or SCENES[arguments.name]) if recipe.motion.steps else 0
     folder = make_folder(arguments.out)
     print(f"{count} scenes, {recipe.motion.steps} steps, seed {arguments.seed}; {machine()}", flush=True)
@@ -109,7 +117,7 @@ def main() -> None:
     if arguments.name == "nano-fine" and recipe.motion.steps:
         shares = None  # all layers would be shared, and nothing left to train
     if shares is not None:
-        share_layers(model.motion_net, shares)
+        share_layers(model.motion_net, shares, OWN.get(arguments.name, ()))
     seconds = 0.0
     if recipe.motion.steps:
         store = stored_scenes(folder / "scenes", count, recipe, arguments.seed, arguments.workers)

@@ -174,6 +174,9 @@ class Recipe:
         motion_teacher: "none", or a trained MotionNet that stage motion learns from, besides the unsupervised
             losses: its flow of the training clips is what MotionNet shall find. A name of weights that come
             with the package, such as "nano", or a file of motion weights.
+        motion_lesson: what the teacher shows: "flow", that of the clips as they are, or "residual", what is
+            left of it where the second picture is warped already, for networks for two frames that are used
+            from coarse to fine (`motion.residual`).
         motion: stage 1, MotionNet without labels.
         spatial: stage 2, the spatial stream.
         temporal: stage 3, the temporal stream behind a frozen MotionNet.
@@ -187,6 +190,7 @@ class Recipe:
     init: str = "none"
     motion_init: str = "none"
     motion_teacher: str = "none"
+    motion_lesson: Literal["flow", "residual"] = "flow"
     motion: StageConfig = field(default_factory=lambda: StageConfig(motion_learning_rate=4e-3))
     spatial: StageConfig = field(default_factory=StageConfig)
     temporal: StageConfig = field(default_factory=StageConfig)
@@ -379,6 +383,13 @@ def _require_learning_rates(recipe: Recipe) -> None:
             raise _RangeError(f"{stage}.learning_rate is 0, but stage {stage} trains a stream; give one")
         if stage == "motion" and config.unsupervised_weight == 0 and recipe.motion_teacher == "none":
             raise _RangeError("motion.unsupervised_weight is 0, which leaves nothing to learn from; give one")
+    if recipe.motion.steps and recipe.motion_lesson == "residual":
+        if recipe.motion_teacher == "none":
+            raise _RangeError("motion_lesson residual wants a motion_teacher, such as nano")
+        if recipe.model.num_frames != 2:
+            raise _RangeError(
+                f"motion_lesson residual is for pairs: set model.num_frames 2, not {recipe.model.num_frames}"
+            )
 
 
 def _require_streams(recipe: Recipe) -> None:

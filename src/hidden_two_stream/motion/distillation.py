@@ -105,16 +105,19 @@ def distillation_loss(
         return masked_mean(charbonnier(found - target, *constants), mask)
 
 
-def teacher_loss(pyramid: list[Tensor], teacher: Tensor, width: int) -> Tensor:
+def teacher_loss(
+    pyramid: list[Tensor], teacher: Tensor, width: int, epsilon: float = TEACHER_EPSILON_PX
+) -> Tensor:
     """Distance of a flow pyramid from the flow of a teacher: knowledge distillation (arXiv 1503.02531).
 
-    At every level the mean of √(d² + ε²), d the end-point distance in pixels of the input, ε = 0.1 px; each
-    level counts half of the next finer one. Only `pyramid` gets a gradient.
+    At every level the mean of √(d² + ε²), d the end-point distance in pixels of the input; each level counts
+    half of the next finer one. Only `pyramid` gets a gradient.
 
     Args:
         pyramid: flows (B, T−1, 2, h, w), finest first, each in pixels of its own grid.
         teacher: (B, T−1, 2, h', w'), in pixels of its own grid.
         width: of the input, px.
+        epsilon: ε, px of the input: distances below it hardly count, so it is to be about the teacher's error.
 
     Returns:
         A scalar, px.
@@ -127,5 +130,5 @@ def teacher_loss(pyramid: list[Tensor], teacher: Tensor, width: int) -> Tensor:
             scale = width / found.shape[-1]
             apart = scale * (found - resize_flow(target, *found.shape[-2:]))
             squared = apart.square().sum(dim=1)
-            terms.append(TEACHER_COARSE_FACTOR**position * (squared + TEACHER_EPSILON_PX**2).sqrt().mean())
+            terms.append(TEACHER_COARSE_FACTOR**position * (squared + epsilon**2).sqrt().mean())
     return torch.stack(terms).sum()

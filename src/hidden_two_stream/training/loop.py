@@ -160,7 +160,9 @@ class _StageRun:
         model.to(fabric.device)
         optimizer = build_optimizer(model, self.config)
         preset = loss_preset(run.recipe.loss)
-        objective = StageObjective(model, STAGES[name], self.config, preset, run.teacher)
+        objective = StageObjective(
+            model, STAGES[name], self.config, preset, run.teacher, run.recipe.motion_lesson
+        )
         from_pixels = _FromPixels(objective, run.recipe.input.normalize_contrast)
         self.objective, self.optimizer = fabric.setup(from_pixels, optimizer)
         if moments:

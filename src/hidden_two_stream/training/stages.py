@@ -25,9 +25,12 @@ from hidden_two_stream.motion.distillation import (
 )
 from hidden_two_stream.motion.losses import LossPreset, unsupervised_loss
 from hidden_two_stream.motion.occlusion import backward_pyramid
+from hidden_two_stream.motion.residual import residual_pairs
 from hidden_two_stream.recognition.model import HiddenTwoStream
 
 __all__ = ["STAGES", "Stage", "StageObjective", "segment_consensus", "select_trained"]
+
+RESIDUAL_EPSILON_PX = 0.01  # half of the pairs have exact flow
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ class StageObjective(nn.Module):
         config: StageConfig,
         preset: LossPreset,
         teacher: nn.Module | None = None,
+        lesson: str = "flow",
     ) -> None:
         super().__init__()
         self.teacher = teacher.eval().requires_grad_(False) if teacher and stage.name == "motion" else None
@@ -88,6 +92,7 @@ class StageObjective(nn.Module):
         self.stage = stage
         self.config = config
         self.preset = preset
+        self.lesson = lesson
 
     def forward(self, frames: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """`frames` (B·K, T, 3, H, W), `labels` (B,) → scalars; "loss" is the one to minimise. K: segments."""
@@ -110,11 +115,18 @@ class StageObjective(nn.Module):
         return {"loss": loss} | {name: value.detach() for name, value in scalars.items()}
 
     def _teacher_distance(self, frames: Tensor, pyramid: list[Tensor]) -> Tensor:
-        """How far the flow pyramid is from what the teacher finds on the same frames, px: a scalar."""
+        """How far MotionNet is from what the teacher finds on the same frames, px: a scalar.
+
+        With the lesson "residual" it is shown pairs made of the frames, and not `pyramid` is compared.
+        """
         assert self.teacher is not None
         with torch.no_grad(), torch.autocast(frames.device.type, enabled=False):
             target = self.teacher(frames)[0]
-        return teacher_loss(pyramid, target, frames.shape[-1])
+            if self.lesson == "residual":
+                pairs, left = residual_pairs(frames, target[:, 0])
+        if self.lesson != "residual":
+            return teacher_loss(pyramid, target, frames.shape[-1])
+        return teacher_loss(self.model.motion(pairs), left, pairs.shape[-1], RESIDUAL_EPSILON_PX)
 
     def _unsupervised(self, frames: Tensor, pyramid: list[Tensor]) -> dict[str, Tensor]:
         """The terms that the preset has, and their "total"."""
@@ -148,7 +160,8 @@ class StageObjective(nn.Module):
         if self.stage.stream == "spatial":
             return [], self.model.spatial(frames)
         if self.stage.stream is None:
-            return self.model.motion(frames), None
+            alone = self.teacher is not None and self.lesson == "residual" and not unsupervised
+            return [] if alone else self.model.motion(frames), None
         if unsupervised:
             return self.model.motion_and_temporal(frames)
         return [], self.model.temporal(frames)

@@ -4,14 +4,14 @@ One safetensors file holds one MotionNet in half precision. Its header says, as 
 family it is, for how many frames, and where the weights come from. A network that takes any number of frames
 has one file (nano); one whose first layer counts its frames has a file for each number (tiny: 11, tiny-2: 2).
 A file may leave out layers that it has in common with shipped weights: its header names those, and their
-SHA-256. So tiny-2 shares the inner layers of tiny, which do not depend on the number of frames.
+SHA-256. So tiny-2 shares inner layers of tiny, which do not depend on the number of frames.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,13 +169,14 @@ def find_motion_weights(network: str, num_frames: int, source: str | Path = "shi
     return info
 
 
-def share_layers(network: nn.Module, source: str) -> list[str]:
+def share_layers(network: nn.Module, source: str, but: Collection[str] = ()) -> list[str]:
     """Give layers of `network` the weights of `source` for good: as buffers, which no training moves.
 
     Args:
         network: a MotionNet; changed in place.
         source: a name from `shipped_motion()`, of the same member for another number of frames, or of another
             member with the same layers.
+        but: names of layers that are left as they are.
 
     Returns:
         Names of the layers, those whose own tensors all have the shapes that they have in `source`; "" is the
@@ -190,7 +191,7 @@ def share_layers(network: nn.Module, source: str) -> list[str]:
         ours = {**dict(layer.named_parameters(recurse=False)), **dict(layer.named_buffers(recurse=False))}
         prefix = f"{name}." if name else ""
         found = {key: theirs[prefix + key] for key in ours if prefix + key in theirs}
-        if not ours or any(key not in found or found[key].shape != ours[key].shape for key in ours):
+        if name in but or not ours or any(key not in found or found[key].shape != ours[key].shape for key in ours):
             continue
         for key, tensor in found.items():
             layer._parameters.pop(key, None)
