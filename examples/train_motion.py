@@ -1,7 +1,8 @@
 """Train the MotionNet weights that come with the package, without labels, on generated scenes.
 
     .venv/bin/python examples/train_motion.py nano --out runs/motion-nano [--seed 0] [--workers 2]
-    .venv/bin/python examples/train_motion.py tiny-2 --out runs/motion-tiny-2 --set motion_init=FILE of tiny-2-start
+
+Tiny-2 goes on from what tiny-2-start has become: --set motion_init=FILE.
 
 Generates the scenes (`video/scenery.py`; the first SCENES seeds after SEED × 1,000,000), trains by the recipe
 `motion/NAME` in the loop that `hts train` uses, and writes OUT/NAME.safetensors in half precision, beside it

@@ -73,12 +73,13 @@ def test_every_field_survives_being_written() -> None:
         pixel_factor=0.5, smoothness_factor=2.0,
     )  # fmt: skip
     recipe = Recipe(
-        model=ModelConfig("tiny", "resnet18", 5, 0.9, 0.8, "inflated", ["temporal"], 3, "reference"),
+        model=ModelConfig("tiny", "resnet18", 2, 0.9, 0.8, "inflated", ["temporal"], 2, "reference"),
         input=InputConfig(224, 96, 256, (240, 320), 2, True, [1.0, 0.66], False, 0.0, 3),
         loss="paper",
         init="imagenet",
         motion_init="shipped",
         motion_teacher="nano",
+        motion_lesson="residual",
         motion=stage,
         spatial=dataclasses.replace(stage, steps=0),
         temporal=dataclasses.replace(stage, optimizer="adam", schedule="constant"),
@@ -288,6 +289,21 @@ def test_a_recipe_of_a_few_lines_can_train(tmp_path: Path) -> None:
 def test_nothing_to_learn_with_is_refused_before_anything_starts(field: str) -> None:
     with pytest.raises(UsageError, match=field):
         load_recipe("nano", [f"{field}=0"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (["motion_lesson=residual", "model.num_frames=2"], "wants a motion_teacher"),
+        (["motion_lesson=residual", "motion_teacher=nano"], "set model.num_frames 2, not 11"),
+        (["motion_lesson=all"], "motion_lesson"),
+    ],
+)
+def test_a_lesson_needs_a_teacher_and_pairs(fields: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load_recipe("nano", fields)
+    if fields[1:]:
+        load_recipe("nano", [*fields, "motion.steps=0"])  # nothing is learned
 
 
 def test_an_unknown_field_names_the_known_ones() -> None:

@@ -76,7 +76,7 @@ def test_it_begins_where_the_recipe_says(
     )
 
 
-@pytest.mark.parametrize(("name", "frames"), [("tiny", 11), ("tiny-2", 2)])
+@pytest.mark.parametrize(("name", "frames"), [("tiny", 11), ("tiny-2-start", 2)])
 def test_tiny_learns_from_nano(
     example_script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, frames: int
 ) -> None:
@@ -91,10 +91,41 @@ def test_tiny_learns_from_nano(
     own = set(read_tensors(path)[0])
     inner = {"conv2.0.weight", "conv3.0.weight", "conv4.0.weight", "deconv2.0.weight"}
     assert {"conv1.0.weight", "conv_pr2.weight"} <= own
-    assert own & inner == (set() if name == "tiny-2" else inner)
-    if name == "tiny-2":
+    assert own & inner == (set() if name == "tiny-2-start" else inner)
+    if name == "tiny-2-start":
         mine, shipped = info.build().state_dict(), motion_weights_info("tiny").build().state_dict()
         assert all(torch.equal(mine[key], shipped[key]) for key in inner)
+
+
+def test_tiny_2_goes_on_from_its_start(
+    example_script: Script,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It asks for the start, moves two more layers than that, and leaves the other inner ones to tiny."""
+    script = example_script("train_motion")
+    with pytest.raises(SystemExit):
+        trained(script, monkeypatch, tmp_path / "none", name="tiny-2")
+    assert "goes on from tiny-2-start" in capsys.readouterr().err
+    shipped = motion_weights_info("tiny-2").build().state_dict()
+    still, moved = (
+        motion_weights_info(
+            trained(script, monkeypatch, tmp_path / rate, "--set", "motion_init=shipped", "--set",
+                    f"motion.motion_learning_rate={rate}", name="tiny-2")
+        )
+        for rate in ("1e-12", "1e-3")
+    )  # fmt: skip
+    assert all(torch.equal(value, shipped[key]) for key, value in still.build().state_dict().items())
+    recipe = moved.provenance["recipe"]
+    assert (recipe["motion_teacher"], recipe["motion_lesson"]) == ("nano-fine", "residual")
+    after, tiny = moved.build().state_dict(), motion_weights_info("tiny").build().state_dict()
+    weights = [key for key in after if key.endswith("weight")]
+    inner = {"conv3.0.weight", "conv4.0.weight", "deconv3.0.weight"}
+    assert {key for key in weights if torch.equal(after[key], shipped[key])} == inner
+    assert all(torch.equal(after[key], tiny[key]) for key in inner)
+    assert {"conv2.0.weight", "deconv2.0.weight"} <= set(read_tensors(moved.file)[0])
+    assert not inner & set(read_tensors(moved.file)[0])
 
 
 def test_nano_fine_takes_the_weights_of_nano(

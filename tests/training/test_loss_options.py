@@ -18,6 +18,7 @@ from hidden_two_stream.motion.distillation import (
 from hidden_two_stream.motion.family import build_motion
 from hidden_two_stream.motion.losses import LossPreset, loss_preset, unsupervised_loss
 from hidden_two_stream.motion.occlusion import backward_pyramid
+from hidden_two_stream.motion.residual import residual_pairs
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.training.optimizer import build_optimizer
 from hidden_two_stream.training.stages import STAGES, StageObjective, select_trained
@@ -192,6 +193,41 @@ def test_training_moves_the_student_and_leaves_the_teacher() -> None:
     kept = teacher().state_dict()
     assert all(torch.equal(tensor, kept[name]) for name, tensor in master.state_dict().items())
     assert all(parameter.grad is None for parameter in master.parameters())
+
+
+def test_a_lesson_of_warped_pairs() -> None:
+    """The loss is the distance from what is left on pairs made of the frames; the clip is not looked at."""
+    model, master = small_model("tiny", motion_frames=2), teacher()
+    frames, labels = batch()
+    frames = frames[:, :2]
+    select_trained(model, STAGES["motion"])
+    seen: list[tuple[int, ...]] = []
+    model.motion_net.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)))
+    config = StageConfig(unsupervised_weight=0.0)
+    objective = StageObjective(model, STAGES["motion"], config, loss_preset("robust"), master, "residual")
+    torch.manual_seed(6)
+    found = objective(frames, labels)
+    number, side = 2 * len(frames), 32 - 2 * (32 // 6)
+    assert seen == [(number, 2, 3, side, side)]
+    assert set(found) == {"loss", "teacher"}
+    torch.manual_seed(6)
+    with torch.no_grad():
+        pairs, left = residual_pairs(frames, master(frames)[0][:, 0])
+        expected = teacher_loss(model.motion(pairs), left, side, 0.01)
+    assert found["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+    found["loss"].backward()
+    assert all(parameter.grad is None for parameter in master.parameters())
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.motion_net.parameters())
+
+
+def test_warped_pairs_beside_the_losses() -> None:
+    model, (frames, labels) = small_model("tiny", motion_frames=2), batch()
+    select_trained(model, STAGES["motion"])
+    config, preset = StageConfig(unsupervised_weight=0.5), loss_preset("robust")
+    plain = StageObjective(model, STAGES["motion"], config, preset)(frames[:, :2], labels)["loss"]
+    both = StageObjective(model, STAGES["motion"], config, preset, teacher(), "residual")
+    found = both(frames[:, :2], labels)
+    assert found["loss"].item() == pytest.approx(plain.item() + found["teacher"].item(), rel=1e-5)
 
 
 def test_the_joint_stage_has_no_teacher() -> None:

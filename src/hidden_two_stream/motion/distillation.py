@@ -117,7 +117,7 @@ def teacher_loss(
         pyramid: flows (B, T−1, 2, h, w), finest first, each in pixels of its own grid.
         teacher: (B, T−1, 2, h', w'), in pixels of its own grid.
         width: of the input, px.
-        epsilon: ε, px of the input: distances below it hardly count, so it is to be about the teacher's error.
+        epsilon: ε, px of the input; distances below it hardly count.
 
     Returns:
         A scalar, px.

@@ -191,7 +191,11 @@ def share_layers(network: nn.Module, source: str, but: Collection[str] = ()) -> 
         ours = {**dict(layer.named_parameters(recurse=False)), **dict(layer.named_buffers(recurse=False))}
         prefix = f"{name}." if name else ""
         found = {key: theirs[prefix + key] for key in ours if prefix + key in theirs}
-        if name in but or not ours or any(key not in found or found[key].shape != ours[key].shape for key in ours):
+        if (
+            name in but
+            or not ours
+            or any(key not in found or found[key].shape != ours[key].shape for key in ours)
+        ):
             continue
         for key, tensor in found.items():
             layer._parameters.pop(key, None)
