@@ -138,7 +138,8 @@ def main() -> None:
         "script": "examples/train_motion.py",
         "scenes": count,
         "seed": arguments.seed,
-        "recipe": recipe.to_dict(),
+        "recipe": recipe.to_dict()
+        | {key: Path(getattr(recipe, key)).name for key in ("motion_init", "motion_teacher")},
         "seconds": round(seconds),
         "precision": arguments.precision,
         "machine": machine(),

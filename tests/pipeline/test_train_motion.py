@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -109,9 +110,10 @@ def test_tiny_2_goes_on_from_its_start(
         trained(script, monkeypatch, tmp_path / "none", name="tiny-2")
     assert "goes on from tiny-2-start" in capsys.readouterr().err
     shipped = motion_weights_info("tiny-2").build().state_dict()
+    start = shutil.copy(motion_weights_info("tiny-2").file, tmp_path / "tiny-2-start.safetensors")
     still, moved = (
         motion_weights_info(
-            trained(script, monkeypatch, tmp_path / rate, "--set", "motion_init=shipped", "--set",
+            trained(script, monkeypatch, tmp_path / rate, "--set", f"motion_init={start}", "--set",
                     f"motion.motion_learning_rate={rate}", name="tiny-2")
         )
         for rate in ("1e-12", "1e-3")
@@ -119,6 +121,7 @@ def test_tiny_2_goes_on_from_its_start(
     assert all(torch.equal(value, shipped[key]) for key, value in still.build().state_dict().items())
     recipe = moved.provenance["recipe"]
     assert (recipe["motion_teacher"], recipe["motion_lesson"]) == ("nano-fine", "residual")
+    assert recipe["motion_init"] == "tiny-2-start.safetensors"  # and not where it lay
     after, tiny = moved.build().state_dict(), motion_weights_info("tiny").build().state_dict()
     weights = [key for key in after if key.endswith("weight")]
     inner = {"conv3.0.weight", "conv4.0.weight", "deconv3.0.weight"}
