@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn import functional
 
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.motion import residual
+from hidden_two_stream.motion.distillation import teacher_loss
+from hidden_two_stream.motion.flow import resize_flow
+from hidden_two_stream.motion.network import TinyMotionNet
 from hidden_two_stream.motion.residual import moved_pictures, random_field, residual_pairs, warped_pairs
 from hidden_two_stream.motion.warp import warp
 
@@ -116,6 +120,37 @@ def test_a_random_field_is_smooth_and_as_large_as_asked() -> None:
     torch.testing.assert_close(random_field(like, 0.0), torch.zeros(600, 2, 64, 64))
     torch.manual_seed(5)
     assert torch.equal(random_field(like, 2.0), field)
+
+
+@pytest.mark.slow
+def test_a_network_learns_what_is_left() -> None:
+    """From noise, on textures without end; on others it is far nearer to the truth than no motion."""
+
+    def frames(number: int) -> torch.Tensor:
+        parts = [
+            strength * functional.interpolate(torch.randn(number, 3, cells, cells), (72, 72), mode="bicubic")
+            for cells, strength in ((8, 0.3), (18, 0.15), (36, 0.08))
+        ]
+        return torch.stack(parts).sum(dim=0).clamp(-0.5, 0.5)[:, None].expand(-1, 2, -1, -1, -1)
+
+    def lesson(number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return residual_pairs(frames(number), torch.zeros(number, 2, 9, 9))  # the frames stand still
+
+    torch.manual_seed(0)
+    network = TinyMotionNet(2)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-4)
+    others, truth = lesson(32)
+    for _ in range(300):
+        pairs, left = lesson(4)
+        optimizer.zero_grad()
+        teacher_loss(network(pairs), left, pairs.shape[-1], 0.01).backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+    with torch.no_grad():
+        found = resize_flow(network(others)[0], *truth.shape[-2:])
+    apart, zero = ((flow - truth).square().sum(dim=2).sqrt().mean() for flow in (found, 0 * truth))
+    assert zero > 0.5
+    assert apart < 0.6 * zero
 
 
 def test_wrong_numbers_are_named() -> None:
