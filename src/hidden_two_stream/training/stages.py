@@ -117,7 +117,7 @@ class StageObjective(nn.Module):
     def _teacher_distance(self, frames: Tensor, pyramid: list[Tensor]) -> Tensor:
         """How far MotionNet is from what the teacher finds on the same frames, px: a scalar.
 
-        With the lesson "residual" it is shown pairs made of the frames, and not `pyramid` is compared.
+        With the lesson "residual" what counts is its flow of pairs made of the frames, not `pyramid`.
         """
         assert self.teacher is not None
         with torch.no_grad(), torch.autocast(frames.device.type, enabled=False):
@@ -160,8 +160,8 @@ class StageObjective(nn.Module):
         if self.stage.stream == "spatial":
             return [], self.model.spatial(frames)
         if self.stage.stream is None:
-            alone = self.teacher is not None and self.lesson == "residual" and not unsupervised
-            return [] if alone else self.model.motion(frames), None
+            pairs_alone = self.teacher is not None and self.lesson == "residual" and not unsupervised
+            return [] if pairs_alone else self.model.motion(frames), None
         if unsupervised:
             return self.model.motion_and_temporal(frames)
         return [], self.model.temporal(frames)
