@@ -19,15 +19,15 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from hidden_two_stream.commands.console import machine
-from hidden_two_stream.commands.demo import flow_figures
-from hidden_two_stream.commands.fit import Resources
-from hidden_two_stream.commands.train import make_plan, train_command
+from hidden_two_stream.data.clip_cache import ClipCache, open_clip_cache
+from hidden_two_stream.data.index import read_dataset_index, split_listing
+from hidden_two_stream.environment import machine
+from hidden_two_stream.experiments.demo import flow_figures
 from hidden_two_stream.files import write_json
 from hidden_two_stream.inference.predictor import load
-from hidden_two_stream.video.generated import write_dataset
-from hidden_two_stream.video.listing import read_listing, split_listing
-from hidden_two_stream.video.store import ClipStore, open_store
+from hidden_two_stream.synthetic.dataset import write_dataset
+from hidden_two_stream.training.fit import Resources
+from hidden_two_stream.training.runner import make_plan, train_command
 
 TRAIN_PER_CLASS, TEST_PER_CLASS = 12, 24
 MOTION_STEPS, TEMPORAL_STEPS = 400, 400
@@ -105,7 +105,7 @@ def main() -> None:
     data = arguments.out / "data" / "labels.csv"
     if not data.exists():
         write_dataset(data.parent, train_per_class=TRAIN_PER_CLASS, test_per_class=TEST_PER_CLASS)
-    tests = open_store(split_listing(read_listing(data)).test, 64)
+    tests = open_clip_cache(split_listing(read_dataset_index(data)).test, 64)
     chosen = {title: rows for title, rows in TABLES.items() if arguments.only.lower() in title.lower()}
     for title, rows in chosen.items():
         print(f"\n### {title}\n")
@@ -118,7 +118,7 @@ def main() -> None:
           f"zero flow: {found[0]['zero']:.2f} px. Machine: {machine()}.")  # fmt: skip
 
 
-def run_row(row: Row, seed: int, data: Path, out: Path, tests: ClipStore) -> dict[str, float]:
+def run_row(row: Row, seed: int, data: Path, out: Path, tests: ClipCache) -> dict[str, float]:
     """Accuracy and flow errors of one row and seed."""
     motion = train_once(out / f"motion-{row.motion}-{seed}", seed, data, tests,
                         (*row.motion_settings, f"motion.steps={MOTION_STEPS}"), "motion", {})  # fmt: skip
@@ -137,7 +137,7 @@ def train_once(
     folder: Path,
     seed: int,
     data: Path,
-    tests: ClipStore,
+    tests: ClipCache,
     settings: Sequence[str],
     stage: str,
     taken: dict[str, str],

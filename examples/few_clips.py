@@ -16,11 +16,11 @@ import json
 from pathlib import Path
 from statistics import mean
 
-from hidden_two_stream.commands.console import machine
-from hidden_two_stream.commands.fit import Resources
-from hidden_two_stream.commands.train import make_plan, train_command
+from hidden_two_stream.environment import machine
 from hidden_two_stream.files import write_json
-from hidden_two_stream.video.generated import write_dataset
+from hidden_two_stream.synthetic.dataset import write_dataset
+from hidden_two_stream.training.fit import Resources
+from hidden_two_stream.training.runner import make_plan, train_command
 
 TEST_PER_CLASS = 24
 COMMON = (

@@ -22,18 +22,18 @@ import numpy.typing as npt
 import torch
 
 import hidden_two_stream as hts
-from hidden_two_stream.commands.console import machine
-from hidden_two_stream.commands.reporting import color_wheel_picture
+from hidden_two_stream.data.clip_cache import resized
+from hidden_two_stream.environment import machine
 from hidden_two_stream.errors import HiddenTwoStreamError, UsageError
-from hidden_two_stream.files import make_folder, written_whole
-from hidden_two_stream.inference.motion import default_side
-from hidden_two_stream.motion.classical import Estimator, estimator
+from hidden_two_stream.files import atomic_write, make_folder
+from hidden_two_stream.inference.motion_estimator import default_side
 from hidden_two_stream.motion.color import flow_to_color
+from hidden_two_stream.motion.estimators.classical import Estimator, estimator
 from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.warp import warp
+from hidden_two_stream.reports.run_report import color_wheel_picture
 from hidden_two_stream.types import FloatArray, RawClip
 from hidden_two_stream.video.reader import VideoReader
-from hidden_two_stream.video.store import resized
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -189,7 +189,7 @@ def save(picture: Image, path: Path) -> None:
 
     sampling = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
     _, encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY, *sampling])
-    with written_whole(path) as file:
+    with atomic_write(path) as file:
         file.write_bytes(encoded.tobytes())
 
 

@@ -21,15 +21,15 @@ from statistics import mean
 
 import numpy as np
 
-from hidden_two_stream.commands.compare_results import Right, paired_difference
-from hidden_two_stream.commands.console import machine
-from hidden_two_stream.commands.demo import flow_figures
-from hidden_two_stream.commands.fit import Resources
-from hidden_two_stream.commands.train import make_plan, train_command
+from hidden_two_stream.data.clip_cache import ClipCache, open_clip_cache
+from hidden_two_stream.data.index import read_dataset_index, split_listing
+from hidden_two_stream.environment import machine
+from hidden_two_stream.evaluation.comparison import Right, paired_difference
+from hidden_two_stream.experiments.demo import flow_figures
 from hidden_two_stream.files import write_json
 from hidden_two_stream.inference.predictor import load
-from hidden_two_stream.video.listing import read_listing, split_listing
-from hidden_two_stream.video.store import ClipStore, open_store
+from hidden_two_stream.training.fit import Resources
+from hidden_two_stream.training.runner import make_plan, train_command
 
 STEPS, BATCH, RATE, PROTOCOL = 300, 8, 1e-3, "10x1"
 COMMON = (
@@ -60,7 +60,7 @@ ROWS: dict[str, tuple[str, ...]] = {
 
 
 def run(
-    arguments: argparse.Namespace, title: str, seed: int, tests: ClipStore
+    arguments: argparse.Namespace, title: str, seed: int, tests: ClipCache
 ) -> tuple[list[bool], dict[str, float]]:
     """Which test videos one row and seed gets right, and the flow's error; trains where that was not done."""
     name, *settings = ROWS[title]
@@ -92,8 +92,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments = parser.parse_args()
     arguments.out = arguments.out or Path("runs/joint-branched" if arguments.branched else "runs/joint")
-    samples = split_listing(read_listing(arguments.data)).test[::4]
-    tests = open_store(samples, 64)
+    samples = split_listing(read_dataset_index(arguments.data)).test[::4]
+    tests = open_clip_cache(samples, 64)
     print("| MotionNet | accuracy | gain over frozen, points [95 %] | flow error, px |\n|---|---:|---:|---:|")
     frozen: Right | None = None
     for title in ROWS:

@@ -26,15 +26,17 @@ import numpy as np
 import torch
 
 import hidden_two_stream as hts
-from hidden_two_stream.commands.console import machine, note, print_json
+from hidden_two_stream.cli.output import print_json
+from hidden_two_stream.environment import machine
 from hidden_two_stream.errors import DataError, HiddenTwoStreamError, MissingDependencyError, UsageError
-from hidden_two_stream.motion.classical import ESTIMATORS, Estimator, estimator
+from hidden_two_stream.motion.estimators.classical import ESTIMATORS, Estimator, estimator
+from hidden_two_stream.motion.estimators.plugins import find_estimator
 from hidden_two_stream.motion.flo import read_flo
 from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.metrics import endpoint_error_map
-from hidden_two_stream.motion.plugins import find_estimator
+from hidden_two_stream.progress import note
+from hidden_two_stream.synthetic.dataset import load_ground_truth
 from hidden_two_stream.types import FloatArray, RawClip
-from hidden_two_stream.video.generated import load_ground_truth
 from hidden_two_stream.video.reader import VideoReader
 from hidden_two_stream.weights.motion import shipped_motion
 

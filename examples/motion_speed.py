@@ -21,15 +21,17 @@ import numpy as np
 import torch
 
 import hidden_two_stream as hts
-from hidden_two_stream.commands.console import machine, note, print_json
-from hidden_two_stream.commands.timing import timed
+from hidden_two_stream.cli.output import print_json
+from hidden_two_stream.environment import machine
 from hidden_two_stream.errors import HiddenTwoStreamError, MissingDependencyError
-from hidden_two_stream.motion.classical import ESTIMATORS, estimator
+from hidden_two_stream.experiments.timing import timed
+from hidden_two_stream.motion.estimators.classical import ESTIMATORS, estimator
+from hidden_two_stream.parallel import threads
+from hidden_two_stream.progress import note
+from hidden_two_stream.synthetic.scenery import generate_scene
 from hidden_two_stream.types import RawClip
-from hidden_two_stream.video.scenery import generate_scene
 from hidden_two_stream.video.transforms import to_frames, to_tensor
 from hidden_two_stream.weights.motion import shipped_motion
-from hidden_two_stream.workers import threads
 
 SIDE, NUM_FRAMES, SEED = 224, 11, 7
 

@@ -17,18 +17,18 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from hidden_two_stream.commands.console import machine
-from hidden_two_stream.config import StageConfig
-from hidden_two_stream.motion import nano
+from hidden_two_stream.config.schema import StageConfig
+from hidden_two_stream.environment import machine
 from hidden_two_stream.motion.flow import resize_flow
-from hidden_two_stream.motion.losses import loss_preset
+from hidden_two_stream.motion.losses.presets import LOSS_PRESETS, LossPreset
+from hidden_two_stream.motion.losses.unsupervised import loss_preset
 from hidden_two_stream.motion.metrics import endpoint_error
-from hidden_two_stream.motion.nano import lucas_kanade
-from hidden_two_stream.motion.presets import LOSS_PRESETS, LossPreset
+from hidden_two_stream.motion.networks import nano
+from hidden_two_stream.motion.networks.nano import lucas_kanade
 from hidden_two_stream.recognition.model import HiddenTwoStream
+from hidden_two_stream.synthetic.clips import CLASSES, generate_clip
 from hidden_two_stream.training.optimizer import learning_rate_factor
 from hidden_two_stream.training.stages import STAGES, StageObjective, select_trained
-from hidden_two_stream.video.synthetic import CLASSES, generate_clip
 from hidden_two_stream.video.transforms import normalize, to_tensor
 from hidden_two_stream.weights.motion import load_motion_weights
 

@@ -23,16 +23,17 @@ import numpy as np
 import torch
 
 from hidden_two_stream.checkpoint import build_model
-from hidden_two_stream.commands.console import machine
-from hidden_two_stream.commands.fit import Resources, motion_begins_from, motion_teacher
-from hidden_two_stream.config import Recipe, load_recipe
+from hidden_two_stream.config.loading import load_recipe
+from hidden_two_stream.config.schema import Recipe
+from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo
+from hidden_two_stream.data.index import Sample
+from hidden_two_stream.environment import machine
 from hidden_two_stream.files import make_folder, write_json
-from hidden_two_stream.motion.family import PAIRWISE
+from hidden_two_stream.motion.networks.family import PAIRWISE
+from hidden_two_stream.synthetic.scenery import SceneStyle, scene_clips
+from hidden_two_stream.training.fit import Resources, motion_begins_from, motion_teacher
 from hidden_two_stream.training.loop import Stopped, TrainingRun, train
 from hidden_two_stream.training.state import STATE_FILE
-from hidden_two_stream.video.listing import Sample
-from hidden_two_stream.video.scenery import SceneStyle, scene_clips
-from hidden_two_stream.video.store import ClipStore, StoredVideo
 from hidden_two_stream.weights.motion import load_motion_weights, save_motion_weights, share_layers
 
 SCENES = {"nano": 2400, "nano-fine": 2400, "tiny": 1200, "tiny-2-start": 2400, "tiny-2": 2400, "full": 20000}
@@ -52,7 +53,7 @@ LOG_STEPS = 100
 SPARE_FRAMES = 1  # a clip begins anywhere among them
 
 
-def stored_scenes(folder: Path, count: int, recipe: Recipe, seed: int, workers: int) -> ClipStore:
+def stored_scenes(folder: Path, count: int, recipe: Recipe, seed: int, workers: int) -> ClipCache:
     """All scenes as if they had been decoded, in (mapped) memory; generated if they are not there yet."""
     num_frames = recipe.model.num_frames + SPARE_FRAMES
     if not (folder / "done").exists():
@@ -63,11 +64,11 @@ def stored_scenes(folder: Path, count: int, recipe: Recipe, seed: int, workers: 
         (folder / "done").touch()
     frames = torch.from_numpy(np.load(folder / "frames.npy", mmap_mode="c"))
     videos = tuple(
-        StoredVideo(f"scene {number}", num_frames, 0, (SIDE, SIDE), 25.0, None, clip.permute(0, 3, 1, 2))
+        DecodedVideo(f"scene {number}", num_frames, 0, (SIDE, SIDE), 25.0, None, clip.permute(0, 3, 1, 2))
         for number, clip in enumerate(frames)
     )
     samples = tuple(Sample(path=str(video.source), label="scene") for video in videos)
-    return ClipStore(samples, videos, (), SIDE)
+    return ClipCache(samples, videos, (), SIDE)
 
 
 def write_log(folder: Path, name: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hidden_two_stream.cli import main
+from hidden_two_stream.cli.main import main
 
 # The tests run two at a time on two cores, with arrays too small for threads to pay off.
 torch.set_num_threads(1)

@@ -28,11 +28,12 @@ from hidden_two_stream.checkpoint import (
     save_run,
     write_tensors,
 )
-from hidden_two_stream.config import InputConfig, ModelConfig, Recipe, load_recipe
+from hidden_two_stream.config.loading import load_recipe
+from hidden_two_stream.config.schema import InputConfig, ModelConfig, Recipe
 from hidden_two_stream.errors import CheckpointError, OutputError, UsageError
 from hidden_two_stream.inference.predictor import Recognizer, load
 from hidden_two_stream.recognition.model import HiddenTwoStream
-from hidden_two_stream.video.synthetic import generate_clip
+from hidden_two_stream.synthetic.clips import generate_clip
 
 CLASSES = ("gehen", "走る", 'say "hi", don\'t')
 PROVENANCE = {"seed": 3, "stages": ["spatial", "temporal"], "data": "größe/labels.csv", "none": None}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hidden_two_stream.errors import OutputError
-from hidden_two_stream.files import make_folder, write_json, write_text, written_whole
+from hidden_two_stream.files import atomic_write, make_folder, write_json, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -18,7 +18,7 @@ def names(folder: Path) -> list[str]:
 
 
 def write_half(path: Path, error: BaseException) -> None:
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text("half")
         raise error
 
@@ -26,7 +26,7 @@ def write_half(path: Path, error: BaseException) -> None:
 def test_the_file_appears_at_the_end_and_whole(tmp_path: Path) -> None:
     target = tmp_path / "a.npz"
     target.write_text("old")
-    with written_whole(str(target)) as part:
+    with atomic_write(str(target)) as part:
         assert part.parent == tmp_path
         assert part.suffix == ".npz"
         part.write_text("new, first half, ")
@@ -57,7 +57,7 @@ def test_a_full_disk_is_an_output_error(tmp_path: Path) -> None:
 
 
 def test_a_block_that_writes_nothing_is_an_output_error(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"a\.txt"), written_whole(tmp_path / "a.txt"):
+    with pytest.raises(OutputError, match=r"a\.txt"), atomic_write(tmp_path / "a.txt"):
         pass
     assert names(tmp_path) == []
 
@@ -75,7 +75,7 @@ def test_what_is_in_the_way_is_named(tmp_path: Path, target: str, make_parents: 
 
 
 def test_something_in_the_way_is_told_before_the_work(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="is no file"), written_whole(tmp_path):
+    with pytest.raises(OutputError, match="is no file"), atomic_write(tmp_path):
         pytest.fail("the block was entered")
 
 

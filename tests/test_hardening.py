@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 from safetensors.torch import save_file
 
-from hidden_two_stream.checkpoint import RunInfo, build_model, load_run, read_tensors, save_run
-from hidden_two_stream.config import InputConfig, ModelConfig, Recipe, load_recipe, recipe_from_dict
+from hidden_two_stream.checkpoint import RunInfo, build_model, load_run, save_run
+from hidden_two_stream.config.loading import load_recipe, recipe_from_dict
+from hidden_two_stream.config.schema import InputConfig, ModelConfig, Recipe
+from hidden_two_stream.data.index import group_values, read_dataset_index
 from hidden_two_stream.errors import CheckpointError, DataError, HiddenTwoStreamError, UsageError
-from hidden_two_stream.evaluation import load_scores
-from hidden_two_stream.video.listing import group_values, read_listing
+from hidden_two_stream.evaluation.accuracy import load_scores
+from hidden_two_stream.tensors import read_tensors
 
 
 def touch(root, *names):
@@ -38,14 +40,14 @@ def test_fds(tmp_path):
         import os, resource, sys
         import numpy as np
         from pathlib import Path
-        from hidden_two_stream.video.listing import Sample
-        from hidden_two_stream.video.store import open_store
+        from hidden_two_stream.data.index import Sample
+        from hidden_two_stream.data.clip_cache import open_clip_cache
         from hidden_two_stream.video.writer import write_video
         if __name__ == "__main__":
             path = Path(sys.argv[1]) / "a.mp4"
             write_video(path, np.zeros((3, 16, 16, 3), np.uint8))
             before = len(os.listdir("/proc/self/fd"))
-            store = open_store([Sample(str(path), str(n)) for n in range(100)], 16, workers=2)
+            store = open_clip_cache([Sample(str(path), str(n)) for n in range(100)], 16, workers=2)
             assert len(store.samples) == 100 and store.in_memory
             print(len(os.listdir("/proc/self/fd")) - before)
     """)
@@ -99,7 +101,7 @@ def test_checkpoint(tmp_path, change):
 
 
 def test_pandas_index(tmp_path):
-    assert len(read_listing(listed(tmp_path, ",path,label\n0,a,x\n1,b,y\n")).samples) == 2
+    assert len(read_dataset_index(listed(tmp_path, ",path,label\n0,a,x\n1,b,y\n")).samples) == 2
 
 
 def test_hidden(tmp_path):
@@ -111,17 +113,17 @@ def test_hidden(tmp_path):
         "test/a/2.mp4",
         "train/a/.thumbs/1.jpg",
     )
-    listing = read_listing(tmp_path)
+    listing = read_dataset_index(tmp_path)
     assert listing.classes == ("a", "b")
     assert len(listing.samples) == 3
 
 
 def test_train_beside_others(tmp_path):
     touch(tmp_path, "train/a/1.mp4", "train/b/1.mp4", "test/a/2.mp4", "test/b/2.mp4", "annotations/list.txt")
-    assert read_listing(tmp_path).classes == ("a", "b")
+    assert read_dataset_index(tmp_path).classes == ("a", "b")
     touch(tmp_path, "other/3.mp4")
     with pytest.raises(DataError, match="other"):
-        read_listing(tmp_path)
+        read_dataset_index(tmp_path)
 
 
 @pytest.mark.parametrize("o", ["motion.step=5", "motion.lea=2"])
@@ -132,11 +134,11 @@ def test_abbrev(o):
 
 def test_seconds_message(tmp_path):
     with pytest.raises(DataError, match=r"start_seconds.*'soon'.*expected seconds"):
-        read_listing(listed(tmp_path, "path,label,start_seconds\na,x,soon\nb,y,1\n"))
+        read_dataset_index(listed(tmp_path, "path,label,start_seconds\na,x,soon\nb,y,1\n"))
 
 
 def test_parts_late(tmp_path):
-    listing = read_listing(
+    listing = read_dataset_index(
         listed(
             tmp_path, "path,label,start_seconds,end_seconds\na,x,12345.61,12345.62\na,y,12345.63,12345.64\n"
         )
@@ -170,12 +172,12 @@ def test_ranges(o):
 
 
 def test_natural(tmp_path):
-    listing = read_listing(listed(tmp_path, "path,label,s\na,x,a10\nb,y,b2\nc,x,bob\nd,y,anna\n"))
+    listing = read_dataset_index(listed(tmp_path, "path,label,s\na,x,a10\nb,y,b2\nc,x,bob\nd,y,anna\n"))
     assert group_values(listing, "s") == ("a10", "anna", "b2", "bob")
 
 
 def test_strip(tmp_path):
-    listing = read_listing(listed(tmp_path, "path,label,s\na,x,1 \nb,y,1\nc,x,2\nd,y,2\n"))
+    listing = read_dataset_index(listed(tmp_path, "path,label,s\na,x,1 \nb,y,1\nc,x,2\nd,y,2\n"))
     assert group_values(listing, "s") == ("1", "2")
 
 
@@ -187,11 +189,11 @@ def test_oserror(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "open", no)
     with pytest.raises(HiddenTwoStreamError, match="Permission denied"):
-        read_listing(p)
+        read_dataset_index(p)
     monkeypatch.setattr(os, "walk", no)
     (tmp_path / "x").mkdir()
     with pytest.raises(HiddenTwoStreamError, match="Permission denied"):
-        read_listing(tmp_path)
+        read_dataset_index(tmp_path)
 
 
 def test_recipe_equal():
@@ -206,4 +208,4 @@ def test_origin(tmp_path):
 
 
 def test_hash(tmp_path):
-    hash(read_listing(listed(tmp_path, "path,label\na,x\nb,y\n")).samples[0])
+    hash(read_dataset_index(listed(tmp_path, "path,label\na,x\nb,y\n")).samples[0])

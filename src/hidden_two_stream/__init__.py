@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from hidden_two_stream._version import __version__
 
 if TYPE_CHECKING:
-    from hidden_two_stream.inference.motion import MotionEstimator, motion_estimator
+    from hidden_two_stream.inference.motion_estimator import MotionEstimator, motion_estimator
     from hidden_two_stream.inference.predictor import load
 
 __all__ = ["MotionEstimator", "__version__", "load", "motion_estimator"]
@@ -29,7 +29,7 @@ def __getattr__(name: str) -> Any:
 
         return load
     if name in ("MotionEstimator", "motion_estimator"):
-        from hidden_two_stream.inference import motion
+        from hidden_two_stream.inference import motion_estimator as motion
 
         return getattr(motion, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

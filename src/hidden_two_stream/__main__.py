@@ -8,7 +8,7 @@ __all__ = ["run"]
 def run() -> int:
     """Run the command of this process; Ctrl-C ends it in one line even while its modules are loaded."""
     try:
-        from hidden_two_stream.cli import main
+        from hidden_two_stream.cli.main import main
 
         return main()
     except KeyboardInterrupt:  # main deals with those that come later

@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from hidden_two_stream.config import Recipe, recipe_from_dict
+from hidden_two_stream.config.loading import recipe_from_dict
+from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.files import write_json
 from hidden_two_stream.recognition.model import HiddenTwoStream
@@ -21,17 +22,24 @@ from hidden_two_stream.tensors import mismatches, parse_description, read_tensor
 
 __all__ = [
     "FORMAT_VERSION",
+    "METRICS_FILE",
+    "MODEL_FILE",
+    "PLAN_FILE",
+    "UNREADABLE_FILE",
     "RunInfo",
     "build_model",
     "load_run",
-    "read_tensors",
+    "read_metrics",
     "save_run",
-    "write_tensors",
 ]
 
 FORMAT_VERSION = 1
 MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
+METRICS_FILE = "metrics.jsonl"
+UNREADABLE_FILE = "unreadable.txt"
+PLAN_FILE = "plan.json"
+"""In the folder of a run, or of several: what was set out to do, so that it can be gone on with."""
 
 
 @dataclass(frozen=True)
@@ -131,3 +139,15 @@ def _read_info(metadata: Mapping[str, str], file: Path) -> RunInfo:
     except (KeyError, TypeError, ValueError, UsageError) as error:
         raise CheckpointError(f"the description in {str(file)!r} is damaged: {error}") from error
     return RunInfo(recipe, classes, provenance)
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """All logged lines of a run; an incomplete last line (after a kill) is left out."""
+    lines = []
+    path = folder / METRICS_FILE
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            lines.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return lines

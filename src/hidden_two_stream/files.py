@@ -12,11 +12,11 @@ from typing import Any
 
 from hidden_two_stream.errors import OutputError
 
-__all__ = ["make_folder", "write_json", "write_text", "written_whole"]
+__all__ = ["atomic_write", "make_folder", "write_json", "write_text"]
 
 
 @contextmanager
-def written_whole(path: str | os.PathLike[str], *, make_parents: bool = False) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike[str], *, make_parents: bool = False) -> Iterator[Path]:
     """Give a temporary name beside `path`; rename it to `path` at the end, delete it after an error.
 
     The temporary name keeps the suffix, from which some writers choose a format. An older file at `path`
@@ -61,9 +61,9 @@ def write_text(path: str | os.PathLike[str], text: str, *, make_parents: bool = 
     such as `\udcff`, which JSON reads back as they were.
 
     Raises:
-        OutputError: as `written_whole`.
+        OutputError: as `atomic_write`.
     """
-    with written_whole(path, make_parents=make_parents) as part:
+    with atomic_write(path, make_parents=make_parents) as part:
         part.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
@@ -71,7 +71,7 @@ def write_json(path: str | os.PathLike[str], data: Any) -> None:
     """Write JSON, indented.
 
     Raises:
-        OutputError: as `written_whole`.
+        OutputError: as `atomic_write`.
     """
     write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
 

@@ -1,15 +1,18 @@
-"""Progress on stderr: a bar with time left on a terminal, a line now and then elsewhere."""
+"""Notes and progress on stderr: a bar with the time left on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
-from typing import Self
+from collections.abc import Callable
+from typing import Self, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-__all__ = ["ProgressLine"]
+__all__ = ["ProgressLine", "note", "number_of", "with_progress"]
+
+T = TypeVar("T")
 
 _PLAIN_SECONDS = 10.0  # between lines where stderr is no terminal
 
@@ -63,3 +66,19 @@ class ProgressLine:
                 file=sys.stderr,
                 flush=True,
             )
+
+
+def note(text: str) -> None:
+    """One line on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def number_of(number: int, noun: str, plural: str = "") -> str:
+    """Such as "1 video", "2 videos", "3 classes"."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def with_progress(title: str, total: int, quiet: bool, work: Callable[[Callable[[int, int], None]], T]) -> T:
+    """Call `work(progress)` with a callback that shows (done, total) under `title`."""
+    with ProgressLine(title, total, quiet=quiet) as line:
+        return work(lambda done, _: line.update(done))

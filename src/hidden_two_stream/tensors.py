@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hidden_two_stream.errors import CheckpointError
-from hidden_two_stream.files import written_whole
+from hidden_two_stream.files import atomic_write
 
 __all__ = ["mismatches", "parse_description", "read_metadata", "read_tensors", "write_tensors"]
 
@@ -28,7 +28,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         OutputError: the folder is not writable or the disk is full.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         try:
             save_file(plain, part, dict(metadata))
         except SafetensorError as error:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hidden_two_stream.config import Recipe, load_recipe, recipe_names
+from hidden_two_stream.config.loading import load_recipe, recipe_names
+from hidden_two_stream.config.schema import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
@@ -29,7 +30,7 @@ def test_named_code_is_there(file: str, name: str) -> None:
 
 def test_named_recipes_are_shipped() -> None:
     named = set(re.findall(r"`((?:ucf101|hmdb51)/[a-z_]+)`", TEXT))
-    named |= set(re.findall(r"--model ((?:ucf101|hmdb51)/[a-z_]+)", TEXT))
+    named |= set(re.findall(r"--recipe ((?:ucf101|hmdb51)/[a-z_]+)", TEXT))
     assert len(named) >= 8
     assert named <= set(recipe_names())
 

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from hidden_two_stream.checkpoint import RunInfo, build_model, save_run
-from hidden_two_stream.config import FusionConfig, InputConfig, ModelConfig, Recipe
+from hidden_two_stream.config.schema import FusionConfig, InputConfig, ModelConfig, Recipe
+from hidden_two_stream.data.clip_cache import DecodedVideo
 from hidden_two_stream.errors import CheckpointError, UsageError, VideoError
 from hidden_two_stream.inference import predictor
 from hidden_two_stream.inference.predictor import Recognizer, load
 from hidden_two_stream.inference.protocol import parse_protocol
+from hidden_two_stream.synthetic.clips import generate_clip
 from hidden_two_stream.types import Prediction, RawClip
-from hidden_two_stream.video.store import StoredVideo
-from hidden_two_stream.video.synthetic import generate_clip
 from hidden_two_stream.video.writer import write_video
 
 CLASSES = ("fall", "sit", "walk")
@@ -159,7 +159,7 @@ def test_the_mean_is_over_clips_not_over_batches(
     monkeypatch.setattr(recognizer.model, "spatial", lambda frames: frames[:, LENGTH // 2].mean((2, 3)))
     frames = np.zeros((30, 64, 64, 3), np.uint8)
     frames += np.arange(30, dtype=np.uint8)[:, None, None, None]
-    video = StoredVideo(frames, 30, 0, (64, 64), None, None, torch.from_numpy(frames).permute(0, 3, 1, 2))
+    video = DecodedVideo(frames, 30, 0, (64, 64), None, None, torch.from_numpy(frames).permute(0, 3, 1, 2))
     logits = recognizer.logits(video, parse_protocol("20x1"))["spatial"]
     grey = np.mean([start + LENGTH // 2 for start in range(20)])
     np.testing.assert_allclose(logits, (grey - np.array([123, 117, 104])) / 255, atol=1e-6)

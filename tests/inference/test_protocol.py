@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from hidden_two_stream.checkpoint import RunInfo, build_model
-from hidden_two_stream.config import InputConfig, ModelConfig, Recipe
+from hidden_two_stream.config.schema import InputConfig, ModelConfig, Recipe
+from hidden_two_stream.data.clip_cache import DecodedVideo
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.inference.predictor import Recognizer
 from hidden_two_stream.inference.protocol import DEFAULT_PROTOCOL, Protocol, clip_batches, parse_protocol
-from hidden_two_stream.video.store import StoredVideo
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ def test_starts(name: str, num_frames: int, length: int, stride: int, expected: 
 # -- batches ---------------------------------------------------------------------------------------
 
 
-def video_of(frames: Tensor) -> StoredVideo:
-    return StoredVideo("made", len(frames), 0, (frames.shape[-2], frames.shape[-1]), None, None, frames)
+def video_of(frames: Tensor) -> DecodedVideo:
+    return DecodedVideo("made", len(frames), 0, (frames.shape[-2], frames.shape[-1]), None, None, frames)
 
 
 def numbered(num_frames: int, height: int = 32, width: int = 40) -> Tensor:
@@ -146,7 +146,7 @@ def test_a_short_video_repeats_its_last_frame() -> None:
 def test_frames_that_were_not_kept_are_cut_alike() -> None:
     frames = numbered(20)
     array = frames.permute(0, 2, 3, 1).contiguous().numpy()
-    fresh = StoredVideo(array, 20, 0, (32, 40), None, None, None)
+    fresh = DecodedVideo(array, 20, 0, (32, 40), None, None, None)
     for one, two in zip(
         clip_batches(video_of(frames), recipe_of(), parse_protocol("5x10")),
         clip_batches(fresh, recipe_of(), parse_protocol("5x10")),

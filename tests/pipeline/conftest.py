@@ -10,8 +10,8 @@ from types import ModuleType
 
 import pytest
 
-from hidden_two_stream.cli import main
-from hidden_two_stream.video.generated import write_dataset
+from hidden_two_stream.cli.main import main
+from hidden_two_stream.synthetic.dataset import write_dataset
 
 QUICK = [
     *("--set", "input.size=32", "--set", "model.num_frames=3", "--workers", "0", "--quiet"),

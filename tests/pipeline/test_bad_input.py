@@ -124,7 +124,7 @@ def test_unreadable_videos_are_named_and_training_goes_on(
 
 
 def test_two_frame_clips_train(hts: Hts, tmp_path: Path, small_data: Path) -> None:
-    from hidden_two_stream.video.synthetic import generate_clip
+    from hidden_two_stream.synthetic.clips import generate_clip
     from hidden_two_stream.video.writer import write_video
 
     for label in ("left", "right"):
@@ -250,7 +250,7 @@ def test_labels_that_the_run_does_not_know(hts: Hts, small_run: Path, folder: Ca
 
 def test_flow_without_a_run_says_what_to_give(hts: Hts) -> None:
     code, _, err = hts("flow", "clip.mp4")
-    assert (code, "give RUN VIDEO, or --model nano VIDEO" in one_line(err)) == (2, True)
+    assert (code, "give RUN VIDEO, or --network nano VIDEO" in one_line(err)) == (2, True)
 
 
 def test_wrong_usage_is_one_line(hts: Hts) -> None:

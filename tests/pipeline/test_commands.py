@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import hidden_two_stream
-from hidden_two_stream.commands import flow as flow_module
+from hidden_two_stream.inference import flow_export as flow_module
 from hidden_two_stream.motion.flo import read_flo
+from hidden_two_stream.synthetic.clips import CLASSES
 from hidden_two_stream.video.reader import probe, read_video
-from hidden_two_stream.video.synthetic import CLASSES
 from hidden_two_stream.video.writer import write_video
 
 from .conftest import QUICK

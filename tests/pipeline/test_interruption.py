@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from hidden_two_stream import cli
-from hidden_two_stream.checkpoint import read_tensors
+from hidden_two_stream.cli import train
+from hidden_two_stream.tensors import read_tensors
 from hidden_two_stream.training.state import load_state
 
 Hts = Callable[..., tuple[int, str, str]]
@@ -46,17 +46,19 @@ def start(*arguments: object, deaf: bool = False) -> subprocess.Popen[str]:
 # The command as it is, but it saves its state after every step and takes its time, so that it can be caught.
 SCRIPT = """
 import sys, time
-from hidden_two_stream import cli
-from hidden_two_stream.commands import fit
+import dataclasses
+from hidden_two_stream.cli import demo, train
+from hidden_two_stream.cli.main import main
 from hidden_two_stream.training import loop
 patient = loop._StageRun._step
 def slow(self, step, batches):
     time.sleep(0.05 * (self.name == 'motion'))
     return patient(self, step, batches)
 loop._StageRun._step = slow
-original = cli._resources
-cli._resources = lambda arguments: fit.dataclasses.replace(original(arguments), save_seconds=0.0)
-sys.exit(cli.main())
+original = train.resources
+train.resources = lambda arguments: dataclasses.replace(original(arguments), save_seconds=0.0)
+demo.resources = train.resources
+sys.exit(main())
 """
 
 
@@ -159,7 +161,7 @@ def test_ctrl_c_again_while_the_first_is_dealt_with(
             pressed()
         return set_handler(number, handler)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(cli, "_train", pressed)
+    monkeypatch.setattr(train, "run", pressed)
     monkeypatch.setattr(signal, "signal", set_once_pressed)
     code, _, err = hts("train", "--data", "nowhere", "--out", tmp_path / "run")
     assert (code, err, presses) == (130, "hts: interrupted\n", 2)
@@ -219,8 +221,8 @@ sys.exit(run())
 """
 
 
-@pytest.mark.parametrize("module", ["hidden_two_stream.cli", "argparse", "torch"])
+@pytest.mark.parametrize("module", ["hidden_two_stream.cli.main", "argparse", "torch"])
 def test_ctrl_c_while_modules_are_loaded(module: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", LOADING, module, "flow", "--model", "nano", str(tmp_path / "none.mp4")]
+    command = [sys.executable, "-c", LOADING, module, "flow", "--network", "nano", str(tmp_path / "none.mp4")]
     process = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (process.returncode, process.stderr) == (130, "hts: interrupted\n")

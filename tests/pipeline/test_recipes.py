@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 import yaml
 
-from hidden_two_stream import config
-from hidden_two_stream.checkpoint import load_run
-from hidden_two_stream.cli import main
-from hidden_two_stream.config import RECIPES, STAGE_NAMES, Recipe, recipe_names
+from hidden_two_stream.checkpoint import load_run, read_metrics
+from hidden_two_stream.cli.main import main
+from hidden_two_stream.config import loading
+from hidden_two_stream.config.loading import RECIPES, recipe_names
+from hidden_two_stream.config.schema import STAGE_NAMES, Recipe
 from hidden_two_stream.recognition.fusion import fuse
-from hidden_two_stream.training.log import read_metrics
 
-from ..benchmark_trees import make_hmdb51, make_ucf101
+from ..data.benchmark_trees import make_hmdb51, make_ucf101
 
 Hts = Callable[..., tuple[int, str, str]]
 
@@ -42,7 +42,7 @@ STAGE_OF = {
 }
 
 
-load_recipe = functools.cache(config.load_recipe)
+load_recipe = functools.cache(loading.load_recipe)
 
 
 # -- what the files say ----------------------------------------------------------------------------
@@ -211,7 +211,7 @@ def trained(copies: dict[str, str], tmp_path_factory: pytest.TempPathFactory) ->
     @functools.cache
     def train(recipe: str) -> Path:
         command = ["train", "--data", copies[recipe.split("/")[0]], "--out", str(root / recipe)]
-        assert main([*command, "--model", recipe, *small(load_recipe(recipe))]) == 0
+        assert main([*command, "--recipe", recipe, *small(load_recipe(recipe))]) == 0
         return root / recipe
 
     return train
@@ -251,7 +251,7 @@ def test_streams_that_were_trained_apart_are_fused(
     fused = tmp_path / "fused"
     recipe, data = f"{benchmark}/fusion", copies[benchmark]
     code, out, err = hts(
-        "train", "--data", data, "--out", fused, "--model", recipe, *small(load_recipe(recipe)),
+        "train", "--data", data, "--out", fused, "--recipe", recipe, *small(load_recipe(recipe)),
         "--spatial-from", spatial, "--temporal-from", temporal,
     )  # fmt: skip
     assert code == 0, err
@@ -298,7 +298,7 @@ def test_the_true_networks_train(name: str, copies: dict[str, str], hts: Hts, tm
     run = tmp_path / "run"
     try:
         code, _, err = hts(
-            "train", "--data", copies["ucf101"], "--out", run, "--model", f"ucf101/{name}",
+            "train", "--data", copies["ucf101"], "--out", run, "--recipe", f"ucf101/{name}",
             *small(recipe, **true_networks),
         )  # fmt: skip
         assert code == 0, err

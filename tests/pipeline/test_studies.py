@@ -11,7 +11,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from hidden_two_stream.config import load_recipe
+from hidden_two_stream.config.loading import load_recipe
 
 Script = Callable[[str], ModuleType]
 

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from hidden_two_stream.commands import timing
+from hidden_two_stream.experiments import timing
 from hidden_two_stream.tensors import read_tensors
 from hidden_two_stream.weights.motion import motion_weights_info
 

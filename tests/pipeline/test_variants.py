@@ -14,17 +14,16 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from hidden_two_stream.checkpoint import RunInfo, build_model, load_run
-from hidden_two_stream.commands.fit import Fitted, Resources, fit
-from hidden_two_stream.config import InputConfig, ModelConfig, Recipe, StageConfig
+from hidden_two_stream.checkpoint import RunInfo, build_model, load_run, read_metrics
+from hidden_two_stream.config.schema import InputConfig, ModelConfig, Recipe, StageConfig
+from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo
+from hidden_two_stream.data.index import Sample, Split
+from hidden_two_stream.data.training_set import mix_seed
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.inference.predictor import Recognizer
 from hidden_two_stream.recognition.model import HiddenTwoStream
-from hidden_two_stream.training.log import read_metrics
-from hidden_two_stream.video.dataset import mix_seed
-from hidden_two_stream.video.listing import Sample, Split
-from hidden_two_stream.video.store import ClipStore, StoredVideo
-from hidden_two_stream.video.synthetic import generate_clip
+from hidden_two_stream.synthetic.clips import generate_clip
+from hidden_two_stream.training.fit import Fitted, Resources, fit
 from hidden_two_stream.video.transforms import to_tensor
 
 SEED = 3
@@ -57,15 +56,15 @@ WAYS: dict[str, dict[str, StageConfig]] = {
 
 
 @pytest.fixture(scope="module")
-def store() -> ClipStore:
+def store() -> ClipCache:
     """One training and one test video of 4 frames for each class, in memory."""
     samples, videos = [], []
     for label in CLASSES:
         for seed, split in enumerate(("train", "test")):
             frames = to_tensor(generate_clip(label, seed, num_frames=4, size=32).frames)
             samples.append(Sample(f"{label}{seed}", label, split))
-            videos.append(StoredVideo(f"{label}{seed}", 4, 0, (32, 32), 25.0, None, frames))
-    return ClipStore(tuple(samples), tuple(videos), (), 32)
+            videos.append(DecodedVideo(f"{label}{seed}", 4, 0, (32, 32), 25.0, None, frames))
+    return ClipCache(tuple(samples), tuple(videos), (), 32)
 
 
 @pytest.fixture
@@ -85,7 +84,7 @@ def recipe(member: str, form: str = "stacked", backbone: str = "small", **stages
     return Recipe(model=ModelConfig(**{"num_frames": 3, **model}), input=how, **(off | stages))
 
 
-def trained(how: Recipe, store: ClipStore, folder: Path) -> Fitted:
+def trained(how: Recipe, store: ClipCache, folder: Path) -> Fitted:
     folder.mkdir()
     train, test = ([s for s in store.samples if s.split == part] for part in ("train", "test"))
     split = Split(tuple(train), tuple(test), "made up")
@@ -152,7 +151,7 @@ def test_every_network_form_and_way_is_tried_quickly() -> None:
 
 
 @pytest.mark.parametrize(("member", "form", "way"), list(cases()))
-def test_train_save_load_test(member: str, form: str, way: str, store: ClipStore, folder: Path) -> None:
+def test_train_save_load_test(member: str, form: str, way: str, store: ClipCache, folder: Path) -> None:
     how = recipe(member, form, **WAYS[way])
     fitted = trained(how, store, folder)
 
@@ -188,7 +187,7 @@ def test_train_save_load_test(member: str, form: str, way: str, store: ClipStore
         pytest.param("vgg16", marks=pytest.mark.slow),
     ],
 )
-def test_backbones_of_the_temporal_stream(backbone: str, form: str, store: ClipStore, folder: Path) -> None:
+def test_backbones_of_the_temporal_stream(backbone: str, form: str, store: ClipCache, folder: Path) -> None:
     how = recipe("nano", form, backbone, joint=ON)
     how = dataclasses.replace(how, model=dataclasses.replace(how.model, streams=("temporal",)))
     fitted = trained(how, store, folder)
@@ -207,7 +206,7 @@ def test_backbones_of_the_temporal_stream(backbone: str, form: str, store: ClipS
         pytest.param("vgg16", marks=pytest.mark.slow),
     ],
 )
-def test_a_spatial_stream_alone(backbone: str, store: ClipStore, folder: Path) -> None:
+def test_a_spatial_stream_alone(backbone: str, store: ClipCache, folder: Path) -> None:
     how = recipe("full", "stacked", backbone, spatial=ON)
     how = dataclasses.replace(how, model=dataclasses.replace(how.model, streams=("spatial",)))
     fitted = trained(how, store, folder)
@@ -218,7 +217,7 @@ def test_a_spatial_stream_alone(backbone: str, store: ClipStore, folder: Path) -
     assert_tested(fitted, "spatial")
 
 
-def test_motion_alone_has_flow_but_no_scores(store: ClipStore, folder: Path) -> None:
+def test_motion_alone_has_flow_but_no_scores(store: ClipCache, folder: Path) -> None:
     how = recipe("nano", motion=ON)
     how = dataclasses.replace(how, model=dataclasses.replace(how.model, streams=()))
     fitted = trained(how, store, folder)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hidden_two_stream.convnets import resnet_pyramid
 from hidden_two_stream.recognition.backbones import VGG16, build_backbone, inflate
-from hidden_two_stream.trunks import resnet_pyramid
 
 TEMPORAL_LAYERS = {"small": 4, "resnet18": 17, "resnet50": 17, "vgg16": 13}
 """Convolutions larger than 1×1 from input to pooling: each sees one frame more to either side.

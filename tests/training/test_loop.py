@@ -11,17 +11,16 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from hidden_two_stream.checkpoint import build_model
-from hidden_two_stream.config import InputConfig, ModelConfig, Recipe, StageConfig
+from hidden_two_stream.checkpoint import build_model, read_metrics
+from hidden_two_stream.config.schema import InputConfig, ModelConfig, Recipe, StageConfig
+from hidden_two_stream.data.clip_cache import ClipCache, open_clip_cache
+from hidden_two_stream.data.index import read_dataset_index
 from hidden_two_stream.errors import TrainingError
 from hidden_two_stream.recognition.model import HiddenTwoStream
+from hidden_two_stream.synthetic.dataset import write_dataset
 from hidden_two_stream.training import loop
-from hidden_two_stream.training.log import read_metrics
 from hidden_two_stream.training.loop import Stopped, TrainingRun, train
 from hidden_two_stream.training.state import STATE_FILE, load_state
-from hidden_two_stream.video.generated import write_dataset
-from hidden_two_stream.video.listing import read_listing
-from hidden_two_stream.video.store import ClipStore, open_store
 from hidden_two_stream.video.transforms import denormalize, normalize
 
 STEPS = 8
@@ -40,13 +39,13 @@ def recipe(**motion: float) -> Recipe:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> ClipStore:
+def store(tmp_path_factory: pytest.TempPathFactory) -> ClipCache:
     root = tmp_path_factory.mktemp("data")
     listing = write_dataset(root, train_per_class=1, test_per_class=0, num_frames=6, size=32)
-    return open_store(read_listing(listing).samples, 32)
+    return open_clip_cache(read_dataset_index(listing).samples, 32)
 
 
-def run(folder: Path, store: ClipStore, how: Recipe | None = None, **fields: object) -> TrainingRun:
+def run(folder: Path, store: ClipCache, how: Recipe | None = None, **fields: object) -> TrainingRun:
     folder.mkdir(exist_ok=True)
     labels = [index % 3 for index in range(len(store.samples))]
     return TrainingRun(folder, how or recipe(), store, labels, seed=5, quiet=True, **fields)  # type: ignore[arg-type]
@@ -94,7 +93,7 @@ class _StopAt:
     ],
 )
 def test_four_and_four_steps_equal_eight_bit_for_bit(
-    stage: str, loss: str, store: ClipStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stage: str, loss: str, store: ClipCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     how = dataclasses.replace(recipe(), loss=loss)  # type: ignore[arg-type]
     whole = fresh()
@@ -117,7 +116,7 @@ def test_four_and_four_steps_equal_eight_bit_for_bit(
     assert without_seconds[0] == without_seconds[1]
 
 
-def test_other_seeds_give_other_weights(store: ClipStore, tmp_path: Path) -> None:
+def test_other_seeds_give_other_weights(store: ClipCache, tmp_path: Path) -> None:
     one, two = fresh(), fresh()
     train(one, run(tmp_path / "one", store, stages=["temporal"]), fabric())
     other = dataclasses.replace(run(tmp_path / "two", store, stages=["temporal"]), seed=6)
@@ -126,7 +125,7 @@ def test_other_seeds_give_other_weights(store: ClipStore, tmp_path: Path) -> Non
     assert not torch.equal(one.state_dict()[weight], two.state_dict()[weight])
 
 
-def test_resume_without_a_state_begins_at_the_beginning(store: ClipStore, tmp_path: Path) -> None:
+def test_resume_without_a_state_begins_at_the_beginning(store: ClipCache, tmp_path: Path) -> None:
     one, two = fresh(), fresh()
     train(one, run(tmp_path / "one", store, stages=["spatial"]), fabric())
     train(two, run(tmp_path / "two", store, stages=["spatial"]), fabric(), resume=True)
@@ -135,7 +134,7 @@ def test_resume_without_a_state_begins_at_the_beginning(store: ClipStore, tmp_pa
     )
 
 
-def test_resume_of_a_finished_run_changes_nothing(store: ClipStore, tmp_path: Path) -> None:
+def test_resume_of_a_finished_run_changes_nothing(store: ClipCache, tmp_path: Path) -> None:
     model = fresh()
     train(model, run(tmp_path / "run", store, stages=["spatial"]), fabric())
     again = fresh()
@@ -146,7 +145,7 @@ def test_resume_of_a_finished_run_changes_nothing(store: ClipStore, tmp_path: Pa
     )
 
 
-def test_a_loss_that_is_not_finite_stops_with_the_last_good_state(store: ClipStore, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_stops_with_the_last_good_state(store: ClipCache, tmp_path: Path) -> None:
     broken = run(tmp_path / "run", store, recipe(motion_learning_rate=1e30, clip_norm=0.0), save_seconds=0.0)
     with pytest.raises(TrainingError, match=r"stage motion, step \d+: .*not finite"):
         train(fresh(), broken, fabric())
@@ -157,7 +156,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_state(store: ClipSto
 
 
 def test_state_is_saved_as_often_as_asked(
-    store: ClipStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: ClipCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved: list[tuple[str, int]] = []
     monkeypatch.setattr(loop, "save_state", lambda _, state: saved.append((state.stage, state.step)))
@@ -165,7 +164,7 @@ def test_state_is_saved_as_often_as_asked(
     assert saved == [("spatial", step) for step in range(1, STEPS + 1)] + [("done", 0)]
 
 
-def test_accumulated_steps_equal_one_large_batch(store: ClipStore, tmp_path: Path) -> None:
+def test_accumulated_steps_equal_one_large_batch(store: ClipCache, tmp_path: Path) -> None:
     # The motion network has no batch statistics, so two passes of 3 clips must equal one of 6, if losses are
     # means over clips. Those of census are means over what moves inside the pictures, of all clips together.
     weights = []
@@ -180,7 +179,7 @@ def test_accumulated_steps_equal_one_large_batch(store: ClipStore, tmp_path: Pat
     assert (weights[0] - weights[1]).norm() < 1e-3 * (weights[0] - start).norm()
 
 
-def test_metrics_are_json_lines_with_finite_numbers(store: ClipStore, tmp_path: Path) -> None:
+def test_metrics_are_json_lines_with_finite_numbers(store: ClipCache, tmp_path: Path) -> None:
     train(fresh(), run(tmp_path / "run", store), fabric())
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["stage"] for line in lines] == ["motion", "spatial", "temporal", "joint"]
@@ -192,7 +191,7 @@ def test_metrics_are_json_lines_with_finite_numbers(store: ClipStore, tmp_path: 
 
 
 def test_half_precision_sees_frames_in_full(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, store: ClipStore
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, store: ClipCache
 ) -> None:
     """Rounded to bfloat16, they would be off by up to half a grey level: a motion of its own."""
     seen: list[torch.Tensor] = []

@@ -8,17 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from hidden_two_stream.config import StageConfig
-from hidden_two_stream.motion.distillation import (
+from hidden_two_stream.config.schema import StageConfig
+from hidden_two_stream.motion.losses.distillation import (
     distillation_loss,
     random_crop,
     student_view,
     teacher_loss,
 )
-from hidden_two_stream.motion.family import build_motion
-from hidden_two_stream.motion.losses import LossPreset, loss_preset, unsupervised_loss
-from hidden_two_stream.motion.occlusion import backward_pyramid
-from hidden_two_stream.motion.residual import residual_pairs
+from hidden_two_stream.motion.losses.occlusion import backward_pyramid
+from hidden_two_stream.motion.losses.residual import residual_pairs
+from hidden_two_stream.motion.losses.unsupervised import LossPreset, loss_preset, unsupervised_loss
+from hidden_two_stream.motion.networks.family import build_motion
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.training.optimizer import build_optimizer
 from hidden_two_stream.training.stages import STAGES, StageObjective, select_trained

@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from hidden_two_stream.config import StageConfig
+from hidden_two_stream.config.schema import StageConfig
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.training.optimizer import build_optimizer, learning_rate_factor, set_learning_rates

@@ -11,16 +11,15 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import functional
 
-from hidden_two_stream.checkpoint import build_model
-from hidden_two_stream.config import STAGE_NAMES, InputConfig, ModelConfig, Recipe, StageConfig
-from hidden_two_stream.motion.losses import loss_preset, unsupervised_loss
+from hidden_two_stream.checkpoint import build_model, read_metrics
+from hidden_two_stream.config.schema import STAGE_NAMES, InputConfig, ModelConfig, Recipe, StageConfig
+from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo
+from hidden_two_stream.data.samples import Sample
+from hidden_two_stream.motion.losses.unsupervised import loss_preset, unsupervised_loss
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.training import loop
-from hidden_two_stream.training.log import read_metrics
 from hidden_two_stream.training.loop import Stopped, TrainingRun, train
 from hidden_two_stream.training.stages import STAGES, StageObjective, segment_consensus
-from hidden_two_stream.video.samples import Sample
-from hidden_two_stream.video.store import ClipStore, StoredVideo
 from hidden_two_stream.video.transforms import MEAN_RGB
 
 SEGMENTS, STEPS, FRAMES = 3, 8, 12
@@ -28,15 +27,15 @@ VIDEOS = 5
 
 
 @pytest.fixture(scope="module")
-def store() -> ClipStore:
+def store() -> ClipCache:
     """Videos whose every pixel is 20 · video + frame."""
     samples, videos = [], []
     for number in range(VIDEOS):
         grey = 20 * number + torch.arange(FRAMES, dtype=torch.uint8).view(-1, 1, 1, 1)
         frames = grey.expand(FRAMES, 3, 32, 32).contiguous()
         samples.append(Sample(f"video {number}", str(number)))
-        videos.append(StoredVideo(f"video {number}", FRAMES, 0, (32, 32), 25.0, None, frames))
-    return ClipStore(tuple(samples), tuple(videos), (), 32)
+        videos.append(DecodedVideo(f"video {number}", FRAMES, 0, (32, 32), 25.0, None, frames))
+    return ClipCache(tuple(samples), tuple(videos), (), 32)
 
 
 def recipe(segments: int = SEGMENTS, **fields: object) -> Recipe:
@@ -52,7 +51,7 @@ def recipe(segments: int = SEGMENTS, **fields: object) -> Recipe:
     )
 
 
-def run(folder: Path, store: ClipStore, how: Recipe, stage: str) -> TrainingRun:
+def run(folder: Path, store: ClipCache, how: Recipe, stage: str) -> TrainingRun:
     folder.mkdir(exist_ok=True)
     labels = [number % 4 for number in range(VIDEOS)]
     return TrainingRun(folder, how, store, labels, seed=5, quiet=True, stages=[stage])
@@ -84,7 +83,7 @@ def test_segments_reach_the_objective_video_by_video_in_order(
     stage: str,
     segments: int,
     length: int,
-    store: ClipStore,
+    store: ClipCache,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -148,7 +147,7 @@ def test_consensus_keeps_videos_apart() -> None:
 
 @pytest.mark.parametrize("stage", STAGE_NAMES)
 def test_four_and_four_steps_equal_eight_with_segments(
-    stage: str, store: ClipStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stage: str, store: ClipCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     how = recipe()
     whole, resumed = fresh(how), fresh(how)
@@ -188,7 +187,7 @@ class _Stop:
         pass
 
 
-def test_segments_make_a_difference(store: ClipStore, tmp_path: Path) -> None:
+def test_segments_make_a_difference(store: ClipCache, tmp_path: Path) -> None:
     weights = []
     for segments in (1, SEGMENTS):
         how = recipe(segments)

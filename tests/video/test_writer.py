@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hidden_two_stream.errors import OutputError, UsageError
-from hidden_two_stream.video.synthetic import Difficulty, generate_clip
+from hidden_two_stream.synthetic.clips import Difficulty, generate_clip
 from hidden_two_stream.video.writer import write_video
 
 CLEAN = Difficulty(noise_sigma=0, brightness=0, background_moves=1)

@@ -10,7 +10,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 import pytest
 
-from hidden_two_stream.motion.network import MotionNet
+from hidden_two_stream.motion.networks.motionnet import MotionNet
 from hidden_two_stream.recognition.backbones import VGG16
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.weights.caffe import Content

@@ -12,13 +12,13 @@ import pytest
 import torch
 
 import hidden_two_stream as hts
-from hidden_two_stream.checkpoint import read_tensors
-from hidden_two_stream.cli import main
-from hidden_two_stream.commands import import_caffe
-from hidden_two_stream.commands.import_caffe import import_caffe_command, read_classes
-from hidden_two_stream.config import recipe_from_dict
+from hidden_two_stream.cli.main import main
+from hidden_two_stream.config.loading import recipe_from_dict
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.recognition.model import HiddenTwoStream
+from hidden_two_stream.tensors import read_tensors
+from hidden_two_stream.weights import import_caffe
+from hidden_two_stream.weights.import_caffe import import_caffe_command, read_classes
 
 Layers = dict[str, list[np.ndarray]]
 Write = Callable[..., Path]

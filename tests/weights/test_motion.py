@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hidden_two_stream.errors import CheckpointError, OutputError, UsageError
-from hidden_two_stream.motion.family import build_motion
 from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.metrics import endpoint_error_map
-from hidden_two_stream.video.synthetic import generate_clip
+from hidden_two_stream.motion.networks.family import build_motion
+from hidden_two_stream.synthetic.clips import generate_clip
 from hidden_two_stream.video.transforms import normalize, to_tensor
 from hidden_two_stream.weights import motion
 from hidden_two_stream.weights.motion import (

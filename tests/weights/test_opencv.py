@@ -238,7 +238,7 @@ def test_a_wrong_reading_shows(
 _MEASURED = """
 import sys
 from pathlib import Path
-from hidden_two_stream.cli import main
+from hidden_two_stream.cli.main import main
 code = main(sys.argv[1:])
 status = Path("/proc/self/status")
 lines = status.read_text().splitlines() if status.exists() else []

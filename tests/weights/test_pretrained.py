@@ -210,7 +210,7 @@ def test_recorded_flow_keeps_activations_within_the_size_that_pictures_give(
     data_root: Path, files: dict[str, Path]
 ) -> None:
     pytest.importorskip("cv2")
-    from hidden_two_stream.motion.classical import estimator
+    from hidden_two_stream.motion.estimators.classical import estimator
     from hidden_two_stream.video.reader import VideoReader
 
     torch.manual_seed(0)

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 
 from hidden_two_stream.checkpoint import RunInfo, load_run
-from hidden_two_stream.config import STAGE_NAMES
+from hidden_two_stream.config.schema import STAGE_NAMES
+from hidden_two_stream.data.clip_cache import DecodedVideo, decode
 from hidden_two_stream.errors import CheckpointError
-from hidden_two_stream.inference.motion import MotionEstimator, on_device, smallest_side
+from hidden_two_stream.inference.motion_estimator import MotionEstimator, on_device, smallest_side
 from hidden_two_stream.inference.protocol import DEFAULT_PROTOCOL, Protocol, clip_batches, parse_protocol
 from hidden_two_stream.recognition.fusion import FUSIONS, fuse
 from hidden_two_stream.recognition.model import STREAMS, HiddenTwoStream
 from hidden_two_stream.types import FloatArray, Prediction
 from hidden_two_stream.video.reader import Source
 from hidden_two_stream.video.sampling import clip_span
-from hidden_two_stream.video.store import StoredVideo, decode
 from hidden_two_stream.video.transforms import to_frames
 
 __all__ = ["STREAMS", "Recognizer", "load"]
@@ -87,7 +87,9 @@ class Recognizer:
         logits = self.logits(video, chosen)
         return self.prediction(video, logits, chosen)
 
-    def prediction(self, video: StoredVideo, logits: dict[str, FloatArray], protocol: Protocol) -> Prediction:
+    def prediction(
+        self, video: DecodedVideo, logits: dict[str, FloatArray], protocol: Protocol
+    ) -> Prediction:
         """What averaged logits say of a video."""
         normalize = FUSIONS[self.info.recipe.fusion.method]
         warnings = [video.warning] if video.warning else []
@@ -106,7 +108,7 @@ class Recognizer:
             warnings=tuple(warnings),
         )
 
-    def logits(self, video: StoredVideo, protocol: Protocol) -> dict[str, FloatArray]:
+    def logits(self, video: DecodedVideo, protocol: Protocol) -> dict[str, FloatArray]:
         """Logits per stream, averaged over clips and crops: (classes,) each."""
         if not self.trained_streams:
             raise CheckpointError(

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hidden_two_stream.config import Recipe
+from hidden_two_stream.config.schema import Recipe
+from hidden_two_stream.data.clip_cache import DecodedVideo
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.video.sampling import center_start, clip_indices, uniform_starts
-from hidden_two_stream.video.store import StoredVideo
 from hidden_two_stream.video.transforms import apply_crop, center_crop_box, crop_flow, is_flow, ten_crop
 
 __all__ = ["DEFAULT_PROTOCOL", "Protocol", "clip_batches", "parse_protocol"]
@@ -56,7 +56,7 @@ def parse_protocol(name: str) -> Protocol:
     return Protocol(name, int(found[1]), int(found[2]))
 
 
-def clip_batches(video: StoredVideo, recipe: Recipe, protocol: Protocol) -> Iterator[Tensor]:
+def clip_batches(video: DecodedVideo, recipe: Recipe, protocol: Protocol) -> Iterator[Tensor]:
     """The clips of a video as (B, T, 3, size, size) uint8, in batches of bounded size."""
     settings, length = recipe.input, recipe.model.num_frames
     waiting: list[Tensor] = []

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hidden_two_stream.errors import DataError, UsageError
-from hidden_two_stream.files import written_whole
+from hidden_two_stream.files import atomic_write
 from hidden_two_stream.types import FloatArray
 
 __all__ = ["MAX_SIDE_PX", "read_flo", "write_flo"]
@@ -110,6 +110,6 @@ def write_flo(path: str | os.PathLike[str], flow: npt.NDArray[np.floating]) -> N
         raise UsageError(
             f"got a flow of {width} x {height} px; expected 1 to {MAX_SIDE_PX} a side; resize it"
         )
-    with written_whole(path) as part, part.open("wb") as stream:
+    with atomic_write(path) as part, part.open("wb") as stream:
         stream.write(_HEADER.pack(_MAGIC, width, height))
         stream.write(array.transpose(1, 2, 0).astype("<f4").tobytes())

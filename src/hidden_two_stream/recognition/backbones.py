@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from hidden_two_stream.convnets import VGG16_WIDTHS, add_resnet, init_trunk, resnet_pyramid, vgg16_features
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.trunks import VGG16_WIDTHS, add_resnet, init_trunk, resnet_pyramid, vgg16_features
 
 __all__ = ["BACKBONES", "VGG16", "ResNet", "SmallNet", "build_backbone", "inflate"]
 

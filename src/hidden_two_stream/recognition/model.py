@@ -8,8 +8,8 @@ from typing import Literal, cast
 from torch import Tensor, nn
 
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.motion.family import build_motion, flow_in_windows
-from hidden_two_stream.motion.network import MotionNetwork
+from hidden_two_stream.motion.networks.family import build_motion, flow_in_windows
+from hidden_two_stream.motion.networks.motionnet import MotionNetwork
 from hidden_two_stream.recognition.streams import (
     ActionBranch,
     Border,

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hidden_two_stream.convnets import init_trunk
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.recognition.backbones import SmallNet, build_backbone, inflate
-from hidden_two_stream.trunks import init_trunk
 
 __all__ = [
     "FLOW_LIMIT_PX",

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hidden_two_stream.checkpoint import METRICS_FILE, read_metrics
 from hidden_two_stream.errors import OutputError
 from hidden_two_stream.files import write_text
 
-__all__ = ["METRICS_FILE", "MetricsLog", "read_metrics"]
-
-METRICS_FILE = "metrics.jsonl"
+__all__ = ["MetricsLog"]
 
 
 class MetricsLog:
@@ -51,15 +50,3 @@ class MetricsLog:
             lines = read_metrics(self.path.parent)
             kept = [line for line in lines if line["stage"] != stage or line["step"] <= step]
             write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
-
-
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """All logged lines of a run; an incomplete last line (after a kill) is left out."""
-    lines = []
-    path = folder / METRICS_FILE
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return lines

@@ -16,9 +16,17 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from hidden_two_stream.config import STAGE_NAMES, Recipe, StageConfig
+from hidden_two_stream.config.schema import STAGE_NAMES, Recipe, StageConfig
+from hidden_two_stream.data.clip_cache import ClipCache
+from hidden_two_stream.data.training_set import (
+    Augmentation,
+    StepSampler,
+    TrainingClips,
+    mix_seed,
+    training_loader,
+)
 from hidden_two_stream.errors import TrainingError
-from hidden_two_stream.motion.losses import loss_preset
+from hidden_two_stream.motion.losses.unsupervised import loss_preset
 from hidden_two_stream.progress import ProgressLine
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.training.interrupt import StopRequest
@@ -33,14 +41,6 @@ from hidden_two_stream.training.state import (
     restore_optimizer,
     save_state,
 )
-from hidden_two_stream.video.dataset import (
-    Augmentation,
-    StepSampler,
-    TrainingClips,
-    mix_seed,
-    training_loader,
-)
-from hidden_two_stream.video.store import ClipStore
 from hidden_two_stream.video.transforms import to_frames
 
 __all__ = ["Stopped", "TrainingRun", "train"]
@@ -74,7 +74,7 @@ class TrainingRun:
 
     folder: Path
     recipe: Recipe
-    store: ClipStore
+    store: ClipCache
     labels: Sequence[int]
     seed: int = 0
     stages: Sequence[str] = STAGE_NAMES

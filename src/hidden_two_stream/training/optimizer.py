@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hidden_two_stream.config import StageConfig
+from hidden_two_stream.config.schema import StageConfig
 from hidden_two_stream.errors import UsageError
 
 __all__ = ["build_optimizer", "learning_rate_factor", "set_learning_rates"]

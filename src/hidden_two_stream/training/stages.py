@@ -16,16 +16,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hidden_two_stream.config import StageConfig
-from hidden_two_stream.motion.distillation import (
+from hidden_two_stream.config.schema import StageConfig
+from hidden_two_stream.motion.losses.distillation import (
     distillation_loss,
     random_crop,
     student_view,
     teacher_loss,
 )
-from hidden_two_stream.motion.losses import LossPreset, unsupervised_loss
-from hidden_two_stream.motion.occlusion import backward_pyramid
-from hidden_two_stream.motion.residual import residual_pairs
+from hidden_two_stream.motion.losses.occlusion import backward_pyramid
+from hidden_two_stream.motion.losses.residual import residual_pairs
+from hidden_two_stream.motion.losses.unsupervised import LossPreset, unsupervised_loss
 from hidden_two_stream.recognition.model import HiddenTwoStream
 
 __all__ = ["STAGES", "Stage", "StageObjective", "segment_consensus", "select_trained"]

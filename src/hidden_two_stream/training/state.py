@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hidden_two_stream.checkpoint import read_tensors, write_tensors
 from hidden_two_stream.errors import CheckpointError
 from hidden_two_stream.recognition.model import HiddenTwoStream
+from hidden_two_stream.tensors import read_tensors, write_tensors
 
 __all__ = [
     "STATE_FILE",

@@ -15,7 +15,7 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 from hidden_two_stream.errors import OutputError, UsageError
-from hidden_two_stream.files import written_whole
+from hidden_two_stream.files import atomic_write
 
 # Without macroblock-tree rate control: with it, x264 does not always encode a tiny clip to the same bytes.
 _X264 = {"preset": "fast", "mbtree": "0"}
@@ -56,7 +56,7 @@ def write_video(
     first = next(pictures, None)
     if first is None:
         raise UsageError("got no frames to write as a video; expected at least one (H, W, 3) uint8 picture")
-    with written_whole(path, make_parents=True) as part, ExitStack() as stack:
+    with atomic_write(path, make_parents=True) as part, ExitStack() as stack:
         with _refusal(path, first):
             container = stack.enter_context(av.open(str(part), "w"))
             stream = _video_stream(container, first.shape[0], first.shape[1], fps, crf)
@@ -91,7 +91,7 @@ def _alike(frames: Iterable[Image]) -> Iterator[Image]:
 
 @contextmanager
 def _refusal(path: str | os.PathLike[str], picture: Image) -> Iterator[None]:
-    """What FFmpeg refuses, as an OutputError; what the system refuses is left to `written_whole`."""
+    """What FFmpeg refuses, as an OutputError; what the system refuses is left to `atomic_write`."""
     try:
         yield
     except OSError:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from hidden_two_stream.errors import CheckpointError, UsageError
-from hidden_two_stream.motion.family import MOTION_NETWORKS, build_motion
+from hidden_two_stream.motion.networks.family import MOTION_NETWORKS, build_motion
 from hidden_two_stream.tensors import (
     mismatches,
     parse_description,

@@ -1,0 +1,1 @@
+"""The `hts` command line: one file per command."""

@@ -1,0 +1,66 @@
+"""`hts compare`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from hidden_two_stream.cli.options import (
+    DATA_HELP,
+    Parser,
+    add_from_scratch,
+    add_protocol,
+    add_recipe,
+    add_resources,
+    overrides,
+    resources,
+    show,
+)
+
+__all__ = ["SUMMARY", "add_arguments", "run"]
+
+SUMMARY = "hidden motion against computed flow, frames and differences, on the same splits"
+
+
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of `hts compare`."""
+    parser.add_argument("--data", required=True, metavar="DATA", help=DATA_HELP)
+    parser.add_argument("--group", metavar="COLUMN", help="leave one value of this column of the CSV out, "
+                         "each in turn, such as subject (default: the data's own split)")  # fmt: skip
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="table, plot, flow and runs")
+    parser.add_argument("--methods", metavar="A,B,...", help="of spatial, frames, difference, tvl1, "
+                         "dis-medium, dis-fast, farneback, hidden-frozen, hidden-joint, branched, "
+                         "raft-small, raft-large, or your own package.module:function, from (T, H, W, 3) "
+                         "uint8 frames to (T-1, 2, H, W) px; with @2 to @8 behind it, an estimator sees "
+                         "pictures so many times as large (default: all, without RAFT and @)")  # fmt: skip
+    parser.add_argument(
+        "--seeds", type=int, default=1, metavar="N", help="runs of each method (default: %(default)s)"
+    )
+    parser.add_argument("--resume", action="store_true", help="keep flow and runs that are complete")
+    add_recipe(parser, "nano")
+    add_from_scratch(parser)
+    add_protocol(parser)
+    add_resources(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command and return its exit code."""
+    from hidden_two_stream.config.loading import load_recipe
+    from hidden_two_stream.experiments.compare import available_methods, compare_command
+
+    recipe = load_recipe(arguments.recipe, overrides(arguments))
+    named = arguments.methods
+    methods = available_methods() if named is None else [name for name in named.split(",") if name]
+    result = compare_command(
+        arguments.data,
+        arguments.group,
+        arguments.out,
+        recipe,
+        resources(arguments),
+        methods=methods,
+        seeds=arguments.seeds,
+        protocol=arguments.protocol,
+        resume=arguments.resume,
+    )
+    show(arguments, {key: value for key, value in result.items() if key != "text"}, result["text"])
+    return 0

@@ -1,0 +1,159 @@
+"""Arguments that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from hidden_two_stream.errors import UsageError
+
+if TYPE_CHECKING:
+    from hidden_two_stream.inference.predictor import Recognizer
+    from hidden_two_stream.training.fit import Resources
+
+DATA_HELP = (
+    "folder with one sub-folder of videos per class, a CSV with the columns path,label, or a data set by "
+    "name: ucf101:ROOT:SPLIT, hmdb51:ROOT:SPLIT, thumos14:ROOT, activitynet:ROOT, kinetics:ROOT, "
+    "tsn:TRAIN.txt:TEST.txt"
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a wrong argument in one line; `missing` says what to give where one is left out."""
+
+    missing = ""
+
+    def error(self, message: str) -> NoReturn:  # noqa: D102
+        if "arguments are required" in message:
+            message += self.missing
+        print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
+        raise SystemExit(UsageError.exit_code)
+
+
+class Replacing(argparse.Action):
+    """An option in whose presence the last positional argument, `replaced`, may be left out."""
+
+    def __init__(self, *arguments: Any, replaced: argparse.Action, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._replaced = replaced
+
+    def __call__(  # noqa: D102
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002 - argparse hands them over
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        setattr(namespace, self.dest, values)
+        self._replaced.required = False
+
+
+def add_recipe(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add --recipe and --set."""
+    recipe = "nano, thermal, tiny, paper, demo, ucf101/..., hmdb51/... or a YAML file (default: %(default)s)"
+    parser.add_argument("--recipe", default=default, metavar="RECIPE", help=recipe)
+    change = "change a field of the recipe, for example --set motion.steps=200; may be given several times"
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help=change)
+
+
+def add_from_scratch(parser: argparse.ArgumentParser) -> None:
+    """Add --from-scratch."""
+    parser.add_argument("--from-scratch", action="store_true", help="begin with a random MotionNet where the "
+                        "recipe begins with trained weights (motion_init)")  # fmt: skip
+
+
+def add_protocol(parser: argparse.ArgumentParser) -> None:
+    """Add --protocol."""
+    parser.add_argument(
+        "--protocol",
+        default="10x1",
+        help="center, or NxM clips x crops, such as 25x10 (default: %(default)s)",
+    )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add --device."""
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, mps (default: %(default)s)")
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Add --workers."""
+    parser.add_argument(
+        "--workers", type=int, help="processes that decode (default: one per core, at most 8)"
+    )
+
+
+def add_resources(parser: argparse.ArgumentParser) -> None:
+    """Add the seed, workers, memory and devices of a training run."""
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
+    add_workers(parser)
+    parser.add_argument(
+        "--cache-mb", type=int, default=2048, help="memory for decoded frames, MiB (default: %(default)s)"
+    )
+    parser.add_argument("--accelerator", default="auto", help="auto, cpu, cuda, mps (default: %(default)s)")
+    parser.add_argument("--devices", default="1", help="number of devices, or auto (default: %(default)s)")
+    parser.add_argument(
+        "--precision", default="32-true", help="32-true, bf16-mixed, 16-mixed (default: %(default)s)"
+    )
+
+
+def resources(arguments: argparse.Namespace) -> Resources:
+    """Return what `add_resources` added, as the package takes it."""
+    from hidden_two_stream.training.fit import Resources
+
+    return Resources(
+        seed=arguments.seed,
+        workers=workers(arguments),
+        cache_mb=arguments.cache_mb,
+        accelerator=arguments.accelerator,
+        devices=arguments.devices,
+        precision=arguments.precision,
+        quiet=arguments.quiet,
+    )
+
+
+def workers(arguments: argparse.Namespace) -> int:
+    """Return the number of worker processes.
+
+    Raises:
+        UsageError: it is negative.
+    """
+    from hidden_two_stream.data.clip_cache import default_workers
+
+    number: int | None = arguments.workers
+    if number is None:
+        return default_workers()
+    if number < 0:
+        raise UsageError(f"--workers is {number}; expected 0 or more")
+    return number
+
+
+def show(arguments: argparse.Namespace, result: Any, text: str) -> None:
+    """Print `result` as JSON with --json, else `text`."""
+    from hidden_two_stream.cli.output import print_json
+
+    if arguments.json:
+        print_json(result)
+    else:
+        print(text)
+
+
+def overrides(arguments: argparse.Namespace) -> list[str]:
+    """Changes of the recipe's fields, by --set and by options that stand for some."""
+    changes: list[str] = list(arguments.set)
+    if getattr(arguments, "init", None) is not None:
+        changes.append(f"init={arguments.init}")
+    if arguments.from_scratch:
+        for part in ("motion", "temporal"):
+            if getattr(arguments, f"{part}_from", None) is not None:
+                raise UsageError(f"--{part}-from takes a trained MotionNet: leave out --from-scratch")
+        changes.append("motion_init=none")
+    return changes
+
+
+def open_recognizer(arguments: argparse.Namespace) -> Recognizer:
+    """Load the run that the command names."""
+    from hidden_two_stream.inference.predictor import load
+
+    return load(arguments.run, arguments.device)

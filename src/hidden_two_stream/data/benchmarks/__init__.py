@@ -1,0 +1,1 @@
+"""Research datasets by name: UCF101, HMDB51, THUMOS14, ActivityNet, Kinetics and TSN lists."""

@@ -1,0 +1,87 @@
+"""Lists as Temporal Segment Networks and their descendants write them: "path frames label" in each line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from hidden_two_stream.data.benchmarks.catalog import Catalog, broken, read_lines, unique
+from hidden_two_stream.data.samples import Sample
+from hidden_two_stream.errors import DataError, UsageError
+
+__all__ = ["read_tsn"]
+
+_CLASS_FILES = ("classInd.txt", "classes.txt", "class_list.txt", "labels.txt", "label_map.txt")
+
+
+def read_tsn(lists: Sequence[Path]) -> Catalog:
+    """A list for training and, if given, one for the test; without it, the samples have no part.
+
+    Paths are relative to the list's folder; a path is a video file or a folder of frames. The lowest class
+    number in the lists, 0 or 1, tells from where they count. Names of the classes are read from a file
+    classInd.txt, classes.txt, class_list.txt, labels.txt or label_map.txt beside the first list ("1 Name", or
+    only the name, in each line); without one they are class_000 and so on. The number of frames is kept in
+    the column `frames`.
+
+    Raises:
+        UsageError: there is no such list.
+        DataError: a line is broken, or a class number is out of range.
+    """
+    for path in lists:
+        if not path.is_file():
+            raise UsageError(f"no list at {str(path)!r}; expected a file of lines 'path frames label'")
+    parts = ("train", "test") if len(lists) > 1 else (None,)
+    rows = [
+        (part, path, number, *_row(path, number, line))
+        for part, path in zip(parts, lists, strict=True)
+        for number, line in read_lines(path)
+    ]
+    if not rows:
+        raise DataError(f"{lists[0]} is empty; expected lines 'path frames label'")
+    base = min(label for *_, label in rows)
+    if base > 1:
+        raise DataError(f"{lists[0]}: the lowest class number is {base}; expected classes from 0 or 1 on")
+    named = _class_names(lists[0].parent)
+    source, classes = named or ("", _numbered(max(label for *_, label in rows) + 1 - base))
+    samples = []
+    for part, path, number, name, frames, label in rows:
+        if label - base >= len(classes):
+            known = f"a class from {base} to {len(classes) - 1 + base}, as {source} has {len(classes)}"
+            raise broken(path, number, f"class {label}", known)
+        columns = {"frames": str(frames)}
+        samples.append(Sample(str(path.parent / name), classes[label - base], part, columns=columns))
+    files = [*map(str, lists), *([source] if source else [])]
+    folders = dict.fromkeys(str(path.parent) for path in lists)
+    return Catalog(classes, unique(samples, lists[0]), tuple(files), tuple(folders))
+
+
+def _row(path: Path, number: int, line: str) -> tuple[str, int, int]:
+    """Path, number of frames, class number; the path may hold spaces."""
+    found = re.fullmatch(r"(\S.*?)\s+(\d+)\s+(\d+)", line)
+    if found is None:
+        raise broken(path, number, line, "'path frames label' with two whole numbers")
+    return found[1], int(found[2]), int(found[3])
+
+
+def _numbered(count: int) -> tuple[str, ...]:
+    return tuple(f"class_{number:03d}" for number in range(count))
+
+
+def _class_names(folder: Path) -> tuple[str, tuple[str, ...]] | None:
+    """The file of class names in a folder, and the names in the order of their numbers."""
+    path = next((folder / name for name in _CLASS_FILES if (folder / name).is_file()), None)
+    if path is None:
+        return None
+    lines = read_lines(path)
+    names = [line for _, line in lines]
+    numbered = [re.fullmatch(r"(\d+)\s+(\S.*)", name) for name in names]
+    if all(numbered):
+        pairs = sorted((int(match[1]), match[2]) for match in numbered if match)
+        if [number for number, _ in pairs] != list(range(pairs[0][0], pairs[0][0] + len(pairs))):
+            raise DataError(f"{path}: the class numbers have a gap or come twice; expected each once")
+        names = [name for _, name in pairs]
+    twice = next((line for line in lines if names.count(line[1]) > 1), None)
+    if twice is not None:
+        raise broken(path, *twice, "each class once")
+    return str(path), tuple(names)

@@ -1,0 +1,214 @@
+"""THUMOS14 and ActivityNet: long videos, in which parts from one second to another are labelled."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hidden_two_stream.data.benchmarks.catalog import (
+    Catalog,
+    VideoFinder,
+    broken,
+    read_lines,
+    require_folder,
+    unique,
+)
+from hidden_two_stream.data.samples import Sample
+from hidden_two_stream.errors import DataError
+
+__all__ = ["OFFICIAL_CLASSES", "read_activitynet", "read_thumos14"]
+
+OFFICIAL_CLASSES = {"thumos14": 20, "activitynet": 100}
+"""Classes with annotated segments; of ActivityNet in release 1.2."""
+
+_THUMOS_FOLDERS = (
+    "annotations",
+    "TH14_Temporal_annotations_validation/annotation",
+    "TH14_Temporal_annotations_test/annotation",
+)
+_THUMOS_VIDEOS = ("validation", "test", "videos", "TH14_validation_set_mp4", "TH14_test_set_mp4", "")
+_ACTIVITYNET_VIDEOS = (
+    *("videos", "train", "val", "test", "training", "validation", "testing"),
+    *("v1-2/train", "v1-2/val", "v1-2/test", ""),
+)
+_PARTS = {"val": "train", "test": "test"}
+_SUBSETS = {"training": "train", "validation": "test", "testing": None}
+
+
+@dataclass(frozen=True)
+class _Segment:
+    video: str
+    start_seconds: float
+    end_seconds: float
+    label: str
+    part: str
+
+
+def read_thumos14(root: Path) -> Catalog:
+    """THUMOS14, temporal detection (thumos.info): CLASS_val.txt trains, CLASS_test.txt tests.
+
+    Each line "video start end" is a sample. The files Ambiguous_val.txt and Ambiguous_test.txt are no class.
+    A segment with two labels is one sample, see `_one_sample_each`.
+
+    Raises:
+        UsageError: `root` is no folder.
+        DataError: there are no annotations, or a line is broken.
+    """
+    require_folder(root, "THUMOS14")
+    files: dict[str, Path] = {}
+    for folder in (root, *_annotation_folders(root), *(root / name for name in _THUMOS_FOLDERS)):
+        for path in sorted(folder.glob("*.txt")) if folder.is_dir() else ():
+            if re.fullmatch(r"(?!Ambiguous_)[A-Za-z]+_(val|test)\.txt", path.name):
+                files.setdefault(path.name, path)
+    if not files:
+        raise DataError(
+            f"no annotations CLASS_val.txt and CLASS_test.txt in {str(root)!r} nor in its folders "
+            f"{', '.join(_THUMOS_FOLDERS)}; get the temporal annotations of THUMOS14, published on its page "
+            f"at crcv.ucf.edu, and put their files into {str(root / 'annotations')!r}"
+        )
+    segments = [segment for name in sorted(files) for segment in _thumos_segments(files[name])]
+    finder = VideoFinder([root / name for name in _THUMOS_VIDEOS])
+    classes = tuple(sorted({name.rpartition("_")[0] for name in files}))
+    folders = dict.fromkeys(str(path.parent) for path in files.values())
+    return _catalog(root, classes, segments, finder, tuple(folders))
+
+
+def _annotation_folders(root: Path) -> list[Path]:
+    return sorted(entry for entry in root.iterdir() if entry.name.startswith("annotation") and entry.is_dir())
+
+
+def _thumos_segments(path: Path) -> Iterable[_Segment]:
+    label, _, part = path.stem.rpartition("_")
+    for number, line in read_lines(path):
+        video, *times = line.split()
+        try:
+            start, end = map(float, times)
+        except ValueError:
+            start = end = -1.0
+        if not 0 <= start <= end < float("inf"):
+            raise broken(path, number, line, "a video's name, and from and to which second the action lasts")
+        yield _Segment(video, start, end, label, _PARTS[part])
+
+
+def read_activitynet(root: Path) -> Catalog:
+    """ActivityNet (Caba Heilbron et al., CVPR 2015): training trains, validation tests.
+
+    The videos of the subset "testing" have no published labels and are unused. Classes are in the order of
+    the annotation's taxonomy. A segment with two labels is one sample, see `_one_sample_each`.
+
+    Raises:
+        UsageError: `root` is no folder.
+        DataError: there is no annotation or more than one, or it is broken or names an unknown class.
+    """
+    require_folder(root, "ActivityNet")
+    path = _activitynet_file(root)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise DataError(f"cannot read {str(path)!r}: {error.strerror}") from error
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON: {error}") from error
+    database = content.get("database") if isinstance(content, dict) else None
+    if not isinstance(database, dict):
+        raise DataError(f"{path} has no 'database'; expected an annotation file of ActivityNet")
+    segments: list[_Segment] = []
+    unused = []
+    for video, entry in database.items():
+        part = _subset(path, video, entry)
+        if part is None:
+            unused.append(video)
+        else:
+            segments += [_activitynet_segment(path, video, part, item) for item in entry["annotations"]]
+    finder = VideoFinder([root / name for name in _ACTIVITYNET_VIDEOS])
+    classes = _taxonomy(path, content.get("taxonomy"), segments)
+    return _catalog(root, classes, segments, finder, (str(path),), unused)
+
+
+def _activitynet_file(root: Path) -> Path:
+    folders = [folder for folder in (root, root / "annotations") if folder.is_dir()]
+    files = sorted(path for folder in folders for path in folder.glob("activity_net*.json"))
+    chosen = [path for path in files if "v1-2" in path.name] or files
+    if not files:
+        raise DataError(
+            f"no activity_net.v1-2.min.json in {str(root)!r} nor in its folder annotations; get it from the "
+            f"download page of activity-net.org and put it into {str(root)!r}"
+        )
+    if len(chosen) > 1:
+        names = ", ".join(str(path.relative_to(root)) for path in chosen)
+        raise DataError(f"{str(root)!r} holds several annotations: {names}; keep one")
+    return chosen[0]
+
+
+def _subset(path: Path, video: str, entry: Any) -> str | None:
+    subset = entry.get("subset") if isinstance(entry, dict) else None
+    if subset not in _SUBSETS:
+        raise DataError(f"{path}: {video!r} has subset {subset!r}; expected {', '.join(_SUBSETS)}")
+    if _SUBSETS[subset] and not isinstance(entry.get("annotations"), list):
+        raise DataError(f"{path}: {video!r} has no list of annotations; expected one in subset {subset}")
+    return _SUBSETS[subset]
+
+
+def _activitynet_segment(path: Path, video: str, part: str, item: Any) -> _Segment:
+    try:
+        start, end = map(float, item["segment"])
+        label = item["label"]
+    except (KeyError, TypeError, ValueError):
+        start, end, label = -1.0, -1.0, None
+    if not (isinstance(label, str) and label and 0 <= start <= end < float("inf")):
+        what = f"{path}: {video!r} has the annotation {json.dumps(item)[:200]}"
+        raise DataError(f"{what}; expected a label and a segment, from and to which second it lasts")
+    return _Segment(video, start, end, label, part)
+
+
+def _taxonomy(path: Path, nodes: Any, segments: Sequence[_Segment]) -> tuple[str, ...]:
+    """Classes with segments in the order of the taxonomy; alphabetical where the file has none."""
+    labels = {segment.label: segment.video for segment in segments}
+    if not nodes:
+        return tuple(sorted(labels))
+    names = [node.get("nodeName") if isinstance(node, dict) else None for node in nodes]
+    unknown = next((label for label in labels if label not in names), None)
+    if unknown is not None:
+        raise DataError(
+            f"{path}: {labels[unknown]!r} has the unknown class {unknown!r}; expected one of its taxonomy"
+        )
+    return tuple(dict.fromkeys(name for name in names if name in labels))
+
+
+def _catalog(
+    root: Path,
+    classes: tuple[str, ...],
+    segments: Sequence[_Segment],
+    finder: VideoFinder,
+    lists: tuple[str, ...],
+    unused: Sequence[str] = (),
+) -> Catalog:
+    def path_of(video: str) -> str:
+        return finder.find((video, f"v_{video}"))
+
+    samples = unique(_one_sample_each(segments, path_of), root)
+    without_label = tuple(Sample(path_of(video), "") for video in unused)
+    return Catalog(classes, samples, lists, tuple(map(str, finder.bases)), without_label)
+
+
+def _one_sample_each(segments: Sequence[_Segment], path_of: Any) -> list[Sample]:
+    """One sample for each part of a video, in the order of videos and time.
+
+    A segment listed twice is one. Where it has several labels (CliffDiving is also listed as Diving), the
+    sample has the narrower one, that with fewer segments, and the column `other_labels` names the rest: a
+    classifier gives one label, and a store tells samples apart by video and time.
+    """
+    labels: dict[tuple[str, float, float, str], dict[str, None]] = {}
+    for s in segments:
+        labels.setdefault((s.video, s.start_seconds, s.end_seconds, s.part), {})[s.label] = None
+    sizes = Counter(label for found in labels.values() for label in found)
+    samples = []
+    for (video, start, end, part), found in sorted(labels.items()):
+        narrow, *others = sorted(found, key=lambda label: (sizes[label], label))
+        columns = {"other_labels": ", ".join(others)} if others else {}
+        samples.append(Sample(path_of(video), narrow, part, start, end, columns))
+    return samples

@@ -1,0 +1,254 @@
+"""Frames of many videos, ready for sampling: decoded once into memory where they fit, else on demand.
+
+Every video is decoded completely once, which gives exact frame counts and finds what is unreadable.
+Frames are kept at the networks' input resolution, as uint8, and only if those of all videos fit the memory
+budget; otherwise none are, and clips are decoded again when they are asked for. Both give the same pixels.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from hidden_two_stream.data.index import Sample
+from hidden_two_stream.errors import HiddenTwoStreamError, VideoError
+from hidden_two_stream.parallel import WorkerPool
+from hidden_two_stream.types import RawClip
+from hidden_two_stream.video.reader import Source, VideoReader
+from hidden_two_stream.video.transforms import resize, resize_short_side, to_tensor
+
+__all__ = ["ClipCache", "DecodedVideo", "Resize", "decode", "default_workers", "open_clip_cache", "resized"]
+
+Resize = int | tuple[int, int]
+"""Shorter side, or height and width, in px."""
+
+
+@dataclass(frozen=True)
+class DecodedVideo:
+    """One readable sample.
+
+    Attributes:
+        source: what was decoded.
+        num_frames: exact number of frames of the labelled part.
+        first_frame: where that part begins in the file.
+        size: (height, width) of the decoded frames, before resizing.
+        fps: frames per second, None where unknown.
+        warning: why decoding ended early, if it did.
+        frames: (num_frames, 3, h, w) uint8, or None where they were not kept. In place of pictures there may
+            be flow, (num_frames, 2, h, w) float16 px, each from its frame to the next of a clip.
+    """
+
+    source: Source
+    num_frames: int
+    first_frame: int
+    size: tuple[int, int]
+    fps: float | None
+    warning: str | None
+    frames: Tensor | None
+
+    def read(self, indices: Sequence[int], size: Resize) -> Tensor:
+        """Frames at `indices` of the labelled part, (len, 3, h, w) uint8, resized to `size`."""
+        if self.frames is not None:
+            return self.frames[torch.as_tensor(indices)]
+        with VideoReader(self.source) as reader:
+            return resized(reader.read([self.first_frame + index for index in indices]), size)
+
+
+def resized(clip: RawClip, size: Resize) -> Tensor:
+    """(T, H, W, 3) uint8 → (T, 3, h, w) uint8; training and prediction both pass through here."""
+    frames = to_tensor(clip)
+    return resize_short_side(frames, size) if isinstance(size, int) else resize(frames, *size)
+
+
+def decode(
+    source: Source,
+    size: Resize,
+    max_bytes: int,
+    start_seconds: float | None = None,
+    end_seconds: float | None = None,
+) -> DecodedVideo:
+    """Decode a source completely, in bounded memory; keep its resized frames if they fit `max_bytes`.
+
+    Raises:
+        UsageError, VideoError: as `VideoReader`; also VideoError where a part in seconds is asked for and
+            the frame rate is unknown, or the part holds no frame.
+    """
+    with VideoReader(source) as reader:
+        first, stop = _part(source, reader.fps, start_seconds, end_seconds)
+        images = reader.frames(first, stop)
+        kept: list[Tensor] | None = []
+        num_frames = used = 0
+        for image in images:
+            num_frames += 1
+            if kept is not None:
+                kept.append(resized(image[None], size))
+                used += kept[-1].nbytes
+                kept = kept if used <= max_bytes else None
+        if not num_frames:
+            raise VideoError(source, f"no frame from {start_seconds or 0:g} s on; check the listed times")
+        frames = None if kept is None else torch.cat(kept)
+        return DecodedVideo(source, num_frames, first, reader.size, reader.fps, reader.warning, frames)
+
+
+def _part(
+    source: Source, fps: float | None, start: float | None, end: float | None
+) -> tuple[int, int | None]:
+    if start is None and end is None:
+        return 0, None
+    if not fps:
+        raise VideoError(source, "a part in seconds is listed, but the frame rate is unknown")
+    first = round((start or 0) * fps)
+    return first, None if end is None else max(first + 1, round(end * fps))
+
+
+@dataclass(frozen=True)
+class ClipCache:
+    """Readable videos of a list of samples, and what could not be read.
+
+    Attributes:
+        samples: the readable samples, in the order of the list.
+        videos: their frames and facts.
+        unreadable: the others, with the reason.
+        size: to which frames are resized.
+    """
+
+    samples: tuple[Sample, ...]
+    videos: tuple[DecodedVideo, ...]
+    unreadable: tuple[tuple[Sample, HiddenTwoStreamError], ...]
+    size: Resize
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether all frames are kept; if not, `clip` decodes."""
+        return all(video.frames is not None for video in self.videos)
+
+    def clip(self, index: int, frame_indices: Sequence[int]) -> Tensor:
+        """Frames of video `index`: (len(frame_indices), 3, h, w) uint8."""
+        return self.videos[index].read(frame_indices, self.size)
+
+    def select(self, samples: Iterable[Sample]) -> ClipCache:
+        """The part of the store that holds `samples` (frames are shared, not copied)."""
+        wanted = {sample.name for sample in samples}
+        chosen = [pair for pair in zip(self.samples, self.videos, strict=True) if pair[0].name in wanted]
+        failed = tuple(pair for pair in self.unreadable if pair[0].name in wanted)
+        return ClipCache(tuple(s for s, _ in chosen), tuple(v for _, v in chosen), failed, self.size)
+
+
+def open_clip_cache(
+    samples: Sequence[Sample],
+    size: Resize,
+    *,
+    budget_bytes: int = 2 << 30,
+    workers: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> ClipCache:
+    """Decode all samples once, in worker processes.
+
+    Args:
+        samples: what to decode.
+        size: shorter side, or (height, width), px.
+        budget_bytes: memory for decoded frames of all samples together; 0 keeps none. With workers, one
+            video may take 1/(2 · workers) of it.
+        workers: processes; 0 decodes in this one.
+        progress: called with the number done and the total.
+    """
+    readable: list[tuple[Sample, DecodedVideo]] = []
+    unreadable: list[tuple[Sample, HiddenTwoStreamError]] = []
+    budget = _Budget(budget_bytes)
+    for done, (sample, outcome) in enumerate(_decode_all(samples, size, workers, budget), start=1):
+        if isinstance(outcome, HiddenTwoStreamError):
+            unreadable.append((sample, outcome))
+        elif budget.covers(outcome):
+            readable.append((sample, outcome))
+        else:  # all or nothing: half a cache would need both ways of reading at once
+            if not budget.exhausted:
+                readable = [(kept, replace(video, frames=None)) for kept, video in readable]
+                budget.exhausted = True
+            readable.append((sample, replace(outcome, frames=None)))
+        if progress is not None:
+            progress(done, len(samples))
+    return ClipCache(tuple(s for s, _ in readable), tuple(v for _, v in readable), tuple(unreadable), size)
+
+
+class _Budget:
+    """Bytes that decoded frames may still take."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+        self.exhausted = False
+
+    def covers(self, video: DecodedVideo) -> bool:
+        """Take the frames' bytes from the budget; False if they do not fit, or others did not before."""
+        if self.exhausted or video.frames is None or video.frames.nbytes > self.left:
+            self.left = -1
+            return False
+        self.left -= video.frames.nbytes
+        return True
+
+
+_Outcome = DecodedVideo | HiddenTwoStreamError
+_Parcel = tuple[_Outcome, npt.NDArray[np.uint8] | None]
+
+
+def _decode_all(
+    samples: Sequence[Sample], size: Resize, workers: int, budget: _Budget
+) -> Iterator[tuple[Sample, _Outcome]]:
+    """Outcomes in the order of `samples`."""
+    if workers < 1 or len(samples) < 8:
+        yield from ((sample, _decode_sample(sample, size, budget.left)) for sample in samples)
+        return
+    with WorkerPool(workers) as pool:
+        waiting: list[tuple[Sample, Future[_Parcel]]] = []
+        remaining = iter(samples)
+        in_flight = 2 * workers
+        share = budget.left // in_flight  # so that what is in flight together stays within the budget, too
+        try:
+            while True:
+                for sample in itertools.islice(remaining, in_flight - len(waiting)):
+                    most = min(share, budget.left)
+                    waiting.append((sample, pool.submit(_decode_apart, sample, size, most)))
+                if not waiting:
+                    return
+                sample, future = waiting.pop(0)
+                yield sample, _unpacked(*future.result())
+        except BrokenProcessPool as error:
+            raise VideoError(
+                sample.path,
+                "a decoding process ended at this file or one near it: the decoder crashed, or a script of "
+                "one's own starts without `if __name__ == '__main__'`",
+            ) from error
+
+
+def _decode_sample(sample: Sample, size: Resize, max_bytes: int) -> _Outcome:
+    try:
+        return decode(sample.path, size, max_bytes, sample.start_seconds, sample.end_seconds)
+    except HiddenTwoStreamError as error:
+        return error
+
+
+def _decode_apart(sample: Sample, size: Resize, max_bytes: int) -> _Parcel:
+    """`_decode_sample` in another process: a tensor from there would hold a file open for each video."""
+    outcome = _decode_sample(sample, size, max_bytes)
+    if isinstance(outcome, HiddenTwoStreamError) or outcome.frames is None:
+        return outcome, None
+    return replace(outcome, frames=None), outcome.frames.numpy()
+
+
+def _unpacked(outcome: _Outcome, frames: npt.NDArray[np.uint8] | None) -> _Outcome:
+    if isinstance(outcome, HiddenTwoStreamError) or frames is None:
+        return outcome
+    return replace(outcome, frames=torch.from_numpy(frames))
+
+
+def default_workers() -> int:
+    """Processes for decoding: one per core, at most 8."""
+    return min(os.cpu_count() or 1, 8)

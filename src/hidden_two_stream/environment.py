@@ -1,0 +1,40 @@
+"""What a result was computed with: library versions and the machine."""
+
+from __future__ import annotations
+
+import platform
+
+from hidden_two_stream._version import __version__
+from hidden_two_stream.progress import number_of
+
+__all__ = ["machine", "versions"]
+
+
+def versions() -> dict[str, str]:
+    """Versions that can change a result."""
+    import av
+    import torch
+
+    return {
+        "hidden_two_stream": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "av": av.__version__,
+    }
+
+
+def machine() -> str:
+    """The machine in a few words: system, processor, threads, GPU if any."""
+    import torch
+
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    threads = number_of(torch.get_num_threads(), "thread")
+    return f"{platform.system()} {platform.machine()}, {_processor()}, {threads}{gpu}"
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or "processor unknown"

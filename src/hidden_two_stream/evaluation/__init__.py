@@ -1,0 +1,1 @@
+"""How good a recogniser is: accuracy, score files, fusion of scores, comparison."""

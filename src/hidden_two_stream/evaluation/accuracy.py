@@ -1,0 +1,219 @@
+"""Accuracy per stream and fused, with its protocol; confusion and per-class figures."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hidden_two_stream.data.clip_cache import ClipCache
+from hidden_two_stream.errors import DataError
+from hidden_two_stream.evaluation.score_files import Scores, write_scores
+from hidden_two_stream.inference.predictor import Recognizer
+from hidden_two_stream.inference.protocol import Protocol
+from hidden_two_stream.types import FloatArray
+
+__all__ = [
+    "Evaluation",
+    "check_known",
+    "confusion_matrix",
+    "evaluate",
+    "load_scores",
+    "merge",
+    "wilson_interval",
+]
+
+Matrix = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of test videos and what follows from them.
+
+    Attributes:
+        classes: class names.
+        names: the videos.
+        truth: (N,) class numbers.
+        logits: per stream (N, classes), averaged over clips and crops before any softmax.
+        fused: (N, classes) fused scores.
+        protocol: name of the test protocol.
+        unreadable: names of videos that could not be read; they are not part of any accuracy.
+    """
+
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+    truth: npt.NDArray[np.int64]
+    logits: Mapping[str, FloatArray]
+    fused: FloatArray
+    protocol: str
+    unreadable: tuple[str, ...] = ()
+
+    def scores(self) -> dict[str, FloatArray]:
+        """Scores or logits by name: each stream, and "fused"."""
+        return {**self.logits, "fused": self.fused}
+
+    def accuracy(self) -> dict[str, float]:
+        """Part of the videos whose best class is the true one, per stream and fused."""
+        return {name: float((s.argmax(axis=1) == self.truth).mean()) for name, s in self.scores().items()}
+
+    def confusion(self, name: str = "fused") -> Matrix:
+        """(classes, classes) counts; rows are the truth, columns the prediction."""
+        return confusion_matrix(self.truth, self.scores()[name].argmax(axis=1), len(self.classes))
+
+    def per_class(self, name: str = "fused") -> FloatArray:
+        """(classes,) accuracy within each class; NaN for a class without test videos."""
+        matrix = self.confusion(name)
+        total = matrix.sum(axis=1)
+        with np.errstate(invalid="ignore"):
+            return np.where(total > 0, np.diag(matrix) / np.maximum(total, 1), np.nan).astype(np.float32)
+
+    def mean_class_accuracy(self) -> dict[str, float]:
+        """Mean over classes with test videos, per stream and fused."""
+        return {name: float(np.nanmean(self.per_class(name))) for name in self.scores()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready figures; accuracies are fractions."""
+        return {
+            "protocol": self.protocol,
+            "num_test_videos": len(self.names),
+            "num_unreadable": len(self.unreadable),
+            "unreadable": list(self.unreadable),
+            "chance": 1 / len(self.classes),
+            "accuracy": self.accuracy(),
+            "accuracy_interval_95": {
+                name: wilson_interval(value, len(self.names)) for name, value in self.accuracy().items()
+            },
+            "mean_class_accuracy": self.mean_class_accuracy(),
+            "per_class": {
+                label: {name: _number(self.per_class(name)[i]) for name in self.scores()}
+                for i, label in enumerate(self.classes)
+            },
+            "confusion": {"classes": list(self.classes), "fused": self.confusion().tolist()},
+        }
+
+    def save_scores(self, path: Path) -> None:
+        """Write all scores, with names, truth, classes and protocol, as .npz or .csv by suffix.
+
+        Raises:
+            UsageError: the suffix is another one.
+            OutputError: the file cannot be written.
+        """
+        truth = tuple(self.classes[number] for number in self.truth.tolist())
+        streams = [
+            Scores(name, values, self.names, truth, self.classes, self.protocol)
+            for name, values in self.scores().items()
+        ]
+        write_scores(path, streams, self.unreadable)
+
+
+def check_known(labels: Collection[str], classes: Collection[str]) -> None:
+    """Of these labels a recogniser must know all.
+
+    Raises:
+        DataError: it does not.
+    """
+    if unknown := sorted(set(labels) - set(classes)):
+        raise DataError(f"unknown classes {unknown}; the recogniser knows {', '.join(classes)}")
+
+
+def evaluate(
+    recognizer: Recognizer,
+    store: ClipCache,
+    protocol: Protocol,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Test a recogniser on all videos of a store.
+
+    Raises:
+        DataError: there is nothing to test, or a label that the recogniser does not know.
+    """
+    if not store.samples:
+        raise DataError(f"no readable test videos ({len(store.unreadable)} unreadable)")
+    check_known({sample.label for sample in store.samples}, recognizer.classes)
+    numbers = {label: index for index, label in enumerate(recognizer.classes)}
+    rows: dict[str, list[FloatArray]] = {}
+    for index, video in enumerate(store.videos):
+        for name, vector in recognizer.logits(video, protocol).items():
+            rows.setdefault(name, []).append(vector)
+        if progress is not None:
+            progress(index + 1, len(store.videos))
+    logits = {name: np.stack(vectors) for name, vectors in rows.items()}
+    return Evaluation(
+        classes=recognizer.classes,
+        names=tuple(sample.name for sample in store.samples),
+        truth=np.array([numbers[sample.label] for sample in store.samples]),
+        logits=logits,
+        fused=recognizer.fuse(logits),
+        protocol=protocol.name,
+        unreadable=tuple(sample.name for sample, _ in store.unreadable),
+    )
+
+
+def load_scores(path: Path, protocol: str | None = None) -> Evaluation:
+    """Read the .npz file that `Evaluation.save_scores` wrote.
+
+    Args:
+        path: the file.
+        protocol: name of the test protocol that it must be of; older files, which don't say, are taken to be.
+
+    Raises:
+        DataError: it is not such a file, or of another protocol.
+    """
+    try:
+        # numpy leaves a file that it opened itself open when it cannot read it.
+        with path.open("rb") as file, np.load(file) as arrays:
+            others = ("names", "truth", "classes", "protocol", "unreadable", "fused")
+            evaluation = Evaluation(
+                classes=tuple(arrays["classes"].tolist()),
+                names=tuple(arrays["names"].tolist()),
+                truth=arrays["truth"],
+                logits={name: arrays[name] for name in arrays.files if name not in others},
+                fused=arrays["fused"],
+                protocol=str(arrays["protocol"]) if "protocol" in arrays else protocol or "",
+                unreadable=tuple(arrays["unreadable"].tolist()) if "unreadable" in arrays else (),
+            )
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{str(path)!r} holds no scores of this package: {error}") from error
+    if protocol is not None and evaluation.protocol != protocol:
+        raise DataError(
+            f"{str(path)!r} is of protocol {evaluation.protocol!r}; expected {protocol!r}: evaluate again"
+        )
+    return evaluation
+
+
+def merge(parts: Sequence[Evaluation]) -> Evaluation:
+    """Pool the test videos of several evaluations (folds) with the same classes and protocol."""
+    first = parts[0]
+    return Evaluation(
+        classes=first.classes,
+        names=tuple(name for part in parts for name in part.names),
+        truth=np.concatenate([part.truth for part in parts]),
+        logits={name: np.concatenate([part.logits[name] for part in parts]) for name in first.logits},
+        fused=np.concatenate([part.fused for part in parts]),
+        protocol=first.protocol,
+        unreadable=tuple(name for part in parts for name in part.unreadable),
+    )
+
+
+def confusion_matrix(truth: npt.ArrayLike, predicted: npt.ArrayLike, num_classes: int) -> Matrix:
+    """(classes, classes) counts; rows are the truth, columns the prediction."""
+    matrix = np.zeros((num_classes, num_classes), np.int64)
+    np.add.at(matrix, (np.asarray(truth), np.asarray(predicted)), 1)
+    return matrix
+
+
+def wilson_interval(fraction: float, count: int) -> tuple[float, float]:
+    """95 % interval of a fraction seen in `count` independent trials (Wilson, JASA 1927)."""
+    z2 = 1.959964**2
+    centre = (fraction + z2 / (2 * count)) / (1 + z2 / count)
+    half = np.sqrt(z2 * (fraction * (1 - fraction) / count + z2 / (4 * count**2))) / (1 + z2 / count)
+    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

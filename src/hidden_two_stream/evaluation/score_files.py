@@ -1,0 +1,282 @@
+"""Score files: what a network said of each test video, by this package, NumPy, a table or MATLAB.
+
+    .npz   names, truth, classes, protocol, unreadable, and one 2-D array per stream; or a 2-D array alone
+    .csv   columns path, then label, stream, protocol where they are known, then one for each class
+    .mat   MATLAB 5 to 7.2, with a 2-D array
+
+FILE:STREAM names one stream of a file. FILE means all its streams but "fused", which follows from the others.
+"""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hidden_two_stream.errors import DataError, OutputError, UsageError
+from hidden_two_stream.evaluation.matlab import read_arrays
+from hidden_two_stream.files import atomic_write
+
+__all__ = ["FUSED", "Scores", "check_scores_path", "read_scores", "write_scores"]
+
+FUSED = "fused"
+_READ = (".npz", ".csv", ".mat")
+_WRITTEN = (".npz", ".csv")
+_ABOUT = ("names", "truth", "classes", "protocol", "unreadable")
+_LEADING = ("path", "label", "stream", "protocol")
+_Values = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What one stream said of a number of videos.
+
+    Attributes:
+        stream: its name in the file, such as "temporal"; "" in a table that has no such column.
+        values: (N, classes) floats, finite; the higher, the likelier.
+        names: the N videos; None: the file doesn't say.
+        truth: the N class names; None: the file doesn't say.
+        classes: class names of the columns; None: the file doesn't say.
+        protocol: name of the test protocol; None: the file doesn't say.
+        source: how the command line names this stream.
+    """
+
+    stream: str
+    values: _Values
+    names: tuple[str, ...] | None = None
+    truth: tuple[str, ...] | None = None
+    classes: tuple[str, ...] | None = None
+    protocol: str | None = None
+    source: str = ""
+
+
+def read_scores(source: str) -> list[Scores]:
+    """Read FILE or FILE:STREAM, where FILE is .npz, .csv or .mat.
+
+    Raises:
+        UsageError: there is no such file, kind of file or stream.
+        DataError: the file is damaged, holds no scores, or some are NaN or infinite.
+        MissingDependencyError: scipy, which reads .mat, is not installed.
+    """
+    path, wanted = _parse(source)
+    if not path.is_file():
+        raise UsageError(f"no score file at {str(path)!r}; check the path")
+    readers = {".npz": _read_npz, ".csv": _read_csv, ".mat": _read_mat}
+    found = {scores.stream: scores for scores in readers[path.suffix.lower()](path)}
+    if not found:
+        raise DataError(f"{str(path)!r} holds no scores; expected a row per video, a column per class")
+    if wanted is not None:
+        if wanted not in found:
+            raise UsageError(f"{str(path)!r} has no stream {wanted!r}; it has {_joined(found)}")
+        return [_checked(found[wanted])]
+    if path.suffix.lower() == ".mat" and len(found) > 1:
+        one = f"{path}:{next(iter(found))}"
+        raise UsageError(f"{str(path)!r} holds several arrays, {_joined(found)}; name one, such as {one}")
+    chosen = [scores for name, scores in found.items() if name != FUSED]
+    return [_checked(scores) for scores in chosen or found.values()]
+
+
+def _parse(source: str) -> tuple[Path, str | None]:
+    if Path(source).suffix.lower() in _READ:
+        return Path(source), None
+    head, colon, stream = source.rpartition(":")
+    if colon and stream and Path(head).suffix.lower() in _READ:
+        return Path(head), stream
+    raise UsageError(
+        f"{source!r} is no score file; expected FILE or FILE:STREAM with a FILE of {_joined(_READ)}"
+    )
+
+
+def _checked(scores: Scores) -> Scores:
+    rows, columns = scores.values.shape
+    if rows < 1 or columns < 2:
+        raise DataError(f"{scores.source}: {rows} videos × {columns} classes; expected 1 × 2 or more")
+    lists = {"names": (scores.names, rows), "true classes": (scores.truth, rows),
+             "class names": (scores.classes, columns)}  # fmt: skip
+    for what, (texts, expected) in lists.items():
+        if texts is not None and len(texts) != expected:
+            raise DataError(f"{scores.source}: {len(texts)} {what} but scores {rows} × {columns}")
+    if scores.classes is not None and len(set(scores.classes)) < columns:
+        raise DataError(f"{scores.source}: two classes have one name")
+    bad = np.flatnonzero(~np.isfinite(scores.values).all(axis=1))
+    if len(bad):
+        first = f"row {bad[0] + 1}" if scores.names is None else repr(scores.names[bad[0]])
+        raise DataError(
+            f"{scores.source}: scores of {len(bad)} of {rows} videos are NaN or infinite, first {first}"
+        )
+    return scores
+
+
+# -- .npz ------------------------------------------------------------------------------------------
+
+
+def _read_npz(path: Path) -> list[Scores]:
+    try:
+        # numpy leaves a file that it opened itself open when it cannot read it.
+        with path.open("rb") as file, np.load(file) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        about = {name: arrays.pop(name) for name in _ABOUT if name in arrays}
+        classes, truth = _texts(about.get("classes")), about.get("truth")
+        numbered = dict(enumerate(classes or ()))
+        common: dict[str, Any] = {
+            "names": _texts(about.get("names")),
+            "classes": classes,
+            "truth": tuple(numbered[n] for n in truth.tolist()) if truth is not None and numbered else None,
+            "protocol": str(about["protocol"]) if "protocol" in about else None,
+        }
+    except (OSError, ValueError, TypeError, LookupError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{str(path)!r} is no .npz file of scores: {error}") from error
+    return _streams(path, arrays, common)
+
+
+def _texts(array: npt.NDArray[Any] | None) -> tuple[str, ...] | None:
+    return None if array is None else tuple(str(text) for text in array.tolist())
+
+
+def _streams(path: Path, arrays: Mapping[str, Any], common: Mapping[str, Any]) -> list[Scores]:
+    """The 2-D arrays of real numbers among `arrays`."""
+    return [
+        Scores(
+            name,
+            array if array.dtype.kind == "f" else array.astype(np.float64),
+            source=f"{path}:{name}",
+            **common,
+        )
+        for name, array in arrays.items()
+        if isinstance(array, np.ndarray) and array.ndim == 2 and array.dtype.kind in "fiu"
+    ]
+
+
+# -- .csv ------------------------------------------------------------------------------------------
+
+
+def _read_csv(path: Path) -> list[Scores]:
+    try:
+        # Names of files may hold bytes that are no text; they come back as they were.
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            rows = csv.reader(file, strict=True)
+            header = next(rows, [])
+            lead = 0
+            for column in _LEADING:
+                lead += header[lead : lead + 1] == [column]
+            if header[:1] != ["path"]:
+                raise DataError(
+                    f"{path}: the first column is {header[:1]}; expected path, then a column per class"
+                )
+            table = [_csv_row(path, rows.line_num, row, header, lead) for row in rows if row]
+    except OSError as error:
+        raise DataError(f"cannot read {str(path)!r}: {error.strerror}") from error
+    except csv.Error as error:
+        raise DataError(f"{path} is no CSV: {error}") from error
+    groups: dict[str, list[tuple[dict[str, str], list[float]]]] = {}
+    for about, values in table:
+        groups.setdefault(about.get("stream", ""), []).append((about, values))
+    return [_csv_stream(path, stream, group, tuple(header[lead:])) for stream, group in groups.items()]
+
+
+def _csv_row(
+    path: Path, line: int, row: list[str], header: list[str], lead: int
+) -> tuple[dict[str, str], list[float]]:
+    if len(row) != len(header):
+        raise DataError(f"{path}, line {line}: {len(row)} values but {len(header)} columns")
+    try:
+        return dict(zip(header[:lead], row[:lead], strict=True)), [float(text) for text in row[lead:]]
+    except ValueError as error:
+        raise DataError(f"{path}, line {line}: {error}; expected a number per class") from error
+
+
+def _csv_stream(
+    path: Path, stream: str, group: Sequence[tuple[dict[str, str], list[float]]], classes: tuple[str, ...]
+) -> Scores:
+    protocols = {about.get("protocol", "") for about, _ in group}
+    if len(protocols) > 1:
+        raise DataError(f"{path}: one stream has several protocols, {_joined(sorted(protocols))}")
+    return Scores(
+        stream=stream,
+        values=np.array([values for _, values in group], dtype=np.float64).reshape(len(group), len(classes)),
+        names=tuple(about["path"] for about, _ in group),
+        truth=tuple(about["label"] for about, _ in group) if "label" in group[0][0] else None,
+        classes=classes,
+        protocol=protocols.pop() or None,
+        source=f"{path}:{stream}" if stream else str(path),
+    )
+
+
+# -- .mat ------------------------------------------------------------------------------------------
+
+
+def _read_mat(path: Path) -> list[Scores]:
+    # Every number in MATLAB is a 2-D array: one column is a list of labels, not scores.
+    tables = {name: array for name, array in read_arrays(path).items() if np.shape(array)[1:] > (1,)}
+    return _streams(path, tables, {})
+
+
+# -- writing ---------------------------------------------------------------------------------------
+
+
+def check_scores_path(path: Path) -> None:
+    """Refuse at once what `write_scores` would refuse after the work is done.
+
+    Raises:
+        UsageError: the suffix is neither .npz nor .csv.
+        OutputError: the folder doesn't exist.
+    """
+    if path.suffix.lower() not in _WRITTEN:
+        raise UsageError(
+            f"cannot write scores as {path.name!r}; expected a name that ends in {_joined(_WRITTEN)}"
+        )
+    if not path.parent.is_dir():
+        raise OutputError(f"cannot write {str(path)!r}: no folder {str(path.parent)!r}; make it first")
+
+
+def write_scores(path: Path, streams: Sequence[Scores], unreadable: Sequence[str] = ()) -> None:
+    """Write the streams of one test, .npz or .csv by suffix; `read_scores` gives the same numbers back.
+
+    Args:
+        path: the file.
+        streams: with names, truth, classes and protocol, which they share; all of them go into one file.
+        unreadable: names of videos without scores; kept in .npz only.
+
+    Raises:
+        UsageError: as `check_scores_path`.
+        OutputError: the file cannot be written.
+    """
+    check_scores_path(path)
+    first = streams[0]
+    if first.names is None or first.truth is None or first.classes is None or first.protocol is None:
+        raise UsageError("scores are written with names, truth, classes and protocol; fill them in")
+    with atomic_write(path) as part:
+        if path.suffix.lower() == ".csv":
+            with part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as text:
+                # Quoted throughout: a lone line break in a name would else be read as the end of its row.
+                writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+                writer.writerow([*_LEADING, *first.classes])
+                writer.writerows(_csv_rows(streams))
+            return
+        number = {label: index for index, label in enumerate(first.classes)}
+        arrays: dict[str, Any] = {
+            "names": np.array(first.names),
+            "truth": np.array([number[label] for label in first.truth], np.int64),
+            "classes": np.array(first.classes), "protocol": np.array(first.protocol),
+            "unreadable": np.array(unreadable, dtype=str),
+        }  # fmt: skip
+        with part.open("wb") as file:
+            np.savez(file, **(arrays | {scores.stream: scores.values for scores in streams}))
+
+
+def _csv_rows(streams: Sequence[Scores]) -> Iterable[list[str | float]]:
+    for scores in streams:
+        about = zip(scores.names or (), scores.truth or (), strict=True)
+        for (name, label), row in zip(about, scores.values.tolist(), strict=True):
+            yield [name, label, scores.stream, scores.protocol or "", *row]
+
+
+def _joined(names: Iterable[str]) -> str:
+    return ", ".join(name or "''" for name in names)

@@ -1,0 +1,1 @@
+"""Demo, cross-validation and comparison with two-stage baselines."""

@@ -1,0 +1,249 @@
+"""`hts demo`: the whole story on generated video, from files to a report."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hidden_two_stream.data.clip_cache import ClipCache
+from hidden_two_stream.environment import machine
+from hidden_two_stream.errors import MissingDependencyError, UsageError
+from hidden_two_stream.experiments.timing import timed
+from hidden_two_stream.files import make_folder, write_json, write_text
+from hidden_two_stream.inference.predictor import Recognizer
+from hidden_two_stream.motion.estimators.classical import estimator
+from hidden_two_stream.motion.flow import resize_flow
+from hidden_two_stream.motion.metrics import endpoint_error
+from hidden_two_stream.parallel import threads
+from hidden_two_stream.progress import note, with_progress
+from hidden_two_stream.reports.page import Timing
+from hidden_two_stream.reports.run_report import write_run_report
+from hidden_two_stream.synthetic.dataset import load_ground_truth, write_dataset
+from hidden_two_stream.training.fit import Fitted, Resources
+from hidden_two_stream.training.runner import RESULTS_FILE, make_plan, train_command
+from hidden_two_stream.types import FloatArray, RawClip
+from hidden_two_stream.video.sampling import center_start, clip_indices
+
+__all__ = ["demo_command", "demo_text"]
+
+MARKER = "made-by-hts-demo.txt"
+TRAIN_PER_CLASS = 40
+TEST_PER_CLASS = 12
+_TIMED_CLIPS = 10
+_RIVALS = {"tvl1": "TV-L1", "dis-medium": "DIS medium", "dis-fast": "DIS fast"}
+
+
+def demo_command(
+    folder: Path, resources: Resources, recipe: str = "demo", overrides: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Write generated videos, train on them, test, measure flow and speed, and report.
+
+    Args:
+        folder: for everything; an earlier demo in it is replaced.
+        resources: of the run.
+        recipe: name or YAML file.
+        overrides: single fields of the recipe.
+
+    Returns:
+        What `results.json` holds.
+    """
+    began = time.monotonic()
+    if resources.devices != "1":
+        raise UsageError("the demo runs on one device; leave out --devices")
+    _clear(folder)
+    total = 8 * (TRAIN_PER_CLASS + TEST_PER_CLASS)
+    listing = with_progress(
+        "generate",
+        total,
+        resources.quiet,
+        lambda progress: write_dataset(
+            folder / "data",
+            train_per_class=TRAIN_PER_CLASS,
+            test_per_class=TEST_PER_CLASS,
+            seed=resources.seed,
+            workers=resources.workers,
+            progress=progress,
+        ),
+    )
+    generated = time.monotonic() - began
+    plan = make_plan(
+        str(listing), recipe, overrides, "all",
+        test_fraction=0.25, seed=resources.seed, taken={}, protocol="10x1",
+    )  # fmt: skip
+    results, fitted, store = train_command(folder, plan, resources, title="Hidden Two-Stream demo")
+    tests = store.select(sample for sample in store.samples if sample.split == "test")
+    flow = flow_figures(fitted.recognizer, tests)
+    speed, rivals = speed_figures(fitted.recognizer, tests)
+    seconds = {
+        "generate": round(generated, 2),
+        **results["seconds"],
+        "total": round(time.monotonic() - began, 2),
+    }
+    results = {
+        **results,
+        "flow": {**flow, **rivals},
+        "speed": speed,
+        "seconds": seconds,
+        "machine": machine(),
+    }
+    write_json(folder / RESULTS_FILE, results)
+    _report(folder, fitted, tests, results)
+    return results
+
+
+def _clear(folder: Path) -> None:
+    if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists():
+        raise UsageError(f"{str(folder)!r} holds something else than a demo; name another folder with --out")
+    if folder.exists():
+        shutil.rmtree(folder)
+    make_folder(folder)
+    write_text(folder / MARKER, "This folder is replaced whenever `hts demo` runs into it again.\n")
+
+
+def flow_figures(recognizer: Recognizer, videos: ClipCache) -> dict[str, float]:
+    """End-point error of the hidden flow on the middle clips of generated videos, px of the videos."""
+    errors: dict[str, list[float]] = {
+        "epe_px": [],
+        "epe_moving_px": [],
+        "zero_epe_px": [],
+        "zero_epe_moving_px": [],
+    }
+    for clip, truth, moving in _clips_with_truth(recognizer, videos):
+        flow = torch.from_numpy(_hidden_flow(recognizer, clip))
+        target, mask = torch.from_numpy(truth), torch.from_numpy(moving)
+        for name, estimate in (("epe", flow), ("zero_epe", torch.zeros_like(target))):
+            errors[f"{name}_px"].append(endpoint_error(estimate, target).item())
+            if mask.any():
+                errors[f"{name}_moving_px"].append(endpoint_error(estimate, target, mask).item())
+    return {name: float(np.mean(values)) for name, values in errors.items()}
+
+
+def speed_figures(recognizer: Recognizer, videos: ClipCache) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Milliseconds of motion for one clip, for the hidden flow and for classical estimators in turn.
+
+    Returns:
+        Median ms per clip by method, and the rivals' end-point error on moving pixels of the timed clips.
+    """
+    methods: dict[str, Callable[[RawClip], FloatArray]] = {
+        "hidden": lambda clip: _hidden_flow(recognizer, clip)
+    }
+    try:
+        methods |= {name: estimator(name) for name in _RIVALS}
+    except MissingDependencyError as error:
+        note(str(error))
+    taken: dict[str, list[float]] = {name: [] for name in methods}
+    errors: dict[str, list[float]] = {name: [] for name in methods}
+    clips = itertools.islice(_clips_with_truth(recognizer, videos), 1 + _TIMED_CLIPS)
+    with threads(torch.get_num_threads()):
+        for number, (clip, truth, moving) in enumerate(clips):
+            for name, method in methods.items():
+                milliseconds, flow = timed(partial(method, clip))
+                if number:  # the first round warms up
+                    taken[name].append(milliseconds)
+                    found = torch.from_numpy(flow)
+                    distance = endpoint_error(found, torch.from_numpy(truth), torch.from_numpy(moving))
+                    errors[name].append(distance.item())
+    speed: dict[str, Any] = {
+        f"{_key(name)}_ms_per_clip": round(statistics.median(values), 3) for name, values in taken.items()
+    }
+    speed["num_timed_clips"] = len(taken["hidden"])
+    speed["clip"] = (
+        "11 frames as trained, decoded before; motion only, batch of one, this machine, methods in turn, "
+        "each after a run of its own"
+    )
+    return speed, {
+        f"{_key(name)}_epe_moving_px_timed_clips": float(np.mean(values)) for name, values in errors.items()
+    }
+
+
+def _key(name: str) -> str:
+    return {"dis-medium": "dis", "dis-fast": "dis_fast"}.get(name, name)
+
+
+def _clips_with_truth(
+    recognizer: Recognizer, videos: ClipCache
+) -> list[tuple[RawClip, FloatArray, np.ndarray[Any, np.dtype[np.bool_]]]]:
+    """(T, H, W, 3) middle clips with their exact flow (T−1, 2, H, W) and mask of the moving patch."""
+    length, found = recognizer.info.recipe.model.num_frames, []
+    for video in videos.videos:
+        known = load_ground_truth(str(video.source))
+        if known is not None:
+            start = center_start(video.num_frames, length, 1)
+            clip = video.read(clip_indices(start, length, 1, video.num_frames), min(video.size))
+            pairs = slice(start, start + length - 1)
+            found.append((clip.permute(0, 2, 3, 1).contiguous().numpy(), known[0][pairs], known[1][pairs]))
+    return found
+
+
+def _hidden_flow(recognizer: Recognizer, clip: RawClip) -> FloatArray:
+    """(T, H, W, 3) → (T−1, 2, H, W) px of the clip, in one forward pass."""
+    flow = recognizer.flow(clip, short_side=min(clip.shape[1:3]))
+    full: FloatArray = resize_flow(torch.from_numpy(flow), *clip.shape[1:3]).numpy()
+    return full
+
+
+def _report(folder: Path, fitted: Fitted, tests: ClipCache, results: Mapping[str, Any]) -> None:
+    accuracy, flow, speed = results["accuracy"], results["flow"], results["speed"]
+    tests_note = f"{results['num_test_videos']} test videos, chance {results['chance']:.1%}"
+    headline = [
+        (f"{accuracy['temporal']:.1%}", "accuracy from hidden motion", tests_note),
+        (f"{accuracy['spatial']:.1%}", "accuracy from one frame", "the classes differ only in motion"),
+        (
+            f"{flow['epe_moving_px']:.2f} px",
+            "motion error, learned without labels",
+            f"on moving pixels; no motion at all: {flow['zero_epe_moving_px']:.2f} px",
+        ),
+        (f"{results['seconds']['total']:.0f} s", "from nothing to this report", machine()),
+    ]
+    names = {"hidden": "hidden motion (nano)", "tvl1": "TV-L1", "dis": "DIS medium", "dis_fast": "DIS fast"}
+    timings = [
+        Timing(
+            text,
+            speed[f"{key}_ms_per_clip"],
+            f"error {flow[f'{key}_epe_moving_px_timed_clips']:.2f} px on moving pixels",
+        )
+        for key, text in names.items()
+        if f"{key}_ms_per_clip" in speed
+    ]
+    seconds = {name: value for name, value in results["seconds"].items() if name != "total"}
+    write_run_report(
+        folder,
+        fitted.recognizer,
+        fitted.evaluation,
+        seconds,
+        tests,
+        "Hidden Two-Stream demo",
+        headline=headline,
+        timings=timings,
+        timings_protocol=f"{speed['clip']}; median of {speed['num_timed_clips']} clips",
+    )
+
+
+def demo_text(results: Mapping[str, Any], folder: Path) -> str:
+    """The result for people."""
+    accuracy, flow, speed = results["accuracy"], results["flow"], results["speed"]
+    lines = [
+        f"{results['num_test_videos']} test videos never seen in training, chance {results['chance']:.1%}",
+        f"  one frame (spatial)         {accuracy['spatial']:6.1%}",
+        f"  hidden motion (temporal)    {accuracy['temporal']:6.1%}",
+        f"  both fused                  {accuracy['fused']:6.1%}",
+        f"motion error on moving pixels: {flow['epe_moving_px']:.2f} px, "
+        f"without motion {flow['zero_epe_moving_px']:.2f} px",
+    ]
+    for name, text in (("tvl1", "TV-L1"), ("dis", "DIS medium"), ("dis_fast", "DIS fast")):
+        if f"{name}_ms_per_clip" in speed:
+            milliseconds = speed[f"{name}_ms_per_clip"]
+            ratio = milliseconds / speed["hidden_ms_per_clip"]
+            lines.append(f"  {text:<10} {milliseconds:8.1f} ms per clip, {ratio:.1f} x the hidden motion's")
+    lines.append(f"  hidden     {speed['hidden_ms_per_clip']:8.1f} ms per clip")
+    lines.append(f"{results['seconds']['total']:.0f} s in all; report: {folder / 'report.html'}")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Flow estimators to compare MotionNet with."""

@@ -1,0 +1,1 @@
+"""Unsupervised losses for MotionNet."""

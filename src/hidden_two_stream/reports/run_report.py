@@ -1,0 +1,212 @@
+"""`report.html` of a run: gathers what the page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hidden_two_stream.checkpoint import UNREADABLE_FILE, read_metrics
+from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo
+from hidden_two_stream.environment import machine, versions
+from hidden_two_stream.evaluation.accuracy import Evaluation
+from hidden_two_stream.inference.predictor import Recognizer
+from hidden_two_stream.inference.protocol import parse_protocol
+from hidden_two_stream.motion.color import flow_to_color
+from hidden_two_stream.motion.flow import resize_flow
+from hidden_two_stream.motion.metrics import endpoint_error
+from hidden_two_stream.reports.page import (
+    Curve,
+    FlowPicture,
+    ReportData,
+    SamplePrediction,
+    Timing,
+    write_report,
+)
+from hidden_two_stream.synthetic.dataset import load_ground_truth
+from hidden_two_stream.types import FloatArray
+from hidden_two_stream.video.sampling import center_start, clip_indices
+from hidden_two_stream.video.transforms import to_frames
+
+__all__ = ["color_wheel_picture", "write_run_report"]
+
+REPORT_FILE = "report.html"
+_PICTURES = 8
+_HIDDEN_QUANTITIES = ("seconds", "learning_rate_factor", "gradient_norm")
+
+
+def write_run_report(
+    folder: Path,
+    recognizer: Recognizer,
+    evaluation: Evaluation | None,
+    seconds: Mapping[str, float],
+    videos: ClipCache,
+    title: str,
+    *,
+    headline: Sequence[tuple[str, str, str]] = (),
+    timings: Sequence[Timing] = (),
+    timings_protocol: str = "",
+    folds: Sequence[Mapping[str, float | str]] | None = None,
+) -> Path:
+    """Write `report.html` into a run folder.
+
+    Args:
+        folder: of the run.
+        recognizer: what was trained.
+        evaluation: its test result, if there was a test.
+        seconds: training time of each stage.
+        videos: test videos (or others to show where there is no test).
+        title: of the page.
+        headline: cards (number, what it is, small print); by default the accuracies.
+        timings, timings_protocol: of the speed section.
+        folds: rows of the cross-validation table.
+    """
+    provenance = recognizer.info.provenance
+    unreadable = folder / UNREADABLE_FILE
+    shown = _shown(videos, evaluation)
+    data = ReportData(
+        title=title,
+        subtitle=f"A recogniser of {len(recognizer.classes)} classes: {', '.join(recognizer.classes[:12])}",
+        headline=headline or _headline(evaluation),
+        accuracy=evaluation.accuracy() if evaluation else {},
+        chance=1 / len(recognizer.classes),
+        protocol=evaluation.protocol if evaluation else "",
+        num_test_videos=len(evaluation.names) if evaluation else 0,
+        classes=recognizer.classes,
+        confusion=evaluation.confusion() if evaluation else None,
+        per_class={name: evaluation.per_class(name).tolist() for name in evaluation.scores()}
+        if evaluation
+        else {},
+        curves=_curves(folder),
+        flow_pictures=[_flow_picture(recognizer, videos.samples[i].label, videos.videos[i]) for i in shown]
+        if hasattr(recognizer.model, "motion_net")
+        else [],
+        wheel=color_wheel_picture(),
+        predictions=_predictions(recognizer, videos, evaluation, shown),
+        timings=timings,
+        timings_protocol=timings_protocol,
+        seconds=seconds,
+        facts={
+            "data": str(provenance.get("data", "")),
+            "split": str(provenance.get("split", "")),
+            "training videos": str(provenance.get("num_training_videos", "")),
+            "seed": str(provenance.get("seed", "")),
+            "machine": machine(),
+            **versions(),
+        },
+        configuration=recognizer.info.recipe.to_dict(),
+        warnings=unreadable.read_text(encoding="utf-8").splitlines()[:50] if unreadable.exists() else (),
+        folds=folds,
+    )
+    return write_report(folder / REPORT_FILE, data)
+
+
+def color_wheel_picture(size: int = 96) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """(size, size, 3): the colour of each direction, full colour at the rim."""
+    axis = np.linspace(-1.0, 1.0, size, dtype=np.float32)
+    flow = np.stack(np.meshgrid(axis, axis))
+    picture = flow_to_color(flow, max_px=1.0)
+    picture[np.linalg.norm(flow, axis=0) > 1] = 255
+    return picture
+
+
+def _headline(evaluation: Evaluation | None) -> list[tuple[str, str, str]]:
+    if evaluation is None:
+        return []
+    small = f"{len(evaluation.names)} test videos, chance {1 / len(evaluation.classes):.1%}"
+    return [(f"{value:.1%}", f"{name} accuracy", small) for name, value in evaluation.accuracy().items()]
+
+
+def _curves(folder: Path) -> list[Curve]:
+    found: dict[tuple[str, str], tuple[list[int], list[float]]] = {}
+    for line in read_metrics(folder):
+        for name, value in line.items():
+            if name not in ("stage", "step", *_HIDDEN_QUANTITIES):
+                steps, values = found.setdefault((line["stage"], name), ([], []))
+                steps.append(line["step"])
+                values.append(value)
+    return [Curve(stage, name, steps, values) for (stage, name), (steps, values) in found.items()]
+
+
+def _shown(videos: ClipCache, evaluation: Evaluation | None) -> list[int]:
+    """Which videos to show: one of each class first, wrongly labelled ones before others."""
+    wrong = set()
+    if evaluation is not None:
+        best = evaluation.fused.argmax(axis=1)
+        wrong = {evaluation.names[i] for i in range(len(best)) if best[i] != evaluation.truth[i]}
+    seen: dict[str, int] = {}
+    ranked = []
+    for index, sample in enumerate(videos.samples):
+        ranked.append((seen.get(sample.label, 0), sample.name not in wrong, index))
+        seen[sample.label] = seen.get(sample.label, 0) + 1
+    return [index for _, _, index in sorted(ranked)[:_PICTURES]]
+
+
+def _middle_clip(recognizer: Recognizer, video: DecodedVideo) -> tuple[int, torch.Tensor]:
+    """First frame number and (T, 3, h, w) uint8 frames of the middle clip, not cropped."""
+    length, settings = recognizer.info.recipe.model.num_frames, recognizer.info.recipe.input
+    start = center_start(video.num_frames, length, settings.frame_stride)
+    indices = clip_indices(start, length, settings.frame_stride, video.num_frames)
+    return start, video.read(indices, settings.resize)
+
+
+@torch.inference_mode()
+def _flow_picture(recognizer: Recognizer, label: str, video: DecodedVideo) -> FlowPicture:
+    start, clip = _middle_clip(recognizer, video)
+    pair = (len(clip) - 1) // 2
+    device = next(recognizer.model.parameters()).device
+    frames = to_frames(clip[None].to(device), recognizer.info.recipe.input.normalize_contrast)
+    height, width = clip.shape[-2:]
+    flow = resize_flow(recognizer.model.motion(frames)[0][0, pair].float().cpu(), height, width)
+    known = load_ground_truth(str(video.source))
+    truth, note = None, ""
+    fastest = float(np.percentile(flow.norm(dim=0).numpy(), 99))
+    if known is not None:
+        target = resize_flow(torch.from_numpy(known[0][start + pair]), height, width)
+        fastest = float(np.percentile(target.norm(dim=0).numpy(), 99))
+        truth = flow_to_color(target.numpy(), max_px=max(fastest, 0.5))
+        error = endpoint_error(flow, target).item()
+        note = f"end-point error {error:.2f} px; zero flow {target.norm(dim=0).mean().item():.2f} px"
+    colours: FloatArray = flow.numpy()
+    images = clip.permute(0, 2, 3, 1).numpy()
+    return FlowPicture(
+        title=Path(str(video.source)).name,
+        frame=images[pair],
+        next_frame=images[pair + 1],
+        flow=flow_to_color(colours, max_px=max(fastest, 0.5)),
+        truth=truth,
+        note=note or f"full colour: {max(fastest, 0.5):.1f} px per frame",
+        label=label,
+    )
+
+
+def _predictions(
+    recognizer: Recognizer, videos: ClipCache, evaluation: Evaluation | None, shown: Sequence[int]
+) -> list[SamplePrediction]:
+    if evaluation is None:
+        return []
+    rows = {name: row for row, name in enumerate(evaluation.names)}
+    samples = []
+    for index in shown:
+        sample, video = videos.samples[index], videos.videos[index]
+        row = rows[sample.name]
+        logits = {name: vectors[row] for name, vectors in evaluation.logits.items()}
+        prediction = recognizer.prediction(video, logits, parse_protocol(evaluation.protocol))
+        clip = _middle_clip(recognizer, video)[1].permute(0, 2, 3, 1).numpy()
+        streams = {
+            name: (recognizer.classes[int(v.argmax())], float(v.max()))
+            for name, v in prediction.streams.items()
+        }
+        samples.append(
+            SamplePrediction(
+                title=Path(sample.path).name,
+                thumbnails=[clip[i] for i in np.linspace(0, len(clip) - 1, 4).round().astype(int)],
+                truth=sample.label,
+                top=prediction.top(3),
+                streams=streams,
+            )
+        )
+    return samples

@@ -1,1 +1,0 @@
-"""Score files: what a network said of each test video, and whose row is whose."""

@@ -1,0 +1,81 @@
+"""Made-up copies of UCF101 and HMDB51: tiny generated videos, laid out and listed as the real sets are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hidden_two_stream.synthetic.clips import CLASSES, generate_clip
+from hidden_two_stream.video.writer import write_video
+
+# Real class names, so that recipes and code with special cases meet them. The lists of UCF101 write the
+# files of HandstandPushups with another letter case than the folder.
+UCF_CLASSES = ("Archery", "HandstandPushups", "Bowling", "WalkingWithDog", "YoYo")
+HMDB_CLASSES = ("climb_stairs", "climb", "wave", "kick_ball", "kick")
+HMDB_STEMS = ("AAA [NEW]_what!_%s_u_nm_np1_fr", "50;(B)&c_#2%%_%s_f_cm_np1_le", "ça_@ va ?_%s_h_nm_np1_ri")
+
+
+def make_ucf101(
+    root: Path, classes: int = 3, groups: int = 3, clips: int = 2, num_frames: int = 6, size: int = 32
+) -> Path:
+    """ROOT/UCF-101/CLASS/v_CLASS_g01_c01.avi and ROOT/ucfTrainTestlist; returns ROOT.
+
+    Each class is one kind of generated motion. Split n tests on every third group, from group n on, and
+    trains on the others. Class numbers are not in alphabetical order.
+    """
+    names = UCF_CLASSES[:classes]
+    lists = root / "ucfTrainTestlist"
+    lists.mkdir(parents=True)
+    write(lists / "classInd.txt", [f"{n} {name}" for n, name in enumerate(names, start=1)])
+    files = [
+        (number, group, f"{name}/v_{name.replace('stand', 'Stand')}_g{group:02d}_c{clip:02d}.avi")
+        for number, name in enumerate(names)
+        for group in range(1, groups + 1)
+        for clip in range(1, clips + 1)
+    ]
+    for seed, (number, _, name) in enumerate(files):
+        _video(root / "UCF-101" / name, number, seed, num_frames, size)
+    for split in (1, 2, 3):
+        train = [f"{name} {n + 1}" for n, group, name in files if (group - split) % 3]
+        test = [name for _, group, name in files if (group - split) % 3 == 0]
+        write(lists / f"trainlist0{split}.txt", train)
+        write(lists / f"testlist0{split}.txt", test)
+    return root
+
+
+def make_hmdb51(root: Path, classes: int = 3, clips: int = 6, num_frames: int = 6, size: int = 32) -> Path:
+    """ROOT/hmdb51_org/CLASS/NAME_0.avi and ROOT/testTrainMulti_7030_splits; returns ROOT.
+
+    Names hold brackets and other marks, as those of the real set do. Of six clips a split trains on three,
+    tests on two and leaves one unused.
+    """
+    lists = root / "testTrainMulti_7030_splits"
+    lists.mkdir(parents=True)
+    for number, name in enumerate(HMDB_CLASSES[:classes]):
+        files = [f"{HMDB_STEMS[clip % 3] % name}_goo_{clip}.avi" for clip in range(clips)]
+        for clip, file in enumerate(files):
+            _video(root / "hmdb51_org" / name / file, number, 100 * number + clip, num_frames, size)
+        for split in (1, 2, 3):
+            codes = ["110212"[(clip + split) % 6] for clip in range(clips)]
+            lines = [f"{file} {code} " for file, code in zip(files, codes, strict=True)]
+            write(lists / f"{name}_test_split{split}.txt", lines)
+    return root
+
+
+def write(path: Path, lines: list[str]) -> Path:
+    """A list as Windows writes it, which is how the real ones came; missing folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\r\n" for line in lines), encoding="utf-8", newline="")
+    return path
+
+
+def touch(root: Path, *names: str) -> None:
+    """Empty files, where only listing is tested."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+
+
+def _video(path: Path, number: int, seed: int, num_frames: int, size: int) -> None:
+    clip = generate_clip(CLASSES[number % len(CLASSES)], seed, num_frames=num_frames, size=size)
+    write_video(path, clip.frames)

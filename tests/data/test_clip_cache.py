@@ -1,0 +1,292 @@
+"""The store of decoded frames: kept or decoded on demand, alone or in processes, the pixels are the same."""
+
+from __future__ import annotations
+
+import gc
+import pickle
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from hidden_two_stream.data import clip_cache as store_module
+from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo, decode, open_clip_cache, resized
+from hidden_two_stream.data.index import Sample, read_dataset_index
+from hidden_two_stream.errors import UsageError, VideoError
+from hidden_two_stream.types import RawClip
+from hidden_two_stream.video.writer import write_video
+
+
+def moving(num_frames: int, height: int = 24, width: int = 32, seed: int = 0) -> RawClip:
+    """Frames that all differ: blocks of random colour that drift."""
+    rng = np.random.default_rng(seed)
+    blocks = rng.integers(0, 256, (height // 4, width // 4, 3), np.uint8).repeat(4, 0).repeat(4, 1)
+    return np.stack([np.roll(blocks, (n, 2 * n), (0, 1)) for n in range(num_frames)])
+
+
+def decoded(path: Path) -> RawClip:
+    """All frames as PyAV gives them, for comparison."""
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
+    """Ten samples: eight files, two of them in parts as well."""
+    root = tmp_path_factory.mktemp("videos")
+    found = []
+    for n in range(8):
+        path = root / f"{n}.mp4"
+        write_video(path, moving(5 + 7 * n, seed=n), fps=10)
+        found.append(Sample(str(path), "xy"[n % 2]))
+    found.insert(3, Sample(found[-1].path, "x", start_seconds=1.2, end_seconds=2.0))
+    found.append(Sample(found[5].path, "y", start_seconds=2.55))
+    return found
+
+
+def same(first: ClipCache, second: ClipCache) -> None:
+    assert first.samples == second.samples
+    for index, (one, two) in enumerate(zip(first.videos, second.videos, strict=True)):
+        facts = [(v.source, v.num_frames, v.first_frame, v.size, v.fps, v.warning) for v in (one, two)]
+        assert facts[0] == facts[1]
+        everything = range(one.num_frames)
+        torch.testing.assert_close(
+            first.clip(index, everything), second.clip(index, everything), rtol=0, atol=0
+        )
+
+
+# -- pixels ----------------------------------------------------------------------------------------
+
+
+def test_frames_at_their_own_size_are_the_decoders(samples: list[Sample]) -> None:
+    store = open_clip_cache(samples, (24, 32))
+    assert store.in_memory
+    assert [v.num_frames for v in store.videos] == [5, 12, 19, 8, 26, 33, 40, 47, 54, 7]
+    for index, (sample, video) in enumerate(zip(store.samples, store.videos, strict=True)):
+        assert (video.source, video.size, video.fps, video.warning) == (sample.path, (24, 32), 10, None)
+        first = round((sample.start_seconds or 0) * 10)
+        stop = None if sample.end_seconds is None else round(sample.end_seconds * 10)
+        expected = decoded(Path(sample.path))[first:stop]
+        clip = store.clip(index, range(video.num_frames))
+        assert clip.dtype == torch.uint8
+        np.testing.assert_array_equal(clip.permute(0, 2, 3, 1).numpy(), expected)
+
+
+@pytest.mark.parametrize("size", [16, 48, (16, 20)])
+def test_kept_frames_are_those_that_are_decoded_on_demand(
+    samples: list[Sample], size: int | tuple[int, int]
+) -> None:
+    kept, fresh = open_clip_cache(samples, size), open_clip_cache(samples, size, budget_bytes=0)
+    assert kept.in_memory
+    assert not fresh.in_memory
+    assert all(video.frames is None for video in fresh.videos)
+    same(kept, fresh)
+    for indices in ((4, 0, 4, 2), (0,), (3, 3, 3)):
+        clip = kept.clip(3, indices)
+        assert clip.shape[:2] == (len(indices), 3)
+        torch.testing.assert_close(clip, fresh.clip(3, indices), rtol=0, atol=0)
+    assert min(kept.clip(0, (0,)).shape[-2:]) == (size if isinstance(size, int) else min(size))
+
+
+def test_resizing_keeps_the_aspect_for_a_number_and_not_for_a_pair() -> None:
+    clip = moving(3, 24, 32)
+    assert resized(clip, 12).shape == (3, 3, 12, 16)
+    assert resized(clip, (12, 12)).shape == (3, 3, 12, 12)
+    assert resized(np.full((1, 24, 32, 3), 77, np.uint8), 9).unique().tolist() == [77]
+
+
+def test_frames_of_an_array_serve_as_those_of_a_file() -> None:
+    clip = moving(7)
+    for budget in (1 << 20, 0):
+        video = decode(clip, (24, 32), budget)
+        assert (video.num_frames, video.fps, video.size) == (7, None, (24, 32))
+        np.testing.assert_array_equal(video.read((6, 1), (24, 32)).permute(0, 2, 3, 1).numpy(), clip[[6, 1]])
+
+
+# -- memory ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("spare", "kept"), [(0, True), (-1, False)])
+def test_all_frames_are_kept_or_none(samples: list[Sample], spare: int, kept: bool) -> None:
+    frames = sum(video.num_frames for video in open_clip_cache(samples, (16, 16), budget_bytes=0).videos)
+    budget = frames * 16 * 16 * 3 + spare
+    store = open_clip_cache(samples, (16, 16), budget_bytes=budget)
+    assert [video.frames is not None for video in store.videos] == [kept] * len(samples)
+
+
+def test_an_unreadable_video_takes_nothing_from_the_budget(samples: list[Sample]) -> None:
+    few = [samples[0], Sample("missing.mp4", "x"), samples[1]]
+    assert open_clip_cache(few, (16, 16), budget_bytes=(5 + 12) * 768).in_memory
+    assert not open_clip_cache(few, (16, 16), budget_bytes=(5 + 12) * 768 - 1).in_memory
+
+
+@pytest.mark.parametrize("limit", [100 * 768, 0])
+def test_a_long_video_is_decoded_in_bounded_memory(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    alive: weakref.WeakSet[Tensor] = weakref.WeakSet()
+    most = 0
+
+    def counted(clip: RawClip, size: int | tuple[int, int]) -> Tensor:
+        nonlocal most
+        made = resized(clip, size)
+        alive.add(made)
+        most = max(most, sum(frames.nbytes for frames in alive))
+        return made
+
+    monkeypatch.setattr(store_module, "resized", counted)
+    one = moving(1)
+    endless = np.broadcast_to(one, (3000, *one.shape[1:]))
+    gc.collect()
+    video = decode(endless, (16, 16), limit)
+    assert (video.num_frames, video.frames) == (3000, None)
+    assert most <= limit + 64 * 768
+
+
+# -- parts -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "first", "num_frames"),
+    [
+        (None, 0.5, 0, 5),
+        (0.5, 1.0, 5, 5),
+        (1.5, None, 15, 4),
+        (0.0, 99.0, 0, 19),
+        (1.04, 1.05, 10, 1),
+        (0.1, 0.11, 1, 1),
+    ],
+)
+def test_a_part_in_seconds(
+    samples: list[Sample], start: float | None, end: float | None, first: int, num_frames: int
+) -> None:
+    path = samples[2].path  # 19 frames, 10 per second
+    for budget in (1 << 20, 0):
+        video = decode(path, (24, 32), budget, start, end)
+        assert (video.first_frame, video.num_frames) == (first, num_frames)
+        clip = video.read(range(num_frames), (24, 32)).permute(0, 2, 3, 1).numpy()
+        np.testing.assert_array_equal(clip, decoded(Path(path))[first : first + num_frames])
+
+
+def test_a_part_behind_the_end(samples: list[Sample]) -> None:
+    with pytest.raises(VideoError, match=r"no frame from 60 s on"):
+        decode(samples[2].path, 16, 0, 60.0)
+
+
+def test_a_part_needs_a_frame_rate() -> None:
+    with pytest.raises(VideoError, match="frame rate is unknown"):
+        decode(moving(9), 16, 0, 0.5)
+
+
+# -- what cannot be read ---------------------------------------------------------------------------
+
+
+def broken(root: Path, samples: Sequence[Sample]) -> list[Sample]:
+    (root / "empty.mp4").write_bytes(b"")
+    (root / "text.mp4").write_bytes(b"no video at all " * 20)
+    return [
+        Sample(str(root / "empty.mp4"), "x"),
+        samples[1],
+        Sample(str(root / "gone.mp4"), "y"),
+        Sample(str(root / "text.mp4"), "y"),
+        Sample(samples[1].path, "y", start_seconds=60.0),
+        *samples[4:8],
+    ]
+
+
+REASONS = ("0 bytes", "nothing found at", "not a video", "no frame from 60 s on")
+
+
+def test_what_cannot_be_read_is_listed_with_its_reason(samples: list[Sample], tmp_path: Path) -> None:
+    some = broken(tmp_path, samples)
+    seen: list[tuple[int, int]] = []
+    store = open_clip_cache(some, 16, progress=lambda *numbers: seen.append(numbers))
+    assert seen == [(n, 9) for n in range(1, 10)]
+    assert store.samples == (samples[1], *samples[4:8])
+    assert [sample for sample, _ in store.unreadable] == [some[0], *some[2:5]]
+    for (_, error), reason in zip(store.unreadable, REASONS, strict=True):
+        assert isinstance(error, VideoError | UsageError)
+        assert reason in str(error)
+
+
+def test_nothing_readable(tmp_path: Path) -> None:
+    store = open_clip_cache([Sample(str(tmp_path / "gone.mp4"), "x")], 16)
+    assert (store.samples, store.videos, len(store.unreadable)) == ((), (), 1)
+    assert open_clip_cache([], 16).samples == ()
+
+
+def test_a_damaged_video_keeps_what_was_decoded_and_says_so(data_root: Path) -> None:
+    video = decode(data_root / "odd" / "corrupted.mp4", 32, 1 << 24)
+    assert video.num_frames == 28
+    assert video.warning is not None
+    assert "28 frames" in video.warning
+    again = decode(data_root / "odd" / "corrupted.mp4", 32, 0)
+    assert video.frames is not None
+    torch.testing.assert_close(again.read(range(28), 32), video.frames, rtol=0, atol=0)
+
+
+def test_parts_of_a_real_video_far_from_its_start(data_root: Path) -> None:
+    path = data_root / "clips" / "flipping_a_pancake.mkv"
+    whole = decode(path, 16, 1 << 30)
+    assert whole.fps is not None
+    assert whole.frames is not None
+    for budget in (1 << 30, 0):
+        part = decode(path, 16, budget, 200 / whole.fps, 220 / whole.fps)
+        assert (part.first_frame, part.num_frames) == (200, 20)
+        torch.testing.assert_close(part.read(range(20), 16), whole.frames[200:220], rtol=0, atol=0)
+
+
+# -- processes -------------------------------------------------------------------------------------
+
+
+def test_processes_give_the_same(samples: list[Sample], tmp_path: Path) -> None:
+    some = [*broken(tmp_path, samples), *samples[:4]]
+    alone = open_clip_cache(some, (16, 20))
+    seen: list[int] = []
+    shared = open_clip_cache(some, (16, 20), workers=2, progress=lambda done, total: seen.append(done))
+    assert seen == list(range(1, 14))
+    assert shared.in_memory
+    same(alone, shared)
+    assert [(sample, str(error)) for sample, error in shared.unreadable] == [
+        (sample, str(error)) for sample, error in alone.unreadable
+    ]
+
+
+# -- the store -------------------------------------------------------------------------------------
+
+
+def test_select_shares_frames_and_keeps_the_order(samples: list[Sample], tmp_path: Path) -> None:
+    store = open_clip_cache([*samples, Sample(str(tmp_path / "gone.mp4"), "x")], 16)
+    chosen = store.select([samples[9], samples[3], samples[0], store.unreadable[0][0]])
+    assert chosen.samples == (samples[0], samples[3], samples[9])
+    assert [video.num_frames for video in chosen.videos] == [5, 8, 7]
+    assert chosen.videos[1].frames is store.videos[3].frames
+    assert chosen.unreadable == store.unreadable
+    rest = store.select(samples[1:3])
+    assert (rest.samples, rest.unreadable, rest.size) == (tuple(samples[1:3]), (), 16)
+
+
+def test_a_store_travels_to_processes(samples: list[Sample]) -> None:
+    same(
+        open_clip_cache(samples[:2], 16),
+        pickle.loads(pickle.dumps(open_clip_cache(samples[:2], 16, budget_bytes=0))),
+    )
+
+
+def test_a_store_of_nothing_kept_reports_a_file_that_went_away(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    write_video(path, moving(4))
+    store = open_clip_cache([Sample(str(path), "x")], 16, budget_bytes=0)
+    path.unlink()
+    with pytest.raises(UsageError, match=r"nothing found at .*a\.mp4"):
+        store.clip(0, (0,))
+
+
+def test_real_videos_kept_and_not(data_root: Path) -> None:
+    samples = read_dataset_index(data_root / "weizmann4" / "labels.csv").samples[::12]
+    kept, fresh = open_clip_cache(samples, 48), open_clip_cache(samples, 48, budget_bytes=0)
+    assert all(isinstance(video, DecodedVideo) for video in kept.videos)
+    same(kept, fresh)

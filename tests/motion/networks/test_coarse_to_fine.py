@@ -1,0 +1,108 @@
+"""Coarse to fine: sizes, how flows of two sizes are joined, and large motion found by small steps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hidden_two_stream.errors import UsageError
+from hidden_two_stream.motion.networks.coarse_to_fine import CoarseToFine, _joined, sides_between
+from hidden_two_stream.motion.warp import warp
+
+
+@pytest.mark.parametrize(
+    ("coarsest", "finest", "sides"),
+    [
+        (128, 16, [16]),
+        (128, 128, [128]),
+        (128, 180, [180]),
+        (128, 182, [128, 182]),
+        (128, 224, [128, 224]),
+        (128, 362, [128, 362]),
+        (128, 436, [128, 236, 436]),
+        (128, 1024, [128, 256, 512, 1024]),
+    ],
+)
+def test_sides(coarsest: int, finest: int, sides: list[int]) -> None:
+    assert sides_between(coarsest, finest) == sides
+
+
+class Searching(nn.Module):
+    """Finds one shift for all of a picture, whole pixels up to `reach` each way, by trying all of them."""
+
+    def __init__(self, reach: int) -> None:
+        super().__init__()
+        self.reach = reach
+        self.seen: list[tuple[int, ...]] = []
+
+    def forward(self, frames: Tensor) -> list[Tensor]:
+        first, second = frames[:, 0], frames[:, 1]
+        self.seen.append(tuple(frames.shape))
+        height, width = frames.shape[-2:]
+        middle = (..., slice(20, height - 20), slice(20, width - 20))
+        shifts = [
+            (u, v) for u in range(-self.reach, self.reach + 1) for v in range(-self.reach, self.reach + 1)
+        ]
+        errors = torch.stack(
+            [
+                (second.roll((-v, -u), (-2, -1)) - first)[middle].abs().mean(dim=(-3, -2, -1))
+                for u, v in shifts
+            ]
+        )
+        best = torch.tensor(shifts, dtype=torch.float32)[errors.argmin(dim=0)]
+        half = best[:, None, :, None, None] / 2  # px of a grid of half the size, as tiny gives it
+        return [half.expand(len(frames), 1, 2, height // 2, width // 2)]
+
+
+def blobs(height: int, width: int) -> Tensor:
+    """(3, H, W): noise that is smooth over 16 px, still there at a quarter of the size."""
+    noise = torch.rand(1, 3, height // 16, width // 16, generator=torch.Generator().manual_seed(0))
+    return functional.interpolate(noise, (height, width), mode="bicubic", align_corners=False)[0]
+
+
+def test_shift_beyond_the_reach_of_the_network_is_found() -> None:
+    """(10, −6) px at 256 × 320 by a network that sees 3 px at most: 2 at a quarter, the rest above."""
+    picture = blobs(256 + 32, 320 + 32)
+    first, second = picture[:, 16:-16, 16:-16], picture[:, 16 + 6 : -16 + 6, 16 - 10 : -16 - 10]
+    frames = torch.stack((torch.stack((first, second)), torch.stack((first, first))))
+    network = Searching(3)
+    (flow,) = CoarseToFine(network, 64)(frames)
+    assert network.seen == [(2, 2, 3, 64, 80), (2, 2, 3, 128, 160), (2, 2, 3, 256, 320)]
+    expected = torch.tensor([[10.0, -6.0], [0.0, 0.0]])[:, None, :, None, None] / 2
+    torch.testing.assert_close(flow, expected.expand(2, 1, 2, 128, 160))
+    alone = network(frames)[0]
+    assert (alone[0] - flow[0]).abs().amax() > 3
+
+
+def test_joined_flows_warp_as_one_after_the_other() -> None:
+    """Against pixels looked up by hand: a flow that changes from place to place, then a step of (2, 1)."""
+    flow = torch.from_numpy(np.random.default_rng(0).integers(-2, 3, (1, 2, 12, 15)).astype(np.float32))
+    left = torch.tensor([2.0, 1.0])[None, :, None, None].expand(1, 2, 12, 15)
+    joined = _joined(flow, left)[0].numpy()
+    for y, x in ((3, 4), (5, 7), (8, 9)):
+        u, v = flow[0, :, y + 1, x + 2].tolist()
+        np.testing.assert_allclose(joined[:, y, x], (u + 2, v + 1), atol=1e-5)
+    picture = torch.rand(1, 1, 12, 15, generator=torch.Generator().manual_seed(1))
+    twice, once = warp(warp(picture, flow), left), warp(picture, _joined(flow, left))
+    torch.testing.assert_close(once[..., 3:-3, 4:-4], twice[..., 3:-3, 4:-4], atol=1e-5, rtol=1e-4)
+
+
+def test_single_outliers_are_filtered_out() -> None:
+    class Spoilt(nn.Module):
+        def forward(self, frames: Tensor) -> list[Tensor]:
+            flow = torch.ones(len(frames), 1, 2, 32, 32)
+            flow[..., 9, 9] = 50.0
+            return [flow]
+
+    (flow,) = CoarseToFine(Spoilt(), 64)(torch.rand(1, 2, 3, 64, 64))
+    assert torch.equal(flow, torch.ones(1, 1, 2, 32, 32))
+
+
+def test_takes_pairs_and_a_size() -> None:
+    with pytest.raises(UsageError, match=r"shape \(1, 3, 3, 64, 64\); expected \(B, 2, 3, H, W\)"):
+        CoarseToFine(Searching(1), 64)(torch.rand(1, 3, 3, 64, 64))
+    with pytest.raises(UsageError, match="coarsest is 0; expected at least 1 px"):
+        CoarseToFine(Searching(1), 0)

@@ -1,0 +1,165 @@
+"""Every member by name: units and order of what it returns; and networks for few frames over long clips."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hidden_two_stream.errors import UsageError
+from hidden_two_stream.motion.networks.family import MOTION_NETWORKS, PAIRWISE, build_motion, flow_in_windows
+
+STRIDES = {
+    "full": (2, 4, 8, 16, 32),
+    "tiny": (2, 4, 8),
+    "vgg16": (2, 4, 8, 16, 32),
+    "resnet50": (2, 4, 8, 16, 32),
+    "flownets": (4, 8, 16, 32, 64),
+}
+"""Of the flows of each network that stacks its frames, finest first."""
+
+
+def lively_tiny(num_frames: int) -> nn.Module:
+    torch.manual_seed(0)
+    return build_motion("tiny", num_frames)
+
+
+# --- windows
+
+
+def in_a_loop(network: nn.Module, frames: Tensor, length: int) -> list[Tensor]:
+    """Each clip and each window by itself."""
+    clips = []
+    for clip in frames:
+        windows = []
+        for start in range(0, len(clip) - 1, length - 1):
+            windows.append(network(clip[None, start : start + length]))
+        clips.append([torch.cat(levels, dim=1) for levels in zip(*windows, strict=True)])
+    return [torch.cat(levels) for levels in zip(*clips, strict=True)]
+
+
+@pytest.mark.parametrize(("length", "total"), [(2, 5), (3, 5), (2, 3), (3, 7), (2, 2)])
+def test_windows_are_the_network_on_each_of_them(length: int, total: int) -> None:
+    network = lively_tiny(length)
+    frames = torch.randn(3, total, 3, 16, 24)
+    with torch.no_grad():
+        found = flow_in_windows(network, frames, length)
+        expected = in_a_loop(network, frames, length)
+    assert [flow.shape for flow in found] == [
+        (3, total - 1, 2, 16 // stride, 24 // stride) for stride in (2, 4, 8)
+    ]
+    for flow, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(flow, other, atol=1e-4, rtol=1e-4)
+    pairs = found[0].flatten(0, 1)
+    distances = torch.cdist(pairs.flatten(1), pairs.flatten(1)) + 1e9 * torch.eye(len(pairs))
+    assert distances.min() > 1  # no two pairs look alike, so their order was seen
+
+
+def test_windows_share_one_frame_and_run_as_one_batch() -> None:
+    seen: list[Tensor] = []
+
+    def network(windows: Tensor) -> list[Tensor]:
+        seen.append(windows)
+        return [windows[:, :-1, :2]]
+
+    frames = torch.arange(10.0).view(2, 5, 1, 1, 1).expand(2, 5, 3, 4, 4)
+    (flow,) = flow_in_windows(network, frames, 3)
+    assert len(seen) == 1
+    assert seen[0][:, :, 0, 0, 0].tolist() == [[0, 1, 2], [2, 3, 4], [5, 6, 7], [7, 8, 9]]
+    assert flow[:, :, 0, 0, 0].tolist() == [[0, 1, 2, 3], [5, 6, 7, 8]]
+
+
+@pytest.mark.parametrize(
+    ("total", "length"), [(5, 4), (11, 5), (4, 3), (2, 11), (5, 1), (5, 0), (5, -1), (1, 2)]
+)
+def test_windows_that_do_not_fit(total: int, length: int) -> None:
+    with pytest.raises(UsageError, match=f"{total} frames.*windows of {length}"):
+        flow_in_windows(lambda windows: [windows], torch.zeros(1, total, 3, 8, 8), length)
+
+
+# --- units and order
+
+
+def constant(name: str, num_frames: int) -> nn.Module:
+    """All weights zero: raw output c of pair t is its bias, 0.1 + 0.2 (2t + c), at every level."""
+    with torch.device("meta"):
+        network = build_motion(name, num_frames).eval()
+    network.to_empty(device="cpu")
+    with torch.no_grad():
+        for tensor in network.state_dict().values():
+            tensor.zero_()
+        for name, module in network.named_modules():
+            if isinstance(module, nn.Conv2d) and ("conv_pr" in name or "predict_flow" in name):
+                assert module.bias is not None
+                module.bias.copy_(0.1 + 0.2 * torch.arange(2 * (num_frames - 1)))
+    return network
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 128), (50, 29)])
+@pytest.mark.parametrize("name", list(STRIDES))
+def test_raw_output_times_twenty_is_pixels_of_the_input(name: str, height: int, width: int) -> None:
+    """u in pixels of the level's columns, v of its rows, for each pair in turn, at every level and size."""
+    network = constant(name, 3)
+    with torch.no_grad():
+        pyramid = network(torch.randn(1, 3, 3, height, width))
+    raw = torch.tensor([[0.1, 0.3], [0.5, 0.7]])
+    for flow, stride in zip(pyramid, STRIDES[name], strict=True):
+        rows, columns = math.ceil(height / stride), math.ceil(width / stride)
+        expected = 20 * raw * torch.tensor([columns / width, rows / height])
+        assert flow.shape == (1, 2, 2, rows, columns)
+        torch.testing.assert_close(flow, expected.view(1, 2, 2, 1, 1).expand_as(flow))
+
+
+def test_nano_predicts_pixels_of_its_levels() -> None:
+    """Each level adds its prediction, the same here for 2×2 points; flow doubles from level to level."""
+    network = build_motion("nano", 3)
+    with torch.no_grad():
+        for level, value in (("refine4", 0.25), ("refine3", 0.5), ("refine2", -0.125)):
+            network.get_parameter(f"{level}.step_gain").zero_()
+            network.get_parameter(f"{level}.predict.weight").zero_()
+            network.get_parameter(f"{level}.predict.bias").copy_(
+                torch.tensor([value, -3 * value]).repeat_interleave(4)
+            )
+        pyramid = network(torch.rand(1, 3, 3, 16, 32))  # enlarged four times
+    u = [0.25, 2 * 0.25 + 0.5, 2 * (2 * 0.25 + 0.5) - 0.125]
+    for flow, value, stride in zip(reversed(pyramid), u, (4, 2, 1), strict=True):
+        assert flow.shape == (1, 2, 2, 16 // stride, 32 // stride)
+        expected = torch.tensor([value, -3 * value]).view(2, 1, 1).expand_as(flow)
+        torch.testing.assert_close(flow, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_nano_keeps_the_pairs_in_order() -> None:
+    """Another frame 2 changes the flow of pairs 1 and 2 alone, the same frame none."""
+    torch.manual_seed(0)
+    network = build_motion("nano", 5)
+    with torch.no_grad():
+        network.get_parameter("refine2.predict.weight").normal_(std=0.2)
+        network.get_parameter("refine2.step_gain").fill_(1.0)
+        frames = torch.rand(1, 5, 3, 32, 32)
+        before = network(frames)[0]
+        frames[:, 2] = torch.rand(1, 3, 32, 32)
+        changed = (network(frames)[0] - before).abs().amax(dim=(0, 2, 3, 4)) > 1e-4
+    assert changed.tolist() == [False, True, True, False]
+
+
+def test_every_member_is_known_here() -> None:
+    assert set(MOTION_NETWORKS) == set(STRIDES) | {"nano", "nano-fine"}
+
+
+@pytest.mark.parametrize("name", MOTION_NETWORKS)
+@pytest.mark.parametrize(
+    "shape",
+    [(1, 4, 3, 64, 64), (1, 1, 3, 64, 64), (3, 3, 64, 64), (3, 64, 64), (1, 3, 1, 64, 64), (1, 3, 3, 64, 0)],
+)
+def test_frames_of_another_shape_are_refused_by_name(name: str, shape: tuple[int, ...]) -> None:
+    network = build_motion(name, 3)
+    frames = torch.rand(shape)
+    if name in PAIRWISE and shape == (1, 4, 3, 64, 64):
+        assert network(frames)[0].shape[1] == 3
+        return
+    expected = "(B, T, 3, H, W) with T from 2 on" if name in PAIRWISE else "(B, 3, 3, H, W)"
+    with pytest.raises(UsageError) as caught:
+        network(frames)
+    assert str(caught.value) == f"got frames of shape {shape}; expected {expected}"

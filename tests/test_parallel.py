@@ -1,0 +1,114 @@
+"""The pool of worker processes: one thread each, and quiet when it is interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from hidden_two_stream.parallel import WorkerPool, threads
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+from hidden_two_stream.parallel import WorkerPool
+
+def work(number):
+    Path(sys.argv[1], str(number)).touch()
+    time.sleep(60)
+
+if __name__ == "__main__":
+    try:
+        with WorkerPool(2) as pool:
+            print("starting", flush=True)
+            list(pool.map(work, range(6)))
+    except KeyboardInterrupt:
+        print("stopped", flush=True)
+"""
+
+
+def test_workers_share_the_cores() -> None:
+    with WorkerPool(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == 1
+
+
+def test_threads_are_as_many_for_torch_and_opencv_and_as_before_behind() -> None:
+    cv2 = pytest.importorskip("cv2")
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    other = before[0] + 2
+    with threads(other):
+        assert (torch.get_num_threads(), cv2.getNumThreads()) == (other, other)
+    assert (torch.get_num_threads(), cv2.getNumThreads()) == before
+
+
+def test_a_worker_s_error_arrives_and_ends_the_rest() -> None:
+    pool = WorkerPool(1)
+    first, *others = [pool.submit(float, "x"), *(pool.submit(time.sleep, 1.0) for _ in range(60))]
+    with pytest.raises(ValueError, match="could not convert"), pool:
+        first.result()
+    assert others[-1].cancelled()
+
+
+LATE = """
+import os, signal
+from multiprocessing.context import SpawnProcess
+start = SpawnProcess.start
+
+def interrupted(process):
+    SpawnProcess.start = start
+    os.killpg(0, signal.SIGINT)
+    start(process)
+
+SpawnProcess.start = interrupted
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_ctrl_c_that_comes_before_the_workers_ends_them_too(tmp_path: Path) -> None:
+    """They are started behind it, and would be waited for."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.replace("if __name__", f"{LATE}\nif __name__", 1))
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        output, errors = process.communicate(timeout=30)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert (output, errors, process.returncode) == ("starting\nstopped\n", "", 0)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+@pytest.mark.parametrize(
+    "seconds", [0.0, 0.1, 0.3, 1.0, None], ids=lambda x: "at work" if x is None else f"{x} s"
+)
+def test_ctrl_c_ends_all_processes_without_a_word(tmp_path: Path, seconds: float | None) -> None:
+    """As a terminal does it: to the whole group, at any moment of the workers' start and behind it."""
+    script, begun = tmp_path / "script.py", tmp_path / "begun"
+    script.write_text(SCRIPT)
+    begun.mkdir()
+    command = [sys.executable, str(script), str(begun)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "starting\n"
+    while seconds is None and not any(begun.iterdir()):
+        time.sleep(0.05)
+    time.sleep(seconds or 0.0)
+    os.killpg(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=30)  # returns when no process holds the pipes any more
+    assert (output, errors, process.returncode) == ("stopped\n", "", 0)
