@@ -1,13 +1,14 @@
-"""One file that prediction needs nothing beside: weights as safetensors, their description as metadata.
+"""Run folders and checkpoints: weights as safetensors, their description as JSON metadata in the same file.
 
-A run folder holds `model.safetensors`; `config.json` beside it repeats the description for people.
+`model.safetensors` is all that prediction needs. A run folder holds it with `config.json`, a copy of the
+description for people, and what training leaves: the plan, the metrics, the list of unreadable videos.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 
 from hidden_two_stream.config.loading import recipe_from_dict
 from hidden_two_stream.config.schema import Recipe
+from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.files import write_json
 from hidden_two_stream.recognition.model import HiddenTwoStream
@@ -25,10 +27,15 @@ __all__ = [
     "METRICS_FILE",
     "MODEL_FILE",
     "PLAN_FILE",
+    "RESULTS_FILE",
     "UNREADABLE_FILE",
     "RunInfo",
+    "RunMetadata",
+    "baseline_of",
     "build_model",
     "load_run",
+    "place_weights",
+    "read_description",
     "read_metrics",
     "save_run",
 ]
@@ -37,37 +44,105 @@ FORMAT_VERSION = 1
 MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
-UNREADABLE_FILE = "unreadable.txt"
 PLAN_FILE = "plan.json"
-"""In the folder of a run, or of several: what was set out to do, so that it can be gone on with."""
+"""In the folder of one run, or of several: the plan that --resume continues."""
+RESULTS_FILE = "results.json"
+UNREADABLE_FILE = "unreadable.txt"
+_KEY = "hidden_two_stream"
+
+
+@dataclass(frozen=True)
+class RunMetadata:
+    """How the weights of a run came about.
+
+    Attributes:
+        stages: the training stages behind the weights, also those of warm starts.
+        data: the dataset: an absolute path, or its name.
+        split: how training and test videos were told apart, in words.
+        test_fraction: part of each class held back for the test where the data has no split of its own.
+        held_out: "column=value" of the videos held back for the test instead.
+        num_training_videos: readable training videos.
+        seed: seed of everything random.
+        precision: numeric precision of training, as Lightning Fabric names it.
+        warm_start: run by the part that it gave: "motion", "spatial", "temporal".
+        motion_init: the weights that MotionNet began with: file, SHA-256 and provenance; None: random.
+        motion_teacher: the same of the network that MotionNet was distilled from.
+        versions: library versions that can change a result.
+        imported_from: name and SHA-256 of the file that the weights were converted from.
+    """
+
+    stages: tuple[str, ...] = STAGE_NAMES
+    data: str = ""
+    split: str = ""
+    test_fraction: float = 0.25
+    held_out: str | None = None
+    num_training_videos: int = 0
+    seed: int = 0
+    precision: str = ""
+    warm_start: Mapping[str, str] = field(default_factory=dict)
+    motion_init: Mapping[str, Any] | None = None
+    motion_teacher: Mapping[str, Any] | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    imported_from: Mapping[str, str] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, as `from_dict` reads it."""
+        return asdict(self) | {"stages": list(self.stages)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RunMetadata:
+        """Return the metadata that `to_dict` wrote, in this version or an earlier one.
+
+        Raises:
+            ValueError: a stage is unknown, or a value has another type.
+        """
+        known = {_EARLIER_NAMES.get(key, key): value for key, value in data.items()}
+        if "source" in known:  # of weights converted from a Caffe file
+            known["imported_from"] = {"file": known["source"], "sha256": known.get("sha256", "")}
+        values = {item.name: known[item.name] for item in fields(cls) if item.name in known}
+        metadata = cls(**values | {"stages": tuple(values.get("stages", STAGE_NAMES))})
+        unknown = [name for name in metadata.stages if name not in STAGE_NAMES]
+        if unknown:
+            raise ValueError(f"its stages are {list(metadata.stages)}; known are {', '.join(STAGE_NAMES)}")
+        for name, kind in (("warm_start", Mapping), ("data", str), ("seed", int), ("test_fraction", float | int)):
+            if not isinstance(getattr(metadata, name), kind):  # type: ignore[arg-type]
+                raise ValueError(f"its {name} is {getattr(metadata, name)!r}")
+        return metadata
+
+
+_EARLIER_NAMES = {"taken": "warm_start"}
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a checkpoint says beside its weights.
+    """The description of a checkpoint.
 
     Attributes:
         recipe: networks, preprocessing (with the input size filled in), training and fusion.
         classes: class names, in the order of the logits.
-        provenance: data, split, seed, stages trained, library versions.
+        metadata: how the weights came about.
     """
 
     recipe: Recipe
     classes: tuple[str, ...]
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    metadata: RunMetadata = field(default_factory=RunMetadata)
 
     def to_dict(self) -> dict[str, Any]:
-        """Nested plain data, with the format version."""
+        """Return nested plain data, with the format version."""
         return {
             "format_version": FORMAT_VERSION,
             "classes": list(self.classes),
             "recipe": self.recipe.to_dict(),
-            "provenance": dict(self.provenance),
+            "provenance": self.metadata.to_dict(),
         }
 
 
 def build_model(recipe: Recipe, num_classes: int) -> HiddenTwoStream:
-    """A fresh model as the recipe describes it."""
+    """Return a model with fresh weights, as the recipe describes it.
+
+    Raises:
+        UsageError: the networks do not fit each other.
+    """
     model = recipe.model
     return HiddenTwoStream(
         model.motion,
@@ -80,28 +155,91 @@ def build_model(recipe: Recipe, num_classes: int) -> HiddenTwoStream:
         temporal_dropout=model.temporal_dropout,
         spatial_dropout=model.spatial_dropout,
         border=model.hand_over,
-        temporal_input=model.temporal_input,
+        normalize_contrast=recipe.input.normalize_contrast,
     )
 
 
-def save_run(folder: Path, model: HiddenTwoStream, info: RunInfo) -> None:
+def save_run(folder: Path, model: torch.nn.Module, info: RunInfo, **extra: str) -> None:
     """Write `model.safetensors` and `config.json` into `folder`.
+
+    Args:
+        folder: the run folder; it must exist.
+        model: its weights are written.
+        info: its description.
+        extra: further entries of the description.
 
     Raises:
         OutputError: the folder is not writable or the disk is full.
     """
-    description = info.to_dict()
-    write_tensors(folder / MODEL_FILE, model.state_dict(), {"hidden_two_stream": json.dumps(description)})
+    description = info.to_dict() | extra
+    write_tensors(folder / MODEL_FILE, model.state_dict(), {_KEY: json.dumps(description)})
     write_json(folder / CONFIG_FILE, description)
 
 
 def load_run(source: str | Path) -> tuple[HiddenTwoStream, RunInfo]:
-    """Read a run folder or a checkpoint file; the model is on the CPU, in evaluation mode.
+    """Read a run folder or a checkpoint file. The model is on the CPU, in evaluation mode.
 
     Raises:
         UsageError: there is nothing at `source`.
-        CheckpointError: it is not a checkpoint, is damaged, or of another format version.
+        CheckpointError: it is not a checkpoint, is damaged, or has another format version.
     """
+    file = _checkpoint_file(source)
+    tensors, metadata = read_tensors(file)
+    data = _description(metadata, file)
+    baseline = baseline_of(data)
+    if baseline is not None:
+        raise CheckpointError(
+            f"{str(file)!r} is a baseline of hts compare ({baseline}), which has no hidden motion; load it with "
+            "hidden_two_stream.experiments.baselines.load_baseline"
+        )
+    info = _run_info(data, file)
+    try:
+        with torch.device("meta"):  # the weights take their places: no random ones, no second copy
+            model = build_model(info.recipe, len(info.classes))
+    except UsageError as error:
+        raise CheckpointError(f"{str(file)!r} cannot be rebuilt: {error}") from error
+    place_weights(model, tensors, file)
+    return model.eval(), info
+
+
+def read_description(source: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any], RunInfo]:
+    """Return tensors, plain description and `RunInfo` of a run folder or checkpoint file.
+
+    Raises:
+        UsageError, CheckpointError: as `load_run`.
+    """
+    file = _checkpoint_file(source)
+    tensors, metadata = read_tensors(file)
+    data = _description(metadata, file)
+    return tensors, data, _run_info(data, file)
+
+
+def baseline_of(data: Mapping[str, Any]) -> str | None:
+    """Return what the temporal stream of a comparison's baseline sees; None for other checkpoints.
+
+    Args:
+        data: the plain description of a checkpoint, of this version or an earlier one.
+    """
+    recipe = data.get("recipe")
+    model = recipe.get("model") if isinstance(recipe, Mapping) else None
+    earlier = model.get("temporal_input", "motion") if isinstance(model, Mapping) else "motion"
+    found = data.get("baseline", earlier)
+    return None if found == "motion" else str(found)
+
+
+def place_weights(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], file: Path) -> None:
+    """Give `model` the weights of `file`, without a copy.
+
+    Raises:
+        CheckpointError: names or shapes differ.
+    """
+    wrong = mismatches(model.state_dict(), tensors)
+    if wrong:
+        raise CheckpointError(f"{str(file)!r} does not fit its own description: {'; '.join(wrong[:3])}")
+    model.load_state_dict(tensors, assign=True)
+
+
+def _checkpoint_file(source: str | Path) -> Path:
     path = Path(source)
     file = path / MODEL_FILE if path.is_dir() else path
     if not path.exists():
@@ -111,38 +249,31 @@ def load_run(source: str | Path) -> tuple[HiddenTwoStream, RunInfo]:
             f"{str(path)!r} holds no {MODEL_FILE}; if its training was "
             f"interrupted, go on with: hts train --resume --out {path}"
         )
-    tensors, metadata = read_tensors(file)
-    info = _read_info(metadata, file)
-    try:
-        with torch.device("meta"):  # weights are put in place: no random ones, no second copy
-            model = build_model(info.recipe, len(info.classes))
-    except UsageError as error:
-        raise CheckpointError(f"{str(file)!r} cannot be rebuilt: {error}") from error
-    wrong = mismatches(model.state_dict(), tensors)
-    if wrong:
-        raise CheckpointError(f"{str(file)!r} does not fit its own description: {'; '.join(wrong[:3])}")
-    model.load_state_dict(tensors, assign=True)
-    return model.eval(), info
+    return file
 
 
-def _read_info(metadata: Mapping[str, str], file: Path) -> RunInfo:
-    if "hidden_two_stream" not in metadata:
+def _description(metadata: Mapping[str, str], file: Path) -> dict[str, Any]:
+    if _KEY not in metadata:
         raise CheckpointError(f"{str(file)!r} is no checkpoint of this package: its metadata does not say so")
-    data = parse_description(metadata["hidden_two_stream"], file, FORMAT_VERSION)
+    return parse_description(metadata[_KEY], file, FORMAT_VERSION)
+
+
+def _run_info(data: Mapping[str, Any], file: Path) -> RunInfo:
     try:
         recipe = recipe_from_dict(data["recipe"], "recipe")
         classes, provenance = tuple(data["classes"]), data["provenance"]
         if not (classes or not recipe.model.streams) or not all(isinstance(name, str) for name in classes):
             raise ValueError(f"its classes are {classes}")
-        if not isinstance(provenance, dict):
+        if not isinstance(provenance, Mapping):
             raise ValueError(f"its provenance is {provenance!r}")
-    except (KeyError, TypeError, ValueError, UsageError) as error:
+        metadata = RunMetadata.from_dict(provenance)
+    except (AttributeError, KeyError, TypeError, ValueError, UsageError) as error:
         raise CheckpointError(f"the description in {str(file)!r} is damaged: {error}") from error
-    return RunInfo(recipe, classes, provenance)
+    return RunInfo(recipe, classes, metadata)
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """All logged lines of a run; an incomplete last line (after a kill) is left out."""
+    """Return all logged lines of a run, without an incomplete last line that a kill may leave."""
     lines = []
     path = folder / METRICS_FILE
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():

@@ -1,7 +1,7 @@
-"""Validated nouns at the doors of the package: what a user hands in and gets back.
+"""Validated nouns at the doors of the package: what users hand in and get back.
 
-Inside the package bare tensors are passed, with the shapes of the project's conventions:
-`frames` (B, T, 3, H, W), `flow` (B, T-1, 2, h, w) in pixels of its own grid, `logits` (B, classes).
+Inside the package bare tensors are passed, with the shapes of the project's conventions: `frames`
+(B, T, 3, H, W), `flow` (B, T-1, 2, h, w) in pixels of its own grid, `logits` (B, classes).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from hidden_two_stream.errors import UsageError
 
-__all__ = ["FloatArray", "Prediction", "RawClip", "validate_clip"]
+__all__ = ["FloatArray", "Frame", "Prediction", "RawClip", "WindowPrediction", "validate_clip"]
 
 RawClip = npt.NDArray[np.uint8]
 """(T, H, W, 3) uint8: decoded RGB frames."""
@@ -27,7 +27,7 @@ def validate_clip(clip: object) -> RawClip:
     """Return `clip` if it is a (T, H, W, 3) uint8 array with at least one frame.
 
     Raises:
-        UsageError: the type, the shape or the dtype is another one.
+        UsageError: its type, shape or dtype is another.
     """
     expected = "expected a (T, H, W, 3) uint8 RGB array with T >= 1"
     if not isinstance(clip, np.ndarray):
@@ -41,16 +41,16 @@ def validate_clip(clip: object) -> RawClip:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the recogniser says of one video.
+    """The label and scores of one video.
 
     Attributes:
-        source: path or name of what was labelled ("array" for an array).
+        source: path or name of the video, "array" for an array.
         classes: class names, in the order of all score vectors.
-        scores: (classes,) float32, fused scores, sum to 1.
-        streams: per stream ("spatial", "temporal") a (classes,) float32 vector that sums to 1.
+        scores: (classes,) float32 fused scores, which sum to 1.
+        streams: (classes,) float32 scores of each stream ("spatial", "temporal"), which sum to 1.
         num_frames: frames that were decoded from the source.
-        protocol: how clips were drawn and averaged, for example "uniform-10".
-        warnings: things a user should know, for example that decoding stopped early.
+        protocol: test protocol, for example "10x1".
+        warnings: facts that a user should know, for example that decoding stopped early.
     """
 
     source: str
@@ -72,12 +72,12 @@ class Prediction:
         return float(np.max(self.scores))
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
-        """The `k` best (label, score) pairs, best first."""
+        """Return the `k` best (label, score) pairs, best first."""
         order = np.argsort(-self.scores, kind="stable")[:k]
         return [(self.classes[i], float(self.scores[i])) for i in order]
 
     def to_dict(self, k: int = 5) -> dict[str, Any]:
-        """A JSON-ready form with the `k` best classes."""
+        """Return a JSON-ready form with the `k` best classes."""
         return {
             "source": self.source,
             "label": self.label,
@@ -95,3 +95,34 @@ class Prediction:
     def __str__(self) -> str:
         best = ", ".join(f"{name} {score:.2f}" for name, score in self.top(3))
         return f"{self.source}: {best}"
+
+
+@dataclass(frozen=True)
+class WindowPrediction:
+    """The scores of one window of a video.
+
+    Attributes:
+        start_seconds, end_seconds: the interval [start, end) of the window; the video starts at 0.
+        classes: class names, in the order of all score vectors.
+        scores: (classes,) float32 fused scores, which sum to 1.
+        streams: (classes,) float32 scores of each stream ("spatial", "temporal"), which sum to 1.
+    """
+
+    start_seconds: float
+    end_seconds: float
+    classes: tuple[str, ...]
+    scores: FloatArray
+    streams: Mapping[str, FloatArray]
+
+    @property
+    def label(self) -> str:
+        """The class with the highest fused score."""
+        return self.classes[int(np.argmax(self.scores))]
+
+    @property
+    def score(self) -> float:
+        """The highest fused score, in 0..1."""
+        return float(np.max(self.scores))
+
+    def __str__(self) -> str:
+        return f"{self.start_seconds:.2f} to {self.end_seconds:.2f} s: {self.label} {self.score:.2f}"

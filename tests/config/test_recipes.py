@@ -13,14 +13,8 @@ import yaml
 
 from hidden_two_stream.checkpoint import build_model
 from hidden_two_stream.config.loading import RECIPES, load_recipe, recipe_from_dict, recipe_names
-from hidden_two_stream.config.schema import (
-    STAGE_NAMES,
-    FusionConfig,
-    InputConfig,
-    ModelConfig,
-    Recipe,
-    StageConfig,
-)
+from hidden_two_stream.config.schema import FusionConfig, InputConfig, ModelConfig, Recipe, StageConfig
+from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.errors import UsageError
 
 

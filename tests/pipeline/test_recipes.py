@@ -18,7 +18,8 @@ from hidden_two_stream.checkpoint import load_run, read_metrics
 from hidden_two_stream.cli.main import main
 from hidden_two_stream.config import loading
 from hidden_two_stream.config.loading import RECIPES, recipe_names
-from hidden_two_stream.config.schema import STAGE_NAMES, Recipe
+from hidden_two_stream.config.schema import Recipe
+from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.recognition.fusion import fuse
 
 from ..data.benchmark_trees import make_hmdb51, make_ucf101

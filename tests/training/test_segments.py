@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from hidden_two_stream.checkpoint import build_model, read_metrics
-from hidden_two_stream.config.schema import STAGE_NAMES, InputConfig, ModelConfig, Recipe, StageConfig
+from hidden_two_stream.config.schema import InputConfig, ModelConfig, Recipe, StageConfig
+from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo
 from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.motion.losses.unsupervised import loss_preset, unsupervised_loss

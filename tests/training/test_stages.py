@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from hidden_two_stream.config.schema import STAGE_NAMES, StageConfig
+from hidden_two_stream.config.schema import StageConfig
+
+from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.motion.losses.unsupervised import loss_preset, unsupervised_loss
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.training.optimizer import build_optimizer

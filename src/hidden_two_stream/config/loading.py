@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hidden_two_stream.config.schema import STAGE_NAMES, Recipe
+from hidden_two_stream.config.schema import Recipe
+from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.config.validation import RangeError, validated
 from hidden_two_stream.errors import UsageError
 
@@ -19,38 +20,71 @@ RECIPES = Path(__file__).parent / "recipes"
 
 
 def recipe_names() -> list[str]:
-    """Names of the recipes that come with the package."""
+    """Return the names of the recipes that come with the package."""
     return sorted(path.relative_to(RECIPES).with_suffix("").as_posix() for path in RECIPES.rglob("*.yaml"))
 
 
-def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe by name or from a YAML file, then change single fields.
+def load_recipe(
+    source: str | Path | Recipe = "nano", overrides: Sequence[str] | Mapping[str, object] = ()
+) -> Recipe:
+    """Return a recipe by name, from a YAML file or as given, with single fields changed.
 
     Args:
-        source: a name from `recipe_names()`, or the path of a YAML file.
-        overrides: "field=value" with dots, for example "motion.steps=200".
+        source: a name from `recipe_names()`, the path of a YAML file, or a recipe.
+        overrides: new values by field, as a mapping such as {"motion.steps": 200}, or as strings such as
+            "motion.steps=200".
 
     Raises:
-        UsageError: no such recipe, an unknown field, or a value of the wrong type or range.
+        UsageError: there is no such recipe, a field is unknown, or a value has the wrong type or range.
     """
-    path = _recipe_path(source)
-    arguments = [f"--recipe={json.dumps(_recipe_data(path))}"]
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        if not equals:
-            raise UsageError(f"cannot read {override!r}; expected field=value, for example motion.steps=200")
+    given = isinstance(source, Recipe)
+    data = source.to_dict() if isinstance(source, Recipe) else _recipe_data(_recipe_path(source))
+    arguments = [f"--recipe={json.dumps(data)}"]
+    for key, value in _pairs(overrides):
         _require_field(key)
         arguments.append(f"--recipe.{key}={value}")
-    return _checked(arguments, f"recipe {str(source)!r}")
+    return _checked(arguments, "the recipe" if given else f"recipe {str(source)!r}")
 
 
-def recipe_from_dict(data: dict[str, Any], origin: str) -> Recipe:
-    """The recipe that `Recipe.to_dict` wrote; `origin` names it in errors."""
-    return _checked([f"--recipe={json.dumps(data)}"], origin)
+def _pairs(overrides: Sequence[str] | Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Field and value of each override; the values as text."""
+    if isinstance(overrides, str):
+        raise UsageError(f"overrides is the text {overrides!r}; expected a mapping or a list of field=value")
+    if isinstance(overrides, Mapping):
+        for key, value in overrides.items():
+            yield key, value if isinstance(value, str) else json.dumps(value)
+        return
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise UsageError(f"cannot read {override!r}; expected field=value, for example motion.steps=200")
+        yield key, text
+
+
+def recipe_from_dict(data: Mapping[str, Any], origin: str) -> Recipe:
+    """Return the recipe that `Recipe.to_dict` wrote, in this version or an earlier one.
+
+    Args:
+        data: nested plain data.
+        origin: names the data in errors.
+
+    Raises:
+        UsageError: a field is unknown, or a value has the wrong type or range.
+    """
+    return _checked([f"--recipe={json.dumps(_renamed(data))}"], origin)
+
+
+def _renamed(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain data of a recipe with the fields of earlier versions under their present names."""
+    renamed = {("motion_target" if key == "motion_lesson" else key): value for key, value in data.items()}
+    model = renamed.get("model")
+    if isinstance(model, Mapping) and "temporal_input" in model:  # now a matter of `experiments.baselines`
+        renamed["model"] = {key: value for key, value in model.items() if key != "temporal_input"}
+    return renamed
 
 
 def _require_field(key: str) -> None:
-    """Say which fields there are where `key`, such as "motion.steps", is none."""
+    """Raise a UsageError that lists the known fields if `key`, such as "motion.step", is none of them."""
     place: Any = Recipe()
     for depth, name in enumerate(key.split(".")):
         known = [item.name for item in fields(place)] if is_dataclass(place) else []
@@ -69,7 +103,7 @@ def _checked(arguments: list[str], origin: str) -> Recipe:
 
 
 def _frozen(recipe: Recipe) -> Recipe:
-    """Tuples for the lists that a parser makes: recipes compare, whatever they were made from."""
+    """The recipe with tuples in place of lists, so that recipes from different sources compare equal."""
     stages: dict[str, Any] = {
         name: replace(recipe.stage(name), milestones=tuple(recipe.stage(name).milestones))
         for name in STAGE_NAMES
@@ -88,7 +122,7 @@ def _parse(arguments: list[str], origin: str) -> Recipe:
         recipe: Recipe = parser.instantiate(parser.parse_args(arguments)).recipe
     except (ArgumentError, TypeError, ValueError) as error:
         lines = [line.strip(" -") for line in str(error).splitlines() if line.strip()]
-        # A recipe is handed over as JSON, which the library repeats whole in front of what is wrong.
+        # The parser repeats the whole recipe, as JSON, in front of its message.
         lines = [re.sub(r"Unable to load config '\{.*\}'", "", line) for line in lines]
         message = re.sub(r'Parser key "recipe\.?([^"]*)"', r"field \1", " ".join(lines))
         raise UsageError(f"{origin}: {message[:400].removeprefix('field : ')}") from error
@@ -107,15 +141,15 @@ def _recipe_path(source: str | Path) -> Path:
 
 
 def _recipe_data(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The fields of a recipe file over those of its `base`: a file beside it, a shipped name, or a path."""
+    """The fields of a recipe file merged over those of its `base`: a file beside it, a shipped name, a path."""
     import yaml
 
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"recipe {str(path)!r} is no YAML file: {' '.join(str(error).split())}") from error
+        raise UsageError(f"recipe {str(path)!r} is not a YAML file: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
-        raise UsageError(f"recipe {str(path)!r} is no table of fields, but {type(data).__name__}")
+        raise UsageError(f"recipe {str(path)!r} is {type(data).__name__}; expected a table of fields")
     if "base" not in data:
         return data
     base = data.pop("base")
@@ -125,7 +159,7 @@ def _recipe_data(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     except UsageError as error:
         raise UsageError(f"the base of recipe {str(path)!r}: {error}") from None
     if origin.resolve() in seen:
-        raise UsageError(f"recipe {str(path)!r} has itself as base, by way of {str(base)!r}")
+        raise UsageError(f"recipe {str(path)!r} is its own base, by way of {str(base)!r}")
     return _merged(_recipe_data(origin, (*seen, origin.resolve())), data)
 
 

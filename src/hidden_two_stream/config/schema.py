@@ -11,39 +11,27 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-__all__ = [
-    "STAGE_NAMES",
-    "FusionConfig",
-    "InputConfig",
-    "ModelConfig",
-    "Recipe",
-    "StageConfig",
-]
-
-STAGE_NAMES = ("motion", "spatial", "temporal", "joint")
+__all__ = ["FusionConfig", "InputConfig", "ModelConfig", "Recipe", "StageConfig"]
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Which networks.
+    """The networks of a recognizer.
 
     Attributes:
         motion: member of the MotionNet family: "nano", "nano-fine", "tiny", "full" (the paper's MotionNet),
             "vgg16", "resnet50" or "flownets".
-        backbone: of the streams: "small", "resnet18", "resnet50" or "vgg16".
+        backbone: backbone of the streams: "small", "resnet18", "resnet50" or "vgg16".
         num_frames: frames per clip, T.
-        temporal_dropout: dropout of the temporal stream's head.
-        spatial_dropout: dropout of the spatial stream's head.
+        temporal_dropout: dropout in the head of the temporal stream.
+        spatial_dropout: dropout in the head of the spatial stream.
         temporal: form of the temporal stream: "stacked" (flow fields as channels), "inflated" (3-D
-            convolutions over them) or "branched" (an action branch on MotionNet's encoder).
-        streams: those that are built and trained: "spatial", "temporal".
-        motion_frames: frames that MotionNet takes at once; 0: all T. 2 is the two-frame MotionNet, run on
-            each pair of neighbours.
-        hand_over: what the resizing of flow for the temporal stream finds beyond the border: "edge", or
-            "reference" (zeros, as the authors' networks).
-        temporal_input: what the temporal stream sees: "motion" (hidden motion); or, to compare with, the
-            clip's "frames", their "difference" from one to the next, or "flow" that was computed before and
-            is stored in place of pictures. Without hidden motion there is no MotionNet.
+            convolutions over flow fields) or "branched" (an action branch on MotionNet's features).
+        streams: the streams that are built and trained: "spatial", "temporal".
+        motion_frames: frames that MotionNet takes at once; 0 means all T. 2 is the two-frame MotionNet, run
+            on each pair of neighboring frames.
+        hand_over: padding when flow is resized for the temporal stream: "edge" repeats the border,
+            "reference" pads with zeros, as the authors' networks do.
     """
 
     motion: Literal["nano", "nano-fine", "tiny", "full", "vgg16", "resnet50", "flownets"] = "nano"
@@ -55,27 +43,26 @@ class ModelConfig:
     streams: Sequence[Literal["spatial", "temporal"]] = ("spatial", "temporal")
     motion_frames: int = 0
     hand_over: Literal["edge", "reference"] = "edge"
-    temporal_input: Literal["motion", "frames", "difference", "flow"] = "motion"
 
 
 @dataclass(frozen=True)
 class InputConfig:
-    """How decoded pictures become `frames`; saved with every run, so that prediction does the same.
+    """How decoded frames become network input; saved with each run, so that prediction does the same.
 
     Attributes:
-        size: side of the square that the networks see, px; a multiple of 32. 0: taken from the data, the
-            median shorter side of the videos, between `min_size` and `max_size`.
-        min_size: lower bound where `size` is 0.
-        max_size: upper bound where `size` is 0, also of `min_size`.
-        resize: height and width of the picture before cropping, px; one number: the shorter side, keeping
-            the aspect ratio; 0: the same as `size`.
-        frame_stride: distance of the frames of a clip, in frames of the video.
-        normalize_contrast: bring every clip to the same mean and contrast (thermal and other weak sensors).
-        crop_scales: sides of random training crops relative to the largest; 1 alone: no scale change.
-        flip: mirror half of the training clips. Switch off where left and right make the class.
-        color_jitter: strength of brightness, contrast and saturation changes for the spatial stream, 0…1.
-        segments: clips per training sample, one from each of as many equal parts of the video; their logits
-            are averaged before the loss (temporal segment networks). Stage motion always takes one.
+        size: side of the square input of the networks, px, a multiple of 32. 0 takes the median shorter side
+            of the videos, limited by `min_size` and `max_size`.
+        min_size: lower limit of an automatic `size`, px.
+        max_size: upper limit of an automatic `size`, and of `min_size`, px.
+        resize: height and width of a frame before cropping, px. One number is the shorter side and keeps the
+            aspect ratio. 0 means the same as `size`.
+        frame_stride: step between the frames of a clip, in frames of the video.
+        normalize_contrast: give each clip the same mean and contrast, for thermal and other weak sensors.
+        crop_scales: sides of random training crops relative to the largest crop; a single 1 keeps the scale.
+        flip: mirror half of the training clips. Switch it off where left and right tell classes apart.
+        color_jitter: strength of brightness, contrast and saturation changes for the spatial stream, 0 to 1.
+        segments: clips per training sample, one from each of as many equal parts of the video. Their logits
+            are averaged before the loss (temporal segment networks). Stage motion always takes one clip.
     """
 
     size: int = 0
@@ -95,20 +82,20 @@ class StageConfig:
     """How one stage is trained.
 
     Attributes:
-        steps: optimiser steps; 0 leaves the stage out.
+        steps: optimizer steps; 0 leaves the stage out.
         batch_size: clips per forward pass and device.
-        accumulate: forward passes per optimiser step.
+        accumulate: forward passes per optimizer step.
         optimizer: "adamw", "adam" (weight decay inside the gradient, as in Caffe) or "sgd" (momentum 0.9).
-        learning_rate: of the streams' weights.
-        motion_learning_rate: of MotionNet; where a recipe leaves it out, 4e-3 in stage motion, 3e-7 in joint.
-        bias_factor: learning rate of the streams' biases relative to their weights.
-        weight_decay: on weights; biases and normalisation layers have none.
-        schedule: "one-cycle" (warm-up, cosine to zero), "steps" or "constant".
-        milestones: steps at which "steps" multiplies the learning rates by `decay`.
-        decay: factor of "steps".
-        clip_norm: largest norm of the gradient of all trained weights together; 0: no clipping.
-        label_smoothing: of the cross entropy.
-        unsupervised_weight: weight of the unsupervised losses (stages motion and joint).
+        learning_rate: learning rate of the streams' weights.
+        motion_learning_rate: learning rate of MotionNet; by default 4e-3 in stage motion, 3e-7 in stage joint.
+        bias_factor: learning rate of the streams' biases relative to that of their weights.
+        weight_decay: decay of weights; biases and normalization layers have none.
+        schedule: "one-cycle" (warm-up, then cosine to zero), "steps" or "constant".
+        milestones: steps at which the schedule "steps" multiplies the learning rates by `decay`.
+        decay: factor of the schedule "steps".
+        clip_norm: largest norm of the gradient of all trained weights together; 0 does not clip.
+        label_smoothing: label smoothing of the cross entropy.
+        unsupervised_weight: weight of the unsupervised losses in stages motion and joint.
         pixel_factor: factor on the reconstruction weights of the loss preset, pixels and census.
         smoothness_factor: factor on the smoothness weights of the loss preset.
         ssim_factor: factor on the SSIM weights of the loss preset.
@@ -135,11 +122,11 @@ class StageConfig:
 
 @dataclass(frozen=True)
 class FusionConfig:
-    """Late fusion of the streams.
+    """Late fusion of the streams' scores.
 
     Attributes:
         method: "product" (geometric mean of probabilities), "softmax" (arithmetic mean of probabilities) or
-            "l1" (the reference: negative scores clipped, rows divided by their sum).
+            "l1" (the reference: negative scores clipped to 0, rows divided by their sum).
         spatial_weight: weight of the spatial stream.
         temporal_weight: weight of the temporal stream (the reference: 1.5).
     """
@@ -151,24 +138,24 @@ class FusionConfig:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that a training run needs beside the data.
+    """Everything that a training run needs besides the data.
 
     Attributes:
-        model: which networks.
-        input: from pictures to `frames`.
+        model: the networks.
+        input: from decoded frames to network input.
         loss: preset of the unsupervised losses: "census", "paper", "caffe", "robust", or "robust" with one
-            idea more: "occlusion", "distill" or "multiframe" (`motion.presets`).
-        init: where the streams' backbones begin: "none" (random), "imagenet" (torchvision's published
-            weights), or a state dict: a file or a URL.
-        motion_init: where MotionNet begins: "none" (random), "shipped" (the weights that come with the
-            package for this network and number of frames), or a file of motion weights. MotionNet of
-            another run goes before it.
-        motion_teacher: "none", or a trained MotionNet that stage motion learns from, besides the unsupervised
-            losses: its flow of the training clips is what MotionNet shall find. A name of weights that come
-            with the package, such as "nano", or a file of motion weights.
-        motion_lesson: what the teacher shows: "flow", that of the clips as they are, or "residual", what is
-            left of it where the second picture is warped already, for networks for two frames that are used
-            from coarse to fine (`motion.residual`).
+            later term: "occlusion", "distill" or "multiframe" (`motion.losses.presets`).
+        init: initial weights of the streams' backbones: "none" (random), "imagenet" (torchvision's published
+            weights), or the file or URL of a state dict.
+        motion_init: initial weights of MotionNet: "none" (random), "shipped" (the weights that come with the
+            package for this network and number of frames), or a file of motion weights. A warm start from
+            another run takes precedence.
+        motion_teacher: a trained MotionNet whose flow is the distillation target of stage motion, besides the
+            unsupervised losses: "none", the name of shipped weights such as "nano", or a file of motion
+            weights.
+        motion_target: distillation target: "flow", the teacher's full flow of each clip, or "residual", the
+            flow that is left after the second frame is warped. The residual is for two-frame networks that
+            run from coarse to fine (`motion.losses.residual`).
         motion: stage 1, MotionNet without labels.
         spatial: stage 2, the spatial stream.
         temporal: stage 3, the temporal stream behind a frozen MotionNet.
@@ -182,7 +169,7 @@ class Recipe:
     init: str = "none"
     motion_init: str = "none"
     motion_teacher: str = "none"
-    motion_lesson: Literal["flow", "residual"] = "flow"
+    motion_target: Literal["flow", "residual"] = "flow"
     motion: StageConfig = field(default_factory=lambda: StageConfig(motion_learning_rate=4e-3))
     spatial: StageConfig = field(default_factory=StageConfig)
     temporal: StageConfig = field(default_factory=StageConfig)
@@ -190,10 +177,10 @@ class Recipe:
     fusion: FusionConfig = field(default_factory=FusionConfig)
 
     def stage(self, name: str) -> StageConfig:
-        """The configuration of the stage `name`, one of `STAGE_NAMES`."""
+        """Return the configuration of the stage `name`, one of `config.stages.STAGE_NAMES`."""
         config: StageConfig = getattr(self, name)
         return config
 
     def to_dict(self) -> dict[str, Any]:
-        """Nested plain data, as written to `config.json`."""
+        """Return nested plain data, as written to `config.json`."""
         return asdict(self)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from hidden_two_stream.config.schema import STAGE_NAMES, Recipe
+from hidden_two_stream.config.schema import Recipe
+from hidden_two_stream.config.stages import STAGE_NAMES, STAGES
 
 __all__ = ["RangeError", "validated"]
 
 
 class RangeError(Exception):
-    """A value out of range; the message lacks the origin still."""
+    """A value is out of range. The message does not name the recipe yet."""
 
 
 def validated(recipe: Recipe) -> Recipe:
@@ -39,73 +40,47 @@ def validated(recipe: Recipe) -> Recipe:
             raise RangeError(f"{name} is {value}; it must be at least {smallest}")
     _require_ranges(recipe)
     _require_streams(recipe)
-    _require_temporal_input(recipe)
     if recipe.input.size % 32 or recipe.input.size < 0:
         raise RangeError(f"input.size is {recipe.input.size}; it must be 0 (automatic) or a multiple of 32")
     return recipe
 
 
 def _require_learning_rates(recipe: Recipe) -> None:
-    """Every part that a stage trains needs a learning rate; otherwise it shows only after the decoding."""
-    trains_motion, trains_stream = ("motion", "joint"), ("spatial", "temporal", "joint")
-    for stage in STAGE_NAMES:
-        config = recipe.stage(stage)
+    """Every part that a stage trains needs a learning rate; else the mistake shows only after decoding."""
+    for name, stage in STAGES.items():
+        config = recipe.stage(name)
         if config.steps == 0:
             continue
-        if stage in trains_motion and config.motion_learning_rate == 0:
+        if "motion" in stage.parts and config.motion_learning_rate == 0:
             raise RangeError(
-                f"{stage}.motion_learning_rate is 0, but stage {stage} trains MotionNet; give one"
+                f"{name}.motion_learning_rate is 0, but stage {name} trains MotionNet; give a positive rate"
             )
-        if stage in trains_stream and config.learning_rate == 0:
-            raise RangeError(f"{stage}.learning_rate is 0, but stage {stage} trains a stream; give one")
-        if stage == "motion" and config.unsupervised_weight == 0 and recipe.motion_teacher == "none":
-            raise RangeError("motion.unsupervised_weight is 0, which leaves nothing to learn from; give one")
-    if recipe.motion.steps and recipe.motion_lesson == "residual":
+        if stage.stream and config.learning_rate == 0:
+            raise RangeError(
+                f"{name}.learning_rate is 0, but stage {name} trains a stream; give a positive rate"
+            )
+        if name == "motion" and config.unsupervised_weight == 0 and recipe.motion_teacher == "none":
+            raise RangeError(
+                "motion.unsupervised_weight is 0, so stage motion has nothing to learn from; give a positive "
+                "weight or a motion_teacher"
+            )
+    if recipe.motion.steps and recipe.motion_target == "residual":
         if recipe.motion_teacher == "none":
-            raise RangeError("motion_lesson residual wants a motion_teacher, such as nano")
+            raise RangeError("motion_target residual needs a motion_teacher, such as nano")
         if recipe.model.num_frames != 2:
             raise RangeError(
-                f"motion_lesson residual is for pairs: set model.num_frames 2, not {recipe.model.num_frames}"
+                f"motion_target residual is for pairs: set model.num_frames 2, not {recipe.model.num_frames}"
             )
 
 
 def _require_streams(recipe: Recipe) -> None:
-    """Networks that fit each other, and no stage for a stream that is not there."""
-    model = recipe.model
-    taken = model.motion_frames
-    if taken and (taken < 2 or (model.num_frames - 1) % (taken - 1)):
-        raise RangeError(
-            f"model.motion_frames is {taken}; num_frames − 1 = {model.num_frames - 1} must be a multiple of "
-            "motion_frames − 1, so that windows share one frame; 0 takes the whole clip"
-        )
-    if model.temporal == "branched" and taken not in (0, model.num_frames):
-        raise RangeError(f"a branched temporal stream sees whole clips; set motion_frames 0, not {taken}")
-    needs = {"spatial": "spatial", "temporal": "temporal", "joint": "temporal"}
-    for stage, stream in needs.items():
-        if recipe.stage(stage).steps and stream not in model.streams:
-            raise RangeError(
-                f"{stage}.steps is {recipe.stage(stage).steps}, but model.streams lacks {stream!r}"
-            )
-    if recipe.motion.steps and model.streams == ("spatial",):
+    """No stage may have steps if the model lacks the part that it trains."""
+    for name, stage in STAGES.items():
+        steps = recipe.stage(name).steps
+        if steps and stage.stream and stage.stream not in recipe.model.streams:
+            raise RangeError(f"{name}.steps is {steps}, but model.streams lacks {stage.stream!r}")
+    if recipe.motion.steps and recipe.model.streams == ("spatial",):
         raise RangeError("motion.steps is set, but with the spatial stream alone there is no MotionNet")
-
-
-def _require_temporal_input(recipe: Recipe) -> None:
-    """Without hidden motion there is no MotionNet to train, or to start from weights."""
-    seen = recipe.model.temporal_input
-    if seen == "motion":
-        return
-    if recipe.motion.steps or recipe.joint.steps or recipe.motion_init != "none":
-        raise RangeError(
-            f"model.temporal_input is {seen}: there is no MotionNet; set motion.steps and joint.steps to 0 "
-            "and motion_init to none"
-        )
-    if seen == "flow" and tuple(recipe.model.streams) != ("temporal",):
-        raise RangeError(
-            "model.temporal_input is flow: stored flow is no picture; set model.streams to temporal"
-        )
-    if recipe.model.temporal != "stacked" and (seen, recipe.model.temporal) != ("flow", "inflated"):
-        raise RangeError(f"a {recipe.model.temporal} temporal stream cannot see {seen}; make it stacked")
 
 
 def _require_ranges(recipe: Recipe) -> None:

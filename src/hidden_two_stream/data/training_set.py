@@ -1,4 +1,4 @@
-"""Training clips. Which comes in which step is a pure function of the seed, so training resumes exactly."""
+"""Training clips. The clips of a step are a pure function of the seed, so training resumes exactly."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hidden_two_stream.data.clip_cache import ClipCache
 from hidden_two_stream.video.sampling import clip_indices, segment_starts
-from hidden_two_stream.video.transforms import (
-    apply_crop,
-    color_jitter,
-    crop_flow,
-    flip,
-    flip_flow,
-    is_flow,
-    multi_scale_crop_box,
-)
+from hidden_two_stream.video.transforms import Crop, apply_crop, color_jitter, flip, multi_scale_crop_box
 
-__all__ = ["Augmentation", "ClipKey", "StepSampler", "TrainingClips", "mix_seed", "training_loader"]
+__all__ = [
+    "Augmentation",
+    "ClipDraw",
+    "ClipKey",
+    "StepSampler",
+    "TrainingClips",
+    "draw_clips",
+    "mix_seed",
+    "training_loader",
+]
 
 
 @dataclass(frozen=True)
 class ClipKey:
-    """Names one training clip: which video, and the number that all its random draws come from."""
+    """Names one training sample: the number of its video, and the seed of all its random draws."""
 
     video: int
     seed: int
@@ -34,7 +35,7 @@ class ClipKey:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of a training clip; fields as in `config.InputConfig`."""
+    """Random changes of a training clip. The fields are those of `config.schema.InputConfig`."""
 
     size: int
     crop_scales: Sequence[float]
@@ -43,7 +44,7 @@ class Augmentation:
 
 
 def mix_seed(*numbers: int) -> int:
-    """One 63-bit seed from several integers (splitmix64 steps; Steele et al., OOPSLA 2014)."""
+    """Return one 63-bit seed from several integers (splitmix64 steps; Steele et al., OOPSLA 2014)."""
     mask = (1 << 64) - 1
     state = 0
     for number in numbers:
@@ -54,30 +55,75 @@ def mix_seed(*numbers: int) -> int:
     return state >> 1
 
 
-class TrainingClips(Dataset[tuple[Tensor, int]]):
-    """Random clips of the videos of a store: (segments, T, 3, size, size) uint8 and the class number.
+@dataclass(frozen=True)
+class ClipDraw:
+    """All random choices of one training sample.
 
-    Where the store holds flow in place of pictures: (segments, T, 2, size, size) float16.
+    Attributes:
+        indices: frame numbers of its clips, one clip after the other.
+        scales: draws for `multi_scale_crop_box`.
+        flip: whether the clips are mirrored.
+        generator: source of further draws.
+    """
+
+    indices: tuple[int, ...]
+    scales: tuple[float, float, float]
+    flip: bool
+    generator: torch.Generator
+
+    def box(self, height: int, width: int, how: Augmentation) -> Crop:
+        """Return the crop box in frames of height × width px."""
+        return multi_scale_crop_box(height, width, how.size, how.crop_scales, self.scales)
+
+
+def draw_clips(
+    key: ClipKey, available: int, num_frames: int, frame_stride: int, how: Augmentation, segments: int
+) -> ClipDraw:
+    """Return the random choices of the training sample `key`, a pure function of the arguments.
 
     Args:
-        store: the videos.
-        labels: class number of each.
+        key: the sample.
+        available: frames of the video.
+        num_frames: frames per clip.
+        frame_stride: step between the frames of a clip.
+        how: the augmentation.
+        segments: clips per sample, one from each of as many equal parts of the video.
+    """
+    generator = torch.Generator().manual_seed(key.seed)
+    draws: list[float] = torch.rand(5, generator=generator, dtype=torch.float64).tolist()
+    further = torch.rand(segments - 1, generator=generator, dtype=torch.float64)
+    starts = segment_starts(available, num_frames, frame_stride, (draws[0], *further.tolist()))
+    clips = [clip_indices(start, num_frames, frame_stride, available) for start in starts]
+    return ClipDraw(
+        tuple(index for clip in clips for index in clip),
+        (draws[1], draws[2], draws[3]),
+        how.flip and draws[4] < 0.5,
+        generator,
+    )
+
+
+class TrainingClips(Dataset[tuple[Tensor, int]]):
+    """Random clips of cached videos: (segments, T, 3, size, size) uint8 and the class number.
+
+    Args:
+        cache: the videos.
+        labels: class number of each video.
         num_frames: frames per clip; 1 gives single frames.
-        frame_stride: distance of a clip's frames.
+        frame_stride: step between the frames of a clip.
         augmentation: random changes, the same for all clips of a sample.
         segments: clips per sample, one from each of as many equal parts of the video.
     """
 
     def __init__(
         self,
-        store: ClipCache,
+        cache: ClipCache,
         labels: Sequence[int],
         num_frames: int,
         frame_stride: int,
         augmentation: Augmentation,
         segments: int = 1,
     ) -> None:
-        self.store = store
+        self.cache = cache
         self.labels = tuple(labels)
         self.num_frames = num_frames
         self.frame_stride = frame_stride
@@ -88,44 +134,32 @@ class TrainingClips(Dataset[tuple[Tensor, int]]):
         return len(self.labels)
 
     def __getitem__(self, key: ClipKey) -> tuple[Tensor, int]:
-        generator = torch.Generator().manual_seed(key.seed)
-        draws: list[float] = torch.rand(5, generator=generator, dtype=torch.float64).tolist()
-        further = torch.rand(self.segments - 1, generator=generator, dtype=torch.float64)
-        clips = self._clips(key.video, (draws[0], *further.tolist()))
         how = self.augmentation
-        height, width = clips.shape[-2:]
-        box = multi_scale_crop_box(height, width, how.size, how.crop_scales, (draws[1], draws[2], draws[3]))
-        given = is_flow(clips)
-        clips = crop_flow(clips, box, how.size) if given else apply_crop(clips, box, how.size)
-        if how.flip and draws[4] < 0.5:
-            clips = flip_flow(clips) if given else flip(clips)
-        if how.color_jitter > 0 and not given:
+        available = self.cache.videos[key.video].num_frames
+        drawn = draw_clips(key, available, self.num_frames, self.frame_stride, how, self.segments)
+        clips = self.cache.clip(key.video, drawn.indices)
+        clips = apply_crop(clips, drawn.box(*clips.shape[-2:], how), how.size)
+        if drawn.flip:
+            clips = flip(clips)
+        if how.color_jitter > 0:
             strength = how.color_jitter
-            clips = color_jitter(clips, strength, strength, strength, generator)
+            clips = color_jitter(clips, strength, strength, strength, drawn.generator)
         return clips.unflatten(0, (self.segments, self.num_frames)), self.labels[key.video]
-
-    def _clips(self, video: int, draws: tuple[float, ...]) -> Tensor:
-        """One clip from each segment, one behind the other: (segments · T, 3, h, w) uint8."""
-        length, stride = self.num_frames, self.frame_stride
-        available = self.store.videos[video].num_frames
-        starts = segment_starts(available, length, stride, draws)
-        indices = [clip_indices(start, length, stride, available) for start in starts]
-        return self.store.clip(video, [index for clip in indices for index in clip])
 
 
 class StepSampler(Sampler[list[ClipKey]]):
-    """Batches of clip keys for the steps `start`…`stop`; one pass over shuffled videos after the other.
+    """Batches of clip keys for the steps `start` to `stop`, epoch after epoch of shuffled videos.
 
-    Step s of a run is the same whether training began at 0 or resumed later, and each of `world` processes
-    takes its own part of every step.
+    Step s of a run is the same whether training began at 0 or resumed later. Each of `world` processes takes
+    its own part of every step.
 
     Args:
         num_videos: videos to draw from.
         batch_size: clips per forward pass and process.
         accumulate: forward passes per step.
         start, stop: range of steps.
-        seed: of the run and stage.
-        rank, world: this process and how many there are.
+        seed: seed of the run and stage.
+        rank, world: number of this process, and the number of processes.
     """
 
     def __init__(
@@ -168,11 +202,13 @@ class StepSampler(Sampler[list[ClipKey]]):
 
 
 def training_loader(
-    clips: TrainingClips, sampler: StepSampler, workers: int
+    clips: Dataset[tuple[Tensor, int]], sampler: StepSampler, workers: int
 ) -> DataLoader[tuple[Tensor, int]]:
-    """Batches (B, segments, T, 3, size, size) uint8 and labels (B,) int64.
+    """Return a loader of batches (B, segments, T, C, size, size) and labels (B,) int64.
 
-    Clips are cut in this process where all frames are in memory, else decoded in `workers` processes.
+    Args:
+        clips: the dataset, indexed by `ClipKey`.
+        sampler: which clips make up each batch.
+        workers: decoding processes; 0 loads in this process.
     """
-    processes = 0 if clips.store.in_memory else workers
-    return DataLoader(clips, batch_sampler=sampler, num_workers=processes, persistent_workers=False)
+    return DataLoader(clips, batch_sampler=sampler, num_workers=workers, persistent_workers=False)

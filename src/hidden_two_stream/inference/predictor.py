@@ -1,34 +1,42 @@
-"""A trained recogniser in use: labels and hidden flow for files, frame folders and arrays."""
+"""A trained recognizer in use: labels, windows and hidden flow of files, frame folders and arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hidden_two_stream.checkpoint import RunInfo, load_run
-from hidden_two_stream.config.schema import STAGE_NAMES
-from hidden_two_stream.data.clip_cache import DecodedVideo, decode
-from hidden_two_stream.errors import CheckpointError
+from hidden_two_stream.config.stages import trained_streams
+from hidden_two_stream.data.clip_cache import DecodedVideo, decode_video
+from hidden_two_stream.errors import CheckpointError, UsageError
+from hidden_two_stream.inference.aggregate import mean_logits
 from hidden_two_stream.inference.motion_estimator import MotionEstimator, on_device, smallest_side
-from hidden_two_stream.inference.protocol import DEFAULT_PROTOCOL, Protocol, clip_batches, parse_protocol
+from hidden_two_stream.inference.windows import (
+    DEFAULT_PROTOCOL,
+    Protocol,
+    parse_protocol,
+    protocol_windows,
+    scored,
+    sliding_windows,
+)
 from hidden_two_stream.recognition.fusion import FUSIONS, fuse
-from hidden_two_stream.recognition.model import STREAMS, HiddenTwoStream
-from hidden_two_stream.types import FloatArray, Prediction
-from hidden_two_stream.video.reader import Source
+from hidden_two_stream.recognition.model import HiddenTwoStream
+from hidden_two_stream.types import FloatArray, Prediction, WindowPrediction
+from hidden_two_stream.video.reader import Source, VideoReader
 from hidden_two_stream.video.sampling import clip_span
-from hidden_two_stream.video.transforms import to_frames
 
-__all__ = ["STREAMS", "Recognizer", "load"]
+__all__ = ["Recognizer", "load"]
 
-_KEPT_BYTES = 256 << 20  # decoded frames of one video; longer ones are decoded twice, with the same result
+_KEPT_BYTES = 256 << 20  # decoded frames of one video; longer videos are decoded twice, with the same result
 
 
 def load(source: str | Path, device: str = "cpu") -> Recognizer:
-    """Load a run folder or checkpoint file for use.
+    """Return the recognizer of a run folder or checkpoint file.
 
     Args:
         source: a folder made by `hts train`, or its `model.safetensors`.
@@ -36,7 +44,7 @@ def load(source: str | Path, device: str = "cpu") -> Recognizer:
 
     Raises:
         UsageError: there is nothing at `source`, or no such device.
-        CheckpointError: it is damaged or of another version.
+        CheckpointError: the checkpoint is damaged or has another format version.
     """
     model, info = load_run(source)
     return Recognizer(on_device(model, device), info)
@@ -46,8 +54,8 @@ class Recognizer:
     """A model with the preprocessing, classes and fusion that it was trained with.
 
     Attributes:
-        model: the networks; `model.motion(frames)`, `model.temporal(frames)`, `model.spatial(frames)`.
-        info: recipe, classes and provenance.
+        model: the networks: `model.motion(frames)`, `model.temporal(frames)`, `model.spatial(frames)`.
+        info: recipe, classes and metadata.
     """
 
     def __init__(self, model: HiddenTwoStream, info: RunInfo) -> None:
@@ -61,21 +69,19 @@ class Recognizer:
 
     @property
     def trained_streams(self) -> tuple[str, ...]:
-        """The streams whose training stages were run; only these are used."""
-        stages = self.info.provenance.get("stages", STAGE_NAMES)
-        by_stream = {"spatial": ("spatial",), "temporal": ("temporal", "joint")}
+        """The streams that were built and trained. Only these streams are used."""
         built = self.info.recipe.model.streams
-        return tuple(
-            name for name in STREAMS if name in built and any(stage in stages for stage in by_stream[name])
-        )
+        return tuple(name for name in trained_streams(self.info.metadata.stages) if name in built)
+
+    # -- labels
 
     def predict(self, source: Source, protocol: str = DEFAULT_PROTOCOL) -> Prediction:
-        """Label one video.
+        """Return the label and scores of one video.
 
         Args:
-            source: a video file, a URL, a folder of frames, or a (T, H, W, 3) uint8 array; the same frames
+            source: a video file, a URL, a folder of frames, or a (T, H, W, 3) uint8 array. The same frames
                 give the same result.
-            protocol: "center" or "NxM", see `inference.protocol`.
+            protocol: "center" or "NxM", see `inference.windows.Protocol`.
 
         Raises:
             UsageError: the path or the protocol is wrong.
@@ -83,51 +89,94 @@ class Recognizer:
             CheckpointError: no stream of this run was trained.
         """
         chosen = parse_protocol(protocol)
-        video = decode(source, self.info.recipe.input.resize, _KEPT_BYTES)
-        logits = self.logits(video, chosen)
-        return self.prediction(video, logits, chosen)
+        video = decode_video(source, self.info.recipe.input.resize, _KEPT_BYTES)
+        return self.prediction(video, self.logits(video, chosen), chosen)
+
+    def logits(self, video: DecodedVideo, protocol: Protocol) -> dict[str, FloatArray]:
+        """Return logits (classes,) of each stream, averaged over the protocol's windows and crops.
+
+        Raises:
+            CheckpointError: no stream of this run was trained.
+        """
+        self._require_streams()
+        return mean_logits(scored(protocol_windows(video, self.info.recipe, protocol), self._forward))
 
     def prediction(
-        self, video: DecodedVideo, logits: dict[str, FloatArray], protocol: Protocol
+        self, video: DecodedVideo, logits: Mapping[str, FloatArray], protocol: Protocol
     ) -> Prediction:
-        """What averaged logits say of a video."""
-        normalize = FUSIONS[self.info.recipe.fusion.method]
+        """Return what averaged logits say about a video."""
         warnings = [video.warning] if video.warning else []
         length = clip_span(self.info.recipe.model.num_frames, self.info.recipe.input.frame_stride)
         if video.num_frames < length:
             warnings.append(
-                f"it has {video.num_frames} of the {length} frames that a clip needs; the last was repeated"
+                f"it has {video.num_frames} of the {length} frames that a clip needs; the last frame was repeated"
             )
         return Prediction(
             source="array" if isinstance(video.source, np.ndarray) else str(video.source),
             classes=self.classes,
             scores=self.fuse(logits),
-            streams={name: normalize(vector) for name, vector in logits.items()},
+            streams=self._stream_scores(logits),
             num_frames=video.num_frames,
             protocol=protocol.name,
             warnings=tuple(warnings),
         )
 
-    def logits(self, video: DecodedVideo, protocol: Protocol) -> dict[str, FloatArray]:
-        """Logits per stream, averaged over clips and crops: (classes,) each."""
+    def windows(self, source: Source, hop_seconds: float = 0.5) -> Iterator[WindowPrediction]:
+        """Return an iterator over the scores of a video along time, in constant memory.
+
+        Args:
+            source: as for `predict`.
+            hop_seconds: time from one window's start to the next, see `inference.windows.sliding_windows`.
+
+        Raises:
+            UsageError: `hop_seconds` is not positive, or there is nothing at the path.
+            VideoError: the video cannot be read.
+            CheckpointError: no stream of this run was trained.
+        """
+        if not 0 < hop_seconds < float("inf"):
+            raise UsageError(f"hop_seconds is {hop_seconds}; expected a positive number of seconds")
+        self._require_streams()
+        return self._windows(VideoReader(source), hop_seconds)
+
+    def _windows(self, reader: VideoReader, hop_seconds: float) -> Iterator[WindowPrediction]:
+        with reader:
+            windows = sliding_windows(reader.frames(), self.info.recipe, hop_seconds)
+            for window in scored(windows, self._forward):
+                logits = {name: values.astype(np.float32) for name, values in window.logits.items()}
+                yield WindowPrediction(
+                    start_seconds=window.start_seconds,
+                    end_seconds=window.end_seconds,
+                    classes=self.classes,
+                    scores=self.fuse(logits),
+                    streams=self._stream_scores(logits),
+                )
+
+    def fuse(self, logits: Mapping[str, FloatArray]) -> FloatArray:
+        """Return fused scores of logits (…, classes) per stream, with the recipe's method and weights."""
+        fusion = self.info.recipe.fusion
+        weights = {"spatial": fusion.spatial_weight, "temporal": fusion.temporal_weight}
+        return fuse(list(logits.values()), [weights[name] for name in logits], fusion.method)
+
+    def _stream_scores(self, logits: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        normalize = FUSIONS[self.info.recipe.fusion.method]
+        return {name: normalize(vector) for name, vector in logits.items()}
+
+    @torch.inference_mode()
+    def _forward(self, clips: Tensor) -> dict[str, Tensor]:
+        frames = self.model.preprocess(clips.to(self._device()))
+        by_stream = {"spatial": self.model.spatial, "temporal": self.model.temporal}
+        return {name: by_stream[name](frames) for name in self.trained_streams}
+
+    def _require_streams(self) -> None:
         if not self.trained_streams:
             raise CheckpointError(
                 "this run has a MotionNet but no trained stream; train spatial and temporal"
             )
-        sums = {name: np.zeros(len(self.classes), np.float64) for name in self.trained_streams}
-        count = 0
-        for clips in clip_batches(video, self.info.recipe, protocol):
-            outputs = self._forward(clips)
-            count += len(clips)
-            for name in sums:
-                sums[name] += outputs[name].double().sum(dim=0).cpu().numpy()
-        return {name: (total / count).astype(np.float32) for name, total in sums.items()}
 
-    def fuse(self, logits: dict[str, FloatArray]) -> FloatArray:
-        """Late fusion of logits (…, classes) per stream, with the recipe's method and weights."""
-        fusion = self.info.recipe.fusion
-        weights = {"spatial": fusion.spatial_weight, "temporal": fusion.temporal_weight}
-        return fuse(list(logits.values()), [weights[name] for name in logits], fusion.method)
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    # -- motion
 
     @property
     def motion_estimator(self) -> MotionEstimator:
@@ -143,11 +192,11 @@ class Recognizer:
         )
 
     def flow(self, source: Source, short_side: int | None = None) -> FloatArray:
-        """The hidden motion between all neighbouring frames of a video.
+        """Return the hidden motion between all neighboring frames of a video.
 
         Args:
             source: as for `predict`.
-            short_side: shorter side of the pictures that MotionNet sees; None: as in training.
+            short_side: shorter side of the frames that MotionNet sees, px; None: as in training.
 
         Returns:
             (T−1, 2, h, w) float32, in pixels of its own grid; (0, 2, h, w) for a single frame.
@@ -157,14 +206,5 @@ class Recognizer:
     def flow_windows(
         self, source: Source, short_side: int | None = None
     ) -> Iterator[tuple[Tensor, FloatArray]]:
-        """As `flow`, window by window, in bounded memory; see `MotionEstimator.flow_windows`."""
+        """Return `flow` window by window, in constant memory; see `MotionEstimator.flow_windows`."""
         return self.motion_estimator.flow_windows(source, short_side)
-
-    @torch.inference_mode()
-    def _forward(self, clips: Tensor) -> dict[str, Tensor]:
-        frames = to_frames(clips.to(self._device()), self.info.recipe.input.normalize_contrast)
-        by_stream = {"spatial": self.model.spatial, "temporal": self.model.temporal}
-        return {name: by_stream[name](frames) for name in self.trained_streams}
-
-    def _device(self) -> torch.device:
-        return next(self.model.parameters()).device

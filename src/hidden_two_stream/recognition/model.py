@@ -1,4 +1,4 @@
-"""The paper's figure 1 as code: raw frames → MotionNet → temporal stream; one frame → spatial stream."""
+"""The paper's figure 1 as code: frames → MotionNet → temporal stream; one frame → spatial stream."""
 
 from __future__ import annotations
 
@@ -7,42 +7,34 @@ from typing import Literal, cast
 
 from torch import Tensor, nn
 
+from hidden_two_stream.config.stages import STREAMS
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.motion.networks.family import build_motion, flow_in_windows
 from hidden_two_stream.motion.networks.motionnet import MotionNetwork
-from hidden_two_stream.recognition.streams import (
-    ActionBranch,
-    Border,
-    PixelStream,
-    SpatialStream,
-    TemporalStream,
-)
+from hidden_two_stream.recognition.preprocessing import Preprocessing
+from hidden_two_stream.recognition.streams import ActionBranch, Border, SpatialStream, TemporalStream
 
-__all__ = ["STREAMS", "TEMPORAL_FORMS", "TEMPORAL_INPUTS", "HiddenTwoStream"]
+__all__ = ["TEMPORAL_FORMS", "HiddenTwoStream"]
 
-STREAMS = ("spatial", "temporal")
 TEMPORAL_FORMS = ("stacked", "inflated", "branched")
-TEMPORAL_INPUTS = ("motion", "frames", "difference", "flow")
 
 
 class HiddenTwoStream(nn.Module):
-    """Both streams. Late fusion of their scores is `recognition.fusion.fuse`.
+    """Both streams of the hidden two-stream network. `recognition.fusion.fuse` fuses their scores.
 
     Args:
-        motion: member of the MotionNet family (`motion.family.MOTION_NETWORKS`).
-        backbone: of the streams ("small", "resnet18", "resnet50", "vgg16").
+        motion: member of the MotionNet family, one of `MOTION_NETWORKS`.
+        backbone: backbone of the streams: "small", "resnet18", "resnet50" or "vgg16".
         num_classes: number of actions.
         num_frames: frames per clip, T (the paper: 11).
         temporal: form of the temporal stream, see `recognition.streams`.
-        streams: those that are there. MotionNet is, unless the spatial stream stands alone.
-        motion_frames: frames that MotionNet takes at once, 0 for all T; 2 is the two-frame MotionNet, run
-            on each pair of neighbours.
-        temporal_dropout, spatial_dropout: in front of the last layer(s).
-        border: see `recognition.streams.hand_over`.
-        temporal_input: what the temporal stream sees. "motion": the hidden motion of `frames`. Without
-            MotionNet, to compare with: "frames", "difference" (see `recognition.streams.PixelStream`), or
-            "flow" that was computed before: `frames` are then flow fields (B, T, 2, H, W), px of the input,
-            each from its frame to the next of the clip. The last, which leads out of it, is not seen.
+        streams: the streams to build. MotionNet is built unless the spatial stream stands alone.
+        motion_frames: frames that MotionNet takes at once; 0 means all T. 2 is the two-frame MotionNet, run
+            on each pair of neighboring frames.
+        temporal_dropout: dropout in front of the last layers of the temporal stream.
+        spatial_dropout: dropout in front of the last layers of the spatial stream.
+        border: padding of the hand-over, see `recognition.streams.hand_over`.
+        normalize_contrast: see `recognition.preprocessing.Preprocessing`.
 
     Raises:
         UsageError: a name is unknown, or the numbers of frames do not fit each other.
@@ -61,24 +53,19 @@ class HiddenTwoStream(nn.Module):
         temporal_dropout: float = 0.5,
         spatial_dropout: float = 0.5,
         border: Border = "edge",
-        temporal_input: Literal["motion", "frames", "difference", "flow"] = "motion",
+        normalize_contrast: bool = False,
     ) -> None:
         super().__init__()
         _validate(temporal, streams, num_frames, motion_frames)
-        _validate_input(temporal_input, temporal, streams)
         self.motion_frames = motion_frames
         self.branched = temporal == "branched"
-        self.temporal_input = temporal_input
-        if tuple(streams) != ("spatial",) and temporal_input == "motion":
+        self.preprocess = Preprocessing(normalize_contrast)
+        if tuple(streams) != ("spatial",):
             self.motion_net = build_motion(motion, motion_frames or num_frames)
         if "temporal" in streams and self.branched:
             network = self._network()
             self.temporal_stream: nn.Module = ActionBranch(
                 network.action_channels, network.action_stride, backbone, num_classes, temporal_dropout
-            )
-        elif "temporal" in streams and temporal_input in ("frames", "difference"):
-            self.temporal_stream = PixelStream(
-                backbone, num_frames, num_classes, temporal_dropout, temporal_input == "difference"
             )
         elif "temporal" in streams:
             inflated = temporal == "inflated"
@@ -89,19 +76,18 @@ class HiddenTwoStream(nn.Module):
             self.spatial_stream = SpatialStream(backbone, num_classes, spatial_dropout)
 
     def motion(self, frames: Tensor) -> list[Tensor]:
-        """`frames` (B, T, 3, H, W) → flow pyramid, finest first, (B, T−1, 2, h, w) px of its own grid."""
+        """Return the flow pyramid of `frames` (B, T, 3, H, W), finest level first.
+
+        Each level is (B, T−1, 2, h, w), in pixels of its own grid.
+        """
         self._require("motion_net")
         if self.motion_frames:
             return flow_in_windows(self._network(), frames, self.motion_frames)
         return self._network()(frames)
 
     def temporal(self, frames: Tensor) -> Tensor:
-        """`frames` (B, T, 3, H, W) → logits (B, classes) from the hidden motion, or see `temporal_input`."""
+        """Return logits (B, classes) from the hidden motion of `frames` (B, T, 3, H, W)."""
         self._require("temporal_stream")
-        if self.temporal_input in ("frames", "difference"):
-            return cast(Tensor, self.temporal_stream(frames))
-        if self.temporal_input == "flow":
-            return cast(Tensor, self.temporal_stream(frames[:, :-1], *frames.shape[-2:]))
         if self.branched:
             network = self._network()
             logits: Tensor = self.temporal_stream(network.action_features(network.features(frames)))
@@ -110,9 +96,8 @@ class HiddenTwoStream(nn.Module):
         return logits
 
     def motion_and_temporal(self, frames: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Flow pyramid and temporal logits of `frames`, from one pass through MotionNet."""
+        """Return flow pyramid and temporal logits of `frames` from one forward pass through MotionNet."""
         self._require("temporal_stream")
-        self._require("motion_net")
         if self.branched:
             network = self._network()
             features = network.features(frames)
@@ -121,13 +106,13 @@ class HiddenTwoStream(nn.Module):
         return pyramid, self.temporal_stream(pyramid[0], *frames.shape[-2:])
 
     def spatial(self, frames: Tensor) -> Tensor:
-        """`frames` (B, T, 3, H, W) → logits (B, classes) from the middle frame."""
+        """Return logits (B, classes) from the middle frame of `frames` (B, T, 3, H, W)."""
         self._require("spatial_stream")
         logits: Tensor = self.spatial_stream(frames)
         return logits
 
     def forward(self, frames: Tensor) -> dict[str, Tensor]:
-        """`frames` (B, T, 3, H, W) → logits per stream."""
+        """Return logits (B, classes) of each stream for `frames` (B, T, 3, H, W)."""
         calls = {"spatial": self.spatial, "temporal": self.temporal}
         return {name: call(frames) for name, call in calls.items() if hasattr(self, f"{name}_stream")}
 
@@ -136,12 +121,11 @@ class HiddenTwoStream(nn.Module):
 
     def _require(self, part: str) -> None:
         if not hasattr(self, part):
-            there = ", ".join(name for name, _ in self.named_children())
-            raise UsageError(f"this model has no {part}, only {there}; it was built or imported without")
+            parts = [name for name, module in self.named_children() if module is not self.preprocess]
+            raise UsageError(f"this model has no {part}, only {', '.join(parts)}; build or import it with {part}")
 
 
 def _validate(temporal: str, streams: Sequence[str], num_frames: int, motion_frames: int) -> None:
-    """What a recipe cannot get wrong, as it is checked before, but a caller can."""
     if temporal not in TEMPORAL_FORMS:
         raise UsageError(f"unknown temporal stream {temporal!r}; choose one of {', '.join(TEMPORAL_FORMS)}")
     unknown = [name for name in streams if name not in STREAMS]
@@ -151,21 +135,10 @@ def _validate(temporal: str, streams: Sequence[str], num_frames: int, motion_fra
         raise UsageError(f"motion needs at least 2 frames, got {num_frames}")
     if motion_frames and (motion_frames < 2 or (num_frames - 1) % (motion_frames - 1)):
         raise UsageError(
-            f"clips of {num_frames} frames cannot be cut into windows of {motion_frames} that share one frame"
+            f"motion_frames is {motion_frames}, but num_frames − 1 = {num_frames - 1} must be a multiple of "
+            "motion_frames − 1, so that windows share one frame; 0 takes the whole clip"
         )
     if temporal == "branched" and motion_frames not in (0, num_frames):
-        raise UsageError(f"a branched temporal stream sees whole clips; motion_frames is {motion_frames}")
-
-
-def _validate_input(temporal_input: str, temporal: str, streams: Sequence[str]) -> None:
-    if temporal_input not in TEMPORAL_INPUTS:
         raise UsageError(
-            f"unknown temporal input {temporal_input!r}; choose one of {', '.join(TEMPORAL_INPUTS)}"
-        )
-    stacked = temporal == "stacked" or (temporal == "inflated" and temporal_input == "flow")
-    if temporal_input != "motion" and not stacked:
-        raise UsageError(f"a {temporal} temporal stream cannot see {temporal_input}; make it stacked")
-    if temporal_input == "flow" and tuple(streams) != ("temporal",):
-        raise UsageError(
-            "a spatial stream sees no pictures where flow is stored; train it in a run of its own"
+            f"a branched temporal stream sees whole clips, but motion_frames is {motion_frames}; set it to 0"
         )

@@ -16,7 +16,9 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from hidden_two_stream.config.schema import STAGE_NAMES, Recipe, StageConfig
+from hidden_two_stream.config.schema import Recipe, StageConfig
+
+from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.data.clip_cache import ClipCache
 from hidden_two_stream.data.training_set import (
     Augmentation,
@@ -161,7 +163,7 @@ class _StageRun:
         optimizer = build_optimizer(model, self.config)
         preset = loss_preset(run.recipe.loss)
         objective = StageObjective(
-            model, STAGES[name], self.config, preset, run.teacher, run.recipe.motion_lesson
+            model, STAGES[name], self.config, preset, run.teacher, run.recipe.motion_target
         )
         from_pixels = _FromPixels(objective, run.recipe.input.normalize_contrast)
         self.objective, self.optimizer = fabric.setup(from_pixels, optimizer)

@@ -12,7 +12,8 @@ from typing import Any
 
 from hidden_two_stream.checkpoint import MODEL_FILE, PLAN_FILE
 from hidden_two_stream.config.loading import load_recipe, recipe_from_dict
-from hidden_two_stream.config.schema import STAGE_NAMES, Recipe
+from hidden_two_stream.config.schema import Recipe
+from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.data.clip_cache import ClipCache
 from hidden_two_stream.data.index import DatasetIndex, Split, absolute_data, divide, read_dataset_index
 from hidden_two_stream.errors import CheckpointError, UsageError

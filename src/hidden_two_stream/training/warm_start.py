@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from hidden_two_stream.config.schema import STAGE_NAMES, Recipe
+from hidden_two_stream.config.schema import Recipe
+
+from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.inference.predictor import Recognizer, load
 from hidden_two_stream.recognition.model import HiddenTwoStream

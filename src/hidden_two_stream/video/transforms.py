@@ -1,8 +1,8 @@
-"""From decoded pixels to what a network takes: layout, size, crops, colour. Plain functions on tensors.
+"""Layout, size, crops and color of decoded clips. Plain functions on tensors.
 
-A clip is (T, 3, H, W) here, RGB, pixel values 0..255. Nothing is drawn from hidden global state: whatever
-is random comes in as numbers or as a `torch.Generator`. All frames of a clip are treated alike, because a
-change between frames would be motion that is not there.
+A clip is (T, 3, H, W) here, RGB, pixel values 0 to 255. No function draws from global random state: random
+choices come in as numbers or as a `torch.Generator`. All frames of a clip get the same change, because a
+change between frames would look like motion.
 """
 
 from __future__ import annotations
@@ -27,27 +27,23 @@ __all__ = [
     "color_jitter",
     "contrast_normalize",
     "corner_crop_boxes",
-    "crop_flow",
     "denormalize",
     "flip",
-    "flip_flow",
-    "is_flow",
     "multi_scale_crop_box",
     "normalize",
     "resize",
     "resize_short_side",
     "ten_crop",
-    "to_frames",
     "to_tensor",
 ]
 
 MEAN_RGB = (123.0, 117.0, 104.0)
-"""Subtracted from R, G, B before the division by 255: the reference's means (which it lists as B, G, R)."""
+"""Subtracted from R, G, B before the division by 255. The reference lists its means as B, G, R."""
 
 CONTRAST_STD = 0.25
 """Standard deviation of a clip after `contrast_normalize`: about that of a video with strong contrast."""
 
-_MIN_STD = 0.01  # a clip flatter than 2.5 grey levels shows sensor noise only, which is not to be blown up
+_MIN_STD = 0.01  # a clip flatter than 2.5 gray levels shows sensor noise only, which must not be amplified
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
@@ -55,7 +51,7 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 def to_tensor(clip: RawClip) -> Tensor:
-    """(T, H, W, 3) uint8 array to (T, 3, H, W) uint8 tensor, which shares the array's memory if it can.
+    """Return a (T, H, W, 3) uint8 array as a (T, 3, H, W) uint8 tensor, without a copy where possible.
 
     Raises:
         UsageError: `clip` is not such an array.
@@ -65,12 +61,12 @@ def to_tensor(clip: RawClip) -> Tensor:
 
 
 def normalize(clip: Tensor) -> Tensor:
-    """(..., 3, H, W) pixels 0..255, any dtype, to float32 (pixel - mean) / 255."""
+    """Return (pixel - mean) / 255, float32, of pixels 0..255 (..., 3, H, W) of any dtype."""
     return (clip.to(torch.float32) - _per_channel(MEAN_RGB, clip.device)).div_(255)
 
 
 def denormalize(frames: Tensor) -> Tensor:
-    """The inverse of `normalize`: (..., 3, H, W) float to uint8 pixels, rounded and clamped to 0..255."""
+    """Return uint8 pixels of normalized frames (..., 3, H, W): the inverse of `normalize`, rounded."""
     return _to_uint8(frames.to(torch.float32) * 255 + _per_channel(MEAN_RGB, frames.device))
 
 
@@ -86,12 +82,12 @@ def _to_uint8(pixels: Tensor) -> Tensor:
 
 
 def resize(clip: Tensor, height: int, width: int) -> Tensor:
-    """(T, 3, H, W) uint8 to (T, 3, height, width) uint8, bilinear, antialiased when it shrinks.
+    """Resize a (T, 3, H, W) uint8 clip to (T, 3, height, width): bilinear, antialiased when it shrinks.
 
-    Convention: pixel centres, `align_corners=False`. Frames do not influence each other, so a chunk of a
-    video gives what the whole video gives. A clip that has the size already is returned as it is. A float
-    clip stays float. On a device other than the CPU values may differ by 1, because there rounding is left
-    to the end.
+    Convention: pixel centers, `align_corners=False`. Frames do not influence each other, so a part of a
+    video gives the same frames as the whole video. A clip that already has the size is returned unchanged.
+    A float clip stays float. On devices other than the CPU values may differ by 1, because rounding happens
+    only at the end there.
 
     Raises:
         UsageError: a side is below 1.
@@ -102,7 +98,7 @@ def resize(clip: Tensor, height: int, width: int) -> Tensor:
         return clip
     if clip.dtype == torch.uint8 and clip.device.type != "cpu":
         return _to_uint8(_bilinear(clip.to(torch.float32), height, width))
-    # One memory layout for all, so that a decoded file and an array of its frames take the same path.
+    # One memory layout for all sources, so that a decoded file and an array of its frames are rounded alike.
     return _bilinear(clip.contiguous(memory_format=torch.channels_last), height, width)
 
 
@@ -111,7 +107,7 @@ def _bilinear(clip: Tensor, height: int, width: int) -> Tensor:
 
 
 def resize_short_side(clip: Tensor, short_side: int) -> Tensor:
-    """(T, 3, H, W) uint8, resized so that the shorter side is `short_side`; the aspect stays, to a pixel.
+    """Resize a (T, 3, H, W) clip so that its shorter side is `short_side`; the aspect stays, to a pixel.
 
     Raises:
         UsageError: `short_side` is below 1.
@@ -136,7 +132,7 @@ class Crop:
 
 
 def center_crop_box(height: int, width: int, size: int) -> Crop:
-    """The size x size box in the middle of a height x width frame; half pixels go to the top left.
+    """Return the size x size box in the center of a height x width frame; half pixels go to the top left.
 
     Raises:
         UsageError: the box is larger than the frame, or empty.
@@ -145,7 +141,7 @@ def center_crop_box(height: int, width: int, size: int) -> Crop:
 
 
 def corner_crop_boxes(height: int, width: int, size: int) -> tuple[Crop, Crop, Crop, Crop, Crop]:
-    """The size x size boxes at top left, top right, bottom left, bottom right and centre, in this order.
+    """Return the size x size boxes at top left, top right, bottom left, bottom right and center.
 
     Raises:
         UsageError: the box is larger than the frame, or empty.
@@ -178,11 +174,11 @@ def multi_scale_crop_box(
     scales: Sequence[float] = (1.0, 0.875, 0.75),
     draw: tuple[float, float, float] = (0.0, 0.0, 0.8),
 ) -> Crop:
-    """A box for scale jittering and corner cropping (Wang et al. 2016, arXiv 1608.00859).
+    """Return a box for scale jittering and corner cropping (Wang et al. 2016, arXiv 1608.00859).
 
     Height and width are each a scale times the frame's shorter side, at most one step of `scales` apart,
-    which varies the aspect; the box sits in one of the four corners or in the centre. A side within 2 px of
-    `size` becomes `size`, as then nothing needs resizing. `apply_crop` cuts the box out and resizes it.
+    which varies the aspect. The box sits in one of the four corners or in the center. A side within 2 px of
+    `size` becomes `size`, which saves resizing. `apply_crop` cuts the box out and resizes it.
 
     Args:
         height: of the frame.
@@ -190,8 +186,8 @@ def multi_scale_crop_box(
         size: side of the square that the network takes.
         scales: parts of the shorter side, in order of size, 0..1 each.
         draw: three independent numbers in [0, 1): for the height's scale, for the width's scale among those
-            at most one step away, for the position (top left, top right, bottom left, bottom right, centre).
-            By default the first scale for both, in the centre.
+            at most one step away, for the position (top left, top right, bottom left, bottom right, center).
+            The default is the first scale for both sides, in the center.
 
     Raises:
         UsageError: a scale or a draw is out of range, or there are no scales.
@@ -223,25 +219,10 @@ def apply_crop(clip: Tensor, box: Crop, size: int) -> Tensor:
     return resize(clip[..., box.top : bottom, box.left : right], size, size)
 
 
-def is_flow(clips: Tensor) -> bool:
-    """Whether `clips` (..., C, H, W) are stored flow in place of pictures: two channels, floating point."""
-    return clips.is_floating_point() and clips.shape[-3] == 2
-
-
-def crop_flow(flow: Tensor, box: Crop, size: int) -> Tensor:
-    """The flow of what `apply_crop` makes of the pictures: `flow` (T, 2, H, W), px → (T, 2, size, size), px.
-
-    Raises:
-        UsageError: the box reaches out of the frame, or is empty.
-    """
-    scale = torch.tensor([size / box.width, size / box.height])[:, None, None]
-    return (apply_crop(flow.float(), box, size) * scale).to(flow.dtype)
-
-
 def ten_crop(clip: Tensor, size: int) -> Tensor:
-    """(10, T, 3, size, size) of a (T, 3, H, W) clip: the reference's test protocol for each clip.
+    """Return (10, T, 3, size, size) crops of a (T, 3, H, W) clip: the reference's test protocol.
 
-    Order: top left, top right, bottom left, bottom right, centre, then the flips of these five.
+    Order: top left, top right, bottom left, bottom right, center, then the mirror images of these five.
 
     Raises:
         UsageError: `size` is larger than the frames.
@@ -252,16 +233,11 @@ def ten_crop(clip: Tensor, size: int) -> Tensor:
 
 
 def flip(clip: Tensor) -> Tensor:
-    """Mirror (..., H, W) left to right. The flow of a flipped clip is the flipped flow with u negated."""
+    """Mirror (..., H, W) left to right. The flow of a mirrored clip is the mirrored flow with u negated."""
     return clip.flip(-1)
 
 
-def flip_flow(flow: Tensor) -> Tensor:
-    """The flow of flipped pictures: (..., 2, H, W) mirrored, with u (channel 0) negated."""
-    return flow.flip(-1) * flow.new_tensor([-1, 1])[:, None, None]
-
-
-# -- colour ----------------------------------------------------------------------------------------
+# -- color ----------------------------------------------------------------------------------------
 
 
 def color_jitter(
@@ -269,14 +245,14 @@ def color_jitter(
 ) -> Tensor:
     """Change brightness, contrast and saturation of a (T, 3, H, W) clip, pixels 0..255, uint8 or float.
 
-    Each strength s gives one factor for all frames, uniform in [1 - s, 1 + s]; they are applied in the
-    order of the arguments. Brightness scales the pixels, contrast their distance from the clip's mean grey,
-    saturation their distance from their own grey (BT.601). The result is clamped to 0..255 and has the
+    Each strength s gives one factor for all frames, uniform in [1 - s, 1 + s]. The factors apply in the
+    order of the arguments: brightness scales the pixels, contrast their distance from the clip's mean gray,
+    saturation their distance from their own gray (BT.601). The result is clamped to 0..255 and keeps the
     clip's dtype.
 
-    For the spatial stream only. Motion is learnt from brightness that stays constant along it: a clamped
-    area has no structure left to follow, and a changed contrast weighs the reconstruction loss of the clip
-    anew.
+    Use it for the spatial stream only. Motion is learned from brightness that stays constant along the
+    motion: a clamped area has no structure left to follow, and a change of contrast changes the weight of
+    the clip in the reconstruction loss.
 
     Args:
         clip: the clip.
@@ -293,43 +269,24 @@ def color_jitter(
         if not 0 <= strength <= 1:
             raise UsageError(f"got {name}={strength}; expected a strength from 0 (none) to 1")
     draws: list[float] = (torch.rand(3, generator=generator) * 2 - 1).tolist()
-    scale, spread, colour = (1 + s * d for s, d in zip(strengths.values(), draws, strict=True))
+    scale, spread, color = (1 + s * d for s, d in zip(strengths.values(), draws, strict=True))
     luma = _per_channel(_LUMA, clip.device)
     pixels = clip.to(torch.float32) * scale
-    mean_grey = (pixels * luma).sum(-3).mean()
-    pixels = mean_grey + (pixels - mean_grey) * spread
-    grey = (pixels * luma).sum(-3, keepdim=True)
-    pixels = grey + (pixels - grey) * colour
+    mean_gray = (pixels * luma).sum(-3).mean()
+    pixels = mean_gray + (pixels - mean_gray) * spread
+    gray = (pixels * luma).sum(-3, keepdim=True)
+    pixels = gray + (pixels - gray) * color
     return _to_uint8(pixels) if clip.dtype == torch.uint8 else pixels.clamp(0, 255).to(clip.dtype)
 
 
 def contrast_normalize(frames: Tensor) -> Tensor:
-    """Give each (..., T, 3, H, W) float clip zero mean per channel and one contrast, `CONTRAST_STD`.
+    """Give each (..., T, 3, H, W) float clip zero mean per channel and the contrast `CONTRAST_STD`.
 
-    For sensors that use little of their range, such as thermal arrays. There is one shift per channel and
-    one gain for the whole clip, so what was constant along the motion stays so. The standard deviation is
-    taken over all pixels, channels and frames after the shift; below 0.01 (on the scale of `normalize`,
-    where 1 is the full range) the gain grows no more.
+    This is for sensors that use little of their range, such as thermal arrays. One shift per channel and one
+    gain apply to the whole clip, so brightness that is constant along the motion stays constant. The
+    standard deviation is taken over all pixels, channels and frames after the shift. Below 0.01 (on the
+    scale of `normalize`, where 1 is the full range) the gain stops growing.
     """
-    centred = frames - frames.mean((-4, -2, -1), keepdim=True)
-    deviation = centred.square().mean((-4, -3, -2, -1), keepdim=True).sqrt()
-    return centred * (CONTRAST_STD / deviation.clamp_min(_MIN_STD))
-
-
-# -- the door to the networks ----------------------------------------------------------------------
-
-
-def to_frames(clips: Tensor, normalize_contrast: bool) -> Tensor:
-    """(..., T, 3, H, W) uint8 to the `frames` that networks take; training and prediction both use this.
-
-    Args:
-        clips: decoded, resized and cropped pixels; flow (`is_flow`) stays as it is.
-        normalize_contrast: apply `contrast_normalize` to each clip.
-
-    Returns:
-        The same shape, float32.
-    """
-    if is_flow(clips):
-        return clips.float()
-    frames = normalize(clips)
-    return contrast_normalize(frames) if normalize_contrast else frames
+    centered = frames - frames.mean((-4, -2, -1), keepdim=True)
+    deviation = centered.square().mean((-4, -3, -2, -1), keepdim=True).sqrt()
+    return centered * (CONTRAST_STD / deviation.clamp_min(_MIN_STD))

@@ -1,0 +1,25 @@
+"""From the logits of many windows to one answer for the video."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from hidden_two_stream.inference.windows import ScoredWindow
+from hidden_two_stream.types import FloatArray
+
+__all__ = ["mean_logits"]
+
+
+def mean_logits(windows: Iterable[ScoredWindow]) -> dict[str, FloatArray]:
+    """Return the mean logits (classes,) float32 of each stream over all windows, before any softmax.
+
+    This is the reference's test protocol. No window gives no stream.
+    """
+    rows: dict[str, list[npt.NDArray[np.float64]]] = {}
+    for window in windows:
+        for name, logits in window.logits.items():
+            rows.setdefault(name, []).append(logits)
+    return {name: np.mean(row, axis=0).astype(np.float32) for name, row in rows.items()}

@@ -1,0 +1,205 @@
+"""Windows of a video with their times, and the scores of each window.
+
+Every use of a recognizer iterates over windows: test protocols choose some windows of a decoded video, and
+`sliding_windows` follows a video of any length in constant memory. `scored` turns windows into logits;
+`inference.aggregate` turns the logits of many windows into one label.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from hidden_two_stream.config.schema import Recipe
+from hidden_two_stream.data.clip_cache import DecodedVideo, resized
+from hidden_two_stream.errors import UsageError
+from hidden_two_stream.types import Frame
+from hidden_two_stream.video.sampling import center_start, clip_indices, clip_span, uniform_starts
+from hidden_two_stream.video.transforms import apply_crop, center_crop_box, ten_crop
+
+__all__ = [
+    "DEFAULT_PROTOCOL",
+    "Protocol",
+    "ScoredWindow",
+    "Window",
+    "parse_protocol",
+    "protocol_windows",
+    "scored",
+    "sliding_windows",
+]
+
+DEFAULT_PROTOCOL = "10x1"
+_BATCH = 16  # clips per forward pass
+
+
+@dataclass(frozen=True)
+class Window:
+    """One clip of a video and its time.
+
+    Attributes:
+        clips: (crops, T, C, size, size): one or more crops of the clip, as the model's preprocessing takes
+            them.
+        start_seconds, end_seconds: the interval [start, end) that holds the frames of the clip.
+    """
+
+    clips: Tensor
+    start_seconds: float
+    end_seconds: float
+
+
+@dataclass(frozen=True)
+class ScoredWindow:
+    """The logits of one window.
+
+    Attributes:
+        start_seconds, end_seconds: the interval [start, end) of the window.
+        logits: (classes,) float64 of each stream, averaged over crops before any softmax.
+    """
+
+    start_seconds: float
+    end_seconds: float
+    logits: Mapping[str, npt.NDArray[np.float64]]
+
+
+# -- test protocols --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A test protocol: `clips` windows per video and `crops` (1 or 10) of each.
+
+    "center" is the middle window alone. The start frames of NxM are the reference's: i · ⌊number of possible
+    starts / N⌋ for i < N, so "25x10" is the paper's test protocol. Ten crops are the four corners, the
+    center, and their mirror images.
+    """
+
+    name: str
+    clips: int
+    crops: int
+
+    def starts(self, num_frames: int, length: int, stride: int) -> tuple[int, ...]:
+        """Return the first frames of the windows.
+
+        A short video repeats starts. Repeated starts are left out, as the mean stays the same.
+        """
+        if self.name == "center":
+            return (center_start(num_frames, length, stride),)
+        return tuple(dict.fromkeys(uniform_starts(num_frames, length, stride, self.clips)))
+
+
+def parse_protocol(name: str) -> Protocol:
+    """Return the protocol "center", or "NxM" with N windows and M = 1 or 10 crops.
+
+    Raises:
+        UsageError: the name is neither.
+    """
+    if name == "center":
+        return Protocol(name, 1, 1)
+    found = re.fullmatch(r"([1-9]\d{0,3})x(1|10)", name)
+    if found is None:
+        raise UsageError(
+            f"unknown protocol {name!r}; expected center, or NxM with M = 1 or 10, for example 25x10"
+        )
+    return Protocol(name, int(found[1]), int(found[2]))
+
+
+def protocol_windows(video: DecodedVideo, recipe: Recipe, protocol: Protocol) -> Iterator[Window]:
+    """Yield the windows of a decoded video that a test protocol asks for."""
+    settings, length = recipe.input, recipe.model.num_frames
+    for start in protocol.starts(video.num_frames, length, settings.frame_stride):
+        indices = clip_indices(start, length, settings.frame_stride, video.num_frames)
+        clip = video.read(indices, settings.resize)
+        crops = ten_crop(clip, settings.size) if protocol.crops == 10 else _center_crop(clip, recipe)[None]
+        yield Window(crops, float(video.pts_seconds[start]), video.frame_end_seconds(indices[-1]))
+
+
+# -- any length ------------------------------------------------------------------------------------
+
+
+def sliding_windows(frames: Iterable[Frame], recipe: Recipe, hop_seconds: float) -> Iterator[Window]:
+    """Yield windows whose starts are `hop_seconds` apart, in constant memory.
+
+    A window starts at the first frame at or after each multiple of `hop_seconds`. The last window ends with
+    the last frame. A video shorter than a clip gives one window, in which the last frame repeats.
+
+    Args:
+        frames: the frames of a video, in order.
+        recipe: size, crop and frames of a clip.
+        hop_seconds: time from one window's start to the next, above 0. If it is shorter than the time between
+            frames, every frame starts a window.
+    """
+    length, stride = recipe.model.num_frames, recipe.input.frame_stride
+    span = clip_span(length, stride)
+    recent: deque[tuple[Tensor, float]] = deque(maxlen=span)
+    next_start, waiting, duration = 0.0, False, 1 / 25
+    for frame in frames:
+        if waiting:
+            yield _window(recent, length, stride, frame.pts_seconds)
+        if recent:
+            duration = frame.pts_seconds - recent[-1][1]
+        image = _center_crop(resized(frame.image[None], recipe.input.resize), recipe)[0]
+        recent.append((image, frame.pts_seconds))
+        first = recent[0][1]
+        waiting = len(recent) == span and first >= next_start - 1e-9
+        if waiting:
+            next_start = hop_seconds * (math.floor(first / hop_seconds + 1e-9) + 1)
+    if recent:  # also where the last window ended earlier: no frame is left out
+        yield _window(recent, length, stride, recent[-1][1] + duration)
+
+
+def _window(recent: deque[tuple[Tensor, float]], length: int, stride: int, end_seconds: float) -> Window:
+    indices = clip_indices(0, length, stride, len(recent))
+    clip = torch.stack([recent[index][0] for index in indices])
+    return Window(clip[None], recent[0][1], end_seconds)
+
+
+def _center_crop(clip: Tensor, recipe: Recipe) -> Tensor:
+    """(T, 3, h, w) → (T, 3, size, size)."""
+    size = recipe.input.size
+    return apply_crop(clip, center_crop_box(clip.shape[-2], clip.shape[-1], size), size)
+
+
+# -- scores ----------------------------------------------------------------------------------------
+
+
+def scored(
+    windows: Iterable[Window], forward: Callable[[Tensor], Mapping[str, Tensor]], batch_size: int = _BATCH
+) -> Iterator[ScoredWindow]:
+    """Yield the logits of each window, in order.
+
+    Args:
+        windows: what to score.
+        forward: clips (B, T, C, size, size) → logits (B, classes) of each stream.
+        batch_size: clips per forward pass. The crops of a window may lie in two batches.
+    """
+    waiting: deque[tuple[Window, int]] = deque()  # windows whose logits are not complete, and their crops
+    clips: list[Tensor] = []
+    rows: dict[str, list[npt.NDArray[np.float64]]] = {}
+
+    def complete() -> Iterator[ScoredWindow]:
+        while waiting and rows and len(next(iter(rows.values()))) >= waiting[0][1]:
+            window, crops = waiting.popleft()
+            logits = {name: np.mean(row[:crops], axis=0) for name, row in rows.items()}
+            for row in rows.values():
+                del row[:crops]
+            yield ScoredWindow(window.start_seconds, window.end_seconds, logits)
+
+    for window in itertools.chain(windows, [None]):
+        if window is not None:
+            # The clips go into the batch; only the times wait.
+            waiting.append((Window(window.clips[:0], window.start_seconds, window.end_seconds), len(window.clips)))
+            clips.extend(window.clips)
+        while len(clips) >= batch_size or (window is None and clips):
+            batch, clips = clips[:batch_size], clips[batch_size:]
+            for name, logits in forward(torch.stack(batch)).items():
+                rows.setdefault(name, []).extend(logits.double().cpu().numpy())
+            yield from complete()
