@@ -15,12 +15,27 @@ import numpy.typing as npt
 
 from hidden_two_stream.errors import UsageError
 
-__all__ = ["FloatArray", "Prediction", "RawClip", "validate_clip"]
+__all__ = ["FloatArray", "Frame", "Prediction", "RawClip", "validate_clip"]
 
 RawClip = npt.NDArray[np.uint8]
 """(T, H, W, 3) uint8: decoded RGB frames."""
 
 FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One decoded frame of a video.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        index: frame number in the source, from 0.
+        pts_seconds: presentation time; the first frame of the source is at 0.
+    """
+
+    image: npt.NDArray[np.uint8] = field(repr=False)
+    index: int
+    pts_seconds: float
 
 
 def validate_clip(clip: object) -> RawClip:

@@ -84,13 +84,12 @@ def decode(
     """
     with VideoReader(source) as reader:
         first, stop = _part(source, reader.fps, start_seconds, end_seconds)
-        images = reader.frames(first, stop)
         kept: list[Tensor] | None = []
         num_frames = used = 0
-        for image in images:
+        for frame in reader.frames(first, stop):
             num_frames += 1
             if kept is not None:
-                kept.append(resized(image[None], size))
+                kept.append(resized(frame.image[None], size))
                 used += kept[-1].nbytes
                 kept = kept if used <= max_bytes else None
         if not num_frames:
