@@ -69,7 +69,7 @@ def pictures(*paths: Path) -> RawClip:
     images = []
     for path in paths:
         with VideoReader(path) as reader:
-            images.append(next(iter(reader.frames())))
+            images.append(next(iter(reader.frames())).image)
     return np.stack(images)
 
 
@@ -115,7 +115,7 @@ def truths(videos: Sequence[Path]) -> Iterator[tuple[RawClip, FloatArray, np.nda
         if known is None:
             raise DataError(f"no true flow beside {str(video)!r}; make the set again with hts generate")
         with VideoReader(video) as reader:
-            yield np.stack(list(reader.frames())), *known
+            yield np.stack([frame.image for frame in reader.frames()]), *known
 
 
 def error_map(flow: FloatArray, truth: FloatArray) -> np.ndarray:

@@ -23,6 +23,21 @@ RawClip = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One decoded frame of a video.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        index: frame number in the source, from 0.
+        pts_seconds: presentation time; the first frame of the source is at 0.
+    """
+
+    image: npt.NDArray[np.uint8] = field(repr=False)
+    index: int
+    pts_seconds: float
+
+
 def validate_clip(clip: object) -> RawClip:
     """Return `clip` if it is a (T, H, W, 3) uint8 array with at least one frame.
 

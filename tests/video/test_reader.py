@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pytest
 
 from hidden_two_stream.errors import UsageError, VideoError
+from hidden_two_stream.types import Frame
 from hidden_two_stream.video.reader import VideoReader, find_videos, is_frame_folder, probe, read_video
 
 Clip = npt.NDArray[np.uint8]
@@ -141,8 +142,8 @@ def write_images(folder: Path, clip: Clip, suffix: str = "png") -> Path:
     return folder
 
 
-def same(found: Iterable[Clip], expected: list[Clip]) -> bool:
-    images = list(found)
+def same(found: Iterable[Clip | Frame], expected: list[Clip]) -> bool:
+    images = [item.image if isinstance(item, Frame) else item for item in found]
     return len(images) == len(expected) and all(map(np.array_equal, images, expected))
 
 
@@ -391,6 +392,7 @@ def test_an_array_and_a_folder_of_its_frames_give_the_same(tmp_path: Path, scene
             assert reader.count_frames() == 12
             assert same(reader.frames(), list(clip))
             assert same(reader.frames(9, 99), list(clip[9:]))
+            assert [frame.pts_seconds for frame in reader.frames(9, 99)] == [0.36, 0.4, 0.44]
             assert same(reader.read([11, 2, 2]), [clip[11], clip[2], clip[2]])
             with pytest.raises(VideoError, match="frame 12 was asked for, but it has 12 frames"):
                 reader.read([3, 12])
@@ -413,7 +415,7 @@ def test_flow_pictures_beside_the_frames_are_no_frames(tmp_path: Path, scene: Cl
             shutil.copy(picture, folder / f"flow_{axis}_{number:05d}.png")
     assert is_frame_folder(folder)
     with VideoReader(folder) as reader:
-        found = np.stack(list(reader.frames()))
+        found = np.stack([frame.image for frame in reader.frames()])
     np.testing.assert_array_equal(found, scene[:3])
 
 
@@ -442,10 +444,10 @@ def test_images_of_other_sizes_are_scaled_to_the_first(tmp_path: Path) -> None:
 
 def test_images_may_be_written_to_and_are_contiguous(tmp_path: Path, scene: Clip) -> None:
     for source in (write_images(tmp_path / "a", scene[:2]), encoded(tmp_path / "a.mp4", scene[:2])):
-        for image in VideoReader(source).frames():
-            assert image.dtype == np.uint8
-            assert image.flags["C_CONTIGUOUS"]
-            assert image.flags["WRITEABLE"]
+        for frame in VideoReader(source).frames():
+            assert frame.image.dtype == np.uint8
+            assert frame.image.flags["C_CONTIGUOUS"]
+            assert frame.image.flags["WRITEABLE"]
 
 
 def test_max_frames_limits_what_is_read(tmp_path: Path, scene: Clip) -> None:

@@ -1,8 +1,8 @@
 """Frames of many videos, ready for sampling: decoded once into memory where they fit, else on demand.
 
-Every video is decoded completely once, which gives exact frame counts and finds what is unreadable.
-Frames are kept at the networks' input resolution, as uint8, and only if those of all videos fit the memory
-budget; otherwise none are, and clips are decoded again when they are asked for. Both give the same pixels.
+Each video is decoded completely once, which gives the exact frame count and finds what is unreadable. Frames
+are kept as uint8 at the networks' input resolution if those of all videos fit the memory budget. Otherwise
+none are kept, and clips are decoded again when they are asked for. Both ways give the same pixels.
 """
 
 from __future__ import annotations
@@ -12,21 +12,30 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hidden_two_stream.data.index import Sample
+from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.errors import HiddenTwoStreamError, VideoError
 from hidden_two_stream.parallel import WorkerPool
 from hidden_two_stream.types import RawClip
 from hidden_two_stream.video.reader import Source, VideoReader
+from hidden_two_stream.video.times import FALLBACK_FPS, index_times
 from hidden_two_stream.video.transforms import resize, resize_short_side, to_tensor
 
-__all__ = ["ClipCache", "DecodedVideo", "Resize", "decode", "default_workers", "open_clip_cache", "resized"]
+__all__ = [
+    "ClipCache",
+    "DecodedVideo",
+    "Resize",
+    "decode_video",
+    "default_workers",
+    "open_clip_cache",
+    "resized",
+]
 
 Resize = int | tuple[int, int]
 """Shorter side, or height and width, in px."""
@@ -38,13 +47,13 @@ class DecodedVideo:
 
     Attributes:
         source: what was decoded.
-        num_frames: exact number of frames of the labelled part.
-        first_frame: where that part begins in the file.
+        num_frames: exact number of frames of the labeled part.
+        first_frame: frame number in the file at which the labeled part starts.
         size: (height, width) of the decoded frames, before resizing.
-        fps: frames per second, None where unknown.
+        fps: mean frames per second; None where unknown.
         warning: why decoding ended early, if it did.
-        frames: (num_frames, 3, h, w) uint8, or None where they were not kept. In place of pictures there may
-            be flow, (num_frames, 2, h, w) float16 px, each from its frame to the next of a clip.
+        frames: (num_frames, 3, h, w) uint8, resized; None where they were not kept.
+        pts_seconds: (num_frames,) float64 time of each frame; the first frame of the file is at 0.
     """
 
     source: Source
@@ -54,49 +63,71 @@ class DecodedVideo:
     fps: float | None
     warning: str | None
     frames: Tensor | None
+    pts_seconds: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0), compare=False)
+
+    def __post_init__(self) -> None:
+        if len(self.pts_seconds) != self.num_frames:
+            times = index_times(self.first_frame + self.num_frames, self.fps)[self.first_frame :]
+            object.__setattr__(self, "pts_seconds", times)
 
     def read(self, indices: Sequence[int], size: Resize) -> Tensor:
-        """Frames at `indices` of the labelled part, (len, 3, h, w) uint8, resized to `size`."""
+        """Return the frames at `indices` of the labeled part, (len, 3, h, w) uint8, resized to `size`."""
         if self.frames is not None:
             return self.frames[torch.as_tensor(indices)]
         with VideoReader(self.source) as reader:
             return resized(reader.read([self.first_frame + index for index in indices]), size)
 
+    def frame_end_seconds(self, index: int) -> float:
+        """Return when frame `index` ends: at the next frame, or as late as the frame before it lasted."""
+        if index + 1 < self.num_frames:
+            return float(self.pts_seconds[index + 1])
+        shown = self.pts_seconds[index] - self.pts_seconds[index - 1] if index else 1 / (self.fps or FALLBACK_FPS)
+        return float(self.pts_seconds[index] + shown)
+
 
 def resized(clip: RawClip, size: Resize) -> Tensor:
-    """(T, H, W, 3) uint8 → (T, 3, h, w) uint8; training and prediction both pass through here."""
+    """Return (T, H, W, 3) uint8 as (T, 3, h, w) uint8 of the given size, for training and prediction alike."""
     frames = to_tensor(clip)
     return resize_short_side(frames, size) if isinstance(size, int) else resize(frames, *size)
 
 
-def decode(
+def decode_video(
     source: Source,
     size: Resize,
     max_bytes: int,
     start_seconds: float | None = None,
     end_seconds: float | None = None,
 ) -> DecodedVideo:
-    """Decode a source completely, in bounded memory; keep its resized frames if they fit `max_bytes`.
+    """Decode a source completely, in bounded memory.
+
+    Args:
+        source: what to decode.
+        size: size of the resized frames.
+        max_bytes: the resized frames are kept if they need no more bytes together.
+        start_seconds, end_seconds: the labeled part; None: from the first frame, to the last frame.
 
     Raises:
-        UsageError, VideoError: as `VideoReader`; also VideoError where a part in seconds is asked for and
-            the frame rate is unknown, or the part holds no frame.
+        UsageError, VideoError: as `VideoReader`; also VideoError if a part in seconds is asked for and the
+            frame rate is unknown, or the part holds no frame.
     """
     with VideoReader(source) as reader:
         first, stop = _part(source, reader.fps, start_seconds, end_seconds)
-        images = reader.frames(first, stop)
         kept: list[Tensor] | None = []
-        num_frames = used = 0
-        for image in images:
-            num_frames += 1
+        times: list[float] = []
+        used = 0
+        for frame in reader.frames(first, stop):
+            times.append(frame.pts_seconds)
             if kept is not None:
-                kept.append(resized(image[None], size))
+                kept.append(resized(frame.image[None], size))
                 used += kept[-1].nbytes
                 kept = kept if used <= max_bytes else None
-        if not num_frames:
+        if not times:
             raise VideoError(source, f"no frame from {start_seconds or 0:g} s on; check the listed times")
         frames = None if kept is None else torch.cat(kept)
-        return DecodedVideo(source, num_frames, first, reader.size, reader.fps, reader.warning, frames)
+        seconds = np.zeros(0) if reader.times_repaired else np.array(times)
+        return DecodedVideo(
+            source, len(times), first, reader.size, reader.fps, reader.warning, frames, seconds
+        )
 
 
 def _part(
@@ -112,13 +143,13 @@ def _part(
 
 @dataclass(frozen=True)
 class ClipCache:
-    """Readable videos of a list of samples, and what could not be read.
+    """Readable videos of a list of samples, and the unreadable ones.
 
     Attributes:
         samples: the readable samples, in the order of the list.
         videos: their frames and facts.
-        unreadable: the others, with the reason.
-        size: to which frames are resized.
+        unreadable: the other samples, each with the reason.
+        size: size of the resized frames.
     """
 
     samples: tuple[Sample, ...]
@@ -132,11 +163,11 @@ class ClipCache:
         return all(video.frames is not None for video in self.videos)
 
     def clip(self, index: int, frame_indices: Sequence[int]) -> Tensor:
-        """Frames of video `index`: (len(frame_indices), 3, h, w) uint8."""
+        """Return frames of video `index`: (len(frame_indices), 3, h, w) uint8."""
         return self.videos[index].read(frame_indices, self.size)
 
     def select(self, samples: Iterable[Sample]) -> ClipCache:
-        """The part of the store that holds `samples` (frames are shared, not copied)."""
+        """Return the part of the cache that holds `samples`. Frames are shared, not copied."""
         wanted = {sample.name for sample in samples}
         chosen = [pair for pair in zip(self.samples, self.videos, strict=True) if pair[0].name in wanted]
         failed = tuple(pair for pair in self.unreadable if pair[0].name in wanted)
@@ -156,7 +187,7 @@ def open_clip_cache(
     Args:
         samples: what to decode.
         size: shorter side, or (height, width), px.
-        budget_bytes: memory for decoded frames of all samples together; 0 keeps none. With workers, one
+        budget_bytes: memory for the decoded frames of all samples together; 0 keeps none. With workers, one
             video may take 1/(2 · workers) of it.
         workers: processes; 0 decodes in this one.
         progress: called with the number done and the total.
@@ -180,14 +211,14 @@ def open_clip_cache(
 
 
 class _Budget:
-    """Bytes that decoded frames may still take."""
+    """Memory that decoded frames may still take, in bytes."""
 
     def __init__(self, left: int) -> None:
         self.left = left
         self.exhausted = False
 
     def covers(self, video: DecodedVideo) -> bool:
-        """Take the frames' bytes from the budget; False if they do not fit, or others did not before."""
+        """Take the frames' bytes from the budget; False if these frames or earlier ones do not fit."""
         if self.exhausted or video.frames is None or video.frames.nbytes > self.left:
             self.left = -1
             return False
@@ -210,7 +241,7 @@ def _decode_all(
         waiting: list[tuple[Sample, Future[_Parcel]]] = []
         remaining = iter(samples)
         in_flight = 2 * workers
-        share = budget.left // in_flight  # so that what is in flight together stays within the budget, too
+        share = budget.left // in_flight  # all videos in flight together stay within the budget
         try:
             while True:
                 for sample in itertools.islice(remaining, in_flight - len(waiting)):
@@ -223,20 +254,20 @@ def _decode_all(
         except BrokenProcessPool as error:
             raise VideoError(
                 sample.path,
-                "a decoding process ended at this file or one near it: the decoder crashed, or a script of "
-                "one's own starts without `if __name__ == '__main__'`",
+                "a decoding process ended at this file or one near it: the decoder crashed, or the calling script "
+                "lacks `if __name__ == '__main__'`",
             ) from error
 
 
 def _decode_sample(sample: Sample, size: Resize, max_bytes: int) -> _Outcome:
     try:
-        return decode(sample.path, size, max_bytes, sample.start_seconds, sample.end_seconds)
+        return decode_video(sample.path, size, max_bytes, sample.start_seconds, sample.end_seconds)
     except HiddenTwoStreamError as error:
         return error
 
 
 def _decode_apart(sample: Sample, size: Resize, max_bytes: int) -> _Parcel:
-    """`_decode_sample` in another process: a tensor from there would hold a file open for each video."""
+    """`_decode_sample` in another process, frames as an array: each tensor would hold a file open."""
     outcome = _decode_sample(sample, size, max_bytes)
     if isinstance(outcome, HiddenTwoStreamError) or outcome.frames is None:
         return outcome, None
@@ -250,5 +281,5 @@ def _unpacked(outcome: _Outcome, frames: npt.NDArray[np.uint8] | None) -> _Outco
 
 
 def default_workers() -> int:
-    """Processes for decoding: one per core, at most 8."""
+    """Return the number of decoding processes: one per core, at most 8."""
     return min(os.cpu_count() or 1, 8)

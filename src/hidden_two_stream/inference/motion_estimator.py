@@ -163,8 +163,8 @@ class MotionEstimator:
             side = self.side(reader.size, short_side)
             window: list[Tensor] = []
             fresh = 0  # frames of the window whose flow has not been given yet
-            for image in reader.frames():
-                window.append(resized(image[None], side)[0])
+            for frame in reader.frames():
+                window.append(resized(frame.image[None], side)[0])
                 fresh += 1
                 if len(window) == length:
                     yield torch.stack(window), self._window_flow(window)

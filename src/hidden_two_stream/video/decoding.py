@@ -9,6 +9,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -21,14 +22,15 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from hidden_two_stream.errors import VideoError
-from hidden_two_stream.types import RawClip
+from hidden_two_stream.types import Frame, RawClip
+from hidden_two_stream.video.times import FALLBACK_FPS, FrameClock, stamp_seconds
 
 Image = npt.NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""
 
-_Numbered = tuple[int, VideoFrame]
-"""A frame and its place in the video, from 0."""
-_Decoded = Generator[_Numbered, None, None]
+_Timed = tuple[int, VideoFrame, float]
+"""A frame's number in the video, from 0; the frame; its presentation time, s."""
+_Decoded = Generator[_Timed, None, None]
 
 _URL_TIMEOUT_SECONDS = 30.0
 
@@ -47,17 +49,18 @@ class _Array:
 
     fps: float | None = None
     warning: str | None = None
+    times_repaired = False
 
     def __init__(self, clip: RawClip) -> None:
         self.name = "array"
         self.size = (clip.shape[1], clip.shape[2])
         self._clip = clip
 
-    def select(self, wanted: Iterable[int]) -> Generator[Image, None, None]:
+    def select(self, wanted: Iterable[int]) -> Generator[Frame, None, None]:
         for index in wanted:
             if index >= len(self._clip):
                 return
-            yield self._clip[index]
+            yield Frame(self._clip[index], index, index / FALLBACK_FPS)
 
     def count(self) -> int:
         return len(self._clip)
@@ -72,6 +75,7 @@ class _VideoFile:
     def __init__(self, name: str, address: str, *, local: bool) -> None:
         self.name = name
         self.fps: float | None = None
+        self.times_repaired = False
         self._address = address
         self._count: int | None = None
         self._damaged_first = 0
@@ -91,7 +95,7 @@ class _VideoFile:
         damaged = f"the decoder marks the first {_frames(self._damaged_first)} as damaged"
         return f"{self._stopped}; {damaged}" if self._stopped else damaged
 
-    def select(self, wanted: Iterable[int]) -> Generator[Image, None, None]:
+    def select(self, wanted: Iterable[int]) -> Generator[Frame, None, None]:
         reached = -1
         decoded = None
         try:
@@ -103,11 +107,12 @@ class _VideoFile:
                     if decoded is not None:
                         decoded.close()
                     decoded = self._decode(key)
-                frame = next((frame for number, frame in decoded if number == index), None)
-                if frame is None:
+                found = next((timed for timed in decoded if timed[0] == index), None)
+                if found is None:
                     return
                 reached = index
-                yield self._to_rgb(frame)
+                _, frame, seconds = found
+                yield Frame(self._to_rgb(frame), index, seconds)
         finally:
             if decoded is not None:
                 decoded.close()
@@ -128,7 +133,7 @@ class _VideoFile:
             self._table_is_due = False
             with self._open() as container:
                 self._table = _seek_table(container, self._video_stream(container))
-        if self._table is None or self._count not in (None, len(self._table.pts)):
+        if self._table is None or self.times_repaired or self._count not in (None, len(self._table.pts)):
             return 0
         return self._table.keyframe_before(index)
 
@@ -141,7 +146,7 @@ class _VideoFile:
             self._table = None
         yield from self._begin()
 
-    def _decode_from_keyframe(self, first: int, table: _SeekTable) -> Generator[_Numbered, None, bool]:
+    def _decode_from_keyframe(self, first: int, table: _SeekTable) -> Generator[_Timed, None, bool]:
         """Frames from the keyframe `first` on; returns whether all, to the end, agreed with `table`."""
         number = first
         with self._open() as container:
@@ -154,7 +159,7 @@ class _VideoFile:
                         continue
                     if not table.agrees(number, frame) or (number == first and not frame.key_frame):
                         return False
-                    yield number, frame
+                    yield number, frame, stamp_seconds(table.pts[number], table.pts[0], table.time_base)
                     number += 1
             except av.FFmpegError:
                 return False  # decoding from the start meets the damage again, and reports it
@@ -177,6 +182,7 @@ class _VideoFile:
         with self._open() as container:
             stream = self._video_stream(container)
             self.fps = float(stream.average_rate) if stream.average_rate else None
+            clock = FrameClock(stream.time_base, self.fps)
             try:
                 for frame in container.decode(stream):
                     if frame.is_corrupt and damaged_first < number:
@@ -185,7 +191,9 @@ class _VideoFile:
                     if frame.is_corrupt:
                         damaged_first += 1
                         self._damaged_first = max(damaged_first, self._damaged_first)
-                    yield number, frame
+                    seconds = clock.seconds(frame.pts)
+                    self.times_repaired = self.times_repaired or clock.repaired
+                    yield number, frame, seconds
                     number += 1
             except av.FFmpegError as error:
                 reason = _reason(error)
@@ -223,12 +231,14 @@ class _SeekTable:
     """What is needed to reach a frame from a keyframe, in the order of presentation.
 
     Attributes:
-        pts: presentation time of every frame, ascending.
+        pts: presentation time of every frame, ascending, in units of `time_base`.
+        time_base: s.
         keyframes: numbers of the keyframes, ascending; the first is 0.
         reorder_depth: frames that the decoder holds back to put them in order.
     """
 
     pts: array[int]
+    time_base: Fraction
     keyframes: array[int]
     reorder_depth: int
 
@@ -245,6 +255,9 @@ def _seek_table(container: InputContainer, stream: VideoStream) -> _SeekTable | 
     """Pass over the packets, without decoding; None if the file is of a kind where seeking may be inexact."""
     context = stream.codec_context
     formats = container.format.name.split(",")
+    time_base = stream.time_base
+    if time_base is None:
+        return None
     if not set(formats) & set(_SEEKABLE_FORMATS) or stream.codec.canonical_name not in _SEEKABLE_CODECS:
         return None
     times, are_keys = array("q"), array("b")
@@ -269,7 +282,7 @@ def _seek_table(container: InputContainer, stream: VideoStream) -> _SeekTable | 
         and context.field_order in _PROGRESSIVE
     )
     keyframes = array("q", (shown for shown, decoded in enumerate(order) if are_keys[decoded]))
-    return _SeekTable(pts, keyframes, context.reorder_depth) if is_regular else None
+    return _SeekTable(pts, time_base, keyframes, context.reorder_depth) if is_regular else None
 
 
 class _Converter:

@@ -13,7 +13,9 @@ from av.codec.context import ThreadType
 from av.video.frame import VideoFrame
 
 from hidden_two_stream.errors import UsageError, VideoError
-from hidden_two_stream.video.decoding import Image, _Converter, _frames, _reason, _upright_size
+from hidden_two_stream.types import Frame
+from hidden_two_stream.video.decoding import _Converter, _frames, _reason, _upright_size
+from hidden_two_stream.video.times import FALLBACK_FPS
 
 VIDEO_SUFFIXES = frozenset(
     f".{kind}"
@@ -77,6 +79,7 @@ class _ImageFolder:
     """One image file per frame."""
 
     fps: float | None = None
+    times_repaired = False
 
     def __init__(self, folder: Path) -> None:
         self.name = str(folder)
@@ -92,14 +95,14 @@ class _ImageFolder:
         self._to_rgb = _Converter(self.size)
         self._count = len(self._paths)
 
-    def select(self, wanted: Iterable[int]) -> Generator[Image, None, None]:
+    def select(self, wanted: Iterable[int]) -> Generator[Frame, None, None]:
         for index in wanted:
             if index >= self._count:
                 return
             frame = self._frame(index)
             if frame is None:
                 return
-            yield self._to_rgb(frame)
+            yield Frame(self._to_rgb(frame), index, index / FALLBACK_FPS)
 
     def count(self) -> int:
         for index in range(self._count):

@@ -9,6 +9,10 @@ Rules that hold for every source:
 - A video ends at its first frame that cannot be decoded or that the decoder marks as damaged, and `warning`
   says so: what a decoder delivers after damage is made up. Marked frames before any good one are kept, since
   recordings that were cut begin so; `warning` names them.
+- Every frame has a time in seconds. The first frame of the source is at 0, and times increase strictly. In a
+  file, the time is the presentation time; `hidden_two_stream.video.times` gives the rule for files where that
+  is missing or runs backward, and `times_repaired` reports such files. Arrays and folders of images have no
+  times of their own: frame i is at i / `FALLBACK_FPS`.
 - Decoding uses one thread. More threads make the pixels of damaged files differ from run to run, and hide
   damage from the decoder; several videos are read at a time by several workers instead.
 """
@@ -30,8 +34,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hidden_two_stream.errors import UsageError, VideoError
-from hidden_two_stream.types import RawClip, validate_clip
-from hidden_two_stream.video.decoding import Image, _Array, _frames, _reason, _VideoFile
+from hidden_two_stream.types import Frame, RawClip, validate_clip
+from hidden_two_stream.video.decoding import _Array, _frames, _reason, _VideoFile
 from hidden_two_stream.video.finding import (
     IMAGE_SUFFIXES,
     VIDEO_SUFFIXES,
@@ -84,10 +88,12 @@ class _Backend(Protocol):
     fps: float | None
     size: tuple[int, int]
 
+    times_repaired: bool
+
     @property
     def warning(self) -> str | None: ...
 
-    def select(self, wanted: Iterable[int]) -> Generator[Image, None, None]:
+    def select(self, wanted: Iterable[int]) -> Generator[Frame, None, None]:
         """The frames of ascending indices; ends where the source ends."""
 
     def count(self) -> int:
@@ -113,7 +119,7 @@ class VideoReader:
 
     def __init__(self, source: Source) -> None:
         self._backend = _open_backend(source)
-        self._passes: weakref.WeakSet[Generator[Image, None, None]] = weakref.WeakSet()
+        self._passes: weakref.WeakSet[Generator[Frame, None, None]] = weakref.WeakSet()
         self._closed = False
 
     @property
@@ -127,12 +133,20 @@ class VideoReader:
         return self._backend.size
 
     @property
+    def times_repaired(self) -> bool:
+        """Whether missing or backward time stamps were replaced in the part that was decoded so far.
+
+        Always False for arrays and folders of images.
+        """
+        return self._backend.times_repaired
+
+    @property
     def warning(self) -> str | None:
         """What was wrong with the part that was decoded so far; None if nothing was."""
         return self._backend.warning
 
-    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Image]:
-        """The frames from `start` up to, but not including, `stop` (None: to the end), (H, W, 3) uint8 each.
+    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
+        """The frames from `start` up to, but not including, `stop` (None: to the end), with their times.
 
         Memory does not grow with the length of the video. A range past the end gives what there is.
 
@@ -158,8 +172,8 @@ class VideoReader:
         clip = np.empty((len(indices), *self.size, 3), np.uint8)
         wanted = sorted(places)
         found = 0
-        for image in self._select(wanted):
-            clip[places[wanted[found]]] = image
+        for frame in self._select(wanted):
+            clip[places[wanted[found]]] = frame.image
             found += 1
         if found < len(wanted):
             raise VideoError(self._backend.name, self._past_the_end(wanted[found]))
@@ -185,7 +199,7 @@ class VideoReader:
     ) -> None:
         self.close()
 
-    def _select(self, wanted: Iterable[int]) -> Iterator[Image]:
+    def _select(self, wanted: Iterable[int]) -> Iterator[Frame]:
         self._require_open()
         selected = self._backend.select(wanted)
         self._passes.add(selected)
@@ -221,7 +235,7 @@ def read_video(source: Source, max_frames: int | None = None) -> tuple[RawClip, 
     if max_frames is not None and max_frames < 1:
         raise UsageError(f"max_frames is {max_frames}; expected 1 or more, or None for all frames")
     with VideoReader(source) as reader:
-        clip = np.stack(list(reader.frames(0, max_frames)))
+        clip = np.stack([frame.image for frame in reader.frames(0, max_frames)])
         return clip, VideoInfo(len(clip), *reader.size, reader.fps, reader.warning)
 
 

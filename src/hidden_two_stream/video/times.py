@@ -1,0 +1,84 @@
+"""Presentation times of frames, in seconds from the first frame of a source.
+
+A file's time stamps are used as long as each lies after the one before. Where they do not, the frame's number
+divided by the rate takes their place: from there on in a stream, which cannot know what follows
+(`FrameClock`); for every frame in a file that is decoded completely (`file_times`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["FALLBACK_FPS", "FrameClock", "file_times", "index_times", "stamp_seconds"]
+
+FALLBACK_FPS = 25.0
+"""Rate of sources that have none: arrays, folders of images, and files that do not say."""
+
+_BEFORE_ALL = -(1 << 63)  # below every time stamp
+
+
+class FrameClock:
+    """Times of frames in the order of decoding; they always increase strictly.
+
+    From the first frame on whose time stamp is missing or not greater than the one before, times go on as
+    last good time + n / rate, for n = 1, 2, …; later time stamps are ignored. If no time stamp was good, the
+    first frame is at 0.
+
+    Args:
+        time_base: seconds per unit of the time stamps; None: unknown, as if all time stamps were missing.
+        fps: mean rate; None: `FALLBACK_FPS`.
+    """
+
+    def __init__(self, time_base: Fraction | None, fps: float | None) -> None:
+        self.repaired = False
+        self._time_base = time_base
+        self._fps = fps or FALLBACK_FPS
+        self._first_pts: int | None = None
+        self._last_pts = _BEFORE_ALL
+        self._last_seconds = 0.0
+        self._frames_since = 0  # frames from the one at `_last_seconds` to the next
+
+    def seconds(self, pts: int | None) -> float:
+        """Time of the next frame, whose time stamp is `pts` (None: missing)."""
+        if self.repaired or pts is None or self._time_base is None or pts <= self._last_pts:
+            self.repaired = True
+            seconds = self._last_seconds + self._frames_since / self._fps
+            self._frames_since += 1
+            return seconds
+        if self._first_pts is None:
+            self._first_pts = pts
+        self._last_pts = pts
+        self._last_seconds = stamp_seconds(pts, self._first_pts, self._time_base)
+        self._frames_since = 1
+        return self._last_seconds
+
+
+def stamp_seconds(pts: int, first_pts: int, time_base: Fraction) -> float:
+    """Seconds from the first frame of a file to the frame with time stamp `pts`."""
+    return (pts - first_pts) * time_base.numerator / time_base.denominator
+
+
+def index_times(num_frames: int, fps: float | None) -> npt.NDArray[np.float64]:
+    """Frame number / rate for each frame, (num_frames,) float64 s; without a rate, at `FALLBACK_FPS`."""
+    return np.arange(num_frames) / (fps or FALLBACK_FPS)
+
+
+def file_times(stamps: Sequence[float | None], fps: float | None) -> npt.NDArray[np.float64]:
+    """Times of all frames of a completely decoded file.
+
+    Args:
+        stamps: the file's own time stamp of every frame, in the order of decoding, s; None where missing.
+        fps: mean rate; None: `FALLBACK_FPS`.
+
+    Returns:
+        (len(stamps),) float64 s, strictly increasing from 0: the time stamps minus the first of them if they
+        increase strictly, else frame number / rate for every frame.
+    """
+    present = np.array([stamp for stamp in stamps if stamp is not None], np.float64)
+    if len(present) < len(stamps) or not np.all(np.diff(present) > 0):
+        return index_times(len(stamps), fps)
+    return present - present[:1]
