@@ -66,7 +66,7 @@ class DecodedVideo:
     pts_seconds: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0), compare=False)
 
     def __post_init__(self) -> None:
-        if len(self.pts_seconds) != self.num_frames:
+        if not len(self.pts_seconds):
             times = index_times(self.first_frame + self.num_frames, self.fps)[self.first_frame :]
             object.__setattr__(self, "pts_seconds", times)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -59,6 +60,12 @@ class DatasetIndex:
     def classes(self) -> tuple[str, ...]:
         """Class names, in the data set's own order where it has one, else in alphabetical order."""
         return self.class_order or tuple(sorted({sample.label for sample in self.samples}))
+
+    def fingerprint(self) -> str:
+        """Return a text that tells this list of samples from others by names, labels and splits."""
+        root = Path(self.source).parent.as_posix()
+        text = "\n".join(f"{s.name.removeprefix(root)}\t{s.label}\t{s.split}" for s in self.samples)
+        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
     def counts(self) -> dict[str, int]:
         """Samples per class."""

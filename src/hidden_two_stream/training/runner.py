@@ -1,16 +1,18 @@
-"""`hts train`: from a data set to a run folder with a tested recogniser and a report."""
+"""Training runs: from a dataset to a run folder with a tested recognizer and a report."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hidden_two_stream.checkpoint import MODEL_FILE, PLAN_FILE
+import torch
+from lightning_fabric import Fabric
+
+from hidden_two_stream.checkpoint import MODEL_FILE, PLAN_FILE, RESULTS_FILE, RunMetadata, build_model
 from hidden_two_stream.config.loading import load_recipe, recipe_from_dict
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.config.stages import STAGE_NAMES
@@ -18,41 +20,30 @@ from hidden_two_stream.data.clip_cache import ClipCache
 from hidden_two_stream.data.index import DatasetIndex, Split, absolute_data, divide, read_dataset_index
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.files import make_folder, write_json
-from hidden_two_stream.inference.protocol import parse_protocol
+from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol
 from hidden_two_stream.progress import note
 from hidden_two_stream.reports.run_report import write_run_report
-from hidden_two_stream.training.fit import (
-    Fitted,
-    Resources,
-    begins_from_weights,
-    decode_samples,
-    fit,
-    require_motion,
-    resolve_input,
-)
-from hidden_two_stream.training.warm_start import open_parts
-from hidden_two_stream.weights.pretrained import find_weights
+from hidden_two_stream.training.fit import FitTask, TrainingResult, decode_samples, fit, resolve_input
+from hidden_two_stream.training.resources import Resources
+from hidden_two_stream.training.warm_start import check_initial_weights
 
-__all__ = ["Plan", "open_run", "train_command"]
-
-RESULTS_FILE = "results.json"
+__all__ = ["Plan", "check_networks", "make_plan", "resume", "run_plan", "train"]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run sets out to do; kept in the run folder, so that `--resume` needs nothing else.
+    """What a run sets out to do. The run folder keeps it, so that resuming needs nothing else.
 
     Attributes:
-        data: folder, CSV or data set by name.
-        recipe: how to train; the input size filled in once the data is known.
-        stages: names, in order.
-        test_fraction: of each class, where the data has no split of its own.
-        held_out: "column=value" of the samples that are kept for the test instead.
-        seed: of the split and of everything random.
-        motion_from, spatial_from, temporal_from: runs whose MotionNet, spatial stream, temporal stream
-            (with its MotionNet) are taken.
-        protocol: of the test.
-        fingerprint: of the list of samples; empty before the data is read.
+        data: folder, CSV or dataset by name.
+        recipe: how to train; the input size is filled in once the data is known.
+        stages: the stages to train, in order.
+        test_fraction: part of each class held back for the test where the data has no split of its own.
+        held_out: "column=value" of the samples held back for the test instead.
+        seed: seed of the split and of everything random.
+        warm_start: run by the part that it gives: "motion", "spatial", "temporal".
+        protocol: test protocol.
+        fingerprint: fingerprint of the dataset index; empty before the data is read.
     """
 
     data: str
@@ -60,179 +51,241 @@ class Plan:
     stages: tuple[str, ...] = STAGE_NAMES
     test_fraction: float = 0.25
     seed: int = 0
-    motion_from: str | None = None
-    protocol: str = "10x1"
+    warm_start: Mapping[str, str] = field(default_factory=dict)
+    protocol: str = DEFAULT_PROTOCOL
     held_out: str | None = None
     fingerprint: str = ""
-    spatial_from: str | None = None
-    temporal_from: str | None = None
-
-    def taken(self) -> dict[str, str]:
-        """Runs by the part that they give."""
-        parts = {"motion": self.motion_from, "spatial": self.spatial_from, "temporal": self.temporal_from}
-        return {name: source for name, source in parts.items() if source is not None}
 
     def to_dict(self) -> dict[str, Any]:
-        """Nested plain data."""
+        """Return nested plain data, as `from_dict` reads it."""
         return {**self.__dict__, "recipe": self.recipe.to_dict(), "stages": list(self.stages)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], origin: str) -> Plan:
+        """Return the plan that `to_dict` wrote, in this version or an earlier one.
+
+        Args:
+            data: nested plain data.
+            origin: names the data in errors.
+
+        Raises:
+            KeyError, TypeError: a field is missing or unknown.
+            UsageError: the recipe is wrong.
+        """
+        values = dict(data)
+        earlier = {kind: values.pop(f"{kind}_from", None) for kind in ("motion", "spatial", "temporal")}
+        values.setdefault("warm_start", {kind: run for kind, run in earlier.items() if run is not None})
+        recipe = recipe_from_dict(values.pop("recipe"), origin)
+        return cls(recipe=recipe, stages=tuple(values.pop("stages")), **values)
+
+
+def train(
+    data: str | Path,
+    out: str | Path,
+    recipe: str | Path | Recipe = "nano",
+    overrides: Sequence[str] | Mapping[str, object] = (),
+    *,
+    stage: str = "all",
+    test_fraction: float = 0.25,
+    held_out: str | None = None,
+    warm_start: Mapping[str, str | Path] | None = None,
+    protocol: str = DEFAULT_PROTOCOL,
+    seed: int = 0,
+    resources: Resources | None = None,
+) -> TrainingResult:
+    """Train a recognizer, test it, and write a run folder with a report.
+
+    Args:
+        data: a folder with one sub-folder of videos per class, a CSV with the columns path,label, or a
+            dataset by name, such as "ucf101:ROOT:1".
+        out: the run folder; it must not hold a run yet.
+        recipe: a recipe, its name, or a YAML file.
+        overrides: changes of single fields, such as {"motion.steps": 0}.
+        stage: "all", or the only stage to train: "motion", "spatial", "temporal" or "joint".
+        test_fraction: part of each class held back for the test where the data has no split of its own.
+        held_out: "column=value" of the samples held back for the test instead, such as "subject=3".
+        warm_start: run by the part that it gives: "motion", "spatial", or "temporal" (with its MotionNet).
+        protocol: test protocol: "center", or "NxM" clips x crops.
+        seed: seed of the split and of everything random.
+        resources: machine and progress.
+
+    Returns:
+        The recognizer, its test result and the seconds of each stage.
+
+    Raises:
+        UsageError: an argument is wrong, or `out` holds a run already.
+        DataError: the dataset cannot be used.
+        CheckpointError: a warm start or weights file is damaged.
+        TrainingError: the loss or the gradient is not finite.
+        Stopped: interrupted by Ctrl-C; `resume` goes on.
+    """
+    plan = make_plan(
+        data, recipe, overrides, stage=stage, test_fraction=test_fraction, held_out=held_out,
+        warm_start=warm_start, protocol=protocol, seed=seed,
+    )  # fmt: skip
+    return run_plan(Path(out), plan, resources or Resources())[0]
+
+
+def resume(out: str | Path, resources: Resources | None = None) -> TrainingResult:
+    """Go on with an interrupted run, exactly as if it had not stopped.
+
+    Args:
+        out: the run folder.
+        resources: machine and progress.
+
+    Raises:
+        UsageError: there is no run in `out`, or its data has changed.
+        CheckpointError: its files are damaged.
+        DataError, TrainingError, Stopped: as `train`.
+    """
+    return run_plan(Path(out), None, resources or Resources())[0]
 
 
 def make_plan(
-    data: str,
-    model: str,
-    overrides: Sequence[str],
-    stage: str,
+    data: str | Path,
+    recipe: str | Path | Recipe,
+    overrides: Sequence[str] | Mapping[str, object] = (),
     *,
-    test_fraction: float,
-    seed: int,
-    taken: Mapping[str, str],
-    protocol: str,
+    stage: str = "all",
+    test_fraction: float = 0.25,
     held_out: str | None = None,
+    warm_start: Mapping[str, str | Path] | None = None,
+    protocol: str = DEFAULT_PROTOCOL,
+    seed: int = 0,
 ) -> Plan:
-    """A plan from what the command line says.
+    """Return the plan of a run; arguments as of `train`.
 
     Raises:
-        UsageError: the recipe, a field, the stage, the protocol or the split of the data set is unknown.
+        UsageError: the recipe, a field, the stage, the protocol or the split of the dataset is unknown, or
+            the recipe's networks do not fit each other.
     """
     if stage != "all" and stage not in STAGE_NAMES:
         raise UsageError(f"unknown stage {stage!r}; choose all, {', '.join(STAGE_NAMES)}")
-    parse_protocol(protocol)  # a wrong one shall not show after the training
-    stages = STAGE_NAMES if stage == "all" else (stage,)
+    parse_protocol(protocol)  # a wrong protocol must not show only after the training
     source = absolute_data(data)
-    recipe = load_recipe(model, overrides)
-    if recipe.motion_init not in ("none", "shipped") and Path(recipe.motion_init).is_file():
-        recipe = dataclasses.replace(recipe, motion_init=str(Path(recipe.motion_init).resolve()))
-    if recipe.motion_teacher != "none" and Path(recipe.motion_teacher).is_file():
-        recipe = dataclasses.replace(recipe, motion_teacher=str(Path(recipe.motion_teacher).resolve()))
-    if recipe.init not in ("none", "imagenet") and Path(recipe.init).is_file():
-        recipe = dataclasses.replace(recipe, init=str(Path(recipe.init).resolve()))
+    loaded = load_recipe(recipe, overrides)
+    check_networks(loaded)
     return Plan(
         data=source,
-        recipe=recipe,
-        stages=stages,
+        recipe=_with_absolute_files(loaded),
+        stages=STAGE_NAMES if stage == "all" else (stage,),
         test_fraction=test_fraction,
         seed=seed,
-        **{f"{part}_from": str(Path(source).resolve()) for part, source in taken.items()},
+        warm_start={kind: str(Path(run).resolve()) for kind, run in (warm_start or {}).items()},
         protocol=protocol,
         held_out=held_out,
     )
 
 
-def fingerprint(listing: DatasetIndex) -> str:
-    """Tells one list of samples from another: names, labels and splits, not the files' contents."""
-    root = Path(listing.source).parent.as_posix()
-    text = "\n".join(f"{s.name.removeprefix(root)}\t{s.label}\t{s.split}" for s in listing.samples)
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-
-
-def open_run(folder: Path, plan: Plan | None, resume: bool) -> Plan:
-    """Make the run folder, or find the plan of the run that is there.
+def check_networks(recipe: Recipe) -> None:
+    """Build the recipe's networks without memory for weights, before any video is decoded.
 
     Raises:
-        UsageError: a run is there already and is not to be resumed, or there is none to resume.
-        CheckpointError: its plan is damaged.
+        UsageError: the networks do not fit each other.
     """
-    path = folder / PLAN_FILE
-    if not resume:
-        if path.exists() or (folder / MODEL_FILE).exists():
+    with torch.device("meta"):
+        build_model(recipe, 2)
+
+
+def _with_absolute_files(recipe: Recipe) -> Recipe:
+    """The recipe with absolute paths in place of relative ones, so that it means the same in any folder."""
+    changes: dict[str, Any] = {}
+    for name in ("init", "motion_init", "motion_teacher"):
+        value = getattr(recipe, name)
+        if value not in ("none", "shipped", "imagenet") and Path(value).is_file():
+            changes[name] = str(Path(value).resolve())
+    return dataclasses.replace(recipe, **changes)
+
+
+def run_plan(
+    folder: Path, plan: Plan | None, resources: Resources, title: str = "Training run"
+) -> tuple[TrainingResult, ClipCache]:
+    """Train, test and report.
+
+    Args:
+        folder: the run folder.
+        plan: a new run's; None: go on with the run in `folder`.
+        resources: machine and progress.
+        title: heading of the report.
+
+    Returns:
+        The result, and the decoded videos. Of several processes, the first alone tests and writes.
+
+    Raises:
+        as `train` and `resume`.
+    """
+    fabric = resources.fabric()
+    resuming = plan is None
+    if fabric.is_global_zero:
+        plan = _prepared(folder, plan)
+    plan = fabric.broadcast(plan)
+    assert plan is not None  # by the first process
+    resources = dataclasses.replace(resources, quiet=resources.quiet or not fabric.is_global_zero)
+    index = read_dataset_index(plan.data)
+    split = divide(index, plan.held_out, plan.test_fraction, plan.seed)
+    cache = decode_samples(split.train + split.test, plan.recipe, resources, folder)
+    task = FitTask(
+        split=split,
+        cache=cache,
+        classes=index.classes,
+        recipe=plan.recipe,
+        folder=folder,
+        seed=plan.seed,
+        protocol=plan.protocol,
+        stages=plan.stages,
+        warm_start=plan.warm_start,
+        metadata=RunMetadata(data=plan.data, test_fraction=plan.test_fraction, held_out=plan.held_out),
+        resume=resuming,
+    )
+    result = fit(task, resources, fabric)
+    if fabric.is_global_zero:
+        write_json(folder / RESULTS_FILE, result.to_dict())
+        shown = cache.select(split.test or split.train)
+        write_run_report(folder, result.recognizer, result.evaluation, result.seconds, shown, title)
+    return result, cache
+
+
+def _prepared(folder: Path, plan: Plan | None) -> Plan:
+    """Open the run folder, read the dataset index, and write down the plan."""
+    new = plan is not None
+    plan = _opened(folder) if plan is None else plan
+    if new and ((folder / PLAN_FILE).exists() or (folder / MODEL_FILE).exists()):
+        raise UsageError(
+            f"{str(folder)!r} already holds a run; add --resume to go on, or name another folder"
+        )
+    index = read_dataset_index(plan.data)
+    split = divide(index, plan.held_out, plan.test_fraction, plan.seed)
+    if new:
+        if not (plan.warm_start or any(plan.recipe.stage(name).steps for name in plan.stages)):
             raise UsageError(
-                f"{str(folder)!r} already holds a run; add --resume to go on, or name another folder"
+                "there is nothing to train: the recipe gives no steps to the stages asked for; "
+                "give streams with --spatial-from and --temporal-from, or steps"
             )
-        if plan is None:
-            raise UsageError("no data given; add --data DATA")
-        return plan
+        check_initial_weights(plan.recipe, index.classes, plan.warm_start)
+    make_folder(folder)
+    for empty in index.empty:
+        note(f"no videos in {empty!r}: it is not a class")
+    note(f"{len(index.samples)} videos, {len(index.classes)} classes; {split.rule}")
+    return _settled(plan, index, split, folder)
+
+
+def _opened(folder: Path) -> Plan:
+    """The plan of the run that is in `folder`."""
+    path = folder / PLAN_FILE
     if not path.exists():
         raise UsageError(f"no run to resume in {str(folder)!r}; check --out")
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
-        recipe = recipe_from_dict(saved.pop("recipe"), f"recipe of {str(path)!r}")
-        return Plan(recipe=recipe, stages=tuple(saved.pop("stages")), **saved)
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        return Plan.from_dict(saved, f"recipe of {str(path)!r}")
+    except (AttributeError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{str(path)!r} is damaged: {error}; train again into another folder"
         ) from error
 
 
-def train_command(
-    folder: Path, plan: Plan | None, resources: Resources, resume: bool = False, title: str = "Training run"
-) -> tuple[dict[str, Any], Fitted, ClipCache]:
-    """Train, test and report.
-
-    Returns:
-        What `results.json` holds (nothing in processes other than the first), the fitted recogniser, and the
-        decoded videos.
-    """
-    fabric = resources.fabric()
-    if fabric.is_global_zero:
-        plan = _prepare(folder, plan, resume)
-    plan = fabric.broadcast(plan)
-    assert plan is not None  # prepared by the first process
-    resources = dataclasses.replace(
-        resources, seed=plan.seed, quiet=resources.quiet or not fabric.is_global_zero
-    )
-    listing = read_dataset_index(plan.data)
-    split = divide(listing, plan.held_out, plan.test_fraction, plan.seed)
-    store = decode_samples(split.train + split.test, plan.recipe, resources, folder)
-    fitted = fit(
-        split,
-        store,
-        listing.classes,
-        plan.recipe,
-        folder,
-        resources,
-        fabric,
-        protocol=plan.protocol,
-        stages=plan.stages,
-        taken=plan.taken(),
-        resume=resume,
-        provenance={"data": plan.data, "test_fraction": plan.test_fraction, "held_out": plan.held_out},
-    )
-    if not fabric.is_global_zero:
-        return {}, fitted, store
-    results = results_of(fitted)
-    write_json(folder / RESULTS_FILE, results)
-    write_run_report(
-        folder,
-        fitted.recognizer,
-        fitted.evaluation,
-        fitted.seconds,
-        store.select(split.test or split.train),
-        title,
-    )
-    return results, fitted, store
-
-
-def _prepare(folder: Path, plan: Plan | None, resume: bool) -> Plan:
-    """Open the run folder, read the data set, and write down what is to be done."""
-    plan = open_run(folder, plan, resume)
-    listing = read_dataset_index(plan.data)
-    split = divide(listing, plan.held_out, plan.test_fraction, plan.seed)
-    if not resume:  # a wrong name shall not show after the decoding
-        if not (plan.taken() or any(plan.recipe.stage(name).steps for name in plan.stages)):
-            raise UsageError(
-                "there is nothing to train: the recipe gives no steps to the stages asked for; "
-                "give streams with --spatial-from and --temporal-from, or steps"
-            )
-        open_parts(plan.recipe, listing.classes, plan.taken())
-        require_motion(plan.recipe, plan.taken())
-        if begins_from_weights(plan.recipe, plan.taken()):
-            find_weights(plan.recipe.model.backbone, plan.recipe.init)
-    make_folder(folder)
-    for empty in listing.empty:
-        note(f"no videos in {empty!r}: it is no class")
-    note(f"{len(listing.samples)} videos, {len(listing.classes)} classes; {split.rule}")
-    return _settle(plan, listing, split, folder)
-
-
-def results_of(fitted: Fitted) -> dict[str, Any]:
-    """Figures of a run, JSON-ready."""
-    tested = {} if fitted.evaluation is None else fitted.evaluation.to_dict()
-    return {**tested, "seconds": {name: round(value, 2) for name, value in fitted.seconds.items()}}
-
-
-def _settle(plan: Plan, listing: DatasetIndex, split: Split, folder: Path) -> Plan:
+def _settled(plan: Plan, index: DatasetIndex, split: Split, folder: Path) -> Plan:
     """Fill in what the data decides and write the plan; of a resumed run, check that its data is the same."""
-    found = fingerprint(listing)
+    found = index.fingerprint()
     if plan.fingerprint:
         if plan.fingerprint != found:
             raise UsageError(
@@ -241,6 +294,6 @@ def _settle(plan: Plan, listing: DatasetIndex, split: Split, folder: Path) -> Pl
         return plan
     recipe = resolve_input(plan.recipe, split.train)
     note(f"the networks see {recipe.input.size}×{recipe.input.size} px (input.size)")
-    settled = Plan(**{**plan.__dict__, "recipe": recipe, "fingerprint": found})
+    settled = dataclasses.replace(plan, recipe=recipe, fingerprint=found)
     write_json(folder / PLAN_FILE, settled.to_dict())
     return settled

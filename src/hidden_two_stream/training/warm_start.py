@@ -1,104 +1,238 @@
-"""Parts of a new run that are taken from other runs instead of being trained."""
+"""Where the weights of a new run begin: parts of other runs, shipped motion weights, published image weights."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from hidden_two_stream.config.schema import Recipe
-
-from hidden_two_stream.config.stages import STAGE_NAMES
-from hidden_two_stream.errors import UsageError
+from hidden_two_stream.config.stages import MODULES, STAGES, stages_within
+from hidden_two_stream.errors import CheckpointError, UsageError
+from hidden_two_stream.files import write_json
 from hidden_two_stream.inference.predictor import Recognizer, load
+from hidden_two_stream.progress import note
 from hidden_two_stream.recognition.model import HiddenTwoStream
+from hidden_two_stream.weights.motion import (
+    MotionWeights,
+    find_motion_weights,
+    load_motion_weights,
+    motion_weights_info,
+)
+from hidden_two_stream.weights.pretrained import find_weights, initialize_streams
 
-__all__ = ["STAGES_GIVEN", "STAGES_REPLACED", "open_parts", "take_parts"]
+__all__ = [
+    "check_initial_weights",
+    "check_motion_weights",
+    "distillation_teacher",
+    "initialize",
+    "read_motion_origin",
+    "stages_brought",
+    "stages_replaced",
+]
 
-STAGES_GIVEN: dict[str, tuple[str, ...]] = {
-    "motion": ("motion",),
-    "spatial": ("spatial",),
-    "temporal": ("motion", "temporal"),
-}
-"""Stages whose work a taken part brings along."""
+MOTION_INIT_FILE = "motion_init.json"
 
-STAGES_REPLACED = STAGES_GIVEN | {"temporal": ("motion", "temporal", "joint")}
-"""Stages that are left out where a part is taken, unless one is asked for by name."""
+_PARTS = {"motion": ("motion",), "spatial": ("spatial",), "temporal": ("motion", "temporal")}
+"""Parts of the model that each kind of warm start brings: a temporal stream brings its MotionNet."""
 
-_MODULES = {
-    "motion": ("motion_net",),
-    "spatial": ("spatial_stream",),
-    "temporal": ("motion_net", "temporal_stream"),
-}
 _MUST_AGREE = {
     "motion": ("motion", "num_frames", "motion_frames"),
     "spatial": ("backbone",),
     "temporal": ("motion", "num_frames", "motion_frames", "backbone", "temporal", "hand_over"),
 }
+"""Fields of `ModelConfig` in which both runs must agree."""
 
 
-def take_parts(
-    model: HiddenTwoStream, recipe: Recipe, classes: Sequence[str], taken: Mapping[str, str]
-) -> None:
-    """Copy weights from other runs into `model`, in place.
+def stages_replaced(warm_starts: Iterable[str]) -> set[str]:
+    """Return the stages that a run leaves out because warm starts stand for them."""
+    return {stage for kind in warm_starts for stage in stages_within(_PARTS[kind])}
+
+
+def stages_brought(warm_starts: Iterable[str]) -> set[str]:
+    """Return the stages whose work is in the weights of warm starts.
+
+    A temporal stream may have been tuned jointly or not, so joint training is not among them.
+    """
+    return {stage for stage in stages_replaced(warm_starts) if len(STAGES[stage].parts) == 1}
+
+
+# -- checks, before any video is decoded -----------------------------------------------------------
+
+
+def check_initial_weights(recipe: Recipe, classes: Sequence[str], warm_start: Mapping[str, str]) -> None:
+    """Check all weights that a run begins with or learns from.
 
     Args:
-        model: the new run's.
-        recipe: its recipe.
+        recipe: the recipe of the new run.
         classes: its classes.
-        taken: run folder or checkpoint by part: "motion" (MotionNet), "spatial" (the spatial stream),
-            "temporal" (the temporal stream and its MotionNet).
+        warm_start: run by the part that it gives: "motion", "spatial" or "temporal" (with its MotionNet).
 
     Raises:
-        UsageError, CheckpointError: as `open_parts`.
+        UsageError: a run or file is missing, lacks the part or has not trained it, or is for other networks,
+            classes or numbers of frames; or MotionNet is asked for twice.
+        CheckpointError: a file is damaged or has another format version.
     """
-    for part, other in open_parts(recipe, classes, taken).items():
-        for module in _MODULES[part]:
-            model.get_submodule(module).load_state_dict(other.model.get_submodule(module).state_dict())
+    _open(recipe, classes, warm_start)
+    check_motion_weights(recipe, warm_start)
+    if _begins_from_image_weights(recipe, warm_start):
+        find_weights(recipe.model.backbone, recipe.init)
 
 
-def open_parts(recipe: Recipe, classes: Sequence[str], taken: Mapping[str, str]) -> dict[str, Recognizer]:
-    """The runs that parts are to be taken from, by part, checked against the new run's recipe and classes.
+def check_motion_weights(recipe: Recipe, warm_start: Mapping[str, str]) -> None:
+    """Check the weights that MotionNet begins with and learns from.
 
     Raises:
-        UsageError: a run is not there, lacks the part or has not trained it, has it for other networks or
-            classes, the recipe has no such part, or MotionNet is asked for twice.
-        CheckpointError: a run is damaged.
+        UsageError, CheckpointError: as `check_initial_weights`.
     """
+    _initial_motion(recipe, warm_start)
+    distillation_teacher(recipe)
+
+
+def distillation_teacher(recipe: Recipe) -> MotionWeights | None:
+    """Return the weights of the network whose flow is the distillation target of stage motion, if any.
+
+    Raises:
+        UsageError: there are no such weights, or they are for another number of frames.
+        CheckpointError: their file is damaged or has another format version.
+    """
+    if recipe.motion_teacher == "none" or recipe.motion.steps == 0:
+        return None
+    weights = motion_weights_info(recipe.motion_teacher)
+    if weights.num_frames not in (0, recipe.model.num_frames):
+        raise UsageError(
+            f"motion_teacher {recipe.motion_teacher!r} takes {weights.num_frames} frames at once, but clips have "
+            f"{recipe.model.num_frames}; choose a teacher for any number of frames, such as nano"
+        )
+    return weights
+
+
+def _initial_motion(recipe: Recipe, warm_start: Mapping[str, str]) -> MotionWeights | None:
+    """The weights that MotionNet begins with; None if it is random, comes from a run, or is not there."""
+    model = recipe.model
+    given = {"motion", "temporal"} & set(warm_start)
+    if recipe.motion_init == "none" or given or model.streams == ("spatial",):
+        return None
+    return find_motion_weights(model.motion, model.motion_frames or model.num_frames, recipe.motion_init)
+
+
+def _begins_from_image_weights(recipe: Recipe, warm_start: Mapping[str, str]) -> bool:
+    """Whether some stream of the recipe begins from published image weights."""
+    fresh = set(recipe.model.streams) - set(warm_start)
+    if recipe.init != "none" and fresh == {"temporal"} and recipe.model.temporal == "branched":
+        raise UsageError(
+            "a branched temporal stream alone has no backbone that image weights fit; add --init none"
+        )
+    return recipe.init != "none" and bool(fresh)
+
+
+def _open(recipe: Recipe, classes: Sequence[str], warm_start: Mapping[str, str]) -> dict[str, Recognizer]:
+    """The runs of all warm starts, checked against the new run's recipe and classes."""
     opened = {}
-    if "motion" in taken and "temporal" in taken:
+    if "motion" in warm_start and "temporal" in warm_start:
         raise UsageError("a temporal stream brings its MotionNet: give --motion-from or --temporal-from")
-    for part, source in taken.items():
+    for kind, source in warm_start.items():
+        if kind not in _PARTS:
+            raise UsageError(f"unknown warm start {kind!r}; choose of {', '.join(_PARTS)}")
         other = load(source)
         theirs, ours = other.info.recipe.model, recipe.model
-        for field in _MUST_AGREE[part]:
+        for field in _MUST_AGREE[kind]:
             if getattr(theirs, field) != getattr(ours, field):
                 raise UsageError(
                     f"{source!r} has model.{field} {getattr(theirs, field)!r}; "
-                    f"this recipe wants {getattr(ours, field)!r}"
+                    f"this recipe needs {getattr(ours, field)!r}"
                 )
-        if part == "motion":
+        if kind == "motion":
             _require_motion(source, other)
         else:
-            _require_stream(part, source, other.trained_streams, other.classes, classes)
-        if part in ("spatial", "temporal") and part not in ours.streams:
-            raise UsageError(f"this recipe has no {part} stream to take from {source!r}; see model.streams")
-        if part == "motion" and ours.streams == ("spatial",):
+            _require_stream(kind, source, other, classes)
+        if kind in ("spatial", "temporal") and kind not in ours.streams:
+            raise UsageError(f"this recipe has no {kind} stream to take from {source!r}; see model.streams")
+        if kind == "motion" and ours.streams == ("spatial",):
             raise UsageError(f"this recipe has no MotionNet to take from {source!r}; see model.streams")
-        opened[part] = other
+        opened[kind] = other
     return opened
 
 
 def _require_motion(source: str, other: Recognizer) -> None:
-    stages = other.info.provenance.get("stages", STAGE_NAMES)
-    is_trained = bool({"motion", "joint"} & set(stages)) or bool(other.info.provenance.get("motion_init"))
-    if not (hasattr(other.model, "motion_net") and is_trained):
-        raise UsageError(f"{source!r} has no trained MotionNet; its stages are {', '.join(stages) or 'none'}")
+    metadata = other.info.metadata
+    is_trained = any("motion" in STAGES[name].parts for name in metadata.stages) or metadata.motion_init
+    if not (hasattr(other.model, MODULES["motion"]) and is_trained):
+        stages = ", ".join(metadata.stages) or "none"
+        raise UsageError(f"{source!r} has no trained MotionNet; its trained stages are {stages}")
 
 
-def _require_stream(
-    part: str, source: str, trained: Sequence[str], theirs: Sequence[str], ours: Sequence[str]
-) -> None:
-    if part not in trained:
-        raise UsageError(f"{source!r} has no trained {part} stream; it has {', '.join(trained) or 'none'}")
-    if tuple(theirs) != tuple(ours):
-        unlike = sorted(set(theirs) ^ set(ours))[:5] or "the same, in another order"
+def _require_stream(kind: str, source: str, other: Recognizer, classes: Sequence[str]) -> None:
+    if kind not in other.trained_streams:
+        trained = ", ".join(other.trained_streams) or "none"
+        raise UsageError(f"{source!r} has no trained {kind} stream; its trained streams are {trained}")
+    if tuple(other.classes) != tuple(classes):
+        unlike = sorted(set(other.classes) ^ set(classes))[:5] or "the same, in another order"
         raise UsageError(f"{source!r} was trained for other classes: {unlike}")
+
+
+# -- initialization --------------------------------------------------------------------------------
+
+
+def initialize(
+    model: HiddenTwoStream,
+    recipe: Recipe,
+    classes: Sequence[str],
+    warm_start: Mapping[str, str],
+    folder: Path | None,
+    *,
+    quiet: bool = False,
+) -> dict[str, Any] | None:
+    """Load all initial weights into a fresh `model`, in place.
+
+    Args:
+        model: the model of the new run.
+        recipe: its recipe.
+        classes: its classes.
+        warm_start: see `check_initial_weights`.
+        folder: run folder that gets a record of MotionNet's initial weights, if any.
+        quiet: show no progress of downloads.
+
+    Returns:
+        The weights that MotionNet began with, for the record; None if they are random or from a warm start.
+
+    Raises:
+        UsageError, CheckpointError: as `check_initial_weights`.
+    """
+    weights = _initial_motion(recipe, warm_start)
+    origin = None
+    if weights is not None:
+        load_motion_weights(model.motion_net, weights.file)
+        origin = {"source": recipe.motion_init, **weights.to_dict()}
+        if folder is not None:
+            write_json(folder / MOTION_INIT_FILE, origin)
+    if _begins_from_image_weights(recipe, warm_start):
+        started = initialize_streams(model, recipe.model.backbone, recipe.init, quiet=quiet)
+        if started is not None and not quiet:
+            note(f"image weights from {started.file} for {', '.join(started.fresh)}")
+    for kind, other in _open(recipe, classes, warm_start).items():
+        for part in _PARTS[kind]:
+            module = MODULES[part]
+            model.get_submodule(module).load_state_dict(other.model.get_submodule(module).state_dict())
+    return origin
+
+
+def read_motion_origin(folder: Path) -> dict[str, Any] | None:
+    """Return the record that `initialize` left in a run folder; None if there is none.
+
+    A resumed run needs the record: the weights may have changed since the run began.
+
+    Raises:
+        CheckpointError: the record is damaged.
+    """
+    path = folder / MOTION_INIT_FILE
+    try:
+        origin: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{str(path)!r} is damaged: {error}; train again into another folder"
+        ) from error
+    return origin

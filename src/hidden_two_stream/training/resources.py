@@ -1,0 +1,57 @@
+"""The machine that a run may use, and how much it says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from lightning_fabric import Fabric
+
+from hidden_two_stream.data.clip_cache import default_workers
+from hidden_two_stream.errors import UsageError
+
+__all__ = ["Resources"]
+
+
+@dataclass(frozen=True)
+class Resources:
+    """The machine that a run may use, and how much it says.
+
+    Attributes:
+        workers: decoding processes.
+        cache_mb: memory for decoded frames, MiB; 0 decodes again for every clip.
+        accelerator, devices, precision: as Lightning Fabric takes them.
+        save_seconds: longest time between saved training states, s.
+        quiet: show no progress on stderr.
+    """
+
+    workers: int = field(default_factory=default_workers)
+    cache_mb: int = 2048
+    accelerator: str = "auto"
+    devices: str = "1"
+    precision: str = "32-true"
+    save_seconds: float = 30.0
+    quiet: bool = False
+
+    def fabric(self) -> Fabric:
+        """Return a launched Fabric. With several devices, launching starts the command once more for each.
+
+        Raises:
+            UsageError: this machine has no such device or precision.
+        """
+        try:
+            devices: int | str = int(self.devices) if self.devices.isdigit() else self.devices
+            fabric = Fabric(accelerator=self.accelerator, devices=devices, precision=self.precision)  # type: ignore[arg-type]
+            fabric.launch()
+        except (ValueError, TypeError, RuntimeError, ImportError) as error:
+            raise UsageError(f"cannot use this device or precision: {str(error).splitlines()[0]}") from error
+        return fabric
+
+    def single_device(self, task: str) -> Fabric:
+        """Return a launched Fabric for a task that runs on one device.
+
+        Raises:
+            UsageError: several devices were asked for; or as `fabric`.
+        """
+        if self.devices != "1":
+            raise UsageError(f"{task} runs on one device; leave out --devices")
+        return self.fabric()
