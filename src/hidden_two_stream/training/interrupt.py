@@ -1,4 +1,4 @@
-"""Ctrl-C that lets the running step finish."""
+"""A Ctrl-C handler that lets the current step finish."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["StopRequest"]
 
 
 class StopRequest:
-    """While active, the first Ctrl-C (or SIGTERM) only sets `wanted`; the second one interrupts at once.
+    """A context in which the first Ctrl-C (or SIGTERM) only sets `wanted`; the second interrupts at once.
 
-    A `KeyboardInterrupt` in the middle of an optimiser step would leave weights that belong to no step.
+    A `KeyboardInterrupt` in the middle of an optimizer step would leave weights that belong to no step.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class StopRequest:
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                # Ignored, as in the background of a script, it stays so; None is a handler not of Python.
+                # A signal that is ignored, as in a background job, stays ignored. None: set outside Python.
                 if signal.getsignal(number) not in (signal.SIG_IGN, None):
                     self._previous[number] = signal.signal(number, self._handle)
         return self

@@ -1,9 +1,10 @@
-"""What a run leaves for people to follow: JSON lines, and TensorBoard where installed."""
+"""The log of a run: JSON lines, and TensorBoard where it is installed."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,15 +29,23 @@ class MetricsLog:
             self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
 
     def write(self, stage: str, step: int, numbers: Mapping[str, float]) -> None:
-        """Log `numbers` of a stage's step (steps count from 1)."""
-        line = json.dumps({"stage": stage, "step": step} | {k: round(v, 6) for k, v in numbers.items()})
+        """Log `numbers` of a stage's step (steps count from 1).
+
+        A number that is not finite, such as the gradient norm of a skipped step, becomes null.
+
+        Raises:
+            OutputError: the file is not writable or the disk is full.
+        """
+        finite = {name: value for name, value in numbers.items() if math.isfinite(value)}
+        rounded = {name: round(finite[name], 6) if name in finite else None for name in numbers}
+        line = json.dumps({"stage": stage, "step": step} | rounded)
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
         except OSError as error:
             raise OutputError(f"cannot write {str(self.path)!r}: {error.strerror}") from error
         if self._board is not None:
-            for name, value in numbers.items():
+            for name, value in finite.items():
                 self._board.add_scalar(f"{stage}/{name}", value, step)
 
     def close(self) -> None:
@@ -45,7 +54,7 @@ class MetricsLog:
             self._board.close()
 
     def _forget_after(self, stage: str, step: int) -> None:
-        """Drop lines that a killed run wrote after its last saved state: their steps are trained again."""
+        """Drop lines written after the last saved state of a killed run: it trains those steps again."""
         if self.path.exists():
             lines = read_metrics(self.path.parent)
             kept = [line for line in lines if line["stage"] != stage or line["step"] <= step]

@@ -1,7 +1,7 @@
-"""The one optimisation loop, for all stages.
+"""The one optimization loop, for all stages.
 
 Every random number of a step comes from (seed, stage, step), so a run that is resumed from its saved state
-goes on exactly as if it had never stopped.
+continues exactly as if it had never stopped.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from hidden_two_stream.progress import ProgressLine
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.training.interrupt import StopRequest
 from hidden_two_stream.training.log import MetricsLog
+from hidden_two_stream.training.loss_scale import LossScale
 from hidden_two_stream.training.optimizer import build_optimizer, learning_rate_factor, set_learning_rates
 from hidden_two_stream.training.stages import STAGES, StageObjective, select_trained
 from hidden_two_stream.training.state import (
@@ -51,7 +52,7 @@ LOG_EVERY = 10
 
 
 class Stopped(KeyboardInterrupt):
-    """Training was interrupted, its state is saved."""
+    """Training was interrupted after its state was saved."""
 
     def __init__(self, stage: str, step: int) -> None:
         super().__init__(f"stopped in stage {stage} after step {step}")
@@ -59,19 +60,19 @@ class Stopped(KeyboardInterrupt):
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """What stays the same through all stages of a run.
+    """The inputs and settings that all stages of a run share.
 
     Attributes:
-        folder: the run folder; state and logs go there.
+        folder: the run folder, for state and logs.
         recipe: with the input size filled in.
         store: decoded training videos.
         labels: class number of each video of the store.
-        seed: of everything random.
+        seed: seed of all random numbers.
         stages: names of the stages to train, in order.
-        workers: decoding processes where the store is not in memory.
-        save_seconds: the state is saved at least this often, and behind every stage.
-        quiet: no progress on stderr.
-        teacher: a trained MotionNet whose flow stage motion learns from, frozen.
+        workers: decoding processes, used when the store is not in memory.
+        save_seconds: longest time between two saved states; the state is also saved after every stage.
+        quiet: show no progress on stderr.
+        teacher: a trained, frozen MotionNet whose flow stage motion learns from.
     """
 
     folder: Path
@@ -91,18 +92,21 @@ def train(
 ) -> Mapping[str, float]:
     """Train the stages of a run one after the other.
 
+    In precision "16-mixed" a step whose gradient overflows is skipped, counted, and logged; see `LossScale`.
+
     Args:
         model: trained in place.
         run: what to train on and how.
         fabric: a launched Lightning Fabric (device, precision, distribution).
-        resume: go on from the state in the run folder, if there is one.
+        resume: continue from the state in the run folder, if there is one.
 
     Returns:
         Seconds of training per stage.
 
     Raises:
-        TrainingError: the loss or the gradient is not finite; the last saved state is kept.
-        Stopped: interrupted by Ctrl-C, after saving the state.
+        TrainingError: the loss or the gradient is not finite, and it is no overflow that a smaller loss scale
+            prevents; the last saved state is kept.
+        Stopped: interrupted by Ctrl-C, after the state was saved.
     """
     stages = [name for name in run.stages if run.recipe.stage(name).steps > 0]
     state = load_state(run.folder) if resume else None
@@ -112,9 +116,8 @@ def train(
         stages = stages[stages.index(state.stage) :] if state.stage in stages else []
     with StopRequest() as stop:
         for position, name in enumerate(stages):
-            begin = state.step if state and position == 0 else 0
-            moments = state.optimizer if state and position == 0 else {}
-            stage_run = _StageRun(model, run, fabric, name, begin, moments, seconds)
+            continued = state if position == 0 else None
+            stage_run = _StageRun(model, run, fabric, name, continued, seconds)
             seconds[name] = stage_run.optimize(stop)
             following = stages[position + 1] if position + 1 < len(stages) else "done"
             if fabric.is_global_zero:
@@ -124,10 +127,10 @@ def train(
 
 
 class _FromPixels(nn.Module):
-    """A stage's objective, from clips as they are stored.
+    """A stage's objective, computed from clips as they are stored.
 
-    In half precision, what a wrapped module is given is rounded to that, if it is no whole number: frames, to
-    half a grey level.
+    In half precision, Fabric rounds the floating-point inputs of a wrapped module. Frames would be off by
+    up to half a gray level, so the module takes the stored integers and converts them itself.
     """
 
     def __init__(self, objective: StageObjective, normalize_contrast: bool) -> None:
@@ -142,7 +145,7 @@ class _FromPixels(nn.Module):
 
 
 class _StageRun:
-    """One stage of a run: its optimiser, its data, and the loop."""
+    """One stage of a run: its optimizer, its data, and the loop."""
 
     def __init__(
         self,
@@ -150,12 +153,11 @@ class _StageRun:
         run: TrainingRun,
         fabric: Fabric,
         name: str,
-        begin: int,
-        moments: Mapping[str, Tensor],
+        continued: TrainingState | None,
         seconds: Mapping[str, float],
     ) -> None:
         self.model, self.run, self.fabric, self.name = model, run, fabric, name
-        self.begin, self.seconds = begin, dict(seconds)
+        self.begin, self.seconds = continued.step if continued else 0, dict(seconds)
         self.config: StageConfig = run.recipe.stage(name)
         self.seed = mix_seed(run.seed, STAGE_NAMES.index(name))
         select_trained(model, STAGES[name])
@@ -167,11 +169,14 @@ class _StageRun:
         )
         from_pixels = _FromPixels(objective, run.recipe.input.normalize_contrast)
         self.objective, self.optimizer = fabric.setup(from_pixels, optimizer)
-        if moments:
-            restore_optimizer(self.optimizer, moments)
+        self.loss_scale = LossScale(fabric)
+        if continued is not None:
+            self.loss_scale.restore(continued.loss_scale)
+            if continued.optimizer:
+                restore_optimizer(self.optimizer, continued.optimizer)
 
     def optimize(self, stop: StopRequest) -> float:
-        """Run all steps that are left; return the seconds that the whole stage took."""
+        """Run all remaining steps and return the seconds that the whole stage took."""
         before = self.seconds.get(self.name, 0.0)
         began = saved = time.monotonic()
         batches = iter(self._loader())
@@ -199,7 +204,7 @@ class _StageRun:
         recipe, stage = self.run.recipe, STAGES[self.name]
         jitter = recipe.input.color_jitter if stage.jitters_color else 0.0
         augmentation = Augmentation(recipe.input.size, recipe.input.crop_scales, recipe.input.flip, jitter)
-        # The spatial stream sees one frame; contrast normalisation still needs the whole clip.
+        # The spatial stream sees one frame, but contrast normalization needs the whole clip.
         single = stage.stream == "spatial" and not recipe.input.normalize_contrast
         num_frames = 1 if single else recipe.model.num_frames
         clips = TrainingClips(
@@ -223,7 +228,7 @@ class _StageRun:
         return training_loader(clips, sampler, self.run.workers)
 
     def _step(self, step: int, batches: object) -> dict[str, float]:
-        """One optimiser step over `accumulate` batches; returns the means of what was measured."""
+        """Run one optimizer step over `accumulate` batches and return the means of its scalars."""
         torch.manual_seed(mix_seed(self.seed, -2, step, self.fabric.global_rank))
         factor = learning_rate_factor(self.config, step)
         set_learning_rates(self.optimizer, factor)
@@ -236,16 +241,25 @@ class _StageRun:
                 scalars = self.objective(clips, labels.to(self.fabric.device))
                 for name, value in scalars.items():
                     numbers[name] = numbers.get(name, 0.0) + value.item() / self.config.accumulate
-                # Before the backward pass: that of grid_sample crashes on coordinates that are NaN.
+                # Before the backward pass, because that of grid_sample crashes on NaN coordinates.
                 self._require_finite(step, numbers)
                 self.fabric.backward(scalars["loss"] / self.config.accumulate)
         numbers["gradient_norm"] = self._clip_gradients()
-        self._require_finite(step, numbers)
-        self.optimizer.step()
+        if not self.loss_scale.in_use:  # a scaled gradient may overflow; the scaler then skips the step
+            self._require_finite(step, numbers)
+        try:
+            self.loss_scale.step(self.optimizer, math.isfinite(numbers["gradient_norm"]))
+        except TrainingError as error:
+            raise TrainingError(
+                f"stage {self.name}, step {step + 1}: {error}; "
+                f"the last good state is in {str(self.run.folder)!r}. "
+                "Train with --precision bf16-mixed or 32-true, or lower the stage's learning rate"
+            ) from error
         self.optimizer.zero_grad()
-        return numbers
+        return numbers | self.loss_scale.numbers()
 
     def _clip_gradients(self) -> float:
+        """Clip the gradient and return its norm before that, both without the loss scale."""
         limit = self.config.clip_norm if self.config.clip_norm > 0 else math.inf
         trained: nn.Module = self.objective
         norm = self.fabric.clip_gradients(trained, self.optimizer, max_norm=limit, error_if_nonfinite=False)
@@ -266,6 +280,12 @@ class _StageRun:
 
     def _save(self, step: int) -> None:
         if self.fabric.is_global_zero:
-            tensors = optimizer_tensors(self.optimizer)
-            state = TrainingState(self.name, step, self.seconds, model_tensors(self.model), tensors)
+            state = TrainingState(
+                self.name,
+                step,
+                self.seconds,
+                model_tensors(self.model),
+                optimizer_tensors(self.optimizer),
+                self.loss_scale.tensors(),
+            )
             save_state(self.run.folder, state)

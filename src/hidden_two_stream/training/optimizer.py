@@ -1,4 +1,4 @@
-"""Optimisers with a learning rate of their own for MotionNet, and learning-rate schedules without state."""
+"""Optimizers with a separate learning rate for MotionNet, and stateless learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from hidden_two_stream.errors import UsageError
 
 __all__ = ["build_optimizer", "learning_rate_factor", "set_learning_rates"]
 
-WARM_UP = 0.1  # part of a one-cycle schedule
+WARM_UP = 0.1  # fraction of a one-cycle schedule
 START_FACTOR = 0.04
 
 
 def build_optimizer(model: nn.Module, config: StageConfig) -> torch.optim.Optimizer:
-    """The stage's optimiser over all parameters that take gradients.
+    """Return the stage's optimizer over all parameters that take gradients.
 
-    Parameters of `motion_net` learn at `motion_learning_rate`, all others at `learning_rate`, their biases
-    at `bias_factor` times that. Weight decay is for weights only. Each group keeps its own `peak_lr`.
+    Parameters of `motion_net` learn at `motion_learning_rate`. All others learn at `learning_rate`, their
+    biases at `bias_factor` times that. Weight decay applies to weights only. Each group keeps its
+    own `peak_lr`.
 
     Raises:
-        UsageError: a part is to be trained at learning rate zero.
+        UsageError: the learning rate of a part that is trained is not positive.
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -59,8 +60,9 @@ def _optimizer(groups: list[dict[str, Any]], name: str) -> torch.optim.Optimizer
 
 
 def learning_rate_factor(config: StageConfig, step: int) -> float:
-    """Factor on the learning rates at `step` (0…steps−1), a pure function of the configuration.
+    """Return the factor on the learning rates at `step` (0…steps−1), a pure function of the configuration.
 
+    "constant": always 1.
     "one-cycle": linear warm-up over the first tenth, then a cosine to zero (Smith, arXiv 1708.07120).
     "steps": × `decay` at every milestone that has been reached.
     """

@@ -1,10 +1,10 @@
-"""Training state on disk: one file that is replaced whole, so that a kill at any moment loses little."""
+"""Training state on disk: one file that is replaced atomically, so that a killed run loses little."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,15 @@ STATE_FILE = "state.safetensors"
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Where training stands.
+    """The point that training has reached, with everything needed to go on from there.
 
     Attributes:
-        stage: the stage that comes next.
-        step: its steps that are done.
-        seconds: time spent so far, per stage.
+        stage: the stage to train next.
+        step: how many of its steps are done.
+        seconds: training time so far, per stage.
         model: all weights and buffers.
-        optimizer: the optimiser's tensors; empty at the beginning of a stage.
+        optimizer: the optimizer's tensors; empty at the beginning of a stage.
+        loss_scale: the tensors of `LossScale`; empty at the beginning of a stage and without loss scaling.
     """
 
     stage: str
@@ -44,6 +45,7 @@ class TrainingState:
     seconds: Mapping[str, float]
     model: Mapping[str, Tensor]
     optimizer: Mapping[str, Tensor]
+    loss_scale: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def save_state(folder: Path, state: TrainingState) -> None:
@@ -54,12 +56,13 @@ def save_state(folder: Path, state: TrainingState) -> None:
     """
     tensors = {f"model.{name}": tensor for name, tensor in state.model.items()}
     tensors |= {f"optimizer.{name}": tensor for name, tensor in state.optimizer.items()}
+    tensors |= {f"loss_scale.{name}": tensor for name, tensor in state.loss_scale.items()}
     position = {"stage": state.stage, "step": state.step, "seconds": dict(state.seconds)}
     write_tensors(folder / STATE_FILE, tensors, {"training_state": json.dumps(position)})
 
 
 def load_state(folder: Path) -> TrainingState | None:
-    """The state that `save_state` wrote; None where there is none yet.
+    """Return the state that `save_state` wrote, or None if there is none yet.
 
     Raises:
         CheckpointError: the file is damaged.
@@ -71,18 +74,16 @@ def load_state(folder: Path) -> TrainingState | None:
     try:
         position: dict[str, Any] = json.loads(metadata["training_state"])
     except (KeyError, ValueError) as error:
-        raise CheckpointError(f"{str(path)!r} is no training state: {error}") from error
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}}
+        raise CheckpointError(f"{str(path)!r} is not a training state: {error}") from error
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "loss_scale": {}}
     for name, tensor in tensors.items():
         part, _, rest = name.partition(".")
         parts[part][rest] = tensor
-    return TrainingState(
-        position["stage"], position["step"], position["seconds"], parts["model"], parts["optimizer"]
-    )
+    return TrainingState(position["stage"], position["step"], position["seconds"], **parts)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimiser's state as named tensors, "parameter number.quantity"."""
+    """Return the optimizer's state as tensors named "parameter number.quantity"."""
     return {
         f"{number}.{name}": torch.as_tensor(value)
         for number, values in optimizer.state_dict()["state"].items()
@@ -91,7 +92,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave."""
+    """Load the tensors that `optimizer_tensors` returned."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         number, _, name = key.partition(".")
@@ -100,5 +101,5 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
 
 
 def model_tensors(model: HiddenTwoStream) -> dict[str, Tensor]:
-    """A copy of all weights and buffers, on the CPU."""
+    """Return a copy of all weights and buffers, on the CPU."""
     return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}

@@ -1,0 +1,102 @@
+"""Loss scaling of half-precision training: skipped steps, their limit, and the scaler's state.
+
+In float16, small gradients underflow, so the loss is multiplied by a scale before the backward pass
+(Micikevicius et al., arXiv 1710.03740, section 3.2). The scale starts large on purpose. Each time the
+gradient overflows, the scaler skips the optimizer step and halves the scale. A stage therefore often skips
+its first steps, and a later one now and then, after the scale has grown again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from hidden_two_stream.errors import TrainingError
+
+__all__ = ["INITIAL_LOSS_SCALE", "MAX_SKIPPED_IN_A_ROW", "LossScale"]
+
+INITIAL_LOSS_SCALE = 2.0**16  # also torch.amp.GradScaler's own
+MAX_SKIPPED_IN_A_ROW = 20  # from the initial scale down to 1/16
+
+
+class LossScale:
+    """The loss scale of one stage; does nothing where the precision needs none.
+
+    Each stage begins at the initial scale, so that it does not depend on what the same Fabric trained before.
+
+    Attributes:
+        skipped_steps: steps of the stage whose gradient overflowed.
+    """
+
+    def __init__(self, fabric: Fabric) -> None:
+        self._scaler: torch.amp.GradScaler | None = getattr(fabric.strategy.precision, "scaler", None)
+        self.skipped_steps = 0
+        self._skipped_in_a_row = 0
+        if self._scaler is not None:
+            initial = {"scale": INITIAL_LOSS_SCALE, "_growth_tracker": 0}
+            self._scaler.load_state_dict(self._scaler.state_dict() | initial)
+
+    @property
+    def in_use(self) -> bool:
+        """Whether the precision scales the loss ("16-mixed" does)."""
+        return self._scaler is not None
+
+    def numbers(self) -> dict[str, float]:
+        """`loss_scale` and `skipped_steps`, to be logged; empty where the loss is not scaled."""
+        if self._scaler is None:
+            return {}
+        return {"loss_scale": self._scaler.get_scale(), "skipped_steps": float(self.skipped_steps)}
+
+    def step(self, optimizer: torch.optim.Optimizer, gradient_is_finite: bool) -> None:
+        """Step the optimizer; where the gradient overflows, count the step that the scaler skips.
+
+        Args:
+            optimizer: wrapped by Fabric, its gradients unscaled (and clipped).
+            gradient_is_finite: whether the norm of the unscaled gradient is finite.
+
+        Raises:
+            TrainingError: the gradient overflowed in too many steps in a row, or the scaler did not lower the
+                scale.
+        """
+        if self._scaler is None or gradient_is_finite:
+            optimizer.step()
+            self._skipped_in_a_row = 0
+            return
+        before = self._scaler.get_scale()
+        optimizer.step()
+        after = self._scaler.get_scale()
+        self.skipped_steps += 1
+        self._skipped_in_a_row += 1
+        if after >= before:
+            raise TrainingError(f"the gradient is not finite at a loss scale of {before:g}")
+        if self._skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
+            raise TrainingError(
+                f"the gradient overflowed in {self._skipped_in_a_row} steps in a row, "
+                f"and the loss scale fell to {after:g}"
+            )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The state as named scalars; empty where the loss is not scaled."""
+        if self._scaler is None:
+            return {}
+        counts = {"skipped_steps": self.skipped_steps, "skipped_in_a_row": self._skipped_in_a_row}
+        state = {
+            "scale": self._scaler.get_scale(),
+            "growth_tracker": self._scaler.state_dict()["_growth_tracker"],
+        }
+        return {
+            name: torch.tensor(float(value), dtype=torch.float64) for name, value in (state | counts).items()
+        }
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Load what `tensors` returned. Without any, as from another precision, keep the initial scale."""
+        if self._scaler is None or not tensors:
+            return
+        saved = {name: tensor.item() for name, tensor in tensors.items()}
+        state = {"scale": saved["scale"], "_growth_tracker": int(saved["growth_tracker"])}
+        self._scaler.load_state_dict(self._scaler.state_dict() | state)
+        self.skipped_steps = int(saved["skipped_steps"])
+        self._skipped_in_a_row = int(saved["skipped_in_a_row"])
