@@ -1,39 +1,98 @@
-"""Hidden Two-Stream: action recognition from raw video, with motion learned inside the network, unlabelled.
+"""Hidden Two-Stream: action recognition from raw video, with motion learned inside the network, unlabeled.
 
     import hidden_two_stream as hts
+
+    result = hts.train("videos/", out="runs/mine")
+    print(result.evaluation.accuracy)
 
     recognizer = hts.load("runs/mine")
     print(recognizer.predict("video.mp4"))
 
-    flow = hts.motion_estimator("nano").flow("video.mp4")  # (T-1, 2, h, w) px, with no training
+    flow = hts.motion_estimator("nano").flow("video.mp4")  # (T-1, 2, h, w) px, without training
 
-Importing the package is cheap: what needs PyTorch or a video decoder is imported at its first use.
+Importing the package is cheap: modules that need PyTorch or a video decoder are imported at their first use.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from hidden_two_stream._version import __version__
 
 if TYPE_CHECKING:
+    from hidden_two_stream.checkpoint import RunInfo
+    from hidden_two_stream.config.loading import load_recipe, recipe_names
+    from hidden_two_stream.config.schema import Recipe
+    from hidden_two_stream.errors import HiddenTwoStreamError
+    from hidden_two_stream.evaluation.accuracy import Evaluation
+    from hidden_two_stream.evaluation.comparison import Comparison
+    from hidden_two_stream.evaluation.evaluate import evaluate
+    from hidden_two_stream.experiments.compare import compare
+    from hidden_two_stream.experiments.cross_validation import CrossValidation, cross_validate
     from hidden_two_stream.inference.motion_estimator import MotionEstimator, motion_estimator
-    from hidden_two_stream.inference.predictor import load
+    from hidden_two_stream.inference.predictor import Recognizer, load
+    from hidden_two_stream.training.fit import TrainingResult
+    from hidden_two_stream.training.resources import Resources
+    from hidden_two_stream.training.runner import resume, train
+    from hidden_two_stream.types import Prediction, WindowPrediction
 
-__all__ = ["MotionEstimator", "__version__", "load", "motion_estimator"]
+_HOMES = {
+    "Comparison": "evaluation.comparison",
+    "CrossValidation": "experiments.cross_validation",
+    "Evaluation": "evaluation.accuracy",
+    "HiddenTwoStreamError": "errors",
+    "MotionEstimator": "inference.motion_estimator",
+    "Prediction": "types",
+    "Recipe": "config.schema",
+    "Recognizer": "inference.predictor",
+    "Resources": "training.resources",
+    "RunInfo": "checkpoint",
+    "TrainingResult": "training.fit",
+    "WindowPrediction": "types",
+    "compare": "experiments.compare",
+    "cross_validate": "experiments.cross_validation",
+    "evaluate": "evaluation.evaluate",
+    "load": "inference.predictor",
+    "load_recipe": "config.loading",
+    "motion_estimator": "inference.motion_estimator",
+    "recipe_names": "config.loading",
+    "resume": "training.runner",
+    "train": "training.runner",
+}
+"""The module of each public name."""
+
+__all__ = [
+    "Comparison",
+    "CrossValidation",
+    "Evaluation",
+    "HiddenTwoStreamError",
+    "MotionEstimator",
+    "Prediction",
+    "Recipe",
+    "Recognizer",
+    "Resources",
+    "RunInfo",
+    "TrainingResult",
+    "WindowPrediction",
+    "__version__",
+    "compare",
+    "cross_validate",
+    "evaluate",
+    "load",
+    "load_recipe",
+    "motion_estimator",
+    "recipe_names",
+    "resume",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "load":
-        from hidden_two_stream.inference.predictor import load
-
-        return load
-    if name in ("MotionEstimator", "motion_estimator"):
-        from hidden_two_stream.inference import motion_estimator as motion
-
-        return getattr(motion, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return [*globals(), "MotionEstimator", "load", "motion_estimator"]
+    return sorted({*globals(), *_HOMES})

@@ -104,8 +104,13 @@ class RunMetadata:
         unknown = [name for name in metadata.stages if name not in STAGE_NAMES]
         if unknown:
             raise ValueError(f"its stages are {list(metadata.stages)}; known are {', '.join(STAGE_NAMES)}")
-        for name, kind in (("warm_start", Mapping), ("data", str), ("seed", int), ("test_fraction", float | int)):
-            if not isinstance(getattr(metadata, name), kind):  # type: ignore[arg-type]
+        for name, kind in (
+            ("warm_start", Mapping),
+            ("data", str),
+            ("seed", int),
+            ("test_fraction", float | int),
+        ):
+            if not isinstance(getattr(metadata, name), kind):
                 raise ValueError(f"its {name} is {getattr(metadata, name)!r}")
         return metadata
 
@@ -183,16 +188,13 @@ def load_run(source: str | Path) -> tuple[HiddenTwoStream, RunInfo]:
         UsageError: there is nothing at `source`.
         CheckpointError: it is not a checkpoint, is damaged, or has another format version.
     """
-    file = _checkpoint_file(source)
-    tensors, metadata = read_tensors(file)
-    data = _description(metadata, file)
+    file, tensors, data, info = read_description(source)
     baseline = baseline_of(data)
     if baseline is not None:
         raise CheckpointError(
-            f"{str(file)!r} is a baseline of hts compare ({baseline}), which has no hidden motion; load it with "
-            "hidden_two_stream.experiments.baselines.load_baseline"
+            f"{str(file)!r} is a baseline of hts compare ({baseline}), without hidden motion; load it "
+            "with hidden_two_stream.experiments.baselines.load_baseline"
         )
-    info = _run_info(data, file)
     try:
         with torch.device("meta"):  # the weights take their places: no random ones, no second copy
             model = build_model(info.recipe, len(info.classes))
@@ -202,8 +204,10 @@ def load_run(source: str | Path) -> tuple[HiddenTwoStream, RunInfo]:
     return model.eval(), info
 
 
-def read_description(source: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any], RunInfo]:
-    """Return tensors, plain description and `RunInfo` of a run folder or checkpoint file.
+def read_description(
+    source: str | Path,
+) -> tuple[Path, dict[str, torch.Tensor], dict[str, Any], RunInfo]:
+    """Return file, tensors, plain description and `RunInfo` of a run folder or checkpoint file.
 
     Raises:
         UsageError, CheckpointError: as `load_run`.
@@ -211,7 +215,7 @@ def read_description(source: str | Path) -> tuple[dict[str, torch.Tensor], dict[
     file = _checkpoint_file(source)
     tensors, metadata = read_tensors(file)
     data = _description(metadata, file)
-    return tensors, data, _run_info(data, file)
+    return file, tensors, data, _run_info(data, file)
 
 
 def baseline_of(data: Mapping[str, Any]) -> str | None:

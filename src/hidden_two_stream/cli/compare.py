@@ -45,22 +45,24 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    from hidden_two_stream.config.loading import load_recipe
-    from hidden_two_stream.experiments.compare import available_methods, compare_command
+    from hidden_two_stream.experiments.compare import compare
+    from hidden_two_stream.reports.comparison_json import comparison_json
+    from hidden_two_stream.reports.comparison_text import comparison_paragraph, comparison_table
 
-    recipe = load_recipe(arguments.recipe, overrides(arguments))
-    named = arguments.methods
-    methods = available_methods() if named is None else [name for name in named.split(",") if name]
-    result = compare_command(
+    named: str | None = arguments.methods
+    comparison = compare(
         arguments.data,
-        arguments.group,
         arguments.out,
-        recipe,
-        resources(arguments),
-        methods=methods,
+        arguments.group,
+        None if named is None else [name for name in named.split(",") if name],
+        arguments.recipe,
+        overrides(arguments),
         seeds=arguments.seeds,
+        seed=arguments.seed,
         protocol=arguments.protocol,
         resume=arguments.resume,
+        resources=resources(arguments),
     )
-    show(arguments, {key: value for key, value in result.items() if key != "text"}, result["text"])
+    text = f"{comparison_table(comparison)}\n{comparison_paragraph(comparison)}"
+    show(arguments, comparison_json(comparison), text)
     return 0

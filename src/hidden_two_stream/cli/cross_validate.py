@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hidden_two_stream.cli.options import (
     Parser,
@@ -23,8 +25,12 @@ SUMMARY = "one fold per group or official split: train, test, means"
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts cross-validate`."""
-    parser.add_argument("--data", required=True, metavar="DATA", help="CSV with path,label and the group's "
-                       "column, or official splits: ucf101:ROOT:1..3, hmdb51:ROOT:1..3")  # fmt: skip
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="DATA",
+        help="CSV with path,label and the group's column, or official splits: ucf101:ROOT:1..3, hmdb51:ROOT:1..3",
+    )
     parser.add_argument(
         "--group", metavar="COLUMN", help="column of the CSV to leave one out of, such as subject"
     )
@@ -38,18 +44,44 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    from hidden_two_stream.config.loading import load_recipe
-    from hidden_two_stream.experiments.cross_validation import cross_validate_command, cross_validation_text
+    from hidden_two_stream.experiments.cross_validation import cross_validate
 
-    recipe = load_recipe(arguments.recipe, overrides(arguments))
-    result = cross_validate_command(
+    result = cross_validate(
         arguments.data,
-        arguments.group,
         arguments.out,
-        recipe,
-        resources(arguments),
-        arguments.protocol,
-        arguments.resume,
-    )
-    show(arguments, result, cross_validation_text(result))
+        arguments.group,
+        arguments.recipe,
+        overrides(arguments),
+        protocol=arguments.protocol,
+        seed=arguments.seed,
+        resume=arguments.resume,
+        resources=resources(arguments),
+    ).to_dict()
+    show(arguments, result, _text(result))
     return 0
+
+
+def _text(results: Mapping[str, Any]) -> str:
+    """The result for people."""
+    from hidden_two_stream.progress import number_of
+
+    group = results["group"]
+    tested = f", {results['num_test_videos']} test videos" if "num_test_videos" in results else ""
+    lines = [
+        f"{results['num_folds']} folds by {group}{tested}, "
+        f"protocol {results['protocol']}, chance {results['chance']:.1%}"
+    ]
+    for row in results["folds"]:
+        figures = ", ".join(f"{name} {value:.1%}" for name, value in row["accuracy"].items())
+        videos = number_of(row["num_test_videos"], "video")
+        lines.append(f"  {group} {row[group]}: {figures}  ({videos}, {row['seconds']:.0f} s)")
+    for name, mean in results["mean_fold_accuracy"].items():
+        spread = results["std_fold_accuracy"][name]
+        if "accuracy" in results:
+            pooled = f"{results['accuracy'][name]:.1%} of all videos; mean of folds"
+        else:
+            pooled = f"mean of {results['num_folds']} splits"
+        lines.append(f"{name:<9} {pooled} {mean:.1%} ± {spread:.1%}")
+    if results["num_unreadable"]:
+        lines.append(f"{number_of(results['num_unreadable'], 'unreadable video')} not counted")
+    return "\n".join(lines)

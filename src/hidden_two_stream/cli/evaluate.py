@@ -11,6 +11,7 @@ from hidden_two_stream.cli.options import (
     add_device,
     add_protocol,
     add_workers,
+    open_recognizer,
     show,
     workers,
 )
@@ -27,8 +28,12 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--split", help="test, train or all (default: test on the data that the run was trained on, else all)"
     )
-    parser.add_argument("--save-scores", type=Path, metavar="FILE",
-                          help="write all scores, for hts fuse and others: .npz or .csv")  # fmt: skip
+    parser.add_argument(
+        "--save-scores",
+        type=Path,
+        metavar="FILE",
+        help="write all scores, for hts fuse and others: .npz or .csv",
+    )
     add_protocol(parser)
     add_device(parser)
     add_workers(parser)
@@ -36,17 +41,37 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    from hidden_two_stream.evaluation.evaluate import evaluate_command, evaluation_text
+    from hidden_two_stream.cli.output import evaluation_text
+    from hidden_two_stream.evaluation.evaluate import evaluate
+    from hidden_two_stream.evaluation.score_files import check_scores_path
+    from hidden_two_stream.progress import note
 
-    result = evaluate_command(
-        arguments.run,
+    path: Path | None = arguments.save_scores
+    if path is not None:
+        check_scores_path(path)
+    recognizer = open_recognizer(arguments)
+    evaluation = evaluate(
+        recognizer,
         arguments.data,
-        part=arguments.split,
-        protocol=arguments.protocol,
-        device=arguments.device,
+        arguments.split,
+        arguments.protocol,
         workers=workers(arguments),
-        save_scores=arguments.save_scores,
         quiet=arguments.quiet,
     )
+    if path is not None:
+        evaluation.save_scores(path)
+        fusion, streams = recognizer.info.recipe.fusion, recognizer.trained_streams
+        if len(streams) > 1:
+            weights = " ".join(f"{getattr(fusion, f'{name}_weight'):g}" for name in streams)
+            note(
+                f"to fuse these scores as this run does: hts fuse {path} --labels LIST "
+                f"--method {fusion.method} --weights {weights}"
+            )
+    result = {
+        "run": arguments.run,
+        "data": arguments.data,
+        "videos": evaluation.tested,
+        **evaluation.to_dict(),
+    }
     show(arguments, result, evaluation_text(result))
     return 0

@@ -10,7 +10,7 @@ from hidden_two_stream.errors import UsageError
 
 if TYPE_CHECKING:
     from hidden_two_stream.inference.predictor import Recognizer
-    from hidden_two_stream.training.fit import Resources
+    from hidden_two_stream.training.resources import Resources
 
 DATA_HELP = (
     "folder with one sub-folder of videos per class, a CSV with the columns path,label, or a data set by "
@@ -100,10 +100,9 @@ def add_resources(parser: argparse.ArgumentParser) -> None:
 
 def resources(arguments: argparse.Namespace) -> Resources:
     """Return what `add_resources` added, as the package takes it."""
-    from hidden_two_stream.training.fit import Resources
+    from hidden_two_stream.training.resources import Resources
 
     return Resources(
-        seed=arguments.seed,
         workers=workers(arguments),
         cache_mb=arguments.cache_mb,
         accelerator=arguments.accelerator,

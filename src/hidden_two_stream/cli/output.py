@@ -1,13 +1,46 @@
-"""JSON on stdout."""
+"""What several commands print."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["print_json"]
+from hidden_two_stream.progress import number_of
+
+__all__ = ["evaluation_text", "print_json"]
 
 
 def print_json(data: Any) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document on stdout."""
     print(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def evaluation_text(result: Mapping[str, Any]) -> str:
+    """Return a test result for people: accuracies, and the confusion matrix of up to 20 classes.
+
+    Args:
+        result: plain data of an `Evaluation`.
+    """
+    count, chance = result["num_test_videos"], result["chance"]
+    lines = [
+        f"{number_of(count, 'video')} ({result.get('videos', 'test part')}), "
+        f"protocol {result['protocol']}, chance {chance:.1%}"
+    ]
+    for name, value in result["accuracy"].items():
+        low, high = result["accuracy_interval_95"][name]
+        mean = result["mean_class_accuracy"][name]
+        lines.append(
+            f"  {name:<9} {value:6.1%}  (95 %: {low:.1%} to {high:.1%}; mean over classes {mean:.1%})"
+        )
+    names, matrix = result["confusion"]["classes"], result["confusion"]["fused"]
+    if len(names) <= 20:
+        width = max(len(name) for name in names)
+        lines.append("confusion, fused (rows: truth)")
+        lines += [
+            f"  {name:<{width}} " + " ".join(f"{n:4d}" for n in row)
+            for name, row in zip(names, matrix, strict=True)
+        ]
+    if result["num_unreadable"]:
+        lines.append(f"{number_of(result['num_unreadable'], 'unreadable video')} not counted")
+    return "\n".join(lines)

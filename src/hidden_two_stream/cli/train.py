@@ -52,38 +52,42 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    from hidden_two_stream.evaluation.evaluate import evaluation_text
-    from hidden_two_stream.training.runner import make_plan, train_command
+    from hidden_two_stream.cli.output import evaluation_text
+    from hidden_two_stream.training.runner import resume, train
 
-    plan = None
     if arguments.resume:
         _refuse_changes(arguments)
-    if arguments.data is not None:
-        plan = make_plan(
+        result = resume(arguments.out, resources(arguments))
+    elif arguments.data is None:
+        raise UsageError("no data given; add --data DATA")
+    else:
+        result = train(
             arguments.data,
+            arguments.out,
             arguments.recipe,
             overrides(arguments),
-            arguments.stage,
+            stage=arguments.stage,
             test_fraction=arguments.test_fraction,
-            seed=arguments.seed,
-            taken={
+            held_out=arguments.hold_out,
+            warm_start={
                 part: run
                 for part in ("motion", "spatial", "temporal")
                 if (run := getattr(arguments, f"{part}_from")) is not None
             },
             protocol=arguments.protocol,
-            held_out=arguments.hold_out,
+            seed=arguments.seed,
+            resources=resources(arguments),
         )
-    result, _, _ = train_command(arguments.out, plan, resources(arguments), arguments.resume)
-    if not result:  # one of several processes, and not the first
+    if not result.is_first:
         return 0
-    tested = evaluation_text(result) if "accuracy" in result else "trained; no test"
-    show(arguments, result, f"{tested}\nreport: {arguments.out / 'report.html'}")
+    figures = result.to_dict()
+    tested = evaluation_text(figures) if "accuracy" in figures else "trained; no test"
+    show(arguments, figures, f"{tested}\nreport: {arguments.out / 'report.html'}")
     return 0
 
 
 def _refuse_changes(arguments: argparse.Namespace) -> None:
-    """What a run was started with cannot be changed by --resume, so it must not look as if it could."""
+    """Refuse options that --resume would ignore, because a run keeps what it was started with."""
     started_with: dict[str, object] = {
         "data": None, "recipe": "nano", "set": [], "stage": "all", "test_fraction": 0.25,
         "hold_out": None, "motion_from": None, "spatial_from": None, "temporal_from": None, "init": None,

@@ -147,7 +147,9 @@ def _recipe_data(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"recipe {str(path)!r} is not a YAML file: {' '.join(str(error).split())}") from error
+        raise UsageError(
+            f"recipe {str(path)!r} is not a YAML file: {' '.join(str(error).split())}"
+        ) from error
     if not isinstance(data, dict):
         raise UsageError(f"recipe {str(path)!r} is {type(data).__name__}; expected a table of fields")
     if "base" not in data:

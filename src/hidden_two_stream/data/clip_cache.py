@@ -81,7 +81,9 @@ class DecodedVideo:
         """Return when frame `index` ends: at the next frame, or as late as the frame before it lasted."""
         if index + 1 < self.num_frames:
             return float(self.pts_seconds[index + 1])
-        shown = self.pts_seconds[index] - self.pts_seconds[index - 1] if index else 1 / (self.fps or FALLBACK_FPS)
+        shown = (
+            self.pts_seconds[index] - self.pts_seconds[index - 1] if index else 1 / (self.fps or FALLBACK_FPS)
+        )
         return float(self.pts_seconds[index] + shown)
 
 

@@ -71,8 +71,9 @@ class ClipDraw:
     flip: bool
     generator: torch.Generator
 
-    def box(self, height: int, width: int, how: Augmentation) -> Crop:
-        """Return the crop box in frames of height × width px."""
+    def box(self, clip: Tensor, how: Augmentation) -> Crop:
+        """Return the crop box in the frames of a clip (T, C, H, W)."""
+        height, width = clip.shape[-2:]
         return multi_scale_crop_box(height, width, how.size, how.crop_scales, self.scales)
 
 
@@ -138,7 +139,7 @@ class TrainingClips(Dataset[tuple[Tensor, int]]):
         available = self.cache.videos[key.video].num_frames
         drawn = draw_clips(key, available, self.num_frames, self.frame_stride, how, self.segments)
         clips = self.cache.clip(key.video, drawn.indices)
-        clips = apply_crop(clips, drawn.box(*clips.shape[-2:], how), how.size)
+        clips = apply_crop(clips, drawn.box(clips, how), how.size)
         if drawn.flip:
             clips = flip(clips)
         if how.color_jitter > 0:

@@ -1,4 +1,4 @@
-"""Accuracy per stream and fused, with its protocol; confusion and per-class figures."""
+"""Accuracy of each stream and fused, with its protocol; confusion matrix and per-class figures."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ import zipfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from hidden_two_stream.data.clip_cache import ClipCache
-from hidden_two_stream.errors import DataError
+from hidden_two_stream.data.samples import Sample
+from hidden_two_stream.errors import DataError, HiddenTwoStreamError
 from hidden_two_stream.evaluation.score_files import Scores, write_scores
-from hidden_two_stream.inference.predictor import Recognizer
-from hidden_two_stream.inference.protocol import Protocol
+from hidden_two_stream.inference.windows import Protocol as TestProtocol
 from hidden_two_stream.types import FloatArray
 
 __all__ = [
     "Evaluation",
+    "Scorer",
+    "Videos",
     "check_known",
     "confusion_matrix",
-    "evaluate",
+    "evaluate_videos",
     "load_scores",
     "merge",
     "wilson_interval",
@@ -33,16 +34,17 @@ Matrix = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of test videos and what follows from them.
+    """Scores of test videos, and the figures that follow from them.
 
     Attributes:
         classes: class names.
         names: the videos.
         truth: (N,) class numbers.
-        logits: per stream (N, classes), averaged over clips and crops before any softmax.
+        logits: (N, classes) of each stream, averaged over windows and crops before any softmax.
         fused: (N, classes) fused scores.
         protocol: name of the test protocol.
-        unreadable: names of videos that could not be read; they are not part of any accuracy.
+        unreadable: names of videos that could not be read; no accuracy counts them.
+        tested: which part of the data was tested, in words.
     """
 
     classes: tuple[str, ...]
@@ -52,43 +54,46 @@ class Evaluation:
     fused: FloatArray
     protocol: str
     unreadable: tuple[str, ...] = ()
+    tested: str = ""
 
     def scores(self) -> dict[str, FloatArray]:
-        """Scores or logits by name: each stream, and "fused"."""
+        """Return logits or scores (N, classes) by name: each stream, and "fused"."""
         return {**self.logits, "fused": self.fused}
 
+    @property
     def accuracy(self) -> dict[str, float]:
-        """Part of the videos whose best class is the true one, per stream and fused."""
+        """Part of the videos whose best class is the true one, of each stream and fused."""
         return {name: float((s.argmax(axis=1) == self.truth).mean()) for name, s in self.scores().items()}
 
     def confusion(self, name: str = "fused") -> Matrix:
-        """(classes, classes) counts; rows are the truth, columns the prediction."""
+        """Return (classes, classes) counts; rows are the truth, columns the prediction."""
         return confusion_matrix(self.truth, self.scores()[name].argmax(axis=1), len(self.classes))
 
     def per_class(self, name: str = "fused") -> FloatArray:
-        """(classes,) accuracy within each class; NaN for a class without test videos."""
+        """Return the accuracy within each class, (classes,); NaN for a class without test videos."""
         matrix = self.confusion(name)
         total = matrix.sum(axis=1)
         with np.errstate(invalid="ignore"):
             return np.where(total > 0, np.diag(matrix) / np.maximum(total, 1), np.nan).astype(np.float32)
 
+    @property
     def mean_class_accuracy(self) -> dict[str, float]:
-        """Mean over classes with test videos, per stream and fused."""
+        """Mean accuracy over classes with test videos, of each stream and fused."""
         return {name: float(np.nanmean(self.per_class(name))) for name in self.scores()}
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready figures; accuracies are fractions."""
+        """Return JSON-ready figures; accuracies are fractions."""
         return {
             "protocol": self.protocol,
             "num_test_videos": len(self.names),
             "num_unreadable": len(self.unreadable),
             "unreadable": list(self.unreadable),
             "chance": 1 / len(self.classes),
-            "accuracy": self.accuracy(),
+            "accuracy": self.accuracy,
             "accuracy_interval_95": {
-                name: wilson_interval(value, len(self.names)) for name, value in self.accuracy().items()
+                name: wilson_interval(value, len(self.names)) for name, value in self.accuracy.items()
             },
-            "mean_class_accuracy": self.mean_class_accuracy(),
+            "mean_class_accuracy": self.mean_class_accuracy,
             "per_class": {
                 label: {name: _number(self.per_class(name)[i]) for name in self.scores()}
                 for i, label in enumerate(self.classes)
@@ -111,58 +116,94 @@ class Evaluation:
         write_scores(path, streams, self.unreadable)
 
 
+class Scorer(Protocol):
+    """Scores decoded videos: a `Recognizer`, or a baseline of a comparison."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of the logits."""
+
+    def logits(self, video: Any, protocol: TestProtocol) -> dict[str, FloatArray]:
+        """Return the averaged logits (classes,) of each stream."""
+
+    def fuse(self, logits: Mapping[str, FloatArray]) -> FloatArray:
+        """Return the fused scores of logits (N, classes) per stream."""
+
+
+class Videos(Protocol):
+    """Decoded, labeled videos: a `ClipCache`, or what a `Scorer` takes in its place."""
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """The readable samples."""
+
+    @property
+    def videos(self) -> tuple[Any, ...]:
+        """Their videos, as the scorer takes them."""
+
+    @property
+    def unreadable(self) -> tuple[tuple[Sample, HiddenTwoStreamError], ...]:
+        """The unreadable samples, each with the reason."""
+
+
 def check_known(labels: Collection[str], classes: Collection[str]) -> None:
-    """Of these labels a recogniser must know all.
+    """Reject labels that the recognizer does not know.
 
     Raises:
-        DataError: it does not.
+        DataError: a label is none of the classes.
     """
     if unknown := sorted(set(labels) - set(classes)):
-        raise DataError(f"unknown classes {unknown}; the recogniser knows {', '.join(classes)}")
+        raise DataError(f"unknown classes {unknown}; the recognizer knows {', '.join(classes)}")
 
 
-def evaluate(
-    recognizer: Recognizer,
-    store: ClipCache,
-    protocol: Protocol,
+def evaluate_videos(
+    recognizer: Scorer,
+    videos: Videos,
+    protocol: TestProtocol,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Test a recogniser on all videos of a store.
+    """Test a recognizer on decoded videos.
+
+    Args:
+        recognizer: what is tested.
+        videos: the test videos.
+        protocol: the test protocol.
+        progress: called with the number done and the total.
 
     Raises:
-        DataError: there is nothing to test, or a label that the recogniser does not know.
+        DataError: there is nothing to test, or a label is unknown to the recognizer.
     """
-    if not store.samples:
-        raise DataError(f"no readable test videos ({len(store.unreadable)} unreadable)")
-    check_known({sample.label for sample in store.samples}, recognizer.classes)
+    if not videos.samples:
+        raise DataError(f"no readable test videos ({len(videos.unreadable)} unreadable)")
+    check_known({sample.label for sample in videos.samples}, recognizer.classes)
     numbers = {label: index for index, label in enumerate(recognizer.classes)}
     rows: dict[str, list[FloatArray]] = {}
-    for index, video in enumerate(store.videos):
+    for index, video in enumerate(videos.videos):
         for name, vector in recognizer.logits(video, protocol).items():
             rows.setdefault(name, []).append(vector)
         if progress is not None:
-            progress(index + 1, len(store.videos))
+            progress(index + 1, len(videos.videos))
     logits = {name: np.stack(vectors) for name, vectors in rows.items()}
     return Evaluation(
         classes=recognizer.classes,
-        names=tuple(sample.name for sample in store.samples),
-        truth=np.array([numbers[sample.label] for sample in store.samples]),
+        names=tuple(sample.name for sample in videos.samples),
+        truth=np.array([numbers[sample.label] for sample in videos.samples]),
         logits=logits,
         fused=recognizer.fuse(logits),
         protocol=protocol.name,
-        unreadable=tuple(sample.name for sample, _ in store.unreadable),
+        unreadable=tuple(sample.name for sample, _ in videos.unreadable),
     )
 
 
 def load_scores(path: Path, protocol: str | None = None) -> Evaluation:
-    """Read the .npz file that `Evaluation.save_scores` wrote.
+    """Return the evaluation in a .npz file that `Evaluation.save_scores` wrote.
 
     Args:
         path: the file.
-        protocol: name of the test protocol that it must be of; older files, which don't say, are taken to be.
+        protocol: name of the test protocol that the file must be of. Earlier files do not say, and pass.
 
     Raises:
-        DataError: it is not such a file, or of another protocol.
+        DataError: it is not such a file, or has another protocol.
     """
     try:
         # numpy leaves a file that it opened itself open when it cannot read it.
@@ -201,18 +242,18 @@ def merge(parts: Sequence[Evaluation]) -> Evaluation:
 
 
 def confusion_matrix(truth: npt.ArrayLike, predicted: npt.ArrayLike, num_classes: int) -> Matrix:
-    """(classes, classes) counts; rows are the truth, columns the prediction."""
+    """Return (classes, classes) counts; rows are the truth, columns the prediction."""
     matrix = np.zeros((num_classes, num_classes), np.int64)
     np.add.at(matrix, (np.asarray(truth), np.asarray(predicted)), 1)
     return matrix
 
 
 def wilson_interval(fraction: float, count: int) -> tuple[float, float]:
-    """95 % interval of a fraction seen in `count` independent trials (Wilson, JASA 1927)."""
+    """Return the 95 % interval of a fraction seen in `count` independent trials (Wilson, JASA 1927)."""
     z2 = 1.959964**2
-    centre = (fraction + z2 / (2 * count)) / (1 + z2 / count)
+    center = (fraction + z2 / (2 * count)) / (1 + z2 / count)
     half = np.sqrt(z2 * (fraction * (1 - fraction) / count + z2 / (4 * count**2))) / (1 + z2 / count)
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+    return max(0.0, float(center - half)), min(1.0, float(center + half))
 
 
 def _number(value: float) -> float | None:

@@ -1,96 +1,90 @@
-"""`hts evaluate`: accuracy of a run on labelled videos, per stream and fused, with its protocol."""
+"""Tests of a run on labeled videos: which videos are tested, and how they were told apart."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import Any
 
 from hidden_two_stream.data.benchmarks.reference import parse_reference
-from hidden_two_stream.data.clip_cache import open_clip_cache
+from hidden_two_stream.data.clip_cache import default_workers, open_clip_cache
 from hidden_two_stream.data.index import absolute_data, divide, read_dataset_index, unreadable_lines
 from hidden_two_stream.errors import CheckpointError, DataError, UsageError
-from hidden_two_stream.evaluation.accuracy import check_known, evaluate
-from hidden_two_stream.evaluation.score_files import check_scores_path
-from hidden_two_stream.inference.predictor import load
-from hidden_two_stream.inference.protocol import parse_protocol
-from hidden_two_stream.progress import note, number_of, with_progress
+from hidden_two_stream.evaluation.accuracy import Evaluation, check_known, evaluate_videos
+from hidden_two_stream.inference.predictor import Recognizer, load
+from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol
+from hidden_two_stream.progress import note, with_progress
 
-__all__ = ["evaluate_command", "evaluation_text"]
+__all__ = ["evaluate"]
 
 PARTS = ("test", "train", "all")
 
 
-def evaluate_command(
-    run: str,
-    data: str,
+def evaluate(
+    run: str | Path | Recognizer,
+    data: str | Path,
+    split: str | None = None,
+    protocol: str = DEFAULT_PROTOCOL,
     *,
-    part: str | None,
-    protocol: str,
-    device: str,
-    workers: int,
-    save_scores: Path | None = None,
+    device: str = "cpu",
+    workers: int | None = None,
     quiet: bool = False,
-) -> dict[str, Any]:
-    """Test a run.
+) -> Evaluation:
+    """Test a run on labeled videos.
 
     Args:
-        run: run folder or checkpoint.
-        data: folder, CSV or data set by name.
-        part: "test" and "train" divide the data as the run's training did; "all" takes everything. None: test
-            where the data has a split of its own or is what the run was trained on, else all.
-        protocol: "center" or "NxM".
-        device: where to compute.
-        workers: decoding processes.
-        save_scores: .npz or .csv file for all scores.
-        quiet: no progress.
+        run: a run folder, a checkpoint file, or a loaded recognizer.
+        data: a folder, a CSV or a dataset by name.
+        split: "test" and "train" divide the data as the run's training did; "all" tests every video. None
+            means "test" if the data has a split of its own or is the data that the run was trained on, else
+            "all".
+        protocol: "center", or "NxM" clips x crops.
+        device: where to compute, if `run` is not loaded yet.
+        workers: decoding processes; None: one per core, at most 8.
+        quiet: show no progress on stderr.
+
+    Raises:
+        UsageError: an argument is wrong.
+        CheckpointError: the run is damaged or has no trained stream.
+        DataError: the data has no such videos, or classes that the recognizer does not know.
     """
-    if part is not None and part not in PARTS:
-        raise UsageError(f"unknown split {part!r}; choose one of {', '.join(PARTS)}")
-    if save_scores is not None:
-        check_scores_path(save_scores)
+    if split is not None and split not in PARTS:
+        raise UsageError(f"unknown split {split!r}; choose one of {', '.join(PARTS)}")
     chosen = parse_protocol(protocol)
-    recognizer = load(run, device)
+    recognizer = run if isinstance(run, Recognizer) else load(run, device)
+    name = "recognizer" if isinstance(run, Recognizer) else str(run)
     if not recognizer.trained_streams:
-        raise CheckpointError(f"{run!r} has no trained stream to test; train spatial or temporal")
-    listing = read_dataset_index(data, min_classes=1)
-    samples, rule = listing.samples, "all videos"
-    known = recognizer.info.provenance
-    _warn_of_other_split(data, str(known.get("data", "")))
-    if part is None:
-        trained_on = absolute_data(data) == known.get("data")
-        part = "test" if trained_on or any(sample.split for sample in samples) else "all"
-    if part != "all":
-        split = divide(listing, known.get("held_out"), known.get("test_fraction", 0.25), known.get("seed", 0))
-        samples, rule = (split.test if part == "test" else split.train), f"{part} part, {split.rule}"
+        raise CheckpointError(f"{name!r} has no trained stream to test; train spatial or temporal")
+    index = read_dataset_index(data, min_classes=1)
+    samples, tested = index.samples, "all videos"
+    known = recognizer.info.metadata
+    _warn_of_other_split(str(data), known.data)
+    if split is None:
+        trained_on = absolute_data(data) == known.data
+        split = "test" if trained_on or any(sample.split for sample in samples) else "all"
+    if split != "all":
+        parts = divide(index, known.held_out, known.test_fraction, known.seed)
+        samples, tested = (parts.test if split == "test" else parts.train), f"{split} part, {parts.rule}"
     if not samples:
-        raise DataError(f"no {part} videos in {data!r} ({rule}); use --split all")
+        raise DataError(f"no {split} videos in {str(data)!r} ({tested}); use --split all")
     check_known({sample.label for sample in samples}, recognizer.classes)
     resize = recognizer.info.recipe.input.resize
-    store = with_progress(
+    processes = default_workers() if workers is None else workers
+    cache = with_progress(
         "decode",
         len(samples),
         quiet,
-        lambda done: open_clip_cache(samples, resize, workers=workers, progress=done),
+        lambda done: open_clip_cache(samples, resize, workers=processes, progress=done),
     )
-    for line in unreadable_lines(store.unreadable):
+    for line in unreadable_lines(cache.unreadable):
         note(f"unreadable: {line}")
     evaluation = with_progress(
-        "evaluate", len(store.samples), quiet, lambda done: evaluate(recognizer, store, chosen, done)
+        "evaluate", len(cache.samples), quiet, lambda done: evaluate_videos(recognizer, cache, chosen, done)
     )
-    if save_scores is not None:
-        evaluation.save_scores(save_scores)
-        fusion = recognizer.info.recipe.fusion
-        weights = " ".join(f"{getattr(fusion, f'{name}_weight'):g}" for name in recognizer.trained_streams)
-        if len(recognizer.trained_streams) > 1:
-            note(
-                f"to fuse these as this run does: hts fuse {save_scores} --labels LIST "
-                f"--method {fusion.method} --weights {weights}"
-            )
-    return {"run": run, "data": data, "videos": rule, **evaluation.to_dict()}
+    return dataclasses.replace(evaluation, tested=tested)
 
 
 def _warn_of_other_split(data: str, trained_on: str) -> None:
-    """Official splits share videos: what one tests, another trains."""
+    """Official splits share videos: one split tests videos that another one trains on."""
     here, there = parse_reference(data), parse_reference(trained_on)
     if here is None or there is None or here.name != there.name or here.splits == there.splits:
         return
@@ -98,29 +92,3 @@ def _warn_of_other_split(data: str, trained_on: str) -> None:
         f"this run was trained on split {there.splits[0]} of {there.name}, which holds videos that split "
         f"{here.splits[0]} tests: the accuracy is not that of unseen videos"
     )
-
-
-def evaluation_text(result: dict[str, Any]) -> str:
-    """The result for people: accuracies, each class, and the confusion matrix."""
-    count, chance = result["num_test_videos"], result["chance"]
-    lines = [
-        f"{number_of(count, 'video')} ({result.get('videos', 'test part')}), "
-        f"protocol {result['protocol']}, chance {chance:.1%}"
-    ]
-    for name, value in result["accuracy"].items():
-        low, high = result["accuracy_interval_95"][name]
-        mean = result["mean_class_accuracy"][name]
-        lines.append(
-            f"  {name:<9} {value:6.1%}  (95 %: {low:.1%} to {high:.1%}; mean over classes {mean:.1%})"
-        )
-    names, matrix = result["confusion"]["classes"], result["confusion"]["fused"]
-    if len(names) <= 20:
-        width = max(len(name) for name in names)
-        lines.append("confusion, fused (rows: truth)")
-        lines += [
-            f"  {name:<{width}} " + " ".join(f"{n:4d}" for n in row)
-            for name, row in zip(names, matrix, strict=True)
-        ]
-    if result["num_unreadable"]:
-        lines.append(f"{number_of(result['num_unreadable'], 'unreadable video')} not counted")
-    return "\n".join(lines)

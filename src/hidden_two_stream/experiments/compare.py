@@ -1,7 +1,7 @@
-"""`hts compare`: hidden motion against what else a temporal stream could see, on the same splits and seeds.
+"""Comparison: hidden motion against other inputs of a temporal stream, on the same splits and seeds.
 
-Every method is the same backbone with the same number of steps on the same videos; only what it sees differs.
-One spatial stream per fold and seed is shared by all: it is fused with each of them.
+Every method is the same backbone with the same number of steps on the same videos; only its input differs.
+All methods of a fold and seed share one spatial stream, which is fused with each of them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from lightning_fabric import Fabric
 
+from hidden_two_stream.checkpoint import RESULTS_FILE
+from hidden_two_stream.config.loading import load_recipe
 from hidden_two_stream.config.schema import Recipe, StageConfig
 from hidden_two_stream.data.clip_cache import ClipCache
 from hidden_two_stream.data.samples import below_common_folder
@@ -23,12 +25,13 @@ from hidden_two_stream.environment import machine
 from hidden_two_stream.errors import MissingDependencyError, UsageError
 from hidden_two_stream.evaluation.accuracy import Evaluation, load_scores
 from hidden_two_stream.evaluation.comparison import Comparison, Kind, MethodResult
+from hidden_two_stream.experiments.baselines import Baseline, BaselineInput, fit_baseline, load_baseline
 from hidden_two_stream.experiments.compare_speed import Milliseconds, measure_speed
 from hidden_two_stream.experiments.folds import Folds, open_folder, read_folds, read_one_split
-from hidden_two_stream.experiments.stored_flow import ExtractedFlow, extract_flow
+from hidden_two_stream.experiments.stored_flow import FlowCache, extract_flow
 from hidden_two_stream.files import make_folder, write_json, write_text
-from hidden_two_stream.inference.predictor import load
-from hidden_two_stream.inference.protocol import parse_protocol
+from hidden_two_stream.inference.predictor import Recognizer, load
+from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol
 from hidden_two_stream.motion.estimators.classical import ESTIMATORS
 from hidden_two_stream.motion.estimators.plugins import LARGEST_FACTOR, RAFT, enlarged_factor, find_estimator
 from hidden_two_stream.progress import note, with_progress
@@ -36,19 +39,22 @@ from hidden_two_stream.recognition.fusion import fuse
 from hidden_two_stream.reports.comparison_json import comparison_json
 from hidden_two_stream.reports.comparison_plot import comparison_svg
 from hidden_two_stream.reports.comparison_text import comparison_paragraph, comparison_table
-from hidden_two_stream.training.fit import Resources, decode_samples, fit, require_motion, resolve_input
-from hidden_two_stream.training.runner import RESULTS_FILE
+from hidden_two_stream.training.fit import FitTask, decode_samples, fit, resolve_input
+from hidden_two_stream.training.resources import Resources
+from hidden_two_stream.training.runner import check_networks
+from hidden_two_stream.training.warm_start import check_motion_weights
 
-__all__ = ["METHODS", "available_methods", "compare_command", "method_recipe"]
+__all__ = ["METHODS", "available_methods", "baseline_input", "compare", "kind_of", "method_recipe"]
 
-PIXELS = ("frames", "difference")
+PRECOMPUTED: Kind = "given"
+PIXELS: tuple[BaselineInput, ...] = ("frames", "difference")
 HIDDEN = ("hidden-frozen", "hidden-joint", "branched")
 SHARED = "hidden-frozen"
-"""Its MotionNet is what the other hidden methods would learn, so they take it where it is there."""
+"""The other hidden methods would train the same MotionNet, so they take that of this method if it is there."""
 METHODS = ("spatial", *PIXELS, *ESTIMATORS, *HIDDEN)
-"""Methods by name; further ones are flow estimators, see `motion.plugins.find_estimator`."""
+"""Methods by name. Further methods are flow estimators, see `motion.estimators.plugins.find_estimator`."""
 
-GOOD_SIZE = 128  # px, from which on estimators need no enlarging
+GOOD_SIZE = 128  # px: estimators need no enlarging from this size on
 SCORES_FILE = "scores.npz"
 _OFF = StageConfig(steps=0)
 
@@ -58,15 +64,15 @@ class _Study:
     """What stays the same for all methods.
 
     Attributes:
-        data: as the user named it.
-        folder: of the whole comparison.
+        data: the dataset, as the user named it.
+        folder: folder of the whole comparison.
         folds: splits.
-        recipe: of the hidden two-stream, the input size filled in.
-        resources: machine; its seed is that of the first run.
+        recipe: recipe of the hidden two-stream network, with the input size filled in.
+        resources: machine and progress.
         fabric: launched.
-        protocol: of the tests.
-        store: all decoded videos.
-        given: extracted flow by method.
+        protocol: test protocol.
+        cache: all decoded videos.
+        flow: precomputed flow by method.
         resume: keep what is complete.
     """
 
@@ -77,95 +83,102 @@ class _Study:
     resources: Resources
     fabric: Fabric
     protocol: str
-    store: ClipCache
-    given: Mapping[str, ExtractedFlow]
+    cache: ClipCache
+    flow: Mapping[str, FlowCache]
     resume: bool
 
     def run_folder(self, method: str, value: str, seed: int) -> Path:
-        """Of one training."""
+        """Return the folder of one training."""
         return self.folds.folder(self.folder / "runs" / method.replace(":", "_"), value) / f"seed_{seed}"
 
 
 def kind_of(method: str) -> Kind:
-    """What a method sees; whatever is unknown here is a flow estimator."""
+    """Return what a method sees. Unknown names are flow estimators."""
     if method == "spatial":
         return "spatial"
     if method in PIXELS:
         return "pixels"
-    return "hidden" if method in HIDDEN else "given"
+    return "hidden" if method in HIDDEN else PRECOMPUTED
 
 
-def compare_command(
-    data: str,
-    group: str | None,
-    folder: Path,
-    recipe: Recipe,
-    resources: Resources,
+def compare(
+    data: str | Path,
+    out: str | Path,
+    group: str | None = None,
+    methods: Sequence[str] | None = None,
+    recipe: str | Path | Recipe = "nano",
+    overrides: Sequence[str] | Mapping[str, object] = (),
     *,
-    methods: Sequence[str],
-    seeds: int,
-    protocol: str,
-    resume: bool,
-) -> dict[str, Any]:
+    seeds: int = 1,
+    seed: int = 0,
+    protocol: str = DEFAULT_PROTOCOL,
+    resume: bool = False,
+    resources: Resources | None = None,
+) -> Comparison:
     """Train and test every method on every fold with every seed; write table, plot, scores and JSON.
 
     Args:
-        data: as of `hts train`; with `group` as of `hts cross-validate`.
-        group: column to leave one out of; None: the data's own split, or one held-out part.
-        folder: gets `table.md`, `plot.svg`, `results.json`, `flow/METHOD` and `runs/METHOD/FOLD/seed_N`.
-        recipe: of the hidden two-stream. All other methods get the same backbone, and as many steps as its
-            stages temporal and joint have together.
-        resources: machine and first seed.
-        methods: names, see `METHODS`.
-        seeds: how many runs of each; they have the numbers from `resources.seed` on.
-        protocol: of the tests; one crop.
+        data: as for `hidden_two_stream.train`; with `group` as for `cross_validate`.
+        out: gets `table.md`, `plot.svg`, `results.json`, `flow/METHOD` and `runs/METHOD/FOLD/seed_N`.
+        group: column to leave one out of; None: the data's own split, or one held-back part.
+        methods: names, see `METHODS`; None: all whose libraries are installed.
+        recipe: recipe of the hidden two-stream network. All other methods get the same backbone, and as many
+            steps as its stages temporal and joint have together.
+        overrides: changes of single fields, such as {"motion.steps": 0}.
+        seeds: runs of each method.
+        seed: seed of the first run; the next run has the next number.
+        protocol: test protocol, of one crop.
         resume: keep flow that is extracted and runs that are complete.
-
-    Returns:
-        What `results.json` holds, and "text": table and paragraph.
+        resources: machine and progress.
 
     Raises:
         UsageError: a method is unknown, an estimator fails, or the protocol has several crops.
         MissingDependencyError: the library of a method is missing.
+        DataError, TrainingError, Stopped: as `hidden_two_stream.train`.
     """
-    methods = _checked(methods)
+    folder, resources = Path(out), resources or Resources()
+    chosen = load_recipe(recipe, overrides)
+    methods = _checked(available_methods() if methods is None else methods)
     if parse_protocol(protocol).crops != 1:
-        raise UsageError(f"protocol {protocol} flips pictures, not stored flow; give Nx1 or center")
-    if resources.devices != "1":
-        raise UsageError("compare trains on one device; leave out --devices")
+        raise UsageError(f"protocol {protocol} mirrors frames, not precomputed flow; give Nx1 or center")
     if seeds < 1:
         raise UsageError(f"--seeds is {seeds}; expected at least 1")
-    fabric = resources.fabric()
-    folds = read_one_split(data, 0.25, resources.seed) if group is None else read_folds(data, group)
+    fabric = resources.single_device("compare")
+    check_networks(chosen)
+    folds = read_one_split(data, 0.25, seed) if group is None else read_folds(data, group)
     for method in methods:
-        require_motion(method_recipe(recipe, method), {})
-    recipe = resolve_input(recipe, folds.samples)
-    _try_estimators(methods, recipe.input.size)
+        check_motion_weights(method_recipe(chosen, method), {})
+    chosen = resolve_input(chosen, folds.samples)
+    _try_estimators(methods, chosen.input.size)
     plan = {
-        "data": folds.fingerprint(), "group": folds.group, "recipe": recipe.to_dict(),
-        "seed": resources.seed, "protocol": protocol,
+        "data": folds.fingerprint(), "group": folds.group, "recipe": chosen.to_dict(),
+        "seed": seed, "protocol": protocol,
     }  # fmt: skip
     open_folder(folder, plan, resume)
-    store = decode_samples(folds.samples, recipe, resources, folder)
-    _warn_of_small_pictures(recipe, methods)
-    given = _extracted(store, methods, folder, recipe, resources)
-    study = _Study(data, folder, folds, recipe, resources, fabric, protocol, store, given, resume)
-    numbers = range(resources.seed, resources.seed + seeds)
+    cache = decode_samples(folds.samples, chosen, resources, folder)
+    _warn_of_small_frames(chosen, methods)
+    flow = _extracted(cache, methods, folder, chosen, resources)
+    study = _Study(str(data), folder, folds, chosen, resources, fabric, protocol, cache, flow, resume)
+    numbers = range(seed, seed + seeds)
     scores = {
-        (method, value, seed): _scores(study, method, value, seed)
-        for seed in numbers
+        (method, value, number): _scores(study, method, value, number)
+        for number in numbers
         for value in folds.splits
-        for method in sorted(methods, key=lambda name: name != SHARED)  # what others take goes first
+        for method in sorted(methods, key=lambda name: name != SHARED)  # others take its MotionNet
     }
     last = tuple(folds.splits)[-1]
-    runs = {method: load(study.run_folder(method, last, numbers[0])) for method in methods}
-    speed = measure_speed(runs, given, store, recipe)
+    runs = {method: _trained(study, method, last, numbers[0]) for method in methods}
+    speed = measure_speed(runs, flow, cache, chosen)
     comparison = _comparison(study, methods, tuple(numbers), scores, speed)
-    return _written(comparison, folder)
+    table, paragraph = comparison_table(comparison), comparison_paragraph(comparison)
+    write_text(folder / "table.md", f"{table}\n{paragraph}\n")
+    write_text(folder / "plot.svg", comparison_svg(comparison))
+    write_json(folder / RESULTS_FILE, comparison_json(comparison))
+    return comparison
 
 
 def method_recipe(recipe: Recipe, method: str) -> Recipe:
-    """The recipe of one method: what differs between them, and nothing else."""
+    """Return the recipe of one method: methods differ in what the temporal stream sees, and in nothing else."""
     kind = kind_of(method)
     if kind == "spatial":
         model = dataclasses.replace(recipe.model, streams=("spatial",), motion_frames=0, temporal="stacked")
@@ -181,15 +194,28 @@ def method_recipe(recipe: Recipe, method: str) -> Recipe:
             model = dataclasses.replace(model, temporal="stacked")
         changed = dataclasses.replace(recipe, model=model, spatial=_OFF)
         return changed if method != SHARED else dataclasses.replace(changed, temporal=whole, joint=_OFF)
-    seen: Any = method if kind == "pixels" else "flow"
-    model = dataclasses.replace(model, temporal_input=seen, motion_frames=0, temporal="stacked")
+    model = dataclasses.replace(model, motion_frames=0, temporal="stacked")
     return dataclasses.replace(
         recipe, model=model, motion_init="none", motion=_OFF, spatial=_OFF, temporal=whole, joint=_OFF
     )
 
 
+def baseline_input(method: str) -> BaselineInput:
+    """Return what the baseline of a method without hidden motion sees."""
+    return method if method in PIXELS else "flow"
+
+
+def _is_baseline(method: str) -> bool:
+    return kind_of(method) in ("pixels", PRECOMPUTED)
+
+
+def _trained(study: _Study, method: str, value: str, seed: int) -> Recognizer | Baseline:
+    folder = study.run_folder(method, value, seed)
+    return load_baseline(folder) if _is_baseline(method) else load(folder)
+
+
 def _checked(methods: Sequence[str]) -> tuple[str, ...]:
-    """The methods, each once, the spatial stream first; an unknown one is an error."""
+    """The methods, each once, the spatial stream first; an unknown method is an error."""
     if not methods:
         raise UsageError(
             f"no method is named; choose of {', '.join((*METHODS, *RAFT))}, or leave out --methods"
@@ -200,32 +226,32 @@ def _checked(methods: Sequence[str]) -> tuple[str, ...]:
         name, factor = enlarged_factor(method)
         if factor > 1 and name in METHODS and name not in ESTIMATORS:
             raise UsageError(
-                f"@{factor} is for flow estimators, such as dis-medium@{factor}; {name!r} is none"
+                f"@{factor} is for flow estimators, such as dis-medium@{factor}; {name!r} is not one"
             )
         if name not in (*ESTIMATORS, *RAFT) and ":" not in name:
             known = ", ".join((*METHODS, *RAFT))
             raise UsageError(
                 f"unknown method {method!r}; choose of {known}, or your own flow as package.module:function; "
-                "flow of pictures twice as large is dis-medium@2"
+                "for flow of frames enlarged twice give dis-medium@2"
             )
         find_estimator(method)
     return tuple(dict.fromkeys(("spatial", *methods)))
 
 
 def _try_estimators(methods: Sequence[str], size: int) -> None:
-    """Let all estimators see two frames: what cannot work shall not show hours later.
+    """Let all estimators see two frames: a broken estimator must not show only hours later.
 
     Raises:
-        UsageError: one fails, or gives what is no flow of them.
+        UsageError: an estimator fails, or its result is not the flow of the frames.
     """
     frames = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
     for method in methods:
-        if kind_of(method) == "given":
+        if kind_of(method) == PRECOMPUTED:
             find_estimator(method)(frames)
 
 
 def available_methods() -> tuple[str, ...]:
-    """All `METHODS` but the flow estimators whose library is missing, which are named."""
+    """Return all `METHODS` whose libraries are installed; a note names the others."""
     found = []
     for method in METHODS:
         try:
@@ -237,65 +263,66 @@ def available_methods() -> tuple[str, ...]:
     return tuple(found)
 
 
-def _warn_of_small_pictures(recipe: Recipe, methods: Sequence[str]) -> None:
-    """Nano enlarges small pictures itself; an estimator that doesn't is a weaker rival than it could be."""
+def _warn_of_small_frames(recipe: Recipe, methods: Sequence[str]) -> None:
+    """Nano enlarges small frames itself. An estimator that does not is weaker than it could be."""
     size = recipe.input.size
-    given = [name for name in methods if kind_of(name) == "given"]
+    given = [name for name in methods if kind_of(name) == PRECOMPUTED]
     if given and size < GOOD_SIZE and all(enlarged_factor(name)[1] == 1 for name in given):
         factor = min(LARGEST_FACTOR, -(-GOOD_SIZE // size))
         note(
-            f"the networks see pictures of {size} px: computed flow may be better on enlarged ones, as of "
+            f"the networks see frames of {size} px: computed flow may be better on enlarged frames, as of "
             f"--methods {given[0]}@{factor}"
         )
 
 
 def _extracted(
-    store: ClipCache, methods: Sequence[str], folder: Path, recipe: Recipe, resources: Resources
-) -> dict[str, ExtractedFlow]:
+    cache: ClipCache, methods: Sequence[str], folder: Path, recipe: Recipe, resources: Resources
+) -> dict[str, FlowCache]:
+    """The precomputed flow of each method that needs it."""
     found = {}
     for method in methods:
-        if kind_of(method) != "given":
+        if kind_of(method) != PRECOMPUTED:
             continue
         into = folder / "flow" / method.replace(":", "_")
 
-        def work(progress: Any, method: str = method, into: Path = into) -> ExtractedFlow:
+        def work(progress: Any, method: str = method, into: Path = into) -> FlowCache:
             stride, workers = recipe.input.frame_stride, resources.workers
-            return extract_flow(store, method, into, stride=stride, workers=workers, progress=progress)
+            return extract_flow(cache, method, into, stride=stride, workers=workers, progress=progress)
 
-        found[method] = with_progress(method, len(store.videos), resources.quiet, work)
+        found[method] = with_progress(method, len(cache.videos), resources.quiet, work)
     return found
 
 
 def _scores(study: _Study, method: str, value: str, seed: int) -> Evaluation:
-    """Train and test one method on one fold with one seed, unless that was done before."""
+    """Train and test one method on one fold with one seed, unless its scores are there."""
     folder = study.run_folder(method, value, seed)
     if study.resume and (folder / SCORES_FILE).exists():
         return load_scores(folder / SCORES_FILE, study.protocol)
     note(f"{method}, {study.folds.group} {value}, seed {seed}")
-    recipe = method_recipe(study.recipe, method)
     shared = study.run_folder(SHARED, value, seed)
-    takes = method in HIDDEN and method != SHARED and (shared / SCORES_FILE).exists()
-    taken = {"motion": str(shared)} if takes else {}
-    store = study.given[method].store if method in study.given else study.store
-    fitted = fit(
-        study.folds.splits[value],
-        store,
-        study.folds.classes,
-        recipe,
-        make_folder(folder),
-        dataclasses.replace(study.resources, seed=seed),
-        study.fabric,
+    takes_motion = method in HIDDEN and method != SHARED and (shared / SCORES_FILE).exists()
+    task = FitTask(
+        split=study.folds.splits[value],
+        cache=study.flow.get(method, study.cache),
+        classes=study.folds.classes,
+        recipe=method_recipe(study.recipe, method),
+        folder=make_folder(folder),
+        seed=seed,
         protocol=study.protocol,
-        taken=taken,
+        warm_start={"motion": str(shared)} if takes_motion else {},
+        metadata=study.folds.metadata[value],
         resume=study.resume,
-        provenance=study.folds.sources[value],
     )
-    if fitted.evaluation is None:
+    if _is_baseline(method):
+        evaluation = fit_baseline(task, baseline_input(method), study.resources, study.fabric)
+    else:
+        evaluation = fit(task, study.resources, study.fabric).evaluation
+    if evaluation is None:
         raise UsageError(f"no readable test video with {study.folds.group} {value}")
-    fitted.evaluation.save_scores(folder / SCORES_FILE)
-    (name, share), *_ = fitted.evaluation.accuracy().items()  # of the one stream, before it is fused
+    evaluation.save_scores(folder / SCORES_FILE)
+    (name, share), *_ = evaluation.accuracy.items()  # of the one stream, before it is fused
     note(f"  {name} {share:.1%}")
-    return fitted.evaluation
+    return evaluation
 
 
 def _comparison(
@@ -316,7 +343,7 @@ def _comparison(
             fused.append(
                 np.concatenate([_correct(own, _fused(study.recipe, own, other)) for own, other in pairs])
             )
-        given = study.given.get(method)
+        flow = study.flow.get(method)
         ms = speed[method]
         results.append(
             MethodResult(
@@ -327,8 +354,8 @@ def _comparison(
                 decode_ms=ms.decoding,
                 motion_ms=ms.motion,
                 recognition_ms=ms.recognition,
-                bytes_stored=given.num_bytes if given else 0,
-                seconds_extracted=given.seconds if given else 0.0,
+                bytes_stored=flow.num_bytes if flow else 0,
+                seconds_extracted=flow.seconds if flow else 0.0,
             )
         )
     first = [scores["spatial", value, seeds[0]] for value in study.folds.splits]
@@ -343,12 +370,12 @@ def _comparison(
         methods=tuple(results),
         machine=machine(),
         recipe=study.recipe.to_dict(),
-        num_unreadable=len(study.store.unreadable),
+        num_unreadable=len(study.cache.unreadable),
     )
 
 
 def _fused(recipe: Recipe, own: Evaluation, spatial: Evaluation) -> npt.NDArray[np.float32]:
-    """Late fusion of two runs on the same videos, as the recipe weighs its streams."""
+    """Late fusion of two runs on the same videos, with the recipe's method and weights."""
     if below_common_folder(own.names) != below_common_folder(spatial.names):
         raise UsageError("the runs were tested on different videos; compare again in another folder")
     fusion = recipe.fusion
@@ -359,12 +386,3 @@ def _fused(recipe: Recipe, own: Evaluation, spatial: Evaluation) -> npt.NDArray[
 def _correct(evaluation: Evaluation, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     correct: npt.NDArray[np.bool_] = scores.argmax(axis=1) == evaluation.truth
     return correct
-
-
-def _written(comparison: Comparison, folder: Path) -> dict[str, Any]:
-    table, paragraph = comparison_table(comparison), comparison_paragraph(comparison)
-    write_text(folder / "table.md", f"{table}\n{paragraph}\n")
-    write_text(folder / "plot.svg", comparison_svg(comparison))
-    results = comparison_json(comparison)
-    write_json(folder / RESULTS_FILE, results)
-    return {**results, "text": f"{table}\n{paragraph}"}

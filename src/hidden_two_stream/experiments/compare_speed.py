@@ -1,26 +1,28 @@
-"""Milliseconds that one clip takes in each way of recognising, measured side by side in one run."""
+"""Milliseconds that one clip takes with each method of a comparison, measured side by side in one run."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo, resized
-from hidden_two_stream.experiments.stored_flow import ExtractedFlow
+from hidden_two_stream.experiments.baselines import Baseline
+from hidden_two_stream.experiments.stored_flow import FlowCache
 from hidden_two_stream.experiments.timing import timed
 from hidden_two_stream.inference.predictor import Recognizer
 from hidden_two_stream.motion.estimators.classical import Estimator
 from hidden_two_stream.motion.estimators.plugins import find_estimator
 from hidden_two_stream.parallel import threads
+from hidden_two_stream.recognition.preprocessing import Preprocessing
 from hidden_two_stream.video.reader import VideoReader
 from hidden_two_stream.video.sampling import center_start, clip_indices
-from hidden_two_stream.video.transforms import apply_crop, center_crop_box, to_frames
+from hidden_two_stream.video.transforms import apply_crop, center_crop_box
 
 __all__ = ["Milliseconds", "measure_speed"]
 
@@ -32,9 +34,9 @@ class Milliseconds:
     """Medians over clips.
 
     Attributes:
-        decoding: the clip's frames from the file, resized and cropped.
-        motion: from frames to flow; 0 where there is none.
-        recognition: the temporal stream and, beside it, the spatial stream.
+        decoding: reading, resizing and cropping the frames of the clip.
+        motion: from frames to flow; 0 for a method without flow.
+        recognition: the temporal stream and the spatial stream.
     """
 
     decoding: float
@@ -43,33 +45,35 @@ class Milliseconds:
 
 
 def measure_speed(
-    runs: Mapping[str, Recognizer], given: Mapping[str, ExtractedFlow], store: ClipCache, recipe: Recipe
+    runs: Mapping[str, Recognizer | Baseline], flow: Mapping[str, FlowCache], cache: ClipCache, recipe: Recipe
 ) -> dict[str, Milliseconds]:
     """Time each method on the same clips, one clip at a time, one method after the other.
 
-    OpenCV has as many threads as torch.
+    OpenCV uses as many threads as torch.
 
     Args:
-        runs: one trained run of each method; "spatial" is beside all others.
-        given: the methods whose flow is given; it is computed here for the clip alone.
-        store: the videos; the middle clips of up to 20 of them are timed.
+        runs: one trained run of each method; the run "spatial" is timed beside all others.
+        flow: precomputed flow by method; for the timed clips it is computed again.
+        cache: the videos; the middle clips of up to 20 videos are timed.
         recipe: how clips are cut.
     """
     with threads(torch.get_num_threads()):
-        return _measured(runs, given, store, recipe)
+        return _measured(runs, flow, cache, recipe)
 
 
 def _measured(
-    runs: Mapping[str, Recognizer], given: Mapping[str, ExtractedFlow], store: ClipCache, recipe: Recipe
+    runs: Mapping[str, Recognizer | Baseline], flow: Mapping[str, FlowCache], cache: ClipCache, recipe: Recipe
 ) -> dict[str, Milliseconds]:
-    estimators = {name: find_estimator(name) for name in given}
+    estimators = {name: find_estimator(name) for name in flow}
     times: dict[str, list[tuple[float, float, float]]] = {name: [] for name in runs}
-    step = max(1, len(store.videos) // _CLIPS)
-    for number, video in enumerate([store.videos[0], *store.videos[::step][:_CLIPS]]):
-        decoding, clip = timed(lambda video=video: _decoded(video, store, recipe))  # type: ignore[misc]
+    step = max(1, len(cache.videos) // _CLIPS)
+    for number, video in enumerate([cache.videos[0], *cache.videos[::step][:_CLIPS]]):
+        decoding, clip = timed(lambda video=video: _decoded(video, cache, recipe))  # type: ignore[misc]
         pixels, frames = clip
         for name, run in runs.items():
-            motion, recognition = _recognised(run, runs["spatial"], pixels, frames, estimators.get(name))
+            motion, recognition = _recognized(
+                run, cast(Recognizer, runs["spatial"]), pixels, frames, estimators.get(name)
+            )
             if number:  # the first clip warms up
                 times[name].append((decoding, motion, recognition))
     return {
@@ -78,34 +82,41 @@ def _measured(
     }
 
 
-def _decoded(video: DecodedVideo, store: ClipCache, recipe: Recipe) -> tuple[Tensor, Tensor]:
+def _decoded(video: DecodedVideo, cache: ClipCache, recipe: Recipe) -> tuple[Tensor, Tensor]:
     """The middle clip, read from its file: (T, 3, size, size) uint8, and as `frames` with a batch of one."""
     settings, length = recipe.input, recipe.model.num_frames
     start = center_start(video.num_frames, length, settings.frame_stride)
     indices = clip_indices(start, length, settings.frame_stride, video.num_frames)
     with VideoReader(video.source) as reader:
-        clip = resized(reader.read([video.first_frame + index for index in indices]), store.size)
+        clip = resized(reader.read([video.first_frame + index for index in indices]), cache.size)
     cropped = apply_crop(clip, center_crop_box(clip.shape[-2], clip.shape[-1], settings.size), settings.size)
-    return cropped, to_frames(cropped[None], settings.normalize_contrast)
+    return cropped, Preprocessing(settings.normalize_contrast)(cropped[None])
 
 
 @torch.inference_mode()
-def _recognised(
-    run: Recognizer, spatial: Recognizer, pixels: Tensor, frames: Tensor, estimate: Estimator | None
+def _recognized(
+    run: Recognizer | Baseline,
+    spatial: Recognizer,
+    pixels: Tensor,
+    frames: Tensor,
+    estimate: Estimator | None,
 ) -> tuple[float, float]:
-    """Milliseconds for motion and for recognition of one clip."""
-    model, motion = run.model, 0.0
+    """Milliseconds of motion and of recognition for one clip."""
     other, _ = timed(lambda: spatial.model.spatial(frames))
     if run is spatial:
         return 0.0, other
-    if estimate is not None:
-        pictures = pixels.permute(0, 2, 3, 1).contiguous().numpy()
-        motion, flow = timed(lambda: estimate(pictures))
+    if isinstance(run, Baseline):
+        stream = run.model.temporal_stream
+        if estimate is None:
+            own, _ = timed(lambda: run.model.temporal(frames))
+            return 0.0, own + other
+        images = pixels.permute(0, 2, 3, 1).contiguous().numpy()
+        motion, flow = timed(lambda: estimate(images))
         fields = torch.from_numpy(flow)[None]
-        own, _ = timed(lambda: model.temporal_stream(fields, *frames.shape[-2:]))
-    elif model.temporal_input != "motion":
-        own, _ = timed(lambda: model.temporal(frames))
-    elif model.branched:
+        own, _ = timed(lambda: stream(fields, *frames.shape[-2:]))
+        return motion, own + other
+    model = run.model
+    if model.branched:
         network: Any = model.motion_net
         motion, features = timed(lambda: network.action_features(network.features(frames)))
         own, _ = timed(lambda: model.temporal_stream(features))

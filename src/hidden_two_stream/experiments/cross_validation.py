@@ -1,6 +1,6 @@
-"""`hts cross-validate`: a fold per group (subject, date, source) or official split, trained and tested apart.
+"""Cross-validation: a fold per group (subject, date, source) or official split, trained and tested apart.
 
-The folds of groups test every video once, so their test videos are pooled into one accuracy. Official splits
+The folds of a group test each video once, so their test videos are pooled into one accuracy. Official splits
 share test videos and were never meant to be pooled: the mean of their accuracies is what papers report.
 """
 
@@ -8,198 +8,242 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hidden_two_stream.checkpoint import RESULTS_FILE
+from hidden_two_stream.config.loading import load_recipe
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.data.clip_cache import ClipCache
-from hidden_two_stream.errors import DataError, UsageError
+from hidden_two_stream.errors import DataError
 from hidden_two_stream.evaluation.accuracy import Evaluation, load_scores, merge
-from hidden_two_stream.experiments.folds import open_folder, read_folds
+from hidden_two_stream.experiments.folds import Folds, open_folder, read_folds
 from hidden_two_stream.files import make_folder, write_json
-from hidden_two_stream.inference.predictor import load
-from hidden_two_stream.inference.protocol import parse_protocol
-from hidden_two_stream.progress import note, number_of
+from hidden_two_stream.inference.predictor import Recognizer, load
+from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol
+from hidden_two_stream.progress import note
 from hidden_two_stream.reports.run_report import write_run_report
-from hidden_two_stream.training.fit import (
-    Fitted,
-    Resources,
-    decode_samples,
-    fit,
-    require_motion,
-    resolve_input,
-)
-from hidden_two_stream.training.runner import RESULTS_FILE
+from hidden_two_stream.training.fit import FitTask, decode_samples, fit, resolve_input
+from hidden_two_stream.training.resources import Resources
+from hidden_two_stream.training.runner import check_networks
+from hidden_two_stream.training.warm_start import check_motion_weights
 
-__all__ = ["cross_validate_command", "cross_validation_text"]
+__all__ = ["CrossValidation", "FoldResult", "cross_validate"]
 
 SCORES_FILE = "scores.npz"
 
 
-def cross_validate_command(
-    data: str,
-    group: str | None,
-    folder: Path,
-    recipe: Recipe,
-    resources: Resources,
-    protocol: str,
-    resume: bool,
-) -> dict[str, Any]:
-    """Train and test once per value of a column, each time on all others; or once per official split.
+@dataclass(frozen=True)
+class FoldResult:
+    """The test result of one fold.
+
+    Attributes:
+        value: the fold's value of the group's column, or its split.
+        num_test_videos: videos tested.
+        accuracy: accuracy of each stream and fused.
+        seconds: training and test time, s.
+    """
+
+    value: str
+    num_test_videos: int
+    accuracy: Mapping[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """The results of all folds.
+
+    Attributes:
+        group: the column, or "split".
+        folds: the result of each fold.
+        evaluation: the pooled test result of all folds; None for official splits, which share videos.
+        protocol: test protocol.
+        chance: accuracy of guessing.
+        unreadable: names of videos that could not be read.
+        seconds: time in all, s.
+        folder: folder of all runs.
+    """
+
+    group: str
+    folds: tuple[FoldResult, ...]
+    evaluation: Evaluation | None
+    protocol: str
+    chance: float
+    unreadable: tuple[str, ...]
+    seconds: float
+    folder: Path
+
+    @property
+    def mean_accuracy(self) -> dict[str, float]:
+        """Mean of the folds' accuracies, of each stream and fused."""
+        return {name: float(np.mean(values)) for name, values in self._by_name().items()}
+
+    @property
+    def std_accuracy(self) -> dict[str, float]:
+        """Population standard deviation of the folds' accuracies, of each stream and fused."""
+        return {name: float(np.std(values)) for name, values in self._by_name().items()}
+
+    def _by_name(self) -> dict[str, list[float]]:
+        return {name: [fold.accuracy[name] for fold in self.folds] for name in self.folds[0].accuracy}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready figures, as `results.json` holds them."""
+        common = {
+            "protocol": self.protocol,
+            "chance": self.chance,
+            "num_unreadable": len(self.unreadable),
+            "unreadable": list(self.unreadable),
+        }
+        return {
+            **(common if self.evaluation is None else self.evaluation.to_dict()),
+            "group": self.group,
+            "num_folds": len(self.folds),
+            "mean_fold_accuracy": self.mean_accuracy,
+            "std_fold_accuracy": self.std_accuracy,
+            "folds": [_row(self.group, fold) for fold in self.folds],
+            "seconds": {"total": round(self.seconds, 1)},
+        }
+
+
+def cross_validate(
+    data: str | Path,
+    out: str | Path,
+    group: str | None = None,
+    recipe: str | Path | Recipe = "nano",
+    overrides: Sequence[str] | Mapping[str, object] = (),
+    *,
+    protocol: str = DEFAULT_PROTOCOL,
+    seed: int = 0,
+    resume: bool = False,
+    resources: Resources | None = None,
+) -> CrossValidation:
+    """Train and test once per value of a column, each time on all other samples; or once per official split.
 
     Args:
-        data: CSV with the column `group`, or a data set by name with a range of splits (`ucf101:ROOT:1..3`).
+        data: a CSV with the column `group`, or a dataset by name with a range of splits (`ucf101:ROOT:1..3`).
+        out: folder that gets a run folder per fold, results and a report.
         group: name of the column; None for a range of splits.
-        folder: gets one run folder per fold, results and report.
-        recipe: how to train.
-        resources: seed and machine.
-        protocol: of the tests.
-        resume: keep the folds that are complete, go on with the others.
+        recipe: a recipe, its name, or a YAML file.
+        overrides: changes of single fields, such as {"motion.steps": 0}.
+        protocol: test protocol: "center", or "NxM" clips x crops.
+        seed: seed of everything random.
+        resume: keep the folds that are complete, and go on with the others.
+        resources: machine and progress.
 
-    Returns:
-        What `results.json` holds: figures per fold, their mean and (population) standard deviation; of groups
-        also accuracies of all test videos pooled.
+    Raises:
+        UsageError: an argument is wrong, or `out` holds other runs.
+        DataError: the dataset cannot be used, or a fold has no readable test video.
+        TrainingError, Stopped: as `hidden_two_stream.train`.
     """
-    began = time.monotonic()
+    began, folder, resources = time.monotonic(), Path(out), resources or Resources()
+    chosen = load_recipe(recipe, overrides)
     parse_protocol(protocol)
-    if resources.devices != "1":
-        raise UsageError("cross-validate trains on one device; leave out --devices")
-    fabric = resources.fabric()
+    fabric = resources.single_device("cross-validate")
+    check_networks(chosen)
     folds = read_folds(data, group)
-    require_motion(recipe, {})
-    recipe = resolve_input(recipe, folds.samples)
+    check_motion_weights(chosen, {})
+    chosen = resolve_input(chosen, folds.samples)
     plan = {
-        "data": folds.fingerprint(), "group": folds.group, "recipe": recipe.to_dict(),
-        "seed": resources.seed, "protocol": protocol,
+        "data": folds.fingerprint(), "group": folds.group, "recipe": chosen.to_dict(),
+        "seed": seed, "protocol": protocol,
     }  # fmt: skip
     open_folder(folder, plan, resume)
     count = f"{len(folds.samples)} videos, {len(folds.classes)} classes"
     note(f"{count}, {len(folds.splits)} folds by {folds.group}")
-    store = decode_samples(folds.samples, recipe, resources, folder)
+    cache = decode_samples(folds.samples, chosen, resources, folder)
     parts: list[Evaluation] = []
-    rows: list[dict[str, Any]] = []
-    last: Fitted | None = None
+    results: list[FoldResult] = []
+    last: Recognizer | None = None
     for number, (value, split) in enumerate(folds.splits.items(), start=1):
         fold = make_folder(folds.folder(folder, value))
         what = f"fold {number} of {len(folds.splits)}: {folds.group} {value}"
         if resume and (fold / RESULTS_FILE).exists():
             note(f"{what} is complete")
-            evaluation, row = load_scores(fold / SCORES_FILE, protocol), _read_json(fold / RESULTS_FILE)
+            evaluation, result = load_scores(fold / SCORES_FILE, protocol), _read_fold(fold, folds.group)
         else:
             note(f"{what} is tested")
             start = time.monotonic()
-            last = fit(
-                split, store, folds.classes, recipe, fold, resources, fabric,
-                protocol=protocol, resume=resume, provenance=folds.sources[value],
+            task = FitTask(
+                split, cache, folds.classes, chosen, fold, seed,
+                protocol=protocol, metadata=folds.metadata[value], resume=resume,
             )  # fmt: skip
-            if last.evaluation is None:
+            trained = fit(task, resources, fabric)
+            if trained.evaluation is None:
                 raise DataError(f"no readable test video with {folds.group} {value}")
-            evaluation = last.evaluation
-            row = {
-                folds.group: value,
-                "num_test_videos": len(evaluation.names),
-                "accuracy": evaluation.accuracy(),
-                "seconds": round(time.monotonic() - start, 1),
-            }
+            evaluation, last = trained.evaluation, trained.recognizer
+            seconds = round(time.monotonic() - start, 1)
+            result = FoldResult(value, len(evaluation.names), evaluation.accuracy, seconds)
             if not folds.pooled:
-                write_run_report(
-                    fold,
-                    last.recognizer,
-                    last.evaluation,
-                    last.seconds,
-                    store.select(split.test),
-                    f"Split {value} of {data}",
-                )
+                shown = cache.select(split.test)
+                title = f"Split {value} of {data}"
+                write_run_report(fold, last, evaluation, trained.seconds, shown, title)
             evaluation.save_scores(fold / SCORES_FILE)
-            write_json(fold / RESULTS_FILE, row)
+            write_json(fold / RESULTS_FILE, _row(folds.group, result))
         parts.append(evaluation)
-        rows.append(row)
-        note("  " + ", ".join(f"{name} {value:.1%}" for name, value in row["accuracy"].items()))
+        results.append(result)
+        note("  " + ", ".join(f"{name} {share:.1%}" for name, share in result.accuracy.items()))
     pooled = merge(parts) if folds.pooled else None
-    facts = _facts(parts[0], store) if pooled is None else pooled.to_dict()
-    results = _results(facts, rows, folds.group, time.monotonic() - began)
-    write_json(folder / RESULTS_FILE, results)
-    recognizer = load(folds.folder(folder, value)) if last is None else last.recognizer
-    _report(folder, Fitted(recognizer, pooled, {}), store.select(split.test), results)
-    return results
+    validation = CrossValidation(
+        group=folds.group,
+        folds=tuple(results),
+        evaluation=pooled,
+        protocol=parts[0].protocol,
+        chance=1 / len(parts[0].classes),
+        unreadable=tuple(sample.name for sample, _ in cache.unreadable),
+        seconds=time.monotonic() - began,
+        folder=folder,
+    )
+    write_json(folder / RESULTS_FILE, validation.to_dict())
+    _report(validation, last or load(folds.folder(folder, value)), _last_tests(folds, cache))
+    return validation
 
 
-def cross_validation_text(results: dict[str, Any]) -> str:
-    """The result for people."""
-    group = results["group"]
-    tested = f", {results['num_test_videos']} test videos" if "num_test_videos" in results else ""
-    lines = [f"{results['num_folds']} folds by {group}{tested}, "
-             f"protocol {results['protocol']}, chance {results['chance']:.1%}"]  # fmt: skip
-    for row in results["folds"]:
-        figures = ", ".join(f"{name} {value:.1%}" for name, value in row["accuracy"].items())
-        tested = number_of(row["num_test_videos"], "video")
-        lines.append(f"  {group} {row[group]}: {figures}  ({tested}, {row['seconds']:.0f} s)")
-    for name, mean in results["mean_fold_accuracy"].items():
-        spread = results["std_fold_accuracy"][name]
-        if "accuracy" in results:
-            pooled = f"{results['accuracy'][name]:.1%} of all videos; mean of folds"
-        else:
-            pooled = f"mean of {results['num_folds']} splits"
-        lines.append(f"{name:<9} {pooled} {mean:.1%} ± {spread:.1%}")
-    if results["num_unreadable"]:
-        lines.append(f"{number_of(results['num_unreadable'], 'unreadable video')} not counted")
-    return "\n".join(lines)
+def _last_tests(folds: Folds, cache: ClipCache) -> ClipCache:
+    return cache.select(tuple(folds.splits.values())[-1].test)
 
 
-def _facts(evaluation: Evaluation, store: ClipCache) -> dict[str, Any]:
-    """What holds for all folds where their test videos are not pooled."""
+def _row(group: str, fold: FoldResult) -> dict[str, Any]:
     return {
-        "protocol": evaluation.protocol,
-        "chance": 1 / len(evaluation.classes),
-        "num_unreadable": len(store.unreadable),
-        "unreadable": [sample.name for sample, _ in store.unreadable],
+        group: fold.value,
+        "num_test_videos": fold.num_test_videos,
+        "accuracy": dict(fold.accuracy),
+        "seconds": fold.seconds,
     }
 
 
-def _results(facts: dict[str, Any], rows: list[dict[str, Any]], group: str, seconds: float) -> dict[str, Any]:
-    by_name = {name: [row["accuracy"][name] for row in rows] for name in rows[0]["accuracy"]}
-    return {
-        **facts,
-        "group": group,
-        "num_folds": len(rows),
-        "mean_fold_accuracy": {name: float(np.mean(values)) for name, values in by_name.items()},
-        "std_fold_accuracy": {name: float(np.std(values)) for name, values in by_name.items()},
-        "folds": rows,
-        "seconds": {"total": round(seconds, 1)},
-    }
+def _read_fold(fold: Path, group: str) -> FoldResult:
+    row: dict[str, Any] = json.loads((fold / RESULTS_FILE).read_text(encoding="utf-8"))
+    return FoldResult(row[group], row["num_test_videos"], row["accuracy"], row["seconds"])
 
 
-def _report(folder: Path, fitted: Fitted, videos: Any, results: dict[str, Any]) -> None:
-    group = results["group"]
+def _report(validation: CrossValidation, recognizer: Recognizer, videos: ClipCache) -> None:
+    group = validation.group
     table: list[dict[str, float | str]] = [
-        {group: str(row[group]), "test videos": str(row["num_test_videos"]), **row["accuracy"]}
-        for row in results["folds"]
+        {group: str(fold.value), "test videos": str(fold.num_test_videos), **fold.accuracy}
+        for fold in validation.folds
     ]
-    table.append({group: "mean", "test videos": "", **results["mean_fold_accuracy"]})
+    table.append({group: "mean", "test videos": "", **validation.mean_accuracy})
     headline = []
-    if fitted.evaluation is None:
+    if validation.evaluation is None:
         small = (
-            f"mean of {results['num_folds']} splits, protocol {results['protocol']}, "
-            f"chance {results['chance']:.1%}"
+            f"mean of {len(validation.folds)} splits, protocol {validation.protocol}, "
+            f"chance {validation.chance:.1%}"
         )
-        for name, mean in results["mean_fold_accuracy"].items():
-            spread = results["std_fold_accuracy"][name]
+        for name, mean in validation.mean_accuracy.items():
+            spread = validation.std_accuracy[name]
             headline.append((f"{mean:.1%} ± {spread:.1%}", f"{name} accuracy", small))
-    title = f"Cross-validation by {group}"
     write_run_report(
-        folder,
-        fitted.recognizer,
-        fitted.evaluation,
-        fitted.seconds,
+        validation.folder,
+        recognizer,
+        validation.evaluation,
+        {},
         videos,
-        title,
+        f"Cross-validation by {group}",
         headline=headline,
         folds=table,
     )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return data

@@ -1,4 +1,4 @@
-"""`hts demo`: the whole story on generated video, from files to a report."""
+"""The demo: the whole story on generated video, from files to a report."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import itertools
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from hidden_two_stream.checkpoint import RESULTS_FILE
+from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.data.clip_cache import ClipCache
 from hidden_two_stream.environment import machine
 from hidden_two_stream.errors import MissingDependencyError, UsageError
@@ -28,12 +31,13 @@ from hidden_two_stream.progress import note, with_progress
 from hidden_two_stream.reports.page import Timing
 from hidden_two_stream.reports.run_report import write_run_report
 from hidden_two_stream.synthetic.dataset import load_ground_truth, write_dataset
-from hidden_two_stream.training.fit import Fitted, Resources
-from hidden_two_stream.training.runner import RESULTS_FILE, make_plan, train_command
+from hidden_two_stream.training.fit import TrainingResult
+from hidden_two_stream.training.resources import Resources
+from hidden_two_stream.training.runner import make_plan, run_plan
 from hidden_two_stream.types import FloatArray, RawClip
 from hidden_two_stream.video.sampling import center_start, clip_indices
 
-__all__ = ["demo_command", "demo_text"]
+__all__ = ["DemoResult", "flow_figures", "run_demo", "speed_figures"]
 
 MARKER = "made-by-hts-demo.txt"
 TRAIN_PER_CLASS = 40
@@ -42,26 +46,62 @@ _TIMED_CLIPS = 10
 _RIVALS = {"tvl1": "TV-L1", "dis-medium": "DIS medium", "dis-fast": "DIS fast"}
 
 
-def demo_command(
-    folder: Path, resources: Resources, recipe: str = "demo", overrides: tuple[str, ...] = ()
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo found.
+
+    Attributes:
+        training: the recognizer and its test result.
+        flow: end-point errors by name, px: of the hidden flow, of zero flow, and of the timed rivals.
+        speed: median milliseconds of motion per clip by method, and the protocol of timing.
+        seconds: time of each part, and in all, s.
+        machine: the machine in a few words.
+    """
+
+    training: TrainingResult
+    flow: Mapping[str, float]
+    speed: Mapping[str, Any]
+    seconds: Mapping[str, float]
+    machine: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready figures, as `results.json` holds them."""
+        return {
+            **self.training.to_dict(),
+            "flow": dict(self.flow),
+            "speed": dict(self.speed),
+            "seconds": dict(self.seconds),
+            "machine": self.machine,
+        }
+
+
+def run_demo(
+    out: str | Path,
+    recipe: str | Path | Recipe = "demo",
+    overrides: Sequence[str] | Mapping[str, object] = (),
+    *,
+    seed: int = 0,
+    resources: Resources | None = None,
+) -> DemoResult:
     """Write generated videos, train on them, test, measure flow and speed, and report.
 
     Args:
-        folder: for everything; an earlier demo in it is replaced.
-        resources: of the run.
-        recipe: name or YAML file.
-        overrides: single fields of the recipe.
+        out: folder for everything; an earlier demo in it is replaced.
+        recipe: a recipe, its name, or a YAML file.
+        overrides: changes of single fields, such as {"motion.steps": 0}.
+        seed: seed of everything random.
+        resources: machine and progress.
 
-    Returns:
-        What `results.json` holds.
+    Raises:
+        UsageError: an argument is wrong, or `out` holds something other than a demo.
+        TrainingError, Stopped: as `hidden_two_stream.train`.
     """
-    began = time.monotonic()
+    began, folder, resources = time.monotonic(), Path(out), resources or Resources()
     if resources.devices != "1":
         raise UsageError("the demo runs on one device; leave out --devices")
     _clear(folder)
     total = 8 * (TRAIN_PER_CLASS + TEST_PER_CLASS)
-    listing = with_progress(
+    labels = with_progress(
         "generate",
         total,
         resources.quiet,
@@ -69,40 +109,31 @@ def demo_command(
             folder / "data",
             train_per_class=TRAIN_PER_CLASS,
             test_per_class=TEST_PER_CLASS,
-            seed=resources.seed,
+            seed=seed,
             workers=resources.workers,
             progress=progress,
         ),
     )
     generated = time.monotonic() - began
-    plan = make_plan(
-        str(listing), recipe, overrides, "all",
-        test_fraction=0.25, seed=resources.seed, taken={}, protocol="10x1",
-    )  # fmt: skip
-    results, fitted, store = train_command(folder, plan, resources, title="Hidden Two-Stream demo")
-    tests = store.select(sample for sample in store.samples if sample.split == "test")
-    flow = flow_figures(fitted.recognizer, tests)
-    speed, rivals = speed_figures(fitted.recognizer, tests)
+    plan = make_plan(labels, recipe, overrides, seed=seed)
+    training, cache = run_plan(folder, plan, resources, title="Hidden Two-Stream demo")
+    tests = cache.select(sample for sample in cache.samples if sample.split == "test")
+    flow = flow_figures(training.recognizer, tests)
+    speed, rivals = speed_figures(training.recognizer, tests)
     seconds = {
         "generate": round(generated, 2),
-        **results["seconds"],
+        **training.to_dict()["seconds"],
         "total": round(time.monotonic() - began, 2),
     }
-    results = {
-        **results,
-        "flow": {**flow, **rivals},
-        "speed": speed,
-        "seconds": seconds,
-        "machine": machine(),
-    }
-    write_json(folder / RESULTS_FILE, results)
-    _report(folder, fitted, tests, results)
-    return results
+    result = DemoResult(training, {**flow, **rivals}, speed, seconds, machine())
+    write_json(folder / RESULTS_FILE, result.to_dict())
+    _report(result, tests)
+    return result
 
 
 def _clear(folder: Path) -> None:
     if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists():
-        raise UsageError(f"{str(folder)!r} holds something else than a demo; name another folder with --out")
+        raise UsageError(f"{str(folder)!r} holds something other than a demo; name another folder with --out")
     if folder.exists():
         shutil.rmtree(folder)
     make_folder(folder)
@@ -110,7 +141,7 @@ def _clear(folder: Path) -> None:
 
 
 def flow_figures(recognizer: Recognizer, videos: ClipCache) -> dict[str, float]:
-    """End-point error of the hidden flow on the middle clips of generated videos, px of the videos."""
+    """Return end-point errors of the hidden flow on the middle clips of generated videos, px of the videos."""
     errors: dict[str, list[float]] = {
         "epe_px": [],
         "epe_moving_px": [],
@@ -128,7 +159,7 @@ def flow_figures(recognizer: Recognizer, videos: ClipCache) -> dict[str, float]:
 
 
 def speed_figures(recognizer: Recognizer, videos: ClipCache) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Milliseconds of motion for one clip, for the hidden flow and for classical estimators in turn.
+    """Return milliseconds of motion for one clip, of the hidden flow and of classical estimators in turn.
 
     Returns:
         Median ms per clip by method, and the rivals' end-point error on moving pixels of the timed clips.
@@ -191,18 +222,19 @@ def _hidden_flow(recognizer: Recognizer, clip: RawClip) -> FloatArray:
     return full
 
 
-def _report(folder: Path, fitted: Fitted, tests: ClipCache, results: Mapping[str, Any]) -> None:
-    accuracy, flow, speed = results["accuracy"], results["flow"], results["speed"]
-    tests_note = f"{results['num_test_videos']} test videos, chance {results['chance']:.1%}"
+def _report(result: DemoResult, tests: ClipCache) -> None:
+    figures = result.to_dict()
+    accuracy, flow, speed = figures["accuracy"], result.flow, result.speed
+    tests_note = f"{figures['num_test_videos']} test videos, chance {figures['chance']:.1%}"
     headline = [
         (f"{accuracy['temporal']:.1%}", "accuracy from hidden motion", tests_note),
         (f"{accuracy['spatial']:.1%}", "accuracy from one frame", "the classes differ only in motion"),
         (
             f"{flow['epe_moving_px']:.2f} px",
             "motion error, learned without labels",
-            f"on moving pixels; no motion at all: {flow['zero_epe_moving_px']:.2f} px",
+            f"on moving pixels; without motion {flow['zero_epe_moving_px']:.2f} px",
         ),
-        (f"{results['seconds']['total']:.0f} s", "from nothing to this report", machine()),
+        (f"{result.seconds['total']:.0f} s", "from nothing to this report", result.machine),
     ]
     names = {"hidden": "hidden motion (nano)", "tvl1": "TV-L1", "dis": "DIS medium", "dis_fast": "DIS fast"}
     timings = [
@@ -214,36 +246,14 @@ def _report(folder: Path, fitted: Fitted, tests: ClipCache, results: Mapping[str
         for key, text in names.items()
         if f"{key}_ms_per_clip" in speed
     ]
-    seconds = {name: value for name, value in results["seconds"].items() if name != "total"}
     write_run_report(
-        folder,
-        fitted.recognizer,
-        fitted.evaluation,
-        seconds,
+        result.training.folder,
+        result.training.recognizer,
+        result.training.evaluation,
+        {name: value for name, value in result.seconds.items() if name != "total"},
         tests,
         "Hidden Two-Stream demo",
         headline=headline,
         timings=timings,
         timings_protocol=f"{speed['clip']}; median of {speed['num_timed_clips']} clips",
     )
-
-
-def demo_text(results: Mapping[str, Any], folder: Path) -> str:
-    """The result for people."""
-    accuracy, flow, speed = results["accuracy"], results["flow"], results["speed"]
-    lines = [
-        f"{results['num_test_videos']} test videos never seen in training, chance {results['chance']:.1%}",
-        f"  one frame (spatial)         {accuracy['spatial']:6.1%}",
-        f"  hidden motion (temporal)    {accuracy['temporal']:6.1%}",
-        f"  both fused                  {accuracy['fused']:6.1%}",
-        f"motion error on moving pixels: {flow['epe_moving_px']:.2f} px, "
-        f"without motion {flow['zero_epe_moving_px']:.2f} px",
-    ]
-    for name, text in (("tvl1", "TV-L1"), ("dis", "DIS medium"), ("dis_fast", "DIS fast")):
-        if f"{name}_ms_per_clip" in speed:
-            milliseconds = speed[f"{name}_ms_per_clip"]
-            ratio = milliseconds / speed["hidden_ms_per_clip"]
-            lines.append(f"  {text:<10} {milliseconds:8.1f} ms per clip, {ratio:.1f} x the hidden motion's")
-    lines.append(f"  hidden     {speed['hidden_ms_per_clip']:8.1f} ms per clip")
-    lines.append(f"{results['seconds']['total']:.0f} s in all; report: {folder / 'report.html'}")
-    return "\n".join(lines)

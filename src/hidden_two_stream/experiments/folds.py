@@ -1,4 +1,4 @@
-"""What is trained and tested apart: a fold per value of a column, per official split, or one."""
+"""Folds: what is trained and tested apart, by a column's values, by official splits, or just once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hidden_two_stream.checkpoint import PLAN_FILE
+from hidden_two_stream.checkpoint import PLAN_FILE, RunMetadata
+from hidden_two_stream.config.loading import recipe_from_dict
 from hidden_two_stream.data.benchmarks.reference import NUM_SPLITS, Reference, parse_reference
 from hidden_two_stream.data.index import (
     DatasetIndex,
@@ -22,7 +23,6 @@ from hidden_two_stream.data.index import (
 )
 from hidden_two_stream.errors import DataError, UsageError
 from hidden_two_stream.files import make_folder, write_json
-from hidden_two_stream.training.runner import fingerprint
 
 __all__ = ["Folds", "open_folder", "read_folds", "read_one_split"]
 
@@ -33,61 +33,55 @@ class Folds:
 
     Attributes:
         group: the column, or "split".
-        pooled: each video is tested in one fold only.
-        listings: of each fold, by its value; the same one for groups.
+        pooled: whether each video is tested in one fold only.
+        indexes: dataset index of each fold, by the fold's value; the same index for the folds of a column.
         splits: training and test samples of each fold.
-        sources: for the record, the data and the held-out group of each fold.
+        metadata: data and held-out group of each fold, to be kept with its run.
     """
 
     group: str
     pooled: bool
-    listings: Mapping[str, DatasetIndex]
+    indexes: Mapping[str, DatasetIndex]
     splits: Mapping[str, Split]
-    sources: Mapping[str, Mapping[str, Any]]
+    metadata: Mapping[str, RunMetadata]
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names, the same in all folds."""
-        return next(iter(self.listings.values())).classes
+        return next(iter(self.indexes.values())).classes
 
     @property
     def samples(self) -> tuple[Sample, ...]:
         """The samples of all folds, each once."""
-        return tuple({s.name: s for listing in self.listings.values() for s in listing.samples}.values())
+        return tuple({s.name: s for index in self.indexes.values() for s in index.samples}.values())
 
     def fingerprint(self) -> str:
-        """Tells one list of samples from another."""
-        return " ".join(dict.fromkeys(fingerprint(listing) for listing in self.listings.values()))
+        """Return a text that tells these samples from others."""
+        return " ".join(dict.fromkeys(index.fingerprint() for index in self.indexes.values()))
 
     def folder(self, root: Path, value: str) -> Path:
-        """Run folder of one fold."""
+        """Return the run folder of one fold."""
         return root / f"{'fold' if self.pooled else 'split'}_{_file_name(value)}"
 
 
-def read_one_split(data: str, test_fraction: float, seed: int) -> Folds:
-    """The listing's own training and test parts, or a random share of each class to test.
+def read_one_split(data: str | Path, test_fraction: float, seed: int) -> Folds:
+    """Return one fold: the data's own split, or a random part of each class held back for the test.
 
     Raises:
         UsageError, DataError: as `read_dataset_index` and `split_listing`.
     """
-    reference = parse_reference(data)
-    source = data if reference is None else str(reference.absolute())
-    listing = read_dataset_index(source)
-    split = split_listing(listing, test_fraction, seed)
-    return Folds(
-        "split",
-        True,
-        {"test": listing},
-        {"test": split},
-        {"test": {"data": absolute_data(source), "held_out": None}},
-    )
+    source = absolute_data(data)
+    index = read_dataset_index(source if parse_reference(data) else data)
+    split = split_listing(index, test_fraction, seed)
+    metadata = RunMetadata(data=source, test_fraction=test_fraction)
+    return Folds("split", True, {"test": index}, {"test": split}, {"test": metadata})
 
 
-def read_folds(data: str, group: str | None) -> Folds:
-    """One fold per value of the column `group` of a CSV, or per split of a range such as `ucf101:ROOT:1..3`.
+def read_folds(data: str | Path, group: str | None) -> Folds:
+    """Return one fold per value of the column `group` of a CSV, or per split such as `ucf101:ROOT:1..3`.
 
     Raises:
-        UsageError, DataError: there is neither, or the listing cannot be read.
+        UsageError, DataError: there is neither, or the dataset index cannot be read.
     """
     reference = parse_reference(data)
     if reference is not None:
@@ -95,15 +89,17 @@ def read_folds(data: str, group: str | None) -> Folds:
             raise UsageError(f"--group {group} goes with a CSV; of {reference.name} give a range of splits")
         return _read_splits(reference.absolute())
     if group is None:
-        raise UsageError(f"{data!r} needs --group COLUMN, the column to leave one out of, such as subject")
-    listing = read_dataset_index(data)
-    values = group_values(listing, group)
+        raise UsageError(
+            f"{str(data)!r} needs --group COLUMN, the column to leave one out of, such as subject"
+        )
+    index = read_dataset_index(data)
+    values = group_values(index, group)
     return Folds(
         group,
         True,
-        dict.fromkeys(values, listing),
-        {value: hold_out(listing, group, value) for value in values},
-        {value: {"data": absolute_data(data), "held_out": f"{group}={value}"} for value in values},
+        dict.fromkeys(values, index),
+        {value: hold_out(index, group, value) for value in values},
+        {value: RunMetadata(data=absolute_data(data), held_out=f"{group}={value}") for value in values},
     )
 
 
@@ -112,23 +108,23 @@ def _read_splits(reference: Reference) -> Folds:
         known = ", ".join(f"{name}:ROOT:1..{count}" for name, count in NUM_SPLITS.items())
         raise UsageError(f"'{reference}' names no range of splits; expected {known}, or a CSV with --group")
     parts = {str(number): reference.of_split(number) for number in reference.splits}
-    listings = {value: read_dataset_index(str(part)) for value, part in parts.items()}
-    if len({listing.classes for listing in listings.values()}) > 1:
+    indexes = {value: read_dataset_index(str(part)) for value, part in parts.items()}
+    if len({index.classes for index in indexes.values()}) > 1:
         raise DataError(f"the splits of '{reference}' have different classes; get its lists again")
     return Folds(
         "split",
         False,
-        listings,
-        {value: split_listing(listing) for value, listing in listings.items()},
-        {value: {"data": str(part), "held_out": None} for value, part in parts.items()},
+        indexes,
+        {value: split_listing(index) for value, index in indexes.items()},
+        {value: RunMetadata(data=str(part)) for value, part in parts.items()},
     )
 
 
 def open_folder(folder: Path, plan: Mapping[str, Any], resume: bool) -> None:
-    """Make the folder of several runs, which are all by one plan; to resume, it must be there, of the same.
+    """Make the folder of several runs that share one plan; to resume, it must hold the same plan.
 
     Raises:
-        UsageError: it holds other runs already, or none to resume.
+        UsageError: the folder holds other runs already, or none to resume.
         OutputError: it cannot be written.
     """
     path = folder / PLAN_FILE
@@ -138,6 +134,8 @@ def open_folder(folder: Path, plan: Mapping[str, Any], resume: bool) -> None:
         if not path.exists():
             raise UsageError(f"nothing to resume in {str(folder)!r}; check --out")
         known, wanted = json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(plan))
+        for saved in (known, wanted):  # an earlier version's recipe may name its fields otherwise
+            saved["recipe"] = recipe_from_dict(saved["recipe"], f"recipe of {str(path)!r}")
         others = [name for name, value in wanted.items() if known.get(name) != value]
         if others:
             raise UsageError(

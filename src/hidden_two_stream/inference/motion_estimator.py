@@ -14,10 +14,10 @@ from hidden_two_stream.data.clip_cache import resized
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.motion.networks.coarse_to_fine import CoarseToFine
 from hidden_two_stream.motion.networks.family import PAIRWISE
+from hidden_two_stream.recognition.preprocessing import Preprocessing
 from hidden_two_stream.types import FloatArray
 from hidden_two_stream.video.reader import Source, VideoReader
 from hidden_two_stream.video.sampling import clip_indices
-from hidden_two_stream.video.transforms import to_frames
 from hidden_two_stream.weights.motion import motion_weights_info
 
 __all__ = ["MotionEstimator", "default_side", "motion_estimator", "on_device", "smallest_side"]
@@ -108,7 +108,7 @@ class MotionEstimator:
         self.short_side = short_side
         self.smallest_side = smallest_side
         self._device = device
-        self._normalize_contrast = normalize_contrast
+        self._preprocess = Preprocessing(normalize_contrast)
 
     def side(self, size: tuple[int, int], short_side: int | None = None) -> int:
         """Shorter side of the pictures that the network sees of a video of `size` (height, width), px.
@@ -179,6 +179,6 @@ class MotionEstimator:
         """Flow (n−1, 2, h, w) of n frames; a short last window is filled up by repeating its last frame."""
         indices = clip_indices(0, self.num_frames or max(2, len(window)), 1, len(window))
         clip = torch.stack([window[index] for index in indices])[None].to(self._device)
-        finest = self.network(to_frames(clip, self._normalize_contrast))[0][0]
+        finest = self.network(self._preprocess(clip))[0][0]
         flow: FloatArray = finest[: len(window) - 1].float().cpu().numpy()
         return flow

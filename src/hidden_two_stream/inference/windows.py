@@ -196,7 +196,9 @@ def scored(
     for window in itertools.chain(windows, [None]):
         if window is not None:
             # The clips go into the batch; only the times wait.
-            waiting.append((Window(window.clips[:0], window.start_seconds, window.end_seconds), len(window.clips)))
+            waiting.append(
+                (Window(window.clips[:0], window.start_seconds, window.end_seconds), len(window.clips))
+            )
             clips.extend(window.clips)
         while len(clips) >= batch_size or (window is None and clips):
             batch, clips = clips[:batch_size], clips[batch_size:]

@@ -122,7 +122,9 @@ class HiddenTwoStream(nn.Module):
     def _require(self, part: str) -> None:
         if not hasattr(self, part):
             parts = [name for name, module in self.named_children() if module is not self.preprocess]
-            raise UsageError(f"this model has no {part}, only {', '.join(parts)}; build or import it with {part}")
+            raise UsageError(
+                f"this model has no {part}, only {', '.join(parts)}; build or import it with {part}"
+            )
 
 
 def _validate(temporal: str, streams: Sequence[str], num_frames: int, motion_frames: int) -> None:

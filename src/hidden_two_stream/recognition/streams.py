@@ -5,8 +5,6 @@ A temporal stream comes in three forms:
 stacked   a 2-D backbone over the 2(T−1) channels of the hidden flow: the paper's stacked temporal stream
 inflated  a 3-D backbone over the hidden flow as a volume: the paper's I3D variant
 branched  an action branch on MotionNet's encoder, which it shares with the flow (of nano: on its decoder too)
-
-To compare with, `PixelStream` is the same backbone without a motion network: over frames or differences.
 """
 
 from __future__ import annotations
@@ -25,7 +23,6 @@ __all__ = [
     "FLOW_LIMIT_PX",
     "ActionBranch",
     "Border",
-    "PixelStream",
     "SpatialStream",
     "TemporalStream",
     "hand_over",
@@ -151,32 +148,6 @@ class ActionBranch(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, h, w), MotionNet's `action_features` → logits (B, classes)."""
         logits: Tensor = self.layers(features)
-        return logits
-
-
-class PixelStream(nn.Module):
-    """A backbone over the pixels of a whole clip: what a temporal stream learns without any motion network.
-
-    Args:
-        backbone: name of the backbone.
-        num_frames: frames per clip, T.
-        num_classes: number of actions.
-        dropout: in front of the last layer(s).
-        difference: see the T−1 changes from one frame to the next instead of the T frames.
-    """
-
-    def __init__(
-        self, backbone: str, num_frames: int, num_classes: int, dropout: float, difference: bool
-    ) -> None:
-        super().__init__()
-        self.difference = difference
-        channels = 3 * (num_frames - 1 if difference else num_frames)
-        self.backbone = build_backbone(backbone, channels, num_classes, dropout)
-
-    def forward(self, frames: Tensor) -> Tensor:
-        """`frames` (B, T, 3, H, W) → logits (B, classes). In grey levels, as `hand_over` gives flow."""
-        pictures = frames[:, 1:] - frames[:, :-1] if self.difference else frames
-        logits: Tensor = self.backbone(255 * pictures.flatten(1, 2))
         return logits
 
 

@@ -14,7 +14,7 @@ from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo
 from hidden_two_stream.environment import machine, versions
 from hidden_two_stream.evaluation.accuracy import Evaluation
 from hidden_two_stream.inference.predictor import Recognizer
-from hidden_two_stream.inference.protocol import parse_protocol
+from hidden_two_stream.inference.windows import parse_protocol
 from hidden_two_stream.motion.color import flow_to_color
 from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.metrics import endpoint_error
@@ -29,7 +29,6 @@ from hidden_two_stream.reports.page import (
 from hidden_two_stream.synthetic.dataset import load_ground_truth
 from hidden_two_stream.types import FloatArray
 from hidden_two_stream.video.sampling import center_start, clip_indices
-from hidden_two_stream.video.transforms import to_frames
 
 __all__ = ["color_wheel_picture", "write_run_report"]
 
@@ -64,14 +63,14 @@ def write_run_report(
         timings, timings_protocol: of the speed section.
         folds: rows of the cross-validation table.
     """
-    provenance = recognizer.info.provenance
+    metadata = recognizer.info.metadata
     unreadable = folder / UNREADABLE_FILE
     shown = _shown(videos, evaluation)
     data = ReportData(
         title=title,
         subtitle=f"A recogniser of {len(recognizer.classes)} classes: {', '.join(recognizer.classes[:12])}",
         headline=headline or _headline(evaluation),
-        accuracy=evaluation.accuracy() if evaluation else {},
+        accuracy=evaluation.accuracy if evaluation else {},
         chance=1 / len(recognizer.classes),
         protocol=evaluation.protocol if evaluation else "",
         num_test_videos=len(evaluation.names) if evaluation else 0,
@@ -90,10 +89,10 @@ def write_run_report(
         timings_protocol=timings_protocol,
         seconds=seconds,
         facts={
-            "data": str(provenance.get("data", "")),
-            "split": str(provenance.get("split", "")),
-            "training videos": str(provenance.get("num_training_videos", "")),
-            "seed": str(provenance.get("seed", "")),
+            "data": metadata.data,
+            "split": metadata.split,
+            "training videos": str(metadata.num_training_videos),
+            "seed": str(metadata.seed),
             "machine": machine(),
             **versions(),
         },
@@ -117,7 +116,7 @@ def _headline(evaluation: Evaluation | None) -> list[tuple[str, str, str]]:
     if evaluation is None:
         return []
     small = f"{len(evaluation.names)} test videos, chance {1 / len(evaluation.classes):.1%}"
-    return [(f"{value:.1%}", f"{name} accuracy", small) for name, value in evaluation.accuracy().items()]
+    return [(f"{value:.1%}", f"{name} accuracy", small) for name, value in evaluation.accuracy.items()]
 
 
 def _curves(folder: Path) -> list[Curve]:
@@ -158,7 +157,7 @@ def _flow_picture(recognizer: Recognizer, label: str, video: DecodedVideo) -> Fl
     start, clip = _middle_clip(recognizer, video)
     pair = (len(clip) - 1) // 2
     device = next(recognizer.model.parameters()).device
-    frames = to_frames(clip[None].to(device), recognizer.info.recipe.input.normalize_contrast)
+    frames = recognizer.model.preprocess(clip[None].to(device))
     height, width = clip.shape[-2:]
     flow = resize_flow(recognizer.model.motion(frames)[0][0, pair].float().cpu(), height, width)
     known = load_ground_truth(str(video.source))

@@ -20,7 +20,7 @@ from hidden_two_stream.data.index import Sample, Split, unreadable_lines
 from hidden_two_stream.data.training_set import mix_seed
 from hidden_two_stream.environment import versions
 from hidden_two_stream.errors import DataError, HiddenTwoStreamError, UsageError
-from hidden_two_stream.evaluation.accuracy import Evaluation, evaluate_videos
+from hidden_two_stream.evaluation.accuracy import Evaluation, Videos, evaluate_videos
 from hidden_two_stream.files import write_text
 from hidden_two_stream.inference.predictor import Recognizer
 from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol
@@ -72,7 +72,7 @@ class FitTask:
 
     Attributes:
         split: training and test samples.
-        cache: their decoded videos.
+        cache: their decoded videos, a `ClipCache`; of a baseline, what takes its place.
         classes: class names, in the order of the logits.
         recipe: how to train, with the input size filled in.
         folder: the run folder.
@@ -86,7 +86,7 @@ class FitTask:
     """
 
     split: Split
-    cache: ClipCache
+    cache: Any
     classes: Sequence[str]
     recipe: Recipe
     folder: Path
@@ -193,9 +193,7 @@ def fit(task: FitTask, resources: Resources, fabric: Fabric) -> TrainingResult:
         origin = read_motion_origin(folder)
     else:
         kept_in = folder if fabric.is_global_zero else None
-        origin = initialize(
-            model, recipe, task.classes, task.warm_start, kept_in, quiet=resources.quiet
-        )
+        origin = initialize(model, recipe, task.classes, task.warm_start, kept_in, quiet=resources.quiet)
     stages, brought = task.stages_to_train(), stages_brought(task.warm_start)
     if not (stages or task.warm_start):
         raise UsageError("there is nothing to train: the recipe gives no steps to the stages asked for")
@@ -244,13 +242,13 @@ def fit(task: FitTask, resources: Resources, fabric: Fabric) -> TrainingResult:
     return TrainingResult(recognizer, evaluation, seconds, folder)
 
 
-def class_numbers(cache: ClipCache, classes: Sequence[str], folder: Path) -> list[int]:
+def class_numbers(videos: Videos, classes: Sequence[str], folder: Path) -> list[int]:
     """Return the class number of each training video.
 
     Raises:
         DataError: a class has no readable video.
     """
-    labels = [list(classes).index(sample.label) for sample in cache.samples]
+    labels = [list(classes).index(sample.label) for sample in videos.samples]
     missing = [name for number, name in enumerate(classes) if number not in set(labels)]
     if missing:
         raise DataError(f"no readable training video of {missing}; see {folder / UNREADABLE_FILE}")

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from hidden_two_stream.config.schema import Recipe, StageConfig
-
-from hidden_two_stream.config.stages import STAGE_NAMES
-from hidden_two_stream.data.clip_cache import ClipCache
+from hidden_two_stream.config.stages import STAGE_NAMES, STAGES
 from hidden_two_stream.data.training_set import (
     Augmentation,
     StepSampler,
@@ -30,12 +30,11 @@ from hidden_two_stream.data.training_set import (
 from hidden_two_stream.errors import TrainingError
 from hidden_two_stream.motion.losses.unsupervised import loss_preset
 from hidden_two_stream.progress import ProgressLine
-from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.training.interrupt import StopRequest
 from hidden_two_stream.training.log import MetricsLog
 from hidden_two_stream.training.loss_scale import LossScale
 from hidden_two_stream.training.optimizer import build_optimizer, learning_rate_factor, set_learning_rates
-from hidden_two_stream.training.stages import STAGES, StageObjective, select_trained
+from hidden_two_stream.training.stages import StageObjective, select_trained
 from hidden_two_stream.training.state import (
     TrainingState,
     load_state,
@@ -44,9 +43,8 @@ from hidden_two_stream.training.state import (
     restore_optimizer,
     save_state,
 )
-from hidden_two_stream.video.transforms import to_frames
 
-__all__ = ["Stopped", "TrainingRun", "train"]
+__all__ = ["Stopped", "TrainingRun", "optimize"]
 
 LOG_EVERY = 10
 
@@ -65,19 +63,20 @@ class TrainingRun:
     Attributes:
         folder: the run folder, for state and logs.
         recipe: with the input size filled in.
-        store: decoded training videos.
-        labels: class number of each video of the store.
+        cache: training videos, as `clips` takes them: a `ClipCache` by default.
+        labels: class number of each video of the cache.
         seed: seed of all random numbers.
         stages: names of the stages to train, in order.
-        workers: decoding processes, used when the store is not in memory.
+        workers: decoding processes, used if the cache is not in memory.
         save_seconds: longest time between two saved states; the state is also saved after every stage.
         quiet: show no progress on stderr.
         teacher: a trained, frozen MotionNet whose flow stage motion learns from.
+        clips: makes the dataset of a stage from the cache; arguments as of `TrainingClips`.
     """
 
     folder: Path
     recipe: Recipe
-    store: ClipCache
+    cache: Any
     labels: Sequence[int]
     seed: int = 0
     stages: Sequence[str] = STAGE_NAMES
@@ -85,11 +84,10 @@ class TrainingRun:
     save_seconds: float = 30.0
     quiet: bool = False
     teacher: nn.Module | None = None
+    clips: Callable[..., Dataset[tuple[Tensor, int]]] = TrainingClips
 
 
-def train(
-    model: HiddenTwoStream, run: TrainingRun, fabric: Fabric, resume: bool = False
-) -> Mapping[str, float]:
+def optimize(model: nn.Module, run: TrainingRun, fabric: Fabric, resume: bool = False) -> Mapping[str, float]:
     """Train the stages of a run one after the other.
 
     In precision "16-mixed" a step whose gradient overflows is skipped, counted, and logged; see `LossScale`.
@@ -133,14 +131,13 @@ class _FromPixels(nn.Module):
     up to half a gray level, so the module takes the stored integers and converts them itself.
     """
 
-    def __init__(self, objective: StageObjective, normalize_contrast: bool) -> None:
+    def __init__(self, objective: StageObjective) -> None:
         super().__init__()
         self.objective = objective
-        self.normalize_contrast = normalize_contrast
 
     def forward(self, clips: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """`clips` (B·K, T, 3, H, W) uint8 or flow (B·K, T, 2, H, W), `labels` (B,): see `StageObjective`."""
-        scalars: dict[str, Tensor] = self.objective(to_frames(clips, self.normalize_contrast), labels)
+        """Return the scalars of `StageObjective` for `clips` (B·K, T, 3, H, W) uint8 and `labels` (B,)."""
+        scalars: dict[str, Tensor] = self.objective(self.objective.model.preprocess(clips), labels)
         return scalars
 
 
@@ -149,7 +146,7 @@ class _StageRun:
 
     def __init__(
         self,
-        model: HiddenTwoStream,
+        model: nn.Module,
         run: TrainingRun,
         fabric: Fabric,
         name: str,
@@ -167,7 +164,7 @@ class _StageRun:
         objective = StageObjective(
             model, STAGES[name], self.config, preset, run.teacher, run.recipe.motion_target
         )
-        from_pixels = _FromPixels(objective, run.recipe.input.normalize_contrast)
+        from_pixels = _FromPixels(objective)
         self.objective, self.optimizer = fabric.setup(from_pixels, optimizer)
         self.loss_scale = LossScale(fabric)
         if continued is not None:
@@ -207,8 +204,8 @@ class _StageRun:
         # The spatial stream sees one frame, but contrast normalization needs the whole clip.
         single = stage.stream == "spatial" and not recipe.input.normalize_contrast
         num_frames = 1 if single else recipe.model.num_frames
-        clips = TrainingClips(
-            self.run.store,
+        clips = self.run.clips(
+            self.run.cache,
             self.run.labels,
             num_frames,
             recipe.input.frame_stride,
@@ -216,7 +213,7 @@ class _StageRun:
             segments=recipe.input.segments if stage.stream is not None else 1,
         )
         sampler = StepSampler(
-            len(clips),
+            len(self.run.labels),
             self.config.batch_size,
             self.config.accumulate,
             self.begin,
@@ -225,7 +222,7 @@ class _StageRun:
             self.fabric.global_rank,
             self.fabric.world_size,
         )
-        return training_loader(clips, sampler, self.run.workers)
+        return training_loader(clips, sampler, 0 if self.run.cache.in_memory else self.run.workers)
 
     def _step(self, step: int, batches: object) -> dict[str, float]:
         """Run one optimizer step over `accumulate` batches and return the means of its scalars."""

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 
 from hidden_two_stream.checkpoint import MODEL_FILE, PLAN_FILE, RESULTS_FILE, RunMetadata, build_model
 from hidden_two_stream.config.loading import load_recipe, recipe_from_dict

@@ -1,22 +1,24 @@
-"""The four stages as data: what each trains, and the loss that it minimises.
+"""The objective of each training stage. `config.stages` holds the table of stages.
 
 motion    MotionNet alone, on raw video, without labels
 spatial   the spatial stream, on single frames
-temporal  the temporal stream behind a frozen MotionNet (fine-tuning way a)
-joint     temporal stream and MotionNet, action loss and unsupervised losses (way c; way b with weight 0)
+temporal  the temporal stream behind a frozen MotionNet (the paper's fine-tuning way a)
+joint     the temporal stream and MotionNet, with action loss and unsupervised losses (way c; way b with an
+          unsupervised weight of 0)
 
 A branched temporal stream shares MotionNet's encoder: stage temporal trains the branch, stage joint all.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from hidden_two_stream.config.schema import StageConfig
+from hidden_two_stream.config.stages import MODULES, Stage
 from hidden_two_stream.motion.losses.distillation import (
     distillation_loss,
     random_crop,
@@ -26,60 +28,38 @@ from hidden_two_stream.motion.losses.distillation import (
 from hidden_two_stream.motion.losses.occlusion import backward_pyramid
 from hidden_two_stream.motion.losses.residual import residual_pairs
 from hidden_two_stream.motion.losses.unsupervised import LossPreset, unsupervised_loss
-from hidden_two_stream.recognition.model import HiddenTwoStream
 
-__all__ = ["STAGES", "Stage", "StageObjective", "segment_consensus", "select_trained"]
+__all__ = ["StageObjective", "segment_consensus", "select_trained"]
 
 RESIDUAL_EPSILON_PX = 0.01  # half of the pairs have exact flow
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One stage.
+def select_trained(model: nn.Module, stage: Stage) -> None:
+    """Make exactly the stage's parts trainable, and freeze all others.
 
-    Attributes:
-        name: as in `config.STAGE_NAMES`.
-        trains: the parts of `HiddenTwoStream` that move; all others stay bit for bit as they are.
-        stream: the stream whose cross entropy is minimised, if any.
-        unsupervised: whether the unsupervised losses are part of the objective.
-        jitters_color: colour changes help with pictures, but break the constancy that motion needs.
-    """
-
-    name: str
-    trains: tuple[str, ...]
-    stream: str | None
-    unsupervised: bool
-    jitters_color: bool = False
-
-
-STAGES = {
-    stage.name: stage
-    for stage in (
-        Stage("motion", ("motion_net",), None, unsupervised=True),
-        Stage("spatial", ("spatial_stream",), "spatial", unsupervised=False, jitters_color=True),
-        Stage("temporal", ("temporal_stream",), "temporal", unsupervised=False),
-        Stage("joint", ("motion_net", "temporal_stream"), "temporal", unsupervised=True),
-    )
-}
-
-
-def select_trained(model: HiddenTwoStream, stage: Stage) -> None:
-    """Make exactly the stage's parts trainable.
-
-    All others are frozen for good: no gradients, and evaluation mode, so that neither weights nor the
-    running statistics of normalisation layers move.
+    Frozen parts take no gradients and stay in evaluation mode, so neither their weights nor the running
+    statistics of their normalization layers move.
     """
     model.eval().requires_grad_(False)
-    for name in stage.trains:
-        model.get_submodule(name).train().requires_grad_(True)
+    for part in stage.parts:
+        model.get_submodule(MODULES[part]).train().requires_grad_(True)
 
 
 class StageObjective(nn.Module):
-    """The loss of one stage as a module: one call, which precision and distribution wrappers can take."""
+    """The loss of one stage as a module, so that wrappers for precision and distribution see one call.
+
+    Args:
+        model: a `HiddenTwoStream`, or a model with the methods that the stage calls.
+        stage: the stage.
+        config: its configuration.
+        preset: the unsupervised losses.
+        teacher: a trained MotionNet that gives the distillation target of stage motion.
+        lesson: the distillation target: "flow" or "residual".
+    """
 
     def __init__(
         self,
-        model: HiddenTwoStream,
+        model: nn.Module,
         stage: Stage,
         config: StageConfig,
         preset: LossPreset,
@@ -88,7 +68,7 @@ class StageObjective(nn.Module):
     ) -> None:
         super().__init__()
         self.teacher = teacher.eval().requires_grad_(False) if teacher and stage.name == "motion" else None
-        self.model = model
+        self.model: Any = model  # a HiddenTwoStream, or a model with the methods that the stage calls
         self.stage = stage
         self.config = config
         self.preset = preset
@@ -163,7 +143,8 @@ class StageObjective(nn.Module):
             pairs_alone = self.teacher is not None and self.lesson == "residual" and not unsupervised
             return [] if pairs_alone else self.model.motion(frames), None
         if unsupervised:
-            return self.model.motion_and_temporal(frames)
+            both: tuple[list[Tensor], Tensor] = self.model.motion_and_temporal(frames)
+            return both
         return [], self.model.temporal(frames)
 
 

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hidden_two_stream.errors import CheckpointError
-from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.tensors import read_tensors, write_tensors
 
 __all__ = [
@@ -100,6 +99,6 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def model_tensors(model: HiddenTwoStream) -> dict[str, Tensor]:
+def model_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Return a copy of all weights and buffers, on the CPU."""
     return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}

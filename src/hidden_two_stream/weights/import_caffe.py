@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from hidden_two_stream.checkpoint import MODEL_FILE, RunInfo, build_model, save_run
+from hidden_two_stream.checkpoint import MODEL_FILE, RunInfo, RunMetadata, build_model, save_run
 from hidden_two_stream.config.loading import load_recipe
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.environment import versions
@@ -57,9 +57,11 @@ def import_caffe_command(source: Path, out: Path, labels: Path | None = None) ->
     classes = _classes(labels, content)
     model.load_state_dict(weights, assign=True)
     digest = _sha256(source)
-    stages = ["motion", "joint"] if content.stacked else ["motion"]
-    provenance = {"source": source.name, "sha256": digest, "stages": stages, "versions": versions()}
-    save_run(make_folder(out), model.eval(), RunInfo(recipe, classes, provenance))
+    stages = ("motion", "joint") if content.stacked else ("motion",)
+    metadata = RunMetadata(
+        stages=stages, versions=versions(), imported_from={"file": source.name, "sha256": digest}
+    )
+    save_run(make_folder(out), model.eval(), RunInfo(recipe, classes, metadata))
     return {
         "run": str(out),
         "source": str(source),
