@@ -26,7 +26,7 @@ from hidden_two_stream.experiments.demo import flow_figures
 from hidden_two_stream.files import write_json
 from hidden_two_stream.inference.predictor import load
 from hidden_two_stream.synthetic.dataset import write_dataset
-from hidden_two_stream.training.fit import Resources
+from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.training.runner import make_plan, train_command
 
 TRAIN_PER_CLASS, TEST_PER_CLASS = 12, 24

@@ -19,7 +19,7 @@ from statistics import mean
 from hidden_two_stream.environment import machine
 from hidden_two_stream.files import write_json
 from hidden_two_stream.synthetic.dataset import write_dataset
-from hidden_two_stream.training.fit import Resources
+from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.training.runner import make_plan, train_command
 
 TEST_PER_CLASS = 24

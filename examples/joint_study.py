@@ -28,7 +28,7 @@ from hidden_two_stream.evaluation.comparison import Right, paired_difference
 from hidden_two_stream.experiments.demo import flow_figures
 from hidden_two_stream.files import write_json
 from hidden_two_stream.inference.predictor import load
-from hidden_two_stream.training.fit import Resources
+from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.training.runner import make_plan, train_command
 
 STEPS, BATCH, RATE, PROTOCOL = 300, 8, 1e-3, "10x1"

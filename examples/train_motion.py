@@ -31,8 +31,8 @@ from hidden_two_stream.environment import machine
 from hidden_two_stream.files import make_folder, write_json
 from hidden_two_stream.motion.networks.family import PAIRWISE
 from hidden_two_stream.synthetic.scenery import SceneStyle, scene_clips
-from hidden_two_stream.training.fit import Resources, motion_begins_from, motion_teacher
-from hidden_two_stream.training.loop import Stopped, TrainingRun, train
+from hidden_two_stream.training.resources import Resources, motion_begins_from, motion_teacher
+from hidden_two_stream.training.loop import Stopped, TrainingRun, optimize
 from hidden_two_stream.training.state import STATE_FILE
 from hidden_two_stream.weights.motion import load_motion_weights, save_motion_weights, share_layers
 
@@ -130,7 +130,7 @@ def main() -> None:
             teacher=teacher and teacher.build(),
         )  # fmt: skip
         try:
-            seconds = train(model, run, fabric, resume=(folder / STATE_FILE).exists())["motion"]
+            seconds = optimize(model, run, fabric, resume=(folder / STATE_FILE).exists())["motion"]
         except Stopped as stopped:
             print(f"{stopped}; the same command goes on")
             return

@@ -70,7 +70,7 @@ def test_every_field_survives_being_written() -> None:
         init="imagenet",
         motion_init="shipped",
         motion_teacher="nano",
-        motion_lesson="residual",
+        motion_target="residual",
         motion=stage,
         spatial=dataclasses.replace(stage, steps=0),
         temporal=dataclasses.replace(stage, optimizer="adam", schedule="constant"),
@@ -285,9 +285,9 @@ def test_nothing_to_learn_with_is_refused_before_anything_starts(field: str) -> 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        (["motion_lesson=residual", "model.num_frames=2"], "wants a motion_teacher"),
-        (["motion_lesson=residual", "motion_teacher=nano"], "set model.num_frames 2, not 11"),
-        (["motion_lesson=all"], "motion_lesson"),
+        (["motion_target=residual", "model.num_frames=2"], "wants a motion_teacher"),
+        (["motion_target=residual", "motion_teacher=nano"], "set model.num_frames 2, not 11"),
+        (["motion_target=all"], "motion_target"),
     ],
 )
 def test_a_lesson_needs_a_teacher_and_pairs(fields: list[str], message: str) -> None:

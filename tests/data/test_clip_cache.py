@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from hidden_two_stream.data import clip_cache as store_module
-from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo, decode, open_clip_cache, resized
+from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo, decode_video, open_clip_cache, resized
 from hidden_two_stream.data.index import Sample, read_dataset_index
 from hidden_two_stream.errors import UsageError, VideoError
 from hidden_two_stream.types import RawClip
@@ -103,7 +103,7 @@ def test_resizing_keeps_the_aspect_for_a_number_and_not_for_a_pair() -> None:
 def test_frames_of_an_array_serve_as_those_of_a_file() -> None:
     clip = moving(7)
     for budget in (1 << 20, 0):
-        video = decode(clip, (24, 32), budget)
+        video = decode_video(clip, (24, 32), budget)
         assert (video.num_frames, video.fps, video.size) == (7, None, (24, 32))
         np.testing.assert_array_equal(video.read((6, 1), (24, 32)).permute(0, 2, 3, 1).numpy(), clip[[6, 1]])
 
@@ -141,7 +141,7 @@ def test_a_long_video_is_decoded_in_bounded_memory(monkeypatch: pytest.MonkeyPat
     one = moving(1)
     endless = np.broadcast_to(one, (3000, *one.shape[1:]))
     gc.collect()
-    video = decode(endless, (16, 16), limit)
+    video = decode_video(endless, (16, 16), limit)
     assert (video.num_frames, video.frames) == (3000, None)
     assert most <= limit + 64 * 768
 
@@ -165,7 +165,7 @@ def test_a_part_in_seconds(
 ) -> None:
     path = samples[2].path  # 19 frames, 10 per second
     for budget in (1 << 20, 0):
-        video = decode(path, (24, 32), budget, start, end)
+        video = decode_video(path, (24, 32), budget, start, end)
         assert (video.first_frame, video.num_frames) == (first, num_frames)
         clip = video.read(range(num_frames), (24, 32)).permute(0, 2, 3, 1).numpy()
         np.testing.assert_array_equal(clip, decoded(Path(path))[first : first + num_frames])
@@ -173,12 +173,12 @@ def test_a_part_in_seconds(
 
 def test_a_part_behind_the_end(samples: list[Sample]) -> None:
     with pytest.raises(VideoError, match=r"no frame from 60 s on"):
-        decode(samples[2].path, 16, 0, 60.0)
+        decode_video(samples[2].path, 16, 0, 60.0)
 
 
 def test_a_part_needs_a_frame_rate() -> None:
     with pytest.raises(VideoError, match="frame rate is unknown"):
-        decode(moving(9), 16, 0, 0.5)
+        decode_video(moving(9), 16, 0, 0.5)
 
 
 # -- what cannot be read ---------------------------------------------------------------------------
@@ -219,22 +219,22 @@ def test_nothing_readable(tmp_path: Path) -> None:
 
 
 def test_a_damaged_video_keeps_what_was_decoded_and_says_so(data_root: Path) -> None:
-    video = decode(data_root / "odd" / "corrupted.mp4", 32, 1 << 24)
+    video = decode_video(data_root / "odd" / "corrupted.mp4", 32, 1 << 24)
     assert video.num_frames == 28
     assert video.warning is not None
     assert "28 frames" in video.warning
-    again = decode(data_root / "odd" / "corrupted.mp4", 32, 0)
+    again = decode_video(data_root / "odd" / "corrupted.mp4", 32, 0)
     assert video.frames is not None
     torch.testing.assert_close(again.read(range(28), 32), video.frames, rtol=0, atol=0)
 
 
 def test_parts_of_a_real_video_far_from_its_start(data_root: Path) -> None:
     path = data_root / "clips" / "flipping_a_pancake.mkv"
-    whole = decode(path, 16, 1 << 30)
+    whole = decode_video(path, 16, 1 << 30)
     assert whole.fps is not None
     assert whole.frames is not None
     for budget in (1 << 30, 0):
-        part = decode(path, 16, budget, 200 / whole.fps, 220 / whole.fps)
+        part = decode_video(path, 16, budget, 200 / whole.fps, 220 / whole.fps)
         assert (part.first_frame, part.num_frames) == (200, 20)
         torch.testing.assert_close(part.read(range(20), 16), whole.frames[200:220], rtol=0, atol=0)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hidden_two_stream.data.benchmarks import prepare
-from hidden_two_stream.experiments.cross_validation import _results
+from hidden_two_stream.experiments.cross_validation import CrossValidation, FoldResult
 from hidden_two_stream.synthetic.clips import generate_clip
 from hidden_two_stream.video.writer import write_video
 
@@ -189,8 +189,8 @@ def test_wrong_usage_and_missing_lists(hts: Hts, tmp_path: Path) -> None:
 
 
 def test_mean_and_deviation_of_folds() -> None:
-    rows = [{"accuracy": {"fused": value}} for value in (0.5, 0.8, 0.8)]
-    found = _results({}, rows, "split", 1.0)
+    folds = tuple(FoldResult("1", 2, {"fused": value}, 1.0) for value in (0.5, 0.8, 0.8))
+    found = CrossValidation("split", folds, None, "10x1", 0.5, (), 3.0, Path("runs")).to_dict()
     assert found["mean_fold_accuracy"]["fused"] == pytest.approx(0.7)
     assert found["std_fold_accuracy"]["fused"] == pytest.approx(np.sqrt(0.02))
     assert "accuracy" not in found

@@ -17,13 +17,13 @@ from hidden_two_stream.errors import DataError, OutputError
 from hidden_two_stream.evaluation.accuracy import (
     Evaluation,
     confusion_matrix,
-    evaluate,
+    evaluate_videos,
     load_scores,
     merge,
     wilson_interval,
 )
 from hidden_two_stream.inference.predictor import Recognizer
-from hidden_two_stream.inference.protocol import parse_protocol
+from hidden_two_stream.inference.windows import parse_protocol
 from hidden_two_stream.synthetic.clips import generate_clip
 from hidden_two_stream.video.writer import write_video
 
@@ -73,10 +73,10 @@ def test_accuracy_and_class_means(name: str, without: int | None) -> None:
     for truth, scores in zip(result.truth.tolist(), result.scores()[name].tolist(), strict=True):
         right.setdefault(truth, []).append(scores.index(max(scores)) == truth)
     every = [hit for hits in right.values() for hit in hits]
-    assert result.accuracy()[name] == pytest.approx(sum(every) / len(every))
+    assert result.accuracy[name] == pytest.approx(sum(every) / len(every))
     means = [sum(hits) / len(hits) for hits in right.values()]
     assert len(means) == (4 if without is None else 3)
-    assert result.mean_class_accuracy()[name] == pytest.approx(sum(means) / len(means))
+    assert result.mean_class_accuracy[name] == pytest.approx(sum(means) / len(means))
     per_class = result.per_class(name)
     assert [n for n in range(4) if np.isnan(per_class[n])] == ([] if without is None else [without])
     for label, hits in right.items():
@@ -118,7 +118,7 @@ def test_report_survives_json_with_a_class_that_was_not_tested() -> None:
         ["0/gone.mp4"],
     )
     assert (report["protocol"], report["chance"]) == ("10x1", 0.25)
-    assert report["accuracy"] == result.accuracy()
+    assert report["accuracy"] == result.accuracy
     assert set(report["accuracy"]) == {"spatial", "temporal", "fused"}
     assert report["per_class"]["c"] == {"spatial": None, "temporal": None, "fused": None}
     assert report["per_class"]["a"]["fused"] == pytest.approx(float(result.per_class()[0]))
@@ -144,7 +144,7 @@ def test_scores_come_back(tmp_path: Path) -> None:
     result.save_scores(tmp_path / "scores.npz")
     loaded = load_scores(tmp_path / "scores.npz", "10x1")
     same(result, loaded)
-    assert loaded.accuracy() == result.accuracy()
+    assert loaded.accuracy == result.accuracy
     assert [path.name for path in tmp_path.iterdir()] == ["scores.npz"]
 
 
@@ -185,8 +185,8 @@ def test_merged_folds_are_counted_video_by_video() -> None:
     assert pooled.unreadable == ("0/gone.mp4", "1/gone.mp4", "2/gone.mp4")
     assert (pooled.classes, pooled.protocol) == (CLASSES, "10x1")
     for name in ("spatial", "temporal", "fused"):
-        expected = sum(fold.accuracy()[name] * len(fold.names) for fold in folds) / 41
-        assert pooled.accuracy()[name] == pytest.approx(expected)
+        expected = sum(fold.accuracy[name] * len(fold.names) for fold in folds) / 41
+        assert pooled.accuracy[name] == pytest.approx(expected)
         np.testing.assert_array_equal(pooled.confusion(name), sum(fold.confusion(name) for fold in folds))
     same(merge([folds[1]]), folds[1])
 
@@ -251,7 +251,7 @@ def test_a_video_is_judged_by_its_mean_logits(
 ) -> None:
     store = open_clip_cache(samples, 32, budget_bytes=budget)
     seen: list[tuple[int, int]] = []
-    result = evaluate(recognizer, store, parse_protocol(protocol), lambda *numbers: seen.append(numbers))
+    result = evaluate_videos(recognizer, store, parse_protocol(protocol), lambda *numbers: seen.append(numbers))
     assert seen == [(n, 5) for n in range(1, 6)]
     assert (result.protocol, result.classes) == (protocol, ("grow", "left", "up"))
     assert result.names == tuple(sample.path for sample in samples)
@@ -260,7 +260,7 @@ def test_a_video_is_judged_by_its_mean_logits(
     for name, means in expected.items():
         np.testing.assert_allclose(result.logits[name], means, rtol=1e-4, atol=1e-4)
         hits = [row.index(max(row)) == truth for row, truth in zip(means, (2, 0, 1, 2, 0), strict=True)]
-        assert result.accuracy()[name] == sum(hits) / 5
+        assert result.accuracy[name] == sum(hits) / 5
     shares = [torch.softmax(torch.tensor(expected[name]), 1) for name in ("spatial", "temporal")]
     np.testing.assert_allclose(result.fused, (shares[0] + 1.5 * shares[1]) / 2.5, rtol=1e-3, atol=1e-5)
     best = {int(row.argmax()) for logits in result.logits.values() for row in logits}
@@ -270,7 +270,7 @@ def test_a_video_is_judged_by_its_mean_logits(
 def test_evaluation_says_of_a_video_what_prediction_says(
     recognizer: Recognizer, samples: list[Sample]
 ) -> None:
-    result = evaluate(recognizer, open_clip_cache(samples, 32), parse_protocol("2x10"))
+    result = evaluate_videos(recognizer, open_clip_cache(samples, 32), parse_protocol("2x10"))
     for index, sample in enumerate(samples):
         prediction = recognizer.predict(sample.path, "2x10")
         np.testing.assert_allclose(prediction.scores, result.fused[index], rtol=1e-5, atol=1e-6)
@@ -280,13 +280,13 @@ def test_unreadable_videos_are_named_and_not_counted(
     recognizer: Recognizer, samples: list[Sample], tmp_path: Path
 ) -> None:
     gone = Sample(str(tmp_path / "gone.mp4"), "left")
-    result = evaluate(recognizer, open_clip_cache([gone, *samples[:2]], 32), parse_protocol("center"))
+    result = evaluate_videos(recognizer, open_clip_cache([gone, *samples[:2]], 32), parse_protocol("center"))
     assert (len(result.names), result.unreadable) == (2, (gone.path,))
     with pytest.raises(DataError, match=r"no readable test videos \(1 unreadable\)"):
-        evaluate(recognizer, open_clip_cache([gone], 32), parse_protocol("center"))
+        evaluate_videos(recognizer, open_clip_cache([gone], 32), parse_protocol("center"))
 
 
 def test_a_class_that_the_recogniser_does_not_know(recognizer: Recognizer, samples: list[Sample]) -> None:
     other = Sample(samples[0].path, "jump")
     with pytest.raises(DataError, match=r"unknown classes \['jump'\]; the recogniser knows grow, left, up"):
-        evaluate(recognizer, open_clip_cache([samples[1], other], 32), parse_protocol("center"))
+        evaluate_videos(recognizer, open_clip_cache([samples[1], other], 32), parse_protocol("center"))

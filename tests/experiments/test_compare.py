@@ -12,13 +12,18 @@ import numpy as np
 import pytest
 
 from hidden_two_stream.config.loading import load_recipe, recipe_from_dict
+from hidden_two_stream.errors import CheckpointError
 from hidden_two_stream.evaluation.accuracy import load_scores
+from hidden_two_stream.evaluation.comparison import Comparison
 from hidden_two_stream.experiments import compare as compare_module
-from hidden_two_stream.experiments.compare import METHODS, compare_command, kind_of, method_recipe
+from hidden_two_stream.experiments.compare import METHODS, baseline_input, compare, kind_of, method_recipe
+from hidden_two_stream.experiments.baselines import load_baseline
 from hidden_two_stream.inference.predictor import load
+from hidden_two_stream.reports.comparison_json import comparison_json
+from hidden_two_stream.reports.comparison_text import comparison_paragraph, comparison_table
 from hidden_two_stream.recognition.fusion import fuse
 from hidden_two_stream.synthetic.dataset import write_dataset
-from hidden_two_stream.training.fit import Resources
+from hidden_two_stream.training.resources import Resources
 
 Hts = Callable[..., tuple[int, str, str]]
 STAGES = ("motion", "spatial", "temporal", "joint")
@@ -49,11 +54,17 @@ def compared(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     folder = tmp_path_factory.mktemp("compared") / "out"
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(own))
-        result = compare_command(
-            str(data), None, folder, load_recipe("nano", QUICK), Resources(workers=0, quiet=True, seed=5),
-            methods=ALL, seeds=2, protocol="2x1", resume=False,
+        result = compare(
+            data, folder, None, ALL, "nano", QUICK,
+            seeds=2, seed=5, protocol="2x1", resources=Resources(workers=0, quiet=True),
         )  # fmt: skip
-    return folder, result
+    return folder, as_json(result)
+
+
+def as_json(comparison: Comparison) -> dict[str, Any]:
+    """What --json prints, and the text for people."""
+    text = f"{comparison_table(comparison)}\n{comparison_paragraph(comparison)}"
+    return {**comparison_json(comparison), "text": text}
 
 
 def digits(right: Any) -> str:
@@ -80,8 +91,8 @@ def test_recipes_differ_in_what_is_seen_alone(method: str) -> None:
     assert steps == base.temporal.steps + base.joint.steps > base.temporal.steps
     assert bool(found.joint.steps) == (method in ("hidden-joint", "branched"))
     assert bool(found.motion.steps) == (kind_of(method) == "hidden")
-    seen = {"pixels": method, "given": "flow", "hidden": "motion"}[kind_of(method)]
-    assert found.model.temporal_input == seen
+    if kind_of(method) != "hidden":
+        assert baseline_input(method) == {"pixels": method, "given": "flow"}[kind_of(method)]
     assert found.model.temporal == ("branched" if method == "branched" else "stacked")
 
 
@@ -101,7 +112,13 @@ def test_every_method_has_its_row_and_its_runs(compared: tuple[Path, dict[str, A
     assert (folder / "plot.svg").read_text(encoding="utf-8").lstrip().startswith("<")
     for method in methods:
         for seed in (5, 6):
-            assert load(folder / "runs" / method.replace(":", "_") / "fold_test" / f"seed_{seed}")
+            run = folder / "runs" / method.replace(":", "_") / "fold_test" / f"seed_{seed}"
+            if kind_of(method) in ("spatial", "hidden"):
+                assert load(run).trained_streams == (("spatial",) if method == "spatial" else ("temporal",))
+            else:
+                assert load_baseline(run).model.sees == baseline_input(method)
+                with pytest.raises(CheckpointError, match=r"is a baseline of hts compare.*load_baseline"):
+                    load(run)
 
 
 def test_figures_are_those_of_the_saved_scores(compared: tuple[Path, dict[str, Any]]) -> None:
@@ -145,7 +162,7 @@ def test_hidden_methods_share_one_motion_network(compared: tuple[Path, dict[str,
         frozen, joint = (dict(run.model.motion_net.named_parameters()) for run in runs.values())
         assert (
             runs["hidden-joint"]
-            .info.provenance["taken"]["motion"]
+            .info.metadata.warm_start["motion"]
             .endswith(f"hidden-frozen/fold_test/seed_{seed}")
         )
         moved = [name for name in frozen if not np.array_equal(frozen[name].detach(), joint[name].detach())]
@@ -165,16 +182,21 @@ def test_resuming_trains_nothing_again_and_adds_methods(
     folder, result = compared
     moved = shutil.copytree(data.parent, tmp_path / "moved") / data.name
     trained: list[str] = []
-    fit = compare_module.fit
 
-    def counted(*arguments: Any, **options: Any) -> Any:
-        trained.append(arguments[4].parts[-3])
-        return fit(*arguments, **options)
+    def counting(fit: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(task: Any, *arguments: Any) -> Any:
+            trained.append(task.folder.parts[-3])
+            return fit(task, *arguments)
 
-    monkeypatch.setattr(compare_module, "fit", counted)
-    again = compare_command(
-        str(moved), None, folder, load_recipe("nano", QUICK), Resources(workers=0, quiet=True, seed=5),
-        methods=["frames", "dis-fast@2"], seeds=2, protocol="2x1", resume=True,
+        return counted
+
+    for name in ("fit", "fit_baseline"):
+        monkeypatch.setattr(compare_module, name, counting(getattr(compare_module, name)))
+    again = as_json(
+        compare(
+            moved, folder, None, ["frames", "dis-fast@2"], "nano", QUICK,
+            seeds=2, seed=5, protocol="2x1", resume=True, resources=Resources(workers=0, quiet=True),
+        )
     )  # fmt: skip
     assert trained == ["dis-fast@2", "dis-fast@2"]
     assert "| DIS fast (enlarged 2×) |" in (folder / "table.md").read_text(encoding="utf-8")
@@ -201,7 +223,7 @@ def test_resuming_trains_nothing_again_and_adds_methods(
 def test_estimators_on_small_pictures_are_pointed_out(
     size: int, methods: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    compare_module._warn_of_small_pictures(load_recipe("nano", [f"input.size={size}"]), methods)
+    compare_module._warn_of_small_frames(load_recipe("nano", [f"input.size={size}"]), methods)
     text = capsys.readouterr().err
     assert (said in text) if said else not text
 
@@ -221,7 +243,7 @@ def test_estimators_on_small_pictures_are_pointed_out(
             ["--methods", "frames,math:sqrt"],
             "flow estimator 'math:sqrt' failed on frames of shape (2, 64, 64",
         ),
-        (["--protocol", "2x10"], "flips pictures"),
+        (["--protocol", "2x10"], "mirrors frames"),
         (["--seeds", "0"], "--seeds is 0"),
         (["--devices", "2"], "one device"),
         (["--resume"], "nothing to resume"),

@@ -18,7 +18,7 @@ from hidden_two_stream.data.clip_cache import DecodedVideo
 from hidden_two_stream.errors import CheckpointError, UsageError, VideoError
 from hidden_two_stream.inference import predictor
 from hidden_two_stream.inference.predictor import Recognizer, load
-from hidden_two_stream.inference.protocol import parse_protocol
+from hidden_two_stream.inference.windows import parse_protocol
 from hidden_two_stream.synthetic.clips import generate_clip
 from hidden_two_stream.types import Prediction, RawClip
 from hidden_two_stream.video.writer import write_video

@@ -120,7 +120,7 @@ def test_tiny_2_goes_on_from_its_start(
     )  # fmt: skip
     assert all(torch.equal(value, shipped[key]) for key, value in still.build().state_dict().items())
     recipe = moved.provenance["recipe"]
-    assert (recipe["motion_teacher"], recipe["motion_lesson"]) == ("nano-fine", "residual")
+    assert (recipe["motion_teacher"], recipe["motion_target"]) == ("nano-fine", "residual")
     assert recipe["motion_init"] == "tiny-2-start.safetensors"  # and not where it lay
     after, tiny = moved.build().state_dict(), motion_weights_info("tiny").build().state_dict()
     weights = [key for key in after if key.endswith("weight")]

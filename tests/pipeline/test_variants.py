@@ -23,7 +23,8 @@ from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.inference.predictor import Recognizer
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.synthetic.clips import generate_clip
-from hidden_two_stream.training.fit import Fitted, Resources, fit
+from hidden_two_stream.training.fit import FitTask, TrainingResult, fit
+from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.video.transforms import to_tensor
 
 SEED = 3
@@ -84,13 +85,13 @@ def recipe(member: str, form: str = "stacked", backbone: str = "small", **stages
     return Recipe(model=ModelConfig(**{"num_frames": 3, **model}), input=how, **(off | stages))
 
 
-def trained(how: Recipe, store: ClipCache, folder: Path) -> Fitted:
+def trained(how: Recipe, store: ClipCache, folder: Path) -> TrainingResult:
     folder.mkdir()
     train, test = ([s for s in store.samples if s.split == part] for part in ("train", "test"))
     split = Split(tuple(train), tuple(test), "made up")
     fabric = Fabric(accelerator="cpu", devices=1)
-    resources = Resources(seed=SEED, workers=0, quiet=True)
-    return fit(split, store, CLASSES, how, folder, resources, fabric, protocol="center")
+    resources = Resources(workers=0, quiet=True)
+    return fit(FitTask(split, store, CLASSES, how, folder, SEED, protocol="center"), resources, fabric)
 
 
 def fresh(how: Recipe) -> HiddenTwoStream:
@@ -106,7 +107,7 @@ def moved(before: HiddenTwoStream, after: HiddenTwoStream) -> tuple[set[str], se
     return changed, set(old) - changed
 
 
-def assert_saved(fitted: Fitted, folder: Path) -> None:
+def assert_saved(fitted: TrainingResult, folder: Path) -> None:
     """What is loaded from the run folder has the same weights, bit for bit, and gives the same logits.
 
     Those to float32's rounding: how a product is summed depends on where its factors lie in memory.
@@ -126,9 +127,9 @@ def assert_saved(fitted: Fitted, folder: Path) -> None:
         torch.testing.assert_close(logits, found[name], rtol=1e-5, atol=1e-6)
 
 
-def assert_tested(fitted: Fitted, stream: str) -> None:
+def assert_tested(fitted: TrainingResult, stream: str) -> None:
     assert fitted.evaluation is not None
-    accuracy = fitted.evaluation.accuracy()
+    accuracy = fitted.evaluation.accuracy
     assert set(accuracy) == {stream, "fused"}
     assert all(0 <= value <= 1 for value in accuracy.values())
     assert fitted.evaluation.logits[stream].shape == (len(CLASSES), len(CLASSES))

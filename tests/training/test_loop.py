@@ -19,7 +19,7 @@ from hidden_two_stream.errors import TrainingError
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.synthetic.dataset import write_dataset
 from hidden_two_stream.training import loop
-from hidden_two_stream.training.loop import Stopped, TrainingRun, train
+from hidden_two_stream.training.loop import Stopped, TrainingRun, optimize
 from hidden_two_stream.training.state import STATE_FILE, load_state
 from hidden_two_stream.video.transforms import denormalize, normalize
 
@@ -97,15 +97,15 @@ def test_four_and_four_steps_equal_eight_bit_for_bit(
 ) -> None:
     how = dataclasses.replace(recipe(), loss=loss)  # type: ignore[arg-type]
     whole = fresh()
-    train(whole, run(tmp_path / "whole", store, how), fabric())
+    optimize(whole, run(tmp_path / "whole", store, how), fabric())
 
     with monkeypatch.context() as patch:
         _StopAt(patch, stage, 4)
         with pytest.raises(Stopped, match=f"stage {stage} after step 4"):
-            train(fresh(), run(tmp_path / "parts", store, how), fabric())
+            optimize(fresh(), run(tmp_path / "parts", store, how), fabric())
     resumed = fresh()
     torch.manual_seed(12345)  # whatever happened before must not matter
-    train(resumed, run(tmp_path / "parts", store, how), fabric(), resume=True)
+    optimize(resumed, run(tmp_path / "parts", store, how), fabric(), resume=True)
 
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
@@ -118,17 +118,17 @@ def test_four_and_four_steps_equal_eight_bit_for_bit(
 
 def test_other_seeds_give_other_weights(store: ClipCache, tmp_path: Path) -> None:
     one, two = fresh(), fresh()
-    train(one, run(tmp_path / "one", store, stages=["temporal"]), fabric())
+    optimize(one, run(tmp_path / "one", store, stages=["temporal"]), fabric())
     other = dataclasses.replace(run(tmp_path / "two", store, stages=["temporal"]), seed=6)
-    train(two, other, fabric())
+    optimize(two, other, fabric())
     weight = "temporal_stream.backbone.fc.weight"
     assert not torch.equal(one.state_dict()[weight], two.state_dict()[weight])
 
 
 def test_resume_without_a_state_begins_at_the_beginning(store: ClipCache, tmp_path: Path) -> None:
     one, two = fresh(), fresh()
-    train(one, run(tmp_path / "one", store, stages=["spatial"]), fabric())
-    train(two, run(tmp_path / "two", store, stages=["spatial"]), fabric(), resume=True)
+    optimize(one, run(tmp_path / "one", store, stages=["spatial"]), fabric())
+    optimize(two, run(tmp_path / "two", store, stages=["spatial"]), fabric(), resume=True)
     assert all(
         torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True)
     )
@@ -136,9 +136,9 @@ def test_resume_without_a_state_begins_at_the_beginning(store: ClipCache, tmp_pa
 
 def test_resume_of_a_finished_run_changes_nothing(store: ClipCache, tmp_path: Path) -> None:
     model = fresh()
-    train(model, run(tmp_path / "run", store, stages=["spatial"]), fabric())
+    optimize(model, run(tmp_path / "run", store, stages=["spatial"]), fabric())
     again = fresh()
-    train(again, run(tmp_path / "run", store, stages=["spatial"]), fabric(), resume=True)
+    optimize(again, run(tmp_path / "run", store, stages=["spatial"]), fabric(), resume=True)
     assert all(
         torch.equal(a, b)
         for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True)
@@ -148,7 +148,7 @@ def test_resume_of_a_finished_run_changes_nothing(store: ClipCache, tmp_path: Pa
 def test_a_loss_that_is_not_finite_stops_with_the_last_good_state(store: ClipCache, tmp_path: Path) -> None:
     broken = run(tmp_path / "run", store, recipe(motion_learning_rate=1e30, clip_norm=0.0), save_seconds=0.0)
     with pytest.raises(TrainingError, match=r"stage motion, step \d+: .*not finite"):
-        train(fresh(), broken, fabric())
+        optimize(fresh(), broken, fabric())
     state = load_state(tmp_path / "run")
     assert state is not None
     assert state.stage == "motion"
@@ -160,7 +160,7 @@ def test_state_is_saved_as_often_as_asked(
 ) -> None:
     saved: list[tuple[str, int]] = []
     monkeypatch.setattr(loop, "save_state", lambda _, state: saved.append((state.stage, state.step)))
-    train(fresh(), run(tmp_path / "run", store, stages=["spatial"], save_seconds=0.0), fabric())
+    optimize(fresh(), run(tmp_path / "run", store, stages=["spatial"], save_seconds=0.0), fabric())
     assert saved == [("spatial", step) for step in range(1, STEPS + 1)] + [("done", 0)]
 
 
@@ -172,7 +172,7 @@ def test_accumulated_steps_equal_one_large_batch(store: ClipCache, tmp_path: Pat
         how = recipe(**fields, optimizer="sgd", steps=2, clip_norm=0.0)  # type: ignore[arg-type]
         how = dataclasses.replace(how, loss="robust")
         model = fresh()
-        train(model, run(tmp_path / name, store, how, stages=["motion"]), fabric())
+        optimize(model, run(tmp_path / name, store, how, stages=["motion"]), fabric())
         weights.append(torch.cat([p.flatten() for p in model.motion_net.parameters()]))
     start = torch.cat([p.flatten() for p in fresh().motion_net.parameters()])
     assert (weights[0] - start).norm() > 1e-4
@@ -180,7 +180,7 @@ def test_accumulated_steps_equal_one_large_batch(store: ClipCache, tmp_path: Pat
 
 
 def test_metrics_are_json_lines_with_finite_numbers(store: ClipCache, tmp_path: Path) -> None:
-    train(fresh(), run(tmp_path / "run", store), fabric())
+    optimize(fresh(), run(tmp_path / "run", store), fabric())
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["stage"] for line in lines] == ["motion", "spatial", "temporal", "joint"]
     for line in lines:
@@ -203,6 +203,6 @@ def test_half_precision_sees_frames_in_full(
 
     monkeypatch.setattr(HiddenTwoStream, "motion", motion)
     half = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
-    train(fresh(), run(tmp_path / "run", store, recipe(steps=1), stages=("motion",)), half)
+    optimize(fresh(), run(tmp_path / "run", store, recipe(steps=1), stages=("motion",)), half)
     again = normalize(denormalize(seen[0]))
     assert (255 * (seen[0] - again)).abs().max() < 1e-3

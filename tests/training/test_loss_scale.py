@@ -25,7 +25,7 @@ from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.synthetic.dataset import write_dataset
 from hidden_two_stream.training import loop, loss_scale
 from hidden_two_stream.training.log import MetricsLog
-from hidden_two_stream.training.loop import Stopped, TrainingRun, train
+from hidden_two_stream.training.loop import Stopped, TrainingRun, optimize
 from hidden_two_stream.training.state import TrainingState, load_state, save_state
 
 STEPS = 12
@@ -95,7 +95,7 @@ def test_first_overflows_are_skipped_while_the_scale_halves(
     watch_states(
         monkeypatch, lambda s: weights.append(torch.cat([s.model[name].flatten() for name in names]))
     )
-    train(fresh(), run(tmp_path / "run", store), float16())
+    optimize(fresh(), run(tmp_path / "run", store), float16())
 
     skipped = numbers(tmp_path / "run", "skipped_steps")
     scales = numbers(tmp_path / "run", "loss_scale")
@@ -114,7 +114,7 @@ def test_first_overflows_are_skipped_while_the_scale_halves(
 def test_the_logged_gradient_is_not_scaled(store: ClipCache, tmp_path: Path) -> None:
     how = recipe(steps=1)
     for name, fabric in (("half", float16()), ("full", Fabric(accelerator="cpu", devices=1))):
-        train(fresh(), run(tmp_path / name, store, how), fabric)
+        optimize(fresh(), run(tmp_path / name, store, how), fabric)
     half, full = (numbers(tmp_path / name, "gradient_norm")[0] for name in ("half", "full"))
     assert half == pytest.approx(full, rel=0.01)
 
@@ -127,7 +127,7 @@ def test_clipping_is_not_scaled(store: ClipCache, tmp_path: Path) -> None:
         model = fresh()
         before = torch.cat([p.detach().flatten() for p in model.motion_net.parameters()])
         how = recipe(steps=1, optimizer="sgd", clip_norm=limit * norm)  # type: ignore[arg-type]
-        train(model, run(tmp_path / str(limit), store, how), float16())
+        optimize(model, run(tmp_path / str(limit), store, how), float16())
         moved[limit] = torch.cat([p.flatten() for p in model.motion_net.parameters()]) - before
         norm = numbers(tmp_path / str(limit), "gradient_norm")[0]
     assert torch.equal(moved[1.5], moved[0.0])
@@ -144,7 +144,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     growing = {"growth_interval": 3}
     stages = ("motion", "temporal")
     whole = fresh()
-    train(whole, run(tmp_path / "whole", store, stages=stages), float16(**growing))
+    optimize(whole, run(tmp_path / "whole", store, stages=stages), float16(**growing))
 
     with monkeypatch.context() as patch:
 
@@ -158,13 +158,13 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
 
         patch.setattr(loop, "save_state", save_and_stop)
         with pytest.raises(Stopped):
-            train(fresh(), run(tmp_path / "parts", store, stages=stages), float16(**growing))
+            optimize(fresh(), run(tmp_path / "parts", store, stages=stages), float16(**growing))
     saved = load_state(tmp_path / "parts")
     assert saved is not None
     assert saved.loss_scale["scale"] < TOO_LARGE
     assert (saved.loss_scale["growth_tracker"] > 0) == (stop_at == 7)
     resumed = fresh()
-    train(resumed, run(tmp_path / "parts", store, stages=stages), float16(**growing), resume=True)
+    optimize(resumed, run(tmp_path / "parts", store, stages=stages), float16(**growing), resume=True)
 
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
@@ -181,7 +181,7 @@ def test_each_stage_begins_at_the_initial_scale(store: ClipCache, tmp_path: Path
     """Also with a Fabric that has trained before, so that a fold does not depend on the one before it."""
     fabric = float16(growth_interval=2)
     for name in ("one", "two"):
-        train(fresh(), run(tmp_path / name, store, stages=("motion", "temporal")), fabric)
+        optimize(fresh(), run(tmp_path / name, store, stages=("motion", "temporal")), fabric)
     one, two = (numbers(tmp_path / name, "loss_scale") for name in ("one", "two"))
     assert one == two
     assert one[0] == one[STEPS] == 2.0**16
@@ -195,7 +195,7 @@ def test_a_state_without_loss_scale_resumes_at_the_initial_scale(store: ClipCach
     folder = run(tmp_path / "run", store).folder
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     save_state(folder, TrainingState("motion", STEPS - 1, {}, weights, {}))
-    train(model, run(folder, store, how), float16(), resume=True)
+    optimize(model, run(folder, store, how), float16(), resume=True)
     assert numbers(folder, "loss_scale") == [2.0**16]
     assert numbers(folder, "skipped_steps") == [0]
 
@@ -205,7 +205,7 @@ def test_a_state_with_loss_scale_resumes_in_full_precision(store: ClipCache, tmp
     scale = {"scale": torch.tensor(4.0, dtype=torch.float64)}
     save_state(folder, TrainingState("motion", STEPS - 1, {}, dict(fresh().state_dict()), {}, scale))
     model = fresh()
-    train(model, run(folder, store), Fabric(accelerator="cpu", devices=1), resume=True)
+    optimize(model, run(folder, store), Fabric(accelerator="cpu", devices=1), resume=True)
     (line,) = read_metrics(folder)
     assert line["step"] == STEPS
     assert not {"loss_scale", "skipped_steps"} & set(line)
@@ -220,7 +220,7 @@ def test_too_many_overflows_in_a_row_end_the_run(store: ClipCache, tmp_path: Pat
         match=rf"stage motion, step {most}: the gradient overflowed in {most} steps in a row, "
         rf"and the loss scale fell to 0\.0625; .*run'\. Train with --precision bf16-mixed",
     ):
-        train(model, run(tmp_path / "run", store, recipe(steps=most + 5)), float16())
+        optimize(model, run(tmp_path / "run", store, recipe(steps=most + 5)), float16())
     state = load_state(tmp_path / "run")
     assert state is not None
     assert state.step == most - 1
@@ -237,7 +237,7 @@ def test_single_overflows_do_not_add_up(
     next(iter(model.motion_net.parameters())).register_hook(
         lambda gradient: gradient * (math.inf if next(steps) % 2 else 1.0)
     )
-    train(model, run(tmp_path / "run", store), float16())
+    optimize(model, run(tmp_path / "run", store), float16())
     assert numbers(tmp_path / "run", "skipped_steps")[-1] == STEPS / 2
 
 
@@ -246,20 +246,20 @@ def test_a_gradient_that_the_scaler_takes_for_finite_ends_the_run(store: ClipCac
     model = fresh()
     next(iter(model.motion_net.parameters())).register_hook(lambda gradient: torch.full_like(gradient, 1e30))
     with pytest.raises(TrainingError, match="step 1: the gradient is not finite at a loss scale of 65536"):
-        train(model, run(tmp_path / "run", store), float16())
+        optimize(model, run(tmp_path / "run", store), float16())
 
 
 def test_a_loss_that_is_not_finite_still_ends_the_run(store: ClipCache, tmp_path: Path) -> None:
     broken = run(tmp_path / "run", store, recipe(motion_learning_rate=1e30, clip_norm=0.0))
     with pytest.raises(TrainingError, match=r"stage motion, step 2: .*loss.* not finite"):
-        train(fresh(), broken, float16())
+        optimize(fresh(), broken, float16())
     assert numbers(tmp_path / "run", "skipped_steps") == [0]
 
 
 def test_other_precisions_log_what_they_did(store: ClipCache, tmp_path: Path) -> None:
     for name in ("32-true", "bf16-mixed"):
         fabric = Fabric(accelerator="cpu", devices=1, precision=name)  # type: ignore[arg-type]
-        train(fresh(), run(tmp_path / name, store, recipe(steps=1)), fabric)
+        optimize(fresh(), run(tmp_path / name, store, recipe(steps=1)), fabric)
         (line,) = read_metrics(tmp_path / name)
         assert not {"loss_scale", "skipped_steps"} & set(line)
         assert line["gradient_norm"] > 0

@@ -19,8 +19,9 @@ from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.motion.losses.unsupervised import loss_preset, unsupervised_loss
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.training import loop
-from hidden_two_stream.training.loop import Stopped, TrainingRun, train
-from hidden_two_stream.training.stages import STAGES, StageObjective, segment_consensus
+from hidden_two_stream.training.loop import Stopped, TrainingRun, optimize
+from hidden_two_stream.config.stages import STAGES
+from hidden_two_stream.training.stages import StageObjective, segment_consensus
 from hidden_two_stream.video.transforms import MEAN_RGB
 
 SEGMENTS, STEPS, FRAMES = 3, 8, 12
@@ -97,7 +98,7 @@ def test_segments_reach_the_objective_video_by_video_in_order(
 
     monkeypatch.setattr(StageObjective, "forward", spy)
     how = recipe()
-    train(fresh(how), run(tmp_path / "run", store, how, stage), fabric())
+    optimize(fresh(how), run(tmp_path / "run", store, how, stage), fabric())
 
     assert len(seen) == STEPS * how.stage(stage).accumulate
     starts = FRAMES - length + 1
@@ -152,7 +153,7 @@ def test_four_and_four_steps_equal_eight_with_segments(
 ) -> None:
     how = recipe()
     whole, resumed = fresh(how), fresh(how)
-    train(whole, run(tmp_path / "whole", store, how, stage), fabric())
+    optimize(whole, run(tmp_path / "whole", store, how, stage), fabric())
 
     original = loop._StageRun._step
     with monkeypatch.context() as patch:
@@ -166,9 +167,9 @@ def test_four_and_four_steps_equal_eight_with_segments(
         patch.setattr(loop._StageRun, "_step", step_and_count)
         patch.setattr(loop, "StopRequest", lambda: stop)
         with pytest.raises(Stopped, match="after step 4"):
-            train(fresh(how), run(tmp_path / "parts", store, how, stage), fabric())
+            optimize(fresh(how), run(tmp_path / "parts", store, how, stage), fabric())
     torch.manual_seed(12345)
-    train(resumed, run(tmp_path / "parts", store, how, stage), fabric(), resume=True)
+    optimize(resumed, run(tmp_path / "parts", store, how, stage), fabric(), resume=True)
 
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
@@ -193,6 +194,6 @@ def test_segments_make_a_difference(store: ClipCache, tmp_path: Path) -> None:
     for segments in (1, SEGMENTS):
         how = recipe(segments)
         model = fresh(how)
-        train(model, run(tmp_path / str(segments), store, how, "temporal"), fabric())
+        optimize(model, run(tmp_path / str(segments), store, how, "temporal"), fabric())
         weights.append(model.state_dict()["temporal_stream.backbone.fc.weight"])
     assert not torch.equal(*weights)

@@ -11,7 +11,13 @@ from hidden_two_stream.config.schema import InputConfig, ModelConfig, Recipe
 from hidden_two_stream.data.clip_cache import DecodedVideo
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.inference.predictor import Recognizer
-from hidden_two_stream.inference.protocol import DEFAULT_PROTOCOL, Protocol, clip_batches, parse_protocol
+from hidden_two_stream.inference.windows import (
+    DEFAULT_PROTOCOL,
+    Protocol,
+    parse_protocol,
+    protocol_windows,
+    scored,
+)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +77,18 @@ def test_starts(name: str, num_frames: int, length: int, stride: int, expected: 
 
 
 # -- batches ---------------------------------------------------------------------------------------
+
+
+def clip_batches(video: DecodedVideo, recipe: Recipe, protocol: Protocol) -> list[Tensor]:
+    """The batches that a forward pass gets."""
+    seen: list[Tensor] = []
+
+    def forward(clips: Tensor) -> dict[str, Tensor]:
+        seen.append(clips)
+        return {"temporal": torch.zeros(len(clips), 2)}
+
+    list(scored(protocol_windows(video, recipe, protocol), forward))
+    return seen
 
 
 def video_of(frames: Tensor) -> DecodedVideo:

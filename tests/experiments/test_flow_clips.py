@@ -1,4 +1,4 @@
-"""Flow in place of pictures: crops, mirrors and clips of it stay the flow of the pictures' own."""
+"""Clips of precomputed flow: crops and mirror images of flow are the flow of cropped, mirrored frames."""
 
 from __future__ import annotations
 
@@ -7,17 +7,24 @@ import pytest
 import torch
 from torch import Tensor
 
+from hidden_two_stream.config.loading import load_recipe
 from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo
 from hidden_two_stream.data.index import Sample
 from hidden_two_stream.data.training_set import Augmentation, ClipKey, TrainingClips
+from hidden_two_stream.experiments.baselines import BaselineModel
+from hidden_two_stream.experiments.stored_flow import FlowCache, FlowClips, FlowVideo, crop_flow, flip_flow
 from hidden_two_stream.motion.warp import warp
-from hidden_two_stream.video.transforms import Crop, crop_flow, flip_flow, to_frames
+from hidden_two_stream.video.transforms import Crop
 
 
 def store_of(frames: Tensor) -> ClipCache:
     size = (frames.shape[-2], frames.shape[-1])
     video = DecodedVideo("a", len(frames), 0, size, None, None, frames)
     return ClipCache((Sample("a", "x"),), (video,), (), min(size))
+
+
+def flow_of(store: ClipCache, flow: Tensor) -> FlowCache:
+    return FlowCache(store.samples, (FlowVideo(store.videos[0], flow),), (), 0, 0.0)
 
 
 def moving_texture(u: int, v: int, num_frames: int = 6, side: int = 48) -> tuple[Tensor, Tensor]:
@@ -83,9 +90,9 @@ def test_augmented_flow_is_the_flow_of_augmented_pictures(seed: int) -> None:
     """The same key gives both; the second picture, warped by the flow, is the first."""
     pictures, flow = moving_texture(2, -1)
     how = Augmentation(size=32, crop_scales=(1.0, 0.75, 0.5), flip=True, color_jitter=0.0)
-    clip, given = (
-        TrainingClips(store_of(frames), [0], 4, 1, how)[ClipKey(0, seed)][0][0] for frames in (pictures, flow)
-    )
+    store = store_of(pictures)
+    clip = TrainingClips(store, [0], 4, 1, how)[ClipKey(0, seed)][0][0]
+    given = FlowClips(flow_of(store, flow), [0], 4, 1, how)[ClipKey(0, seed)][0][0]
     assert clip.shape == (4, 3, 32, 32)
     assert given.shape == (4, 2, 32, 32)
     first, second = clip[:-1].float(), clip[1:].float()
@@ -96,9 +103,10 @@ def test_augmented_flow_is_the_flow_of_augmented_pictures(seed: int) -> None:
 
 
 def test_colour_changes_leave_flow_alone() -> None:
-    _, flow = moving_texture(1, 1)
+    pictures, flow = moving_texture(1, 1)
+    cache = flow_of(store_of(pictures), flow)
     plain, jittered = (
-        TrainingClips(store_of(flow), [0], 3, 1, Augmentation(48, (1.0,), False, jitter))[ClipKey(0, 1)][0]
+        FlowClips(cache, [0], 3, 1, Augmentation(48, (1.0,), False, jitter))[ClipKey(0, 1)][0]
         for jitter in (0.0, 0.9)
     )
     assert torch.equal(plain, jittered)
@@ -106,7 +114,8 @@ def test_colour_changes_leave_flow_alone() -> None:
 
 def test_flow_enters_networks_in_pixels() -> None:
     flow = torch.tensor([-3.5, 0.25], dtype=torch.float16).view(1, 2, 1, 1)
-    for normalize_contrast in (False, True):
-        found = to_frames(flow, normalize_contrast)
+    for normalize_contrast in ("false", "true"):
+        recipe = load_recipe("nano", [f"input.normalize_contrast={normalize_contrast}"])
+        found = BaselineModel("flow", recipe, 2).preprocess(flow)
         assert found.dtype == torch.float32
         torch.testing.assert_close(found, flow.float())
