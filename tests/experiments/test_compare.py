@@ -80,7 +80,7 @@ def test_recipes_differ_in_what_is_seen_alone(method: str) -> None:
     assert steps == base.temporal.steps + base.joint.steps > base.temporal.steps
     assert bool(found.joint.steps) == (method in ("hidden-joint", "branched"))
     assert bool(found.motion.steps) == (kind_of(method) == "hidden")
-    seen = {"pixels": method, "given": "flow", "hidden": "motion"}[kind_of(method)]
+    seen = {"pixels": method, "precomputed": "flow", "hidden": "motion"}[kind_of(method)]
     assert found.model.temporal_input == seen
     assert found.model.temporal == ("branched" if method == "branched" else "stacked")
 
@@ -126,7 +126,7 @@ def test_only_given_flow_is_stored_and_extracted(compared: tuple[Path, dict[str,
         given = row["name"] in ("farneback", "own_flow:still")
         assert bool(row["bytes_stored"]) == bool(row["seconds_extracted"]) == given
         seconds = row["seconds_per_clip"]
-        assert (seconds["motion"] > 0) == (row["kind"] in ("given", "hidden"))
+        assert (seconds["motion"] > 0) == (row["kind"] in ("precomputed", "hidden"))
         assert seconds["decoding"] > 0
         assert seconds["recognition"] > 0
     # 24 videos of 6 frames, 32 × 32, two channels of half precision; 128 bytes of header each

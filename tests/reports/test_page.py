@@ -19,18 +19,10 @@ import numpy.typing as npt
 import pytest
 
 from hidden_two_stream.errors import OutputError, UsageError
-from hidden_two_stream.reports.charts import compact, duration, percent
-from hidden_two_stream.reports.curves import curve_chart, ticks
-from hidden_two_stream.reports.page import (
-    Curve,
-    FlowPicture,
-    ReportData,
-    SamplePrediction,
-    Timing,
-    render_report,
-    write_report,
-)
-from hidden_two_stream.reports.pictures import picture, png_bytes
+from hidden_two_stream.reports.charts import compact, duration, line_chart, percent, ticks
+from hidden_two_stream.reports.data import Curve, ExampleVideo, FlowStrip, ReportData, Timing
+from hidden_two_stream.reports.images import color_wheel_image, image_tag, png_bytes
+from hidden_two_stream.reports.page import render_report, write_report
 
 CLASSES = ("jump & <run>", "wave", "Vögel füttern", "歩く人")
 CONFUSION = np.array([[9, 0, 0, 0], [0, 8, 0, 1], [0, 0, 7, 2], [0, 1, 1, 7]])
@@ -46,7 +38,7 @@ def data() -> ReportData:
     return ReportData(
         title="Four <actions>",
         subtitle="learned & shown",
-        headline=[("86.1%", "videos recognised", "31 of 36")],
+        headline=[("86.1%", "videos recognized", "31 of 36")],
         accuracy={"spatial": 0.639, "temporal": math.nan, "fused": 31 / 36},
         chance=0.25,
         protocol="uniform-10",
@@ -59,15 +51,15 @@ def data() -> ReportData:
             Curve("temporal", "accuracy", range(3), [0.25, 0.5, 0.75]),
             Curve("joint", "loss", range(3), [math.nan, math.inf, math.nan]),
         ],
-        flow_pictures=[
-            FlowPicture(
+        flow_strips=[
+            FlowStrip(
                 "clip <1>", noise(8, 8), noise(8, 8, 1), noise(8, 8, 2), noise(8, 8, 3), "0.31 px", "wave"
             )
         ],
         wheel=noise(20, 20),
-        predictions=[
-            SamplePrediction("a.mp4", [noise(6, 9)] * 3, "wave", [("wave", 0.8)], {"spatial": ("wave", 0.4)}),
-            SamplePrediction("b.mp4", [noise(6, 9)], "wave", [("歩く人", 0.7), ("wave", 0.3)]),
+        examples=[
+            ExampleVideo("a.mp4", [noise(6, 9)] * 3, "wave", [("wave", 0.8)], {"spatial": ("wave", 0.4)}),
+            ExampleVideo("b.mp4", [noise(6, 9)], "wave", [("歩く人", 0.7), ("wave", 0.3)]),
         ],
         timings=[Timing("nano", 4.0), Timing("DIS", 2.0), Timing("TV-L1", 208.0), Timing("RAFT", math.nan)],
         timings_protocol="ten fields of 64×64",
@@ -156,8 +148,8 @@ def test_page_refers_to_nothing_outside(page: str) -> None:
     ("anchor", "without"),
     [
         ("accuracy", {"accuracy": {}}),
-        ("motion", {"flow_pictures": []}),
-        ("examples", {"predictions": []}),
+        ("motion", {"flow_strips": []}),
+        ("examples", {"examples": []}),
         ("confusion", {"confusion": None}),
         ("confusion", {"confusion": np.zeros((4, 4), int)}),
         ("classes", {"per_class": {}}),
@@ -231,6 +223,21 @@ def test_file_name_that_is_no_text_does_not_cost_the_report(tmp_path: Path) -> N
     assert r"bad\udcffname.avi" in path.read_text(encoding="utf-8")
 
 
+def test_color_wheel_has_the_documented_colors() -> None:
+    """White in the center and outside; red right, yellow down, cyan left, violet up."""
+    wheel = color_wheel_image(65).astype(int)
+    assert (wheel[32, 32] == 255).all()
+    assert (wheel[[0, 0, 64, 64], [0, 64, 0, 64]] == 255).all()
+    right, down, left, up = wheel[32, 60], wheel[60, 32], wheel[32, 4], wheel[4, 32]
+    assert right[0] == 255
+    assert max(right[1:]) < 60
+    assert min(down[:2]) > 200
+    assert down[2] < 60
+    assert left[0] < 60
+    assert min(left[1:]) > 200
+    assert up[2] > up[0] > up[1]
+
+
 def decode(png: bytes) -> npt.NDArray[np.uint8]:
     """Independent of our writer: FFmpeg's PNG decoder."""
     with av.open(io.BytesIO(png), mode="r") as container:
@@ -247,44 +254,44 @@ def test_png_keeps_every_pixel(shape: tuple[int, int]) -> None:
         np.testing.assert_array_equal(decode(png_bytes(pixels)), pixels)
 
 
-def test_smooth_picture_is_packed_small() -> None:
+def test_a_smooth_image_is_compressed_well() -> None:
     rows, columns = np.indices((200, 200))
     smooth = np.stack([rows, columns, (rows + columns) // 2], axis=2).astype(np.uint8)
     assert len(png_bytes(smooth)) < smooth.size / 50
 
 
-def test_pictures_of_the_page_have_the_pixels_that_came_in(data: ReportData, page: str) -> None:
-    strip = data.flow_pictures[0]
+def test_images_of_the_page_keep_their_pixels(data: ReportData, page: str) -> None:
+    strip = data.flow_strips[0]
     assert strip.truth is not None
     uris = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
     found = [decode(base64.b64decode(uri, validate=True)) for uri in uris]
     assert data.wheel is not None
     expected = [data.wheel, strip.frame, strip.next_frame, strip.flow, strip.truth]
-    expected += [pixels for sample in data.predictions for pixels in sample.thumbnails]
+    expected += [pixels for sample in data.examples for pixels in sample.thumbnails]
     assert len(found) == len(expected)
     for got, wanted in zip(found, expected, strict=True):
         np.testing.assert_array_equal(got, wanted)
 
 
-def test_large_picture_is_averaged_and_small_one_is_shown_in_pixels() -> None:
+def test_a_large_image_is_averaged_and_a_small_one_keeps_its_pixels() -> None:
     large = np.kron(noise(24, 32), np.ones((20, 20, 1), np.uint8))  # 480×640: blocks of 20 survive halving
-    html = picture(large, "a & b", most=320)
+    html = image_tag(large, "a & b", target_side=320)
     assert 'width="320" height="240" alt="a &amp; b"' in html
     assert 'class="px"' not in html
     uri = re.findall(r"base64,([^\"]+)", html)[0]
     np.testing.assert_array_equal(decode(base64.b64decode(uri)), large[::2, ::2])
-    assert 'class="px"' in picture(noise(64, 64), "")
+    assert 'class="px"' in image_tag(noise(64, 64), "")
 
 
 @pytest.mark.parametrize(
     "wrong", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8), [[0, 0, 0]]]
 )
-def test_what_is_no_picture_is_refused(wrong: Any) -> None:
-    with pytest.raises(UsageError, match=r"as a picture; expected a \(H, W, 3\) uint8"):
-        picture(wrong, "")
+def test_an_array_that_is_no_image_is_rejected(wrong: Any) -> None:
+    with pytest.raises(UsageError, match=r"as an image; expected a \(H, W, 3\) uint8"):
+        image_tag(wrong, "")
 
 
-def test_data_that_do_not_fit_together_are_refused() -> None:
+def test_data_that_does_not_fit_together_is_rejected() -> None:
     with pytest.raises(UsageError, match="motion/loss has 3 steps and 2 values"):
         Curve("motion", "loss", [1, 2, 3], [0.5, 0.4])
     with pytest.raises(UsageError, match=r"shape \(4, 4\); expected \(2, 2\)"):
@@ -311,7 +318,7 @@ def test_confusion_cells_hold_their_counts(page: str) -> None:
     for x, y, count in cells:
         found[rows.index(float(y)), columns.index(float(x))] = int(count)
     np.testing.assert_array_equal(found, CONFUSION)
-    assert "2 of 9 “Vögel füttern” called “歩く人”" in matrix
+    assert "2 of 9 “Vögel füttern” predicted as “歩く人”" in matrix
     mistakes = page[page.index("Most frequent mistakes") :]
     assert mistakes.index("Vögel füttern") < mistakes.index("2 of 9") < mistakes.index("1 of 9")
 
@@ -362,7 +369,7 @@ def paths(html: str, kind: str) -> list[str]:
 
 
 def test_curve_is_drawn_to_scale_with_gaps() -> None:
-    html = curve_chart([(range(0, 50, 10), [1.0, 2.0, math.nan, 4.0, 5.0])], "fused")
+    html = line_chart([(range(0, 50, 10), [1.0, 2.0, math.nan, 4.0, 5.0])], "fused")
     (line,) = paths(html, "line")
     assert line.count("M") == 2
     x, y = points(line).T
@@ -372,14 +379,14 @@ def test_curve_is_drawn_to_scale_with_gaps() -> None:
 
 
 def test_lone_values_stay_visible() -> None:
-    assert len(points(paths(curve_chart([([7], [0.5])], "fused"), "line")[0])) == 2
-    assert "<path" in curve_chart([(range(3), [3.0, 3.0, 3.0])], "fused")
+    assert len(points(paths(line_chart([([7], [0.5])], "fused"), "line")[0])) == 2
+    assert "<path" in line_chart([(range(3), [3.0, 3.0, 3.0])], "fused")
 
 
 def test_long_noisy_curve_is_smoothed_over_its_raw_values() -> None:
     steps = np.arange(20_000)
     values = np.exp(-steps / 4000) + np.random.default_rng(0).normal(0, 0.2, len(steps))
-    html = curve_chart([(steps.tolist(), values.tolist())], "fused")
+    html = line_chart([(steps.tolist(), values.tolist())], "fused")
     (line,), (raw,) = paths(html, "line"), paths(html, "raw")
     assert np.ptp(np.diff(points(line)[:, 1])) < 0.1 * np.ptp(np.diff(points(raw)[:, 1]))
     y0, y1 = (float(number) for number in re.findall(r'data-domain="([^"]+)"', html)[0].split()[2:])
@@ -393,7 +400,7 @@ def test_long_noisy_curve_is_smoothed_over_its_raw_values() -> None:
 
 def test_learning_rate_schedule_is_not_smoothed() -> None:
     values = [3.2e-5 * 0.5 ** (step // 100) for step in range(400)]
-    assert paths(curve_chart([(range(400), values)], "fused"), "raw") == []
+    assert paths(line_chart([(range(400), values)], "fused"), "raw") == []
 
 
 def test_ticks_are_round_and_inside() -> None:

@@ -33,9 +33,8 @@ from hidden_two_stream.motion.estimators.classical import ESTIMATORS
 from hidden_two_stream.motion.estimators.plugins import LARGEST_FACTOR, RAFT, enlarged_factor, find_estimator
 from hidden_two_stream.progress import note, with_progress
 from hidden_two_stream.recognition.fusion import fuse
-from hidden_two_stream.reports.comparison_json import comparison_json
+from hidden_two_stream.reports.comparison import comparison_paragraph, comparison_table
 from hidden_two_stream.reports.comparison_plot import comparison_svg
-from hidden_two_stream.reports.comparison_text import comparison_paragraph, comparison_table
 from hidden_two_stream.training.fit import Resources, decode_samples, fit, require_motion, resolve_input
 from hidden_two_stream.training.runner import RESULTS_FILE
 
@@ -92,7 +91,7 @@ def kind_of(method: str) -> Kind:
         return "spatial"
     if method in PIXELS:
         return "pixels"
-    return "hidden" if method in HIDDEN else "given"
+    return "hidden" if method in HIDDEN else "precomputed"
 
 
 def compare_command(
@@ -220,7 +219,7 @@ def _try_estimators(methods: Sequence[str], size: int) -> None:
     """
     frames = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
     for method in methods:
-        if kind_of(method) == "given":
+        if kind_of(method) == "precomputed":
             find_estimator(method)(frames)
 
 
@@ -240,7 +239,7 @@ def available_methods() -> tuple[str, ...]:
 def _warn_of_small_pictures(recipe: Recipe, methods: Sequence[str]) -> None:
     """Nano enlarges small pictures itself; an estimator that doesn't is a weaker rival than it could be."""
     size = recipe.input.size
-    given = [name for name in methods if kind_of(name) == "given"]
+    given = [name for name in methods if kind_of(name) == "precomputed"]
     if given and size < GOOD_SIZE and all(enlarged_factor(name)[1] == 1 for name in given):
         factor = min(LARGEST_FACTOR, -(-GOOD_SIZE // size))
         note(
@@ -254,7 +253,7 @@ def _extracted(
 ) -> dict[str, ExtractedFlow]:
     found = {}
     for method in methods:
-        if kind_of(method) != "given":
+        if kind_of(method) != "precomputed":
             continue
         into = folder / "flow" / method.replace(":", "_")
 
@@ -365,6 +364,6 @@ def _written(comparison: Comparison, folder: Path) -> dict[str, Any]:
     table, paragraph = comparison_table(comparison), comparison_paragraph(comparison)
     write_text(folder / "table.md", f"{table}\n{paragraph}\n")
     write_text(folder / "plot.svg", comparison_svg(comparison))
-    results = comparison_json(comparison)
+    results = comparison.to_dict()
     write_json(folder / RESULTS_FILE, results)
     return {**results, "text": f"{table}\n{paragraph}"}

@@ -22,7 +22,7 @@ from hidden_two_stream.files import make_folder, write_json
 from hidden_two_stream.inference.predictor import load
 from hidden_two_stream.inference.protocol import parse_protocol
 from hidden_two_stream.progress import note, number_of
-from hidden_two_stream.reports.run_report import write_run_report
+from hidden_two_stream.reports.run import write_run_report
 from hidden_two_stream.training.fit import (
     Fitted,
     Resources,
