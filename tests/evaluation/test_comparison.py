@@ -155,7 +155,7 @@ def test_json_holds_what_follows() -> None:
     assert found["methods"][0]["right_fused"] is found["methods"][0]["accuracy_fused_interval_95"] is None
 
 
-def _spoilt(path: str, value: Any) -> dict[str, Any]:
+def _changed(path: str, value: Any) -> dict[str, Any]:
     found: Any = full().to_dict()
     *way, last = path.split(".")
     place = found
@@ -165,8 +165,8 @@ def _spoilt(path: str, value: Any) -> dict[str, Any]:
         del place[last]
     else:
         place[last] = value
-    whole: dict[str, Any] = found
-    return whole
+    results: dict[str, Any] = found
+    return results
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def _spoilt(path: str, value: Any) -> dict[str, Any]:
 )
 def test_wrong_json_is_one_line(path: str, value: Any, message: str) -> None:
     with pytest.raises(DataError) as caught:
-        Comparison.from_dict(_spoilt(path, value))
+        Comparison.from_dict(_changed(path, value))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -166,6 +166,8 @@ def test_all_networks_without_a_name() -> None:
         assert ("flow" in model) == (model["name"] in MOTION)
         if model["name"] not in MOTION:
             assert model["layers"][-1]["output"] == [101]
+            assert model["layers"][-1]["type"] == "Linear"
+            assert {"kernel", "stride"}.isdisjoint(model["layers"][-1])
     lines = networks_text(table, layers=False).splitlines()
     assert len(lines) == 1 + len(result["models"])
 

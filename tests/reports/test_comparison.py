@@ -90,7 +90,7 @@ def test_paragraph_names_the_classes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("methods", "told", "untold"),
+    ("methods", "present", "absent"),
     [
         ([("spatial", 40)], ["the only method, spatial alone, reaches 40.0%"], ["fused", "better"]),
         ([("tvl1", 40)], ["the only method, TV-L1, reaches 40.0%", "fused with the"], ["than", "best"]),
@@ -129,13 +129,13 @@ def test_paragraph_names_the_classes() -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_paragraph_of_odd_cases(
-    methods: list[tuple[str, int]], told: list[str], untold: list[str], seeds: int
+    methods: list[tuple[str, int]], present: list[str], absent: list[str], seeds: int
 ) -> None:
     found = comparison(*(method(name, first(right, seeds=seeds)) for name, right in methods))
     text = comparison_paragraph(found)
-    for part in told:
+    for part in present:
         assert part in text
-    for part in untold:
+    for part in absent:
         assert part not in text
     assert f"and {seeds} seed{'s' * (seeds > 1)}, " in text
     assert "No method stores flow on disk." in text

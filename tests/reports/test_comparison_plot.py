@@ -84,8 +84,8 @@ def test_every_method_has_a_marker_and_a_label() -> None:
     root = parsed(comparison(*METHODS))
     assert set(labels(root)) == set(markers(root))
     assert len(labels(root)) == 10
-    whole = " ".join(text.text or "" for text in root.iter(f"{SVG}text"))
-    for told in (
+    texts = " ".join(text.text or "" for text in root.iter(f"{SVG}text"))
+    for expected in (
         "200 test videos",
         "2 classes",
         "2 folds by subject",
@@ -93,9 +93,9 @@ def test_every_method_has_a_marker_and_a_label() -> None:
         "Wilson",
         "a machine",
     ):
-        assert told in whole
+        assert expected in texts
     for ticked in ("5", "10", "100", "1,000", "60%", "90%"):
-        assert f" {ticked} " in f" {whole} "
+        assert f" {ticked} " in f" {texts} "
     assert root.find(f"{SVG}rect").attrib["fill"] == "#fff"  # type: ignore[union-attr]
 
 

@@ -59,7 +59,7 @@ def _explanation(comparison: Comparison) -> list[str]:
     folds = f"{number_of(len(c.folds), 'fold')}{f' by {c.group}' if c.group else ''}"
     omitted = f", {number_of(c.num_unreadable, 'unreadable video')} left out" if c.num_unreadable else ""
     lines = [
-        f"Protocol: data `{c.data}`, {folds}, {seeds}, {number_of(len(c.truth), 'test video')} of "
+        f"Setup: data `{c.data}`, {folds}, {seeds}, {number_of(len(c.truth), 'test video')} of "
         f"{number_of(len(c.classes), 'class', 'classes')}, protocol {c.protocol}{omitted}. "
         f"Accuracies are means over seeds. {interval_method(c)}",
     ]
