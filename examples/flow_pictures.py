@@ -31,7 +31,7 @@ from hidden_two_stream.motion.color import flow_to_color
 from hidden_two_stream.motion.estimators.classical import Estimator, estimator
 from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.warp import warp
-from hidden_two_stream.reports.run_report import color_wheel_picture
+from hidden_two_stream.reports.images import color_wheel_image
 from hidden_two_stream.types import FloatArray, RawClip
 from hidden_two_stream.video.reader import VideoReader
 
@@ -164,7 +164,7 @@ def sheet(shown: Sequence[Panel], max_px: float) -> Image:
         column[TITLE : TITLE + panel.picture.shape[0], :-GAP] = panel.picture
         columns.append(write(column, panel.title, 0))
     legend = np.full((height, LEGEND, 3), 255, np.uint8)
-    legend[TITLE : TITLE + WHEEL, GAP : GAP + WHEEL] = color_wheel_picture(WHEEL)
+    legend[TITLE : TITLE + WHEEL, GAP : GAP + WHEEL] = color_wheel_image(WHEEL)
     write(legend, f"to {max_px:.1f} px", TITLE + WHEEL)
     columns.append(write(legend, "darker: faster", TITLE + WHEEL + TITLE))
     return np.concatenate(columns, axis=1)

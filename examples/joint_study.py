@@ -24,7 +24,7 @@ import numpy as np
 from hidden_two_stream.data.clip_cache import ClipCache, open_clip_cache
 from hidden_two_stream.data.index import read_dataset_index, split_listing
 from hidden_two_stream.environment import machine
-from hidden_two_stream.evaluation.comparison import Right, paired_difference
+from hidden_two_stream.evaluation.comparison import Correct, paired_difference
 from hidden_two_stream.experiments.demo import flow_figures
 from hidden_two_stream.files import write_json
 from hidden_two_stream.inference.predictor import load
@@ -95,7 +95,7 @@ def main() -> None:
     samples = split_listing(read_dataset_index(arguments.data)).test[::4]
     tests = open_clip_cache(samples, 64)
     print("| MotionNet | accuracy | gain over frozen, points [95 %] | flow error, px |\n|---|---:|---:|---:|")
-    frozen: Right | None = None
+    frozen: Correct | None = None
     for title in ROWS:
         results = [run(arguments, title, seed, tests) for seed in arguments.seeds]
         right = np.array([result[0] for result in results])
@@ -111,7 +111,7 @@ def spread(shares: Sequence[float]) -> str:
     return f"{mean(shares):.1%} ({min(shares):.1%} to {max(shares):.1%})"
 
 
-def gain(right: Right, frozen: Right) -> str:
+def gain(right: Correct, frozen: Correct) -> str:
     """Paired difference to the frozen row."""
     return "–" if right is frozen else str(paired_difference(right, frozen))
 

@@ -17,7 +17,7 @@ import hidden_two_stream as hts
 from hidden_two_stream.files import write_text
 from hidden_two_stream.motion.color import flow_to_color
 from hidden_two_stream.motion.flow import resize_flow
-from hidden_two_stream.reports.pictures import png_bytes
+from hidden_two_stream.reports.images import png_bytes
 from hidden_two_stream.synthetic.dataset import load_ground_truth
 from hidden_two_stream.video.reader import read_video
 

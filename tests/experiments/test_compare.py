@@ -19,8 +19,7 @@ from hidden_two_stream.experiments import compare as compare_module
 from hidden_two_stream.experiments.compare import METHODS, baseline_input, compare, kind_of, method_recipe
 from hidden_two_stream.experiments.baselines import load_baseline
 from hidden_two_stream.inference.predictor import load
-from hidden_two_stream.reports.comparison_json import comparison_json
-from hidden_two_stream.reports.comparison_text import comparison_paragraph, comparison_table
+from hidden_two_stream.reports.comparison import comparison_paragraph, comparison_table
 from hidden_two_stream.recognition.fusion import fuse
 from hidden_two_stream.synthetic.dataset import write_dataset
 from hidden_two_stream.training.resources import Resources
@@ -64,7 +63,7 @@ def compared(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
 def as_json(comparison: Comparison) -> dict[str, Any]:
     """What --json prints, and the text for people."""
     text = f"{comparison_table(comparison)}\n{comparison_paragraph(comparison)}"
-    return {**comparison_json(comparison), "text": text}
+    return {**comparison.to_dict(), "text": text}
 
 
 def digits(right: Any) -> str:
@@ -92,7 +91,7 @@ def test_recipes_differ_in_what_is_seen_alone(method: str) -> None:
     assert bool(found.joint.steps) == (method in ("hidden-joint", "branched"))
     assert bool(found.motion.steps) == (kind_of(method) == "hidden")
     if kind_of(method) != "hidden":
-        assert baseline_input(method) == {"pixels": method, "given": "flow"}[kind_of(method)]
+        assert baseline_input(method) == {"pixels": method, "precomputed": "flow"}[kind_of(method)]
     assert found.model.temporal == ("branched" if method == "branched" else "stacked")
 
 
@@ -143,7 +142,7 @@ def test_only_given_flow_is_stored_and_extracted(compared: tuple[Path, dict[str,
         given = row["name"] in ("farneback", "own_flow:still")
         assert bool(row["bytes_stored"]) == bool(row["seconds_extracted"]) == given
         seconds = row["seconds_per_clip"]
-        assert (seconds["motion"] > 0) == (row["kind"] in ("given", "hidden"))
+        assert (seconds["motion"] > 0) == (row["kind"] in ("precomputed", "hidden"))
         assert seconds["decoding"] > 0
         assert seconds["recognition"] > 0
     # 24 videos of 6 frames, 32 × 32, two channels of half precision; 128 bytes of header each

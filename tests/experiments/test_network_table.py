@@ -1,4 +1,4 @@
-"""`hts bench --models`: the published table, and counts by arithmetic."""
+"""`hts bench --networks`: the published table, and counts by arithmetic."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from hidden_two_stream.cli.bench import networks_text
 from hidden_two_stream.cli.main import main
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.experiments.network_table import bench_models, bench_models_text
+from hidden_two_stream.experiments.network_table import measure_networks
 
 TABLE = [
     # layer, in channels, out channels, kernel, stride, output at 224 (published definition of MotionNet)
@@ -55,10 +56,9 @@ BACKBONES = ("small", "resnet18", "resnet50", "vgg16")
 
 
 def one(name: str, size: int = 224) -> dict[str, Any]:
-    result = bench_models([name], size)
-    (model,) = result["models"]
-    assert model["name"] == name
-    return model
+    (network,) = measure_networks([name], size).networks
+    assert network.name == name
+    return network.to_dict()
 
 
 def is_deconvolution(layer: str) -> bool:
@@ -155,7 +155,8 @@ def test_inflated_and_branched_streams() -> None:
 
 
 def test_all_networks_without_a_name() -> None:
-    result = bench_models([], 32)
+    table = measure_networks(size=32)
+    result = table.to_dict()
     streams = {f"{kind}-{b}" for kind in ("spatial", "temporal", "inflated", "branched") for b in BACKBONES}
     assert {model["name"] for model in result["models"]} == MOTION | streams
     assert result["num_classes"] == 101
@@ -165,20 +166,22 @@ def test_all_networks_without_a_name() -> None:
         assert ("flow" in model) == (model["name"] in MOTION)
         if model["name"] not in MOTION:
             assert model["layers"][-1]["output"] == [101]
-    lines = bench_models_text(result, layers=False).splitlines()
+            assert model["layers"][-1]["type"] == "Linear"
+            assert {"kernel", "stride"}.isdisjoint(model["layers"][-1])
+    lines = networks_text(table, layers=False).splitlines()
     assert len(lines) == 1 + len(result["models"])
 
 
 @pytest.mark.parametrize("size", [0, 31, 33, 100, -32])
 def test_a_size_that_does_not_fit(size: int) -> None:
     with pytest.raises(UsageError, match=f"size is {size}; expected a multiple of 32"):
-        bench_models(["tiny"], size)
+        measure_networks(["tiny"], size)
 
 
 def test_unknown_networks_are_named_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(UsageError, match=r"huge, giant; choose some of full, .*branched-vgg16"):
-        bench_models(["huge", "tiny", "giant"])
-    assert main(["bench", "--models", "huge"]) == 2
+    with pytest.raises(UsageError, match=r"huge, giant; choose from full, .*branched-vgg16"):
+        measure_networks(["huge", "tiny", "giant"])
+    assert main(["bench", "--networks", "huge"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert len(err.strip().splitlines()) == 1
@@ -186,13 +189,14 @@ def test_unknown_networks_are_named_with_the_known_ones(capsys: pytest.CaptureFi
 
 
 def test_json_and_text_say_the_same(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "--models", "tiny", "nano", "--size", "64", "--json"]) == 0
+    assert main(["bench", "--networks", "tiny", "nano", "--size", "64", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert result == bench_models(["tiny", "nano"], 64)
+    table = measure_networks(["tiny", "nano"], 64)
+    assert result == table.to_dict()
     assert [model["name"] for model in result["models"]] == ["tiny", "nano"]
-    assert main(["bench", "--models", "tiny", "nano", "--size", "64"]) == 0
+    assert main(["bench", "--networks", "tiny", "nano", "--size", "64"]) == 0
     text = capsys.readouterr().out
-    assert text.strip() == bench_models_text(result, layers=True)
+    assert text.strip() == networks_text(table, layers=True)
     lines = text.splitlines()
     assert "64×64" in lines[0]
     assert lines[1].split()[:6] == [

@@ -1,4 +1,4 @@
-"""The plot of `hts compare`: well-formed, in the right places, and every label readable."""
+"""The plot of a comparison: well-formed, markers at their values, every label readable."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ METHODS: dict[str, tuple[str, float, float]] = {  # kind, accuracy, motion ms: a
     "spatial": ("spatial", 0.62, 0.0),
     "frames": ("pixels", 0.74, 0.0),
     "difference": ("pixels", 0.75, 0.05),
-    "tvl1": ("given", 0.89, 2762.0),
-    "dis-fast": ("given", 0.87, 10.5),
-    "dis-medium": ("given", 0.88, 35.5),
-    "farneback": ("given", 0.85, 97.0),
+    "tvl1": ("precomputed", 0.89, 2762.0),
+    "dis-fast": ("precomputed", 0.87, 10.5),
+    "dis-medium": ("precomputed", 0.88, 35.5),
+    "farneback": ("precomputed", 0.85, 97.0),
     "hidden-frozen": ("hidden", 0.86, 12.0),
     "hidden-joint": ("hidden", 0.88, 12.0),
     "branched": ("hidden", 0.86, 0.0),
@@ -33,7 +33,7 @@ def comparison(*names: str, ms: float | None = None, **changed: Any) -> Comparis
     count = 200
     methods = []
     for name in names:
-        kind, accuracy, motion = METHODS.get(name, ("given", 0.8, 5.0))
+        kind, accuracy, motion = METHODS.get(name, ("precomputed", 0.8, 5.0))
         right = np.tile(np.arange(count) < round(accuracy * count), (1, 1))
         fused = None if kind == "spatial" else right
         shown: Any = kind
@@ -84,8 +84,8 @@ def test_every_method_has_a_marker_and_a_label() -> None:
     root = parsed(comparison(*METHODS))
     assert set(labels(root)) == set(markers(root))
     assert len(labels(root)) == 10
-    whole = " ".join(text.text or "" for text in root.iter(f"{SVG}text"))
-    for told in (
+    texts = " ".join(text.text or "" for text in root.iter(f"{SVG}text"))
+    for expected in (
         "200 test videos",
         "2 classes",
         "2 folds by subject",
@@ -93,9 +93,9 @@ def test_every_method_has_a_marker_and_a_label() -> None:
         "Wilson",
         "a machine",
     ):
-        assert told in whole
+        assert expected in texts
     for ticked in ("5", "10", "100", "1,000", "60%", "90%"):
-        assert f" {ticked} " in f" {whole} "
+        assert f" {ticked} " in f" {texts} "
     assert root.find(f"{SVG}rect").attrib["fill"] == "#fff"  # type: ignore[union-attr]
 
 

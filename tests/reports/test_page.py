@@ -1,9 +1,8 @@
-"""The report: one well-formed page without outside references, and drawings that say what the data say."""
+"""The report page: well-formed, without outside references, and its drawings show the data."""
 
 from __future__ import annotations
 
 import base64
-import io
 import math
 import os
 import re
@@ -13,32 +12,18 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from hidden_two_stream.errors import OutputError, UsageError
-from hidden_two_stream.reports.charts import compact, duration, percent
-from hidden_two_stream.reports.curves import curve_chart, ticks
-from hidden_two_stream.reports.page import (
-    Curve,
-    FlowPicture,
-    ReportData,
-    SamplePrediction,
-    Timing,
-    render_report,
-    write_report,
-)
-from hidden_two_stream.reports.pictures import picture, png_bytes
+from hidden_two_stream.reports.data import Curve, ExampleVideo, FlowStrip, ReportData, Timing
+from hidden_two_stream.reports.page import render_report, write_report
+
+from .pixels import decode, noise
 
 CLASSES = ("jump & <run>", "wave", "Vögel füttern", "歩く人")
 CONFUSION = np.array([[9, 0, 0, 0], [0, 8, 0, 1], [0, 0, 7, 2], [0, 1, 1, 7]])
 VOID = {"meta", "img", "br", "link", "hr", "input"}
-
-
-def noise(height: int, width: int, seed: int = 0) -> npt.NDArray[np.uint8]:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +31,7 @@ def data() -> ReportData:
     return ReportData(
         title="Four <actions>",
         subtitle="learned & shown",
-        headline=[("86.1%", "videos recognised", "31 of 36")],
+        headline=[("86.1%", "videos recognized", "31 of 36")],
         accuracy={"spatial": 0.639, "temporal": math.nan, "fused": 31 / 36},
         chance=0.25,
         protocol="uniform-10",
@@ -59,15 +44,15 @@ def data() -> ReportData:
             Curve("temporal", "accuracy", range(3), [0.25, 0.5, 0.75]),
             Curve("joint", "loss", range(3), [math.nan, math.inf, math.nan]),
         ],
-        flow_pictures=[
-            FlowPicture(
+        flow_strips=[
+            FlowStrip(
                 "clip <1>", noise(8, 8), noise(8, 8, 1), noise(8, 8, 2), noise(8, 8, 3), "0.31 px", "wave"
             )
         ],
         wheel=noise(20, 20),
-        predictions=[
-            SamplePrediction("a.mp4", [noise(6, 9)] * 3, "wave", [("wave", 0.8)], {"spatial": ("wave", 0.4)}),
-            SamplePrediction("b.mp4", [noise(6, 9)], "wave", [("歩く人", 0.7), ("wave", 0.3)]),
+        examples=[
+            ExampleVideo("a.mp4", [noise(6, 9)] * 3, "wave", [("wave", 0.8)], {"spatial": ("wave", 0.4)}),
+            ExampleVideo("b.mp4", [noise(6, 9)], "wave", [("歩く人", 0.7), ("wave", 0.3)]),
         ],
         timings=[Timing("nano", 4.0), Timing("DIS", 2.0), Timing("TV-L1", 208.0), Timing("RAFT", math.nan)],
         timings_protocol="ten fields of 64×64",
@@ -156,8 +141,8 @@ def test_page_refers_to_nothing_outside(page: str) -> None:
     ("anchor", "without"),
     [
         ("accuracy", {"accuracy": {}}),
-        ("motion", {"flow_pictures": []}),
-        ("examples", {"predictions": []}),
+        ("motion", {"flow_strips": []}),
+        ("examples", {"examples": []}),
         ("confusion", {"confusion": None}),
         ("confusion", {"confusion": np.zeros((4, 4), int)}),
         ("classes", {"per_class": {}}),
@@ -231,60 +216,20 @@ def test_file_name_that_is_no_text_does_not_cost_the_report(tmp_path: Path) -> N
     assert r"bad\udcffname.avi" in path.read_text(encoding="utf-8")
 
 
-def decode(png: bytes) -> npt.NDArray[np.uint8]:
-    """Independent of our writer: FFmpeg's PNG decoder."""
-    with av.open(io.BytesIO(png), mode="r") as container:
-        frame = next(container.decode(video=0))
-        assert frame.format.name == "rgb24"
-        return frame.to_ndarray().astype(np.uint8, casting="no")
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (13, 1), (7, 5), (64, 64), (33, 130)])
-def test_png_keeps_every_pixel(shape: tuple[int, int]) -> None:
-    rows, columns = np.indices(shape)
-    smooth = np.stack([rows * 3, columns * 2, rows + columns], axis=2).astype(np.uint8)
-    for pixels in (noise(*shape), smooth, np.full((*shape, 3), 255, np.uint8)):
-        np.testing.assert_array_equal(decode(png_bytes(pixels)), pixels)
-
-
-def test_smooth_picture_is_packed_small() -> None:
-    rows, columns = np.indices((200, 200))
-    smooth = np.stack([rows, columns, (rows + columns) // 2], axis=2).astype(np.uint8)
-    assert len(png_bytes(smooth)) < smooth.size / 50
-
-
-def test_pictures_of_the_page_have_the_pixels_that_came_in(data: ReportData, page: str) -> None:
-    strip = data.flow_pictures[0]
+def test_images_of_the_page_keep_their_pixels(data: ReportData, page: str) -> None:
+    strip = data.flow_strips[0]
     assert strip.truth is not None
     uris = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
     found = [decode(base64.b64decode(uri, validate=True)) for uri in uris]
     assert data.wheel is not None
     expected = [data.wheel, strip.frame, strip.next_frame, strip.flow, strip.truth]
-    expected += [pixels for sample in data.predictions for pixels in sample.thumbnails]
+    expected += [pixels for sample in data.examples for pixels in sample.thumbnails]
     assert len(found) == len(expected)
     for got, wanted in zip(found, expected, strict=True):
         np.testing.assert_array_equal(got, wanted)
 
 
-def test_large_picture_is_averaged_and_small_one_is_shown_in_pixels() -> None:
-    large = np.kron(noise(24, 32), np.ones((20, 20, 1), np.uint8))  # 480×640: blocks of 20 survive halving
-    html = picture(large, "a & b", most=320)
-    assert 'width="320" height="240" alt="a &amp; b"' in html
-    assert 'class="px"' not in html
-    uri = re.findall(r"base64,([^\"]+)", html)[0]
-    np.testing.assert_array_equal(decode(base64.b64decode(uri)), large[::2, ::2])
-    assert 'class="px"' in picture(noise(64, 64), "")
-
-
-@pytest.mark.parametrize(
-    "wrong", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8), [[0, 0, 0]]]
-)
-def test_what_is_no_picture_is_refused(wrong: Any) -> None:
-    with pytest.raises(UsageError, match=r"as a picture; expected a \(H, W, 3\) uint8"):
-        picture(wrong, "")
-
-
-def test_data_that_do_not_fit_together_are_refused() -> None:
+def test_data_that_does_not_fit_together_is_rejected() -> None:
     with pytest.raises(UsageError, match="motion/loss has 3 steps and 2 values"):
         Curve("motion", "loss", [1, 2, 3], [0.5, 0.4])
     with pytest.raises(UsageError, match=r"shape \(4, 4\); expected \(2, 2\)"):
@@ -311,7 +256,7 @@ def test_confusion_cells_hold_their_counts(page: str) -> None:
     for x, y, count in cells:
         found[rows.index(float(y)), columns.index(float(x))] = int(count)
     np.testing.assert_array_equal(found, CONFUSION)
-    assert "2 of 9 “Vögel füttern” called “歩く人”" in matrix
+    assert "2 of 9 “Vögel füttern” predicted as “歩く人”" in matrix
     mistakes = page[page.index("Most frequent mistakes") :]
     assert mistakes.index("Vögel füttern") < mistakes.index("2 of 9") < mistakes.index("1 of 9")
 
@@ -351,63 +296,3 @@ def test_timings_are_compared_with_the_first(data: ReportData, page: str) -> Non
     near = render_report(replace(data, timings=[Timing("a", 10.0), Timing("b", 40.0)], seconds={}))
     assert re.findall(r'class="fill" width="([\d.]+)%"', near[near.index('id="speed"') :]) == ["25", "100"]
     assert ">100 ms</text>" not in near
-
-
-def points(path: str) -> npt.NDArray[np.float64]:
-    return np.array([[float(number) for number in pair.split()] for pair in re.split("[ML]", path)[1:]])
-
-
-def paths(html: str, kind: str) -> list[str]:
-    return re.findall(rf'<path class="{kind}" d="([^"]+)"', html)
-
-
-def test_curve_is_drawn_to_scale_with_gaps() -> None:
-    html = curve_chart([(range(0, 50, 10), [1.0, 2.0, math.nan, 4.0, 5.0])], "fused")
-    (line,) = paths(html, "line")
-    assert line.count("M") == 2
-    x, y = points(line).T
-    np.testing.assert_allclose(np.diff(x) / (x[-1] - x[0]), [0.25, 0.5, 0.25], atol=1e-3)
-    np.testing.assert_allclose(-np.diff(y) / (y[0] - y[-1]), [0.25, 0.5, 0.25], atol=1e-2)
-    assert paths(html, "raw") == []
-
-
-def test_lone_values_stay_visible() -> None:
-    assert len(points(paths(curve_chart([([7], [0.5])], "fused"), "line")[0])) == 2
-    assert "<path" in curve_chart([(range(3), [3.0, 3.0, 3.0])], "fused")
-
-
-def test_long_noisy_curve_is_smoothed_over_its_raw_values() -> None:
-    steps = np.arange(20_000)
-    values = np.exp(-steps / 4000) + np.random.default_rng(0).normal(0, 0.2, len(steps))
-    html = curve_chart([(steps.tolist(), values.tolist())], "fused")
-    (line,), (raw,) = paths(html, "line"), paths(html, "raw")
-    assert np.ptp(np.diff(points(line)[:, 1])) < 0.1 * np.ptp(np.diff(points(raw)[:, 1]))
-    y0, y1 = (float(number) for number in re.findall(r'data-domain="([^"]+)"', html)[0].split()[2:])
-    top, bottom = (float(number) for number in re.findall(r'data-box="([^"]+)"', html)[0].split()[2:])
-    x, y = points(line).T
-    drawn = y0 + (bottom - y) / (bottom - top) * (y1 - y0)
-    truth = np.exp(-np.linspace(0, 5, 101))
-    np.testing.assert_allclose(np.interp(np.linspace(x[0], x[-1], 101), x, drawn), truth, atol=0.1)
-    assert len(html) < 20_000
-
-
-def test_learning_rate_schedule_is_not_smoothed() -> None:
-    values = [3.2e-5 * 0.5 ** (step // 100) for step in range(400)]
-    assert paths(curve_chart([(range(400), values)], "fused"), "raw") == []
-
-
-def test_ticks_are_round_and_inside() -> None:
-    assert ticks(0.0, 1.0) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
-    assert ticks(-3.1, 7.2) == pytest.approx([-2, 0, 2, 4, 6])
-    assert ticks(0, 3.4e-5) == pytest.approx([0, 5e-6, 1e-5, 1.5e-5, 2e-5, 2.5e-5, 3e-5])
-
-
-def test_numbers_as_text() -> None:
-    numbers = [0.0, 0.3149, 2.5, 1234.6, 3.2e-5, 5e-4, 1.5e6, -0.25, math.nan]
-    assert [compact(number) for number in numbers] == [
-        *("0", "0.315", "2.5", "1,235", "3.2e-5", "5e-4", "1.5e6", "-0.25", "–")
-    ]
-    assert [duration(seconds) for seconds in (4.21, 59.97, 192, 7500, math.nan)] == [
-        *("4.2 s", "1 min 00 s", "3 min 12 s", "2 h 05 min", "–")
-    ]
-    assert [percent(share) for share in (0.8607, 1, math.nan)] == ["86.1%", "100.0%", "–"]

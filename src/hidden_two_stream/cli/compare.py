@@ -46,8 +46,7 @@ def add_arguments(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     from hidden_two_stream.experiments.compare import compare
-    from hidden_two_stream.reports.comparison_json import comparison_json
-    from hidden_two_stream.reports.comparison_text import comparison_paragraph, comparison_table
+        from hidden_two_stream.reports.comparison import comparison_paragraph, comparison_table
 
     named: str | None = arguments.methods
     comparison = compare(
@@ -64,5 +63,5 @@ def run(arguments: argparse.Namespace) -> int:
         resources=resources(arguments),
     )
     text = f"{comparison_table(comparison)}\n{comparison_paragraph(comparison)}"
-    show(arguments, comparison_json(comparison), text)
+    show(arguments, comparison.to_dict(), text)
     return 0

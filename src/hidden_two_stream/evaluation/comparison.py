@@ -1,11 +1,11 @@
-"""What `hts compare` found: accuracies with intervals, and paired differences."""
+"""A comparison of methods on the same test videos: accuracies with intervals, and paired differences."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,26 +15,38 @@ from hidden_two_stream.evaluation.accuracy import wilson_interval
 
 __all__ = [
     "BOOTSTRAP_DRAWS",
-    "FEWEST_DECISIVE",
+    "MIN_DECISIVE_VIDEOS",
     "Comparison",
+    "Correct",
     "Difference",
     "Kind",
     "MethodResult",
-    "Right",
     "accuracy_interval",
     "class_accuracy",
     "paired_difference",
-    "signed",
+    "percentage_points",
     "t_quantile",
 ]
 
-Kind = Literal["spatial", "pixels", "given", "hidden"]
-Right = npt.NDArray[np.bool_]
+Kind = Literal["spatial", "pixels", "precomputed", "hidden"]
+"""The spatial stream alone, raw pixels, precomputed flow, or motion learned inside the network."""
+
+Correct = npt.NDArray[np.bool_]
+"""(S, N) bool: whether the predicted class is the true one, for S seeds and N test videos."""
 
 BOOTSTRAP_DRAWS = 2000
-# A sign test of five videos that all speak for one side still has p = 2 / 2^5 = 0.06; a bootstrap of so
-# few never draws the other side, and would be sure.
-FEWEST_DECISIVE = 6
+MIN_DECISIVE_VIDEOS = 6
+"""The fewest decisive videos that allow a verdict.
+
+A sign test of five videos that all favor one method still has p = 2 / 2^5 = 0.06. A bootstrap of so few
+videos never draws the opposite outcome and would report certainty.
+"""
+
+_FORMAT_VERSION = 2
+_SCALARS = {
+    "data": str, "group": (str, type(None)), "protocol": str, "machine": str, "num_unreadable": int,
+}  # fmt: skip
+_LISTS = ("seeds", "folds", "classes", "truth")
 _TITLES = {
     "spatial": "spatial alone", "frames": "stacked frames", "difference": "RGB difference",
     "tvl1": "TV-L1", "dis-fast": "DIS fast", "dis-medium": "DIS medium", "farneback": "Farneback",
@@ -44,24 +56,24 @@ _TITLES = {
 
 @dataclass(frozen=True, eq=False)
 class MethodResult:
-    """One way to feed the temporal stream: S seeds tested on N videos, those of all folds in a row.
+    """Test results of one input to the temporal stream: S seeds, N videos of all folds in order.
 
     Attributes:
-        name: "spatial", "frames", "difference", "tvl1", …, or a plug-in's.
-        kind: the spatial stream alone, pixels, flow that was extracted before, or motion learned inside.
-        alone: (S, N) whether this stream names the video's class.
-        fused: (S, N) the same when fused with the spatial stream; None for the spatial stream itself.
+        name: "spatial", "frames", "difference", "tvl1", …, or the name of a plug-in.
+        kind: what the method sees.
+        alone: (S, N) whether this stream alone predicts the true class.
+        fused: (S, N) the same for this stream fused with the spatial stream; None for the spatial stream.
         decode_ms: median milliseconds per clip for decoding.
-        motion_ms: the same for motion; with given flow, for extracting it.
-        recognition_ms: the same for the streams that are fused.
-        bytes_stored: flow on disk, all videos.
-        seconds_extracted: time of computing the flow, summed over all videos, one thread each.
+        motion_ms: median milliseconds per clip for motion, which includes computing precomputed flow.
+        recognition_ms: median milliseconds per clip for the streams that are fused.
+        bytes_stored: size of the stored flow of all videos.
+        seconds_extracted: single-threaded time of computing the stored flow, summed over all videos.
     """
 
     name: str
     kind: Kind
-    alone: Right
-    fused: Right | None
+    alone: Correct
+    fused: Correct | None
     decode_ms: float
     motion_ms: float
     recognition_ms: float
@@ -70,45 +82,45 @@ class MethodResult:
 
     @property
     def title(self) -> str:
-        """The name for people."""
+        """The name as tables and plots show it."""
         name, at, factor = self.name.partition("@")
         return _TITLES.get(name, name) + (f" (enlarged {factor}×)" if at else "")
 
     @property
-    def final(self) -> Right:
-        """(S, N) what methods are ranked by: fused, or the spatial stream alone."""
+    def final(self) -> Correct:
+        """(S, N) the results that methods are ranked by: fused, or those of the spatial stream alone."""
         return self.alone if self.fused is None else self.fused
 
     @property
     def accuracy(self) -> float:
-        """Mean over seeds of `final`."""
+        """The accuracy of `final`, averaged over seeds, in 0..1."""
         return float(self.final.mean())
 
     @property
-    def whole_ms(self) -> float:
-        """Milliseconds per clip from the file to the answer."""
+    def total_ms(self) -> float:
+        """Milliseconds per clip from the file to the prediction."""
         return self.decode_ms + self.motion_ms + self.recognition_ms
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Several methods on the same videos, folds and seeds.
+    """Several methods on the same videos, folds, and seeds.
 
     Attributes:
         data: the data as the user named it.
-        group: what one value is left out of, or None.
-        protocol: of the tests.
-        seeds: S numbers.
-        folds: their names.
-        classes: their names.
+        group: the column that defines the folds, or None.
+        protocol: name of the test protocol.
+        seeds: S seeds.
+        folds: names of the folds.
+        classes: class names.
         truth: (N,) class name of each test video.
-        methods: in the order of the table.
-        machine: in words.
-        recipe: what was trained, JSON-ready.
-        num_unreadable: videos that could not be read, and count nowhere.
+        methods: in table order.
+        machine: description of the machine that measured the times.
+        recipe: the training recipe, JSON-ready.
+        num_unreadable: number of unreadable videos; they are part of no figure.
 
     Raises:
-        DataError: the parts don't fit each other.
+        DataError: the parts don't fit together.
     """
 
     data: str
@@ -128,28 +140,80 @@ class Comparison:
         names = [method.name for method in self.methods]
         if not names or 0 in shape:
             raise DataError(
-                f"a comparison of {len(names)} methods, {shape[0]} seeds and {shape[1]} videos; "
+                f"the comparison has {len(names)} methods, {shape[0]} seeds and {shape[1]} test videos; "
                 "expected at least one of each"
             )
         if len(set(names)) < len(names):
-            raise DataError(f"methods {', '.join(names)}: expected each once")
+            raise DataError(f"the methods are {', '.join(names)}; expected each name once")
         if unknown := sorted(set(self.truth) - set(self.classes)):
             raise DataError(f"unknown classes {unknown}; expected some of {', '.join(self.classes)}")
         for method in self.methods:
-            _check(method, shape)
+            _check_method(method, shape)
+
+    @property
+    def best(self) -> MethodResult:
+        """The method with the highest accuracy; the first one of those that share it."""
+        return max(self.methods, key=lambda method: method.accuracy)
 
     def of(self, *kinds: Kind) -> list[MethodResult]:
-        """The methods of some kinds, best first."""
+        """The methods of the given kinds, best first."""
         found = [method for method in self.methods if method.kind in kinds]
         return sorted(found, key=lambda method: -method.accuracy)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The comparison and its derived figures, JSON-ready.
 
-def _check(method: MethodResult, shape: tuple[int, int]) -> None:
+        Accuracies are in 0..1 and times are in seconds. "right_alone" and "right_fused" hold one string per
+        seed with one digit per test video: 1 where the predicted class is the true one, else 0.
+        """
+        return {
+            "format_version": _FORMAT_VERSION,
+            **{name: getattr(self, name) for name in _SCALARS},
+            **{name: list(getattr(self, name)) for name in _LISTS},
+            "recipe": dict(self.recipe),
+            "best": self.best.name,
+            "methods": [_method_to_dict(self, method) for method in self.methods],
+        }
+
+    @classmethod
+    def from_dict(cls, found: Any) -> Self:
+        """The comparison that `to_dict` described; derived figures are computed again, not read.
+
+        Args:
+            found: parsed `results.json` of `hts compare`.
+
+        Raises:
+            DataError: the format version is another one, or a part is missing or has the wrong type.
+        """
+        version = found.get("format_version") if isinstance(found, dict) else None
+        if version != _FORMAT_VERSION:
+            raise DataError(
+                f"these results have format version {version!r}; expected {_FORMAT_VERSION}; pass the "
+                "results.json that this version of `hts compare` writes"
+            )
+        try:
+            scalars: dict[str, Any] = {name: _typed(found, name, kind) for name, kind in _SCALARS.items()}
+            lists: dict[str, Any] = {name: tuple(_typed(found, name, list)) for name in _LISTS}
+            return cls(
+                **scalars,
+                **lists,
+                methods=tuple(_method_from_dict(method) for method in _typed(found, "methods", list)),
+                recipe=_typed(found, "recipe", dict),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            raise DataError(f"these are no results of `hts compare`: {reason}; compare again") from error
+
+
+def _check_method(method: MethodResult, shape: tuple[int, int]) -> None:
     name = f"method {method.name!r}"
     if method.kind not in get_args(Kind):
-        raise DataError(f"{name} is of kind {method.kind!r}; expected one of {', '.join(get_args(Kind))}")
+        raise DataError(f"{name} has kind {method.kind!r}; expected one of {', '.join(get_args(Kind))}")
     if (method.fused is None) != (method.kind == "spatial"):
-        raise DataError(f"{name} of kind {method.kind}: expected fused results of all kinds but spatial")
+        raise DataError(
+            f"{name} of kind {method.kind} has {'no ' if method.fused is None else ''}fused results; "
+            "expected fused results for every kind except spatial"
+        )
     for part in (method.alone, method.final):
         if part.shape != shape or part.dtype != np.bool_:
             raise DataError(
@@ -159,23 +223,87 @@ def _check(method: MethodResult, shape: tuple[int, int]) -> None:
     for number in (method.decode_ms, method.motion_ms, method.recognition_ms, method.bytes_stored,
                    method.seconds_extracted):  # fmt: skip
         if not (math.isfinite(number) and number >= 0):
-            raise DataError(f"{name} has {number} as a time or size; expected a number from 0 on")
+            raise DataError(f"{name} has {number} as a time or size; expected a finite number of at least 0")
+
+
+# -- results.json ----------------------------------------------------------------------------------
+
+
+def _method_to_dict(comparison: Comparison, method: MethodResult) -> dict[str, Any]:
+    difference = paired_difference(method.final, comparison.best.final)
+    figures: dict[str, Any] = {"name": method.name, "kind": method.kind}
+    for name, correct in (("alone", method.alone), ("fused", method.fused)):
+        mean, low, high = (None,) * 3 if correct is None else accuracy_interval(correct)
+        figures[f"accuracy_{name}"] = mean
+        figures[f"accuracy_{name}_interval_95"] = None if correct is None else [low, high]
+    return {
+        **figures,
+        "against_best": {
+            "difference": difference.mean,
+            "interval_95": [difference.low, difference.high],
+            "num_decisive": difference.num_decisive,
+            "verdict": difference.verdict,
+        },
+        "per_class": {name: value for name, (value, _) in class_accuracy(comparison, method.final).items()},
+        "seconds_per_clip": {
+            "decoding": method.decode_ms / 1000,
+            "motion": method.motion_ms / 1000,
+            "recognition": method.recognition_ms / 1000,
+            "whole": method.total_ms / 1000,
+        },
+        "bytes_stored": method.bytes_stored,
+        "seconds_extracted": method.seconds_extracted,
+        "right_alone": _to_digits(method.alone),
+        "right_fused": None if method.fused is None else _to_digits(method.fused),
+    }
+
+
+def _method_from_dict(found: Mapping[str, Any]) -> MethodResult:
+    seconds, fused = found["seconds_per_clip"], _typed(found, "right_fused", (list, type(None)))
+    return MethodResult(
+        name=str(found["name"]),
+        kind=found["kind"],
+        alone=_from_digits(_typed(found, "right_alone", list)),
+        fused=None if fused is None else _from_digits(fused),
+        decode_ms=1000 * float(seconds["decoding"]),
+        motion_ms=1000 * float(seconds["motion"]),
+        recognition_ms=1000 * float(seconds["recognition"]),
+        bytes_stored=int(found["bytes_stored"]),
+        seconds_extracted=float(found["seconds_extracted"]),
+    )
+
+
+def _typed(found: Mapping[str, Any], name: str, kind: Any) -> Any:
+    if not isinstance(found[name], kind):
+        raise TypeError(f"{name} is {str(found[name])[:40]!r}")
+    return found[name]
+
+
+def _to_digits(correct: Correct) -> list[str]:
+    return ["".join("1" if one else "0" for one in row) for row in correct]
+
+
+def _from_digits(rows: Sequence[str]) -> Correct:
+    if any(set(row) - {"0", "1"} for row in rows) or len({len(row) for row in rows}) != 1:
+        raise ValueError("expected rows of 0 and 1, all of the same length")
+    return np.array([[digit == "1" for digit in row] for row in rows])
 
 
 # -- statistics ------------------------------------------------------------------------------------
 
 
-def accuracy_interval(right: Right) -> tuple[float, float, float]:
-    """Mean over seeds of the accuracy and its 95 % interval, fractions.
+def accuracy_interval(correct: Correct) -> tuple[float, float, float]:
+    """The accuracy averaged over seeds and the ends of its 95% interval, in 0..1.
 
-    Two or more seeds: Student's t over the seeds' accuracies, clipped to 0..1; it says how far another
-    training may lie. One seed: Wilson's over the videos; it says how far other videos may.
+    With two or more seeds, the interval is Student's t over the accuracies of the seeds, clipped to 0..1: it
+    says how much another training run may differ. With one seed, it is Wilson's interval over the videos: it
+    says how much other videos may differ.
 
     Args:
-        right: (S, N).
+        correct: (S, N).
     """
-    num_seeds, num_videos = right.shape
-    values = right.mean(axis=1)
+    num_seeds, num_videos = correct.shape
+    values = correct.mean(axis=1)
     mean = float(values.mean())
     if num_seeds == 1:
         return mean, *wilson_interval(mean, num_videos)
@@ -183,25 +311,26 @@ def accuracy_interval(right: Right) -> tuple[float, float, float]:
     return mean, max(0.0, mean - half), min(1.0, mean + half)
 
 
-def t_quantile(freedom: int, inside: float = 0.95) -> float:
-    """The t that Student's |t| stays below with probability `inside`; the 97.5 % quantile by default.
+def t_quantile(degrees_of_freedom: int, confidence: float = 0.95) -> float:
+    """The value that Student's |t| stays below with probability `confidence`.
 
-    The distribution function for whole degrees of freedom is a finite sum in θ = atan(t / √ν)
-    (Abramowitz and Stegun, 26.7.3 and 26.7.4); it is inverted by bisection.
+    For an integer number of degrees of freedom ν, the distribution function is a finite sum in
+    θ = atan(t / √ν) (Abramowitz and Stegun, 26.7.3 and 26.7.4). Bisection inverts it.
     """
     low, high = 0.0, math.pi / 2
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if _t_inside(middle, freedom) < inside else (low, middle)
-    return math.sqrt(freedom) * math.tan(low)
+        below = _t_probability(middle, degrees_of_freedom) < confidence
+        low, high = (middle, high) if below else (low, middle)
+    return math.sqrt(degrees_of_freedom) * math.tan(low)
 
 
-def _t_inside(theta: float, freedom: int) -> float:
+def _t_probability(theta: float, degrees_of_freedom: int) -> float:
     """P(|T| < √ν tan θ) with ν degrees of freedom."""
-    odd = freedom % 2
+    odd = degrees_of_freedom % 2
     term = math.sin(theta) * (math.cos(theta) if odd else 1.0)
     total = 0.0
-    for k in range(2 + odd, freedom + 1, 2):
+    for k in range(2 + odd, degrees_of_freedom + 1, 2):
         total += term
         term *= (k - 1) / k * math.cos(theta) ** 2
     return 2 / math.pi * (theta + total) if odd else total
@@ -209,11 +338,11 @@ def _t_inside(theta: float, freedom: int) -> float:
 
 @dataclass(frozen=True)
 class Difference:
-    """Accuracy of one method less that of another on the same videos and seeds, and its 95 % interval.
+    """Accuracy of one method minus that of another on the same videos and seeds, with its 95% interval.
 
     Attributes:
         mean, low, high: fractions.
-        num_decisive: videos that one of them gets right with more seeds than the other.
+        num_decisive: videos that one method classifies correctly with more seeds than the other.
     """
 
     mean: float
@@ -222,22 +351,23 @@ class Difference:
     num_decisive: int
 
     @property
-    def verdict(self) -> Literal["better", "worse", "not told apart"]:
-        """What the interval says; fewer than six decisive videos say nothing."""
-        if self.num_decisive < FEWEST_DECISIVE or self.low <= 0 <= self.high:
-            return "not told apart"
+    def verdict(self) -> Literal["better", "worse", "not distinguishable"]:
+        """The conclusion from the interval; fewer than six decisive videos allow none."""
+        if self.num_decisive < MIN_DECISIVE_VIDEOS or self.low <= 0 <= self.high:
+            return "not distinguishable"
         return "better" if self.low > 0 else "worse"
 
     def __str__(self) -> str:
-        return f"{signed(self.mean)} [{signed(self.low)}, {signed(self.high)}]"
+        low, high = percentage_points(self.low), percentage_points(self.high)
+        return f"{percentage_points(self.mean)} [{low}, {high}]"
 
 
-def paired_difference(one: Right, other: Right) -> Difference:
-    """Compare two methods by a paired bootstrap: 2000 draws of N videos, each with the results of all seeds.
+def paired_difference(one: Correct, other: Correct) -> Difference:
+    """Compare two methods with a paired bootstrap: 2000 draws of N videos, each with all its seeds.
 
-    The mean over a draw depends only on how often each per-video difference was drawn, so these counts are
-    drawn, from the multinomial distribution that drawing N videos with replacement gives them. The draws are
-    the same whichever method is named first, with the signs turned.
+    The mean over a draw depends only on how often the draw contains each per-video difference. These counts
+    have a multinomial distribution, because the N videos are drawn with replacement, so the counts are drawn
+    directly. Swapping the methods uses the same draws and flips the signs.
 
     Args:
         one, other: (S, N).
@@ -245,22 +375,27 @@ def paired_difference(one: Right, other: Right) -> Difference:
     num_seeds, num_videos = one.shape
     values = one.sum(axis=0, dtype=np.int64) - other.sum(axis=0, dtype=np.int64)
     if next((value for value in (values.sum(), *values) if value), 0) > 0:
-        turned = paired_difference(other, one)
-        return Difference(-turned.mean, -turned.high, -turned.low, turned.num_decisive)
+        swapped = paired_difference(other, one)
+        return Difference(-swapped.mean, -swapped.high, -swapped.low, swapped.num_decisive)
     kinds, counts = np.unique(values, return_counts=True)
     drawn = np.random.default_rng(0).multinomial(num_videos, counts / num_videos, size=BOOTSTRAP_DRAWS)
     low, high = np.quantile(drawn @ kinds / (num_videos * num_seeds), [0.025, 0.975])
     return Difference(float(values.mean()) / num_seeds, float(low), float(high), int((values != 0).sum()))
 
 
-def class_accuracy(comparison: Comparison, right: Right) -> dict[str, tuple[float, int]]:
-    """Accuracy over seeds, and number of test videos, of each class that has test videos."""
+def class_accuracy(comparison: Comparison, correct: Correct) -> dict[str, tuple[float, int]]:
+    """Accuracy over seeds and number of test videos, for each class that has test videos.
+
+    Args:
+        comparison: gives the true class of each video.
+        correct: (S, N).
+    """
     truth = np.array(comparison.truth)
     rows = {name: truth == name for name in comparison.classes}
-    return {n: (float(right[:, of].mean()), int(of.sum())) for n, of in rows.items() if of.any()}
+    return {name: (float(correct[:, row].mean()), int(row.sum())) for name, row in rows.items() if row.any()}
 
 
-def signed(fraction: float) -> str:
-    """A difference of accuracies in percentage points, with its sign."""
+def percentage_points(fraction: float) -> str:
+    """A difference of accuracies as text in percentage points, with its sign."""
     points = round(100 * fraction, 1)
     return f"{points:+.1f}".replace("-", "−") if points else "0.0"

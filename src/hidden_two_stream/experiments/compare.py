@@ -36,9 +36,8 @@ from hidden_two_stream.motion.estimators.classical import ESTIMATORS
 from hidden_two_stream.motion.estimators.plugins import LARGEST_FACTOR, RAFT, enlarged_factor, find_estimator
 from hidden_two_stream.progress import note, with_progress
 from hidden_two_stream.recognition.fusion import fuse
-from hidden_two_stream.reports.comparison_json import comparison_json
 from hidden_two_stream.reports.comparison_plot import comparison_svg
-from hidden_two_stream.reports.comparison_text import comparison_paragraph, comparison_table
+from hidden_two_stream.reports.comparison import comparison_paragraph, comparison_table
 from hidden_two_stream.training.fit import FitTask, decode_samples, fit, resolve_input
 from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.training.runner import check_networks
@@ -46,7 +45,7 @@ from hidden_two_stream.training.warm_start import check_motion_weights
 
 __all__ = ["METHODS", "available_methods", "baseline_input", "compare", "kind_of", "method_recipe"]
 
-PRECOMPUTED: Kind = "given"
+PRECOMPUTED: Kind = "precomputed"
 PIXELS: tuple[BaselineInput, ...] = ("frames", "difference")
 HIDDEN = ("hidden-frozen", "hidden-joint", "branched")
 SHARED = "hidden-frozen"
@@ -173,7 +172,7 @@ def compare(
     table, paragraph = comparison_table(comparison), comparison_paragraph(comparison)
     write_text(folder / "table.md", f"{table}\n{paragraph}\n")
     write_text(folder / "plot.svg", comparison_svg(comparison))
-    write_json(folder / RESULTS_FILE, comparison_json(comparison))
+    write_json(folder / RESULTS_FILE, comparison.to_dict())
     return comparison
 
 

@@ -28,8 +28,8 @@ from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.metrics import endpoint_error
 from hidden_two_stream.parallel import threads
 from hidden_two_stream.progress import note, with_progress
-from hidden_two_stream.reports.page import Timing
-from hidden_two_stream.reports.run_report import write_run_report
+from hidden_two_stream.reports.data import Timing
+from hidden_two_stream.reports.run import write_run_report
 from hidden_two_stream.synthetic.dataset import load_ground_truth, write_dataset
 from hidden_two_stream.training.fit import TrainingResult
 from hidden_two_stream.training.resources import Resources

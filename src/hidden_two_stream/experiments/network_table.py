@@ -1,8 +1,11 @@
-"""`hts bench --models`: parameters, multiply-accumulates and layer shapes of every network."""
+"""The size of every network: parameters, multiply-accumulates, and layer shapes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +16,7 @@ from hidden_two_stream.errors import UsageError
 from hidden_two_stream.motion.networks.family import build_motion
 from hidden_two_stream.recognition.model import HiddenTwoStream
 
-__all__ = ["bench_models", "bench_models_text"]
+__all__ = ["Layer", "Network", "NetworkTable", "measure_networks"]
 
 _MOTION: dict[str, tuple[str, str, int]] = {
     "full": ("MotionNet", "full", 11),
@@ -27,152 +30,208 @@ _MOTION: dict[str, tuple[str, str, int]] = {
     "flownets": ("FlowNetS", "flownets", 2),
     "flownets-11": ("FlowNetS, eleven frames", "flownets", 11),
 }
+_STREAMS = {
+    "spatial": "spatial stream",
+    "temporal": "stacked temporal stream",
+    "inflated": "inflated temporal stream",
+    "branched": "action branch on MotionNet's encoder",
+}
 _BACKBONES = ("small", "resnet18", "resnet50", "vgg16")
 _LEARNED = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear)
-_CLASSES = 101
+_NUM_CLASSES = 101
+_NUM_FRAMES = 11
 
 
-def bench_models(names: list[str], size: int = 224) -> dict[str, Any]:
-    """Measure networks on the meta device: no memory for weights, no arithmetic.
+@dataclass(frozen=True)
+class Layer:
+    """One convolution or linear layer.
+
+    Attributes:
+        name: its path in the network.
+        type: name of its class.
+        in_channels: channels or features of the input.
+        out_channels: channels or features of the output.
+        parameters: number of trained values.
+        output: shape of the output without the batch axis.
+        kernel: side of the kernel along each axis; None for a linear layer.
+        stride: stride along each axis; None for a linear layer.
+    """
+
+    name: str
+    type: str
+    in_channels: int
+    out_channels: int
+    parameters: int
+    output: tuple[int, ...]
+    kernel: tuple[int, ...] | None = None
+    stride: tuple[int, ...] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The layer, JSON-ready; a linear layer has no "kernel" and no "stride"."""
+        shape: dict[str, Any] = {"in_channels": self.in_channels, "out_channels": self.out_channels}
+        if self.kernel is not None and self.stride is not None:
+            shape |= {"kernel": list(self.kernel), "stride": list(self.stride)}
+        counts = {"parameters": self.parameters, "output": list(self.output)}
+        return {"name": self.name, "type": self.type, **shape, **counts}
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network on a clip of one size.
+
+    Attributes:
+        name: its key, for example "full" or "temporal-vgg16".
+        title: its name in words.
+        num_frames: frames of the clip.
+        parameters: number of trained values.
+        fixed_biases: number of biases that are buffers and stay untrained.
+        macs: multiply-accumulates of the convolutions and linear layers for one clip.
+        layers: in the order of the forward pass.
+        padded_size: side that a motion network pads the clip to, px; None for a stream.
+        flow: (T−1, 2, h, w) of each pyramid level of a motion network, finest first; None for a stream.
+    """
+
+    name: str
+    title: str
+    num_frames: int
+    parameters: int
+    fixed_biases: int
+    macs: int
+    layers: tuple[Layer, ...]
+    padded_size: int | None = None
+    flow: tuple[tuple[int, ...], ...] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The network, JSON-ready; a stream has no "padded_size" and no "flow"."""
+        found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        found["layers"] = [layer.to_dict() for layer in self.layers]
+        if self.flow is None:
+            del found["padded_size"], found["flow"]
+        else:
+            found["flow"] = [list(level) for level in self.flow]
+        return found
+
+
+@dataclass(frozen=True)
+class NetworkTable:
+    """Networks on one clip of the same size.
+
+    Attributes:
+        size: side of the input, px.
+        num_classes: classes of the streams.
+        networks: in the order asked for.
+    """
+
+    size: int
+    num_classes: int
+    networks: tuple[Network, ...]
+
+    @property
+    def input(self) -> str:
+        """The input in words."""
+        return f"{self.size}×{self.size} px, one clip"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The table, JSON-ready."""
+        return {
+            "input": self.input,
+            "size": self.size,
+            "num_classes": self.num_classes,
+            "models": [network.to_dict() for network in self.networks],
+        }
+
+
+def measure_networks(names: Sequence[str] = (), size: int = 224) -> NetworkTable:
+    """Measure networks on the meta device, without memory for weights and without arithmetic.
 
     Args:
-        names: keys of the motion networks and streams to show; none: all.
-        size: side of the input, px.
-
-    Returns:
-        "input" and "models", JSON-ready; multiply-accumulates are those of convolutions and linear layers
-        for one clip.
+        names: motion networks such as "full", and streams such as "temporal-vgg16"; none means all.
+        size: side of the input, px; a multiple of 32.
 
     Raises:
-        UsageError: a name or the size is unknown.
+        UsageError: a name is unknown, or the size is not a multiple of 32.
     """
-    known: dict[str, Callable[[], dict[str, Any]]] = {
-        name: lambda title=title, network=network, frames=frames: _motion(title, network, frames, size)  # type: ignore[misc]
-        for name, (title, network, frames) in _MOTION.items()
-    }
-    for kind in ("spatial", "temporal", "inflated", "branched"):
-        known |= {
-            f"{kind}-{backbone}": lambda kind=kind, backbone=backbone: _stream(kind, backbone, size)  # type: ignore[misc]
-            for backbone in _BACKBONES
-        }
+    known: dict[str, Callable[[int], Network]] = {name: partial(_motion_network, name) for name in _MOTION}
+    known |= {f"{kind}-{b}": partial(_stream, kind, b) for kind in _STREAMS for b in _BACKBONES}
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise UsageError(f"unknown network {', '.join(unknown)}; choose some of {', '.join(known)}")
+        raise UsageError(f"unknown network {', '.join(unknown)}; choose from {', '.join(known)}")
     if size < 32 or size % 32:
         raise UsageError(f"the input size is {size}; expected a multiple of 32 px")
-    models = [{"name": name, **known[name]()} for name in names or known]
-    return {"input": f"{size}×{size} px, one clip", "size": size, "num_classes": _CLASSES, "models": models}
+    return NetworkTable(size, _NUM_CLASSES, tuple(known[name](size) for name in names or known))
 
 
-def _motion(title: str, network: str, num_frames: int, size: int) -> dict[str, Any]:
+def _motion_network(name: str, size: int) -> Network:
+    title, network, num_frames = _MOTION[name]
     with torch.device("meta"):
         module = build_motion(network, num_frames)
-    return _measured(title, module, lambda frames: module(frames), num_frames, size)
+        frames = torch.empty(1, num_frames, 3, size, size)
+    levels, measured = _measure(module, partial(module, frames), name, title, num_frames)
+    stride = int(module.total_stride)  # type: ignore[arg-type]
+    flow = tuple(tuple(level.shape[1:]) for level in levels)
+    return dataclasses.replace(measured, padded_size=size + -size % stride, flow=flow)
 
 
-def _stream(kind: str, backbone: str, size: int) -> dict[str, Any]:
+def _stream(kind: str, backbone: str, size: int) -> Network:
     stream = "spatial" if kind == "spatial" else "temporal"
     form: Any = kind if kind in ("inflated", "branched") else "stacked"
     with torch.device("meta"):
-        model = HiddenTwoStream("full", backbone, _CLASSES, temporal=form, streams=(stream,))
+        model = HiddenTwoStream("full", backbone, _NUM_CLASSES, temporal=form, streams=(stream,))
+        inputs: tuple[Any, ...]
+        if kind == "spatial":
+            inputs = (torch.empty(1, _NUM_FRAMES, 3, size, size),)
+        elif kind == "branched":
+            inputs = (torch.empty(1, 1024, size // 32, size // 32),)  # features of MotionNet's encoder
+        else:
+            inputs = (torch.empty(1, _NUM_FRAMES - 1, 2, size // 2, size // 2), size, size)
     part = model.get_submodule(f"{stream}_stream")
-    titles = {
-        "spatial": f"spatial stream, {backbone}",
-        "temporal": f"stacked temporal stream, {backbone}",
-        "inflated": f"inflated temporal stream, {backbone}",
-        "branched": f"action branch on MotionNet's encoder, {backbone}",
-    }
-    if kind == "spatial":
-        return _measured(titles[kind], part, part, 11, size)
-    if kind == "branched":
-        features = (1, 1024, size // 32, size // 32)
-        return _measured(titles[kind], part, lambda _: part(torch.empty(features, device="meta")), 11, size)
-    flow = (1, 10, 2, size // 2, size // 2)
-    return _measured(
-        titles[kind], part, lambda _: part(torch.empty(flow, device="meta"), size, size), 11, size
+    title = f"{_STREAMS[kind]}, {backbone}"
+    return _measure(part, partial(part, *inputs), f"{kind}-{backbone}", title, _NUM_FRAMES)[1]
+
+
+def _measure(
+    module: nn.Module, run: Callable[[], Any], name: str, title: str, num_frames: int
+) -> tuple[Any, Network]:
+    """The output of one forward pass, and the network that it shows."""
+    layers: list[Layer] = []
+
+    def record(path: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        return lambda layer, _, output: layers.append(_layer(_short_name(module, path), layer, output))
+
+    hooks = [
+        layer.register_forward_hook(record(path))
+        for path, layer in module.named_modules()
+        if isinstance(layer, _LEARNED)
+    ]
+    module.eval()  # in training mode, batch normalization rejects a single pixel
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        output = run()
+    for hook in hooks:
+        hook.remove()
+    return output, Network(
+        name=name,
+        title=title,
+        num_frames=num_frames,
+        parameters=sum(parameter.numel() for parameter in module.parameters()),
+        fixed_biases=sum(b.numel() for path, b in module.named_buffers() if path.endswith("bias")),
+        macs=counter.get_total_flops() // 2,
+        layers=tuple(layers),
     )
 
 
-def _measured(
-    title: str, module: nn.Module, run: Callable[[Tensor], Any], num_frames: int, size: int
-) -> dict[str, Any]:
-    layers: list[dict[str, Any]] = []
-
-    def seen(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        return lambda layer, _, output: layers.append(_layer(_short(module, name), layer, output))
-
-    hooks = [
-        layer.register_forward_hook(seen(name))
-        for name, layer in module.named_modules()
-        if isinstance(layer, _LEARNED)
-    ]
-    frames = torch.empty(1, num_frames, 3, size, size, device="meta")
-    module.eval()  # batch normalisation refuses to learn from a single pixel
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        output = run(frames)
-    for hook in hooks:
-        hook.remove()
-    trained = sum(parameter.numel() for parameter in module.parameters())
-    fixed = sum(b.numel() for name, b in module.named_buffers() if name.endswith("bias"))
-    result: dict[str, Any] = {
-        "title": title,
-        "num_frames": num_frames,
-        "parameters": trained,
-        "fixed_biases": fixed,
-        "macs": counter.get_total_flops() // 2,
-        "layers": layers,
-    }
-    if isinstance(output, list):
-        stride = int(module.total_stride)  # type: ignore[arg-type]
-        result["padded_size"] = size + -size % stride
-        result["flow"] = [list(flow.shape[1:]) for flow in output]
-    return result
-
-
-def _short(module: nn.Module, name: str) -> str:
-    """The name without the ".0" of a convolution that is wrapped with its activation alone."""
-    parent = name.rpartition(".")[0]
+def _short_name(module: nn.Module, path: str) -> str:
+    """The path of a layer, without the ".0" of a convolution that is wrapped only with its activation."""
+    parent = path.rpartition(".")[0]
     block = module.get_submodule(parent) if parent else module
     wrapped = isinstance(block, nn.Sequential) and isinstance(block[-1], nn.LeakyReLU) and len(block) == 2
-    return parent if wrapped else name
+    return parent if wrapped else path
 
 
-def _layer(name: str, layer: nn.Module, output: Tensor) -> dict[str, Any]:
-    described: dict[str, Any] = {"name": name, "type": type(layer).__name__}
+def _layer(name: str, layer: nn.Module, output: Tensor) -> Layer:
+    parameters = sum(parameter.numel() for parameter in layer.parameters())
+    kind, shape = type(layer).__name__, tuple(output.shape[1:])
     if isinstance(layer, nn.Linear):
-        described |= {"in_channels": layer.in_features, "out_channels": layer.out_features}
-    elif isinstance(layer, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d):
-        described |= {
-            "in_channels": layer.in_channels,
-            "out_channels": layer.out_channels,
-            "kernel": list(layer.kernel_size),
-            "stride": list(layer.stride),
-        }
-    described["parameters"] = sum(parameter.numel() for parameter in layer.parameters())
-    described["output"] = list(output.shape[1:])
-    return described
-
-
-def bench_models_text(result: dict[str, Any], layers: bool) -> str:
-    """The result for people; with every layer if asked for."""
-    lines = [f"{result['input']}, {result['num_classes']} classes"]
-    width = max(len(model["name"]) for model in result["models"])
-    for model in result["models"]:
-        size = f"{model['parameters'] / 1e6:7.2f} M parameters {model['macs'] / 1e9:7.2f} GMAC"
-        padded = model.get("padded_size", result["size"])
-        note = "" if padded == result["size"] else f", padded to {padded}×{padded} px"
-        lines.append(f"{model['name']:<{width}} {size}  {model['title']}{note}")
-        if layers:
-            lines += [f"    {_layer_text(layer)}" for layer in model["layers"]]
-            lines += [f"    flow {_sides(flow)}" for flow in model.get("flow", [])]
-    return "\n".join(lines)
-
-
-def _layer_text(layer: dict[str, Any]) -> str:
-    kernel = f"{_sides(layer['kernel'])} / {layer['stride'][-1]}" if "kernel" in layer else "linear"
-    channels = f"{layer['in_channels']} → {layer['out_channels']}"
-    return f"{layer['name']:<24} {kernel:<12} {channels:<14} {_sides(layer['output'])}"
-
-
-def _sides(shape: list[int]) -> str:
-    return "×".join(str(side) for side in shape)
+        return Layer(name, kind, layer.in_features, layer.out_features, parameters, shape)
+    assert isinstance(layer, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d)
+    kernel, stride = tuple(layer.kernel_size), tuple(layer.stride)
+    return Layer(name, kind, layer.in_channels, layer.out_channels, parameters, shape, kernel, stride)

@@ -1,4 +1,4 @@
-"""Times of several ways to do the same thing, measured in turn in one process."""
+"""Timing of a call after a warm-up run."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 def timed(work: Callable[[], T]) -> tuple[float, T]:
-    """Milliseconds of the second of two calls of `work`, and its result.
+    """Call `work` twice; return the milliseconds of the second call, and its result.
 
-    The first sends to sleep what was timed before: threads of OpenCV, and of OpenMP, wait for their next work
-    on a processor for a while, and take it from other libraries.
+    The warm-up run lets other libraries' threads go idle: after each call, threads of OpenCV and OpenMP wait
+    actively for more work and slow down whatever runs next.
     """
     work()
     began = time.perf_counter()

@@ -1,32 +1,30 @@
-"""The picture of `hts compare`: accuracy against time per clip, a marker per method, as standalone SVG."""
+"""The plot of a comparison as standalone SVG: accuracy against time per clip, one marker per method."""
 
 from __future__ import annotations
 
 import itertools
 import math
 import textwrap
-import unicodedata
 from collections.abc import Sequence
 from html import escape
 from statistics import fmean
 from typing import NamedTuple
 
 from hidden_two_stream.evaluation.comparison import Comparison, MethodResult, accuracy_interval
-from hidden_two_stream.reports.charts import compact
-from hidden_two_stream.reports.comparison_text import interval_meaning
-from hidden_two_stream.reports.curves import ticks
+from hidden_two_stream.reports.charts import compact, text_width, ticks
+from hidden_two_stream.reports.comparison import interval_method
 
 __all__ = ["comparison_svg", "log_ticks"]
 
 _WIDTH = 880.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 66.0, 856.0, 84.0, 480.0
-_LABEL, _RADIUS, _APART = 13.0, 6.0, 9.0  # px: height of a label's text; half a marker; between whiskers
+_LABEL_HEIGHT, _RADIUS, _MIN_GAP = 13.0, 6.0, 9.0  # px; half of a marker; between whiskers
 _CAPTION_COLUMNS = 128
-# On white paper in every theme; the accent is that of the report.
-_COLOURS = {"hidden": "#0f766e", "given": "#5b6472", "pixels": "#8a6d3b", "spatial": "#4a6fb5"}
+# The background is white in every theme; the accent color is that of the report page.
+_COLORS = {"hidden": "#0f766e", "precomputed": "#5b6472", "pixels": "#8a6d3b", "spatial": "#4a6fb5"}
 _KINDS = {
     "hidden": "motion learned inside the network",
-    "given": "given flow",
+    "precomputed": "precomputed flow",
     "pixels": "raw pixels",
     "spatial": "spatial stream alone",
 }
@@ -49,19 +47,19 @@ class _Box(NamedTuple):
     bottom: float
 
     def overlap(self, other: _Box) -> float:
-        """Common area."""
+        """Area of the intersection."""
         width = min(self.right, other.right) - max(self.left, other.left)
         height = min(self.bottom, other.bottom) - max(self.top, other.top)
         return max(width, 0.0) * max(height, 0.0)
 
     def crossed(self, x0: float, y0: float, x1: float, y1: float) -> bool:
-        """Whether a line goes through, by a point every tenth of its length."""
+        """Whether the line passes through; tested at every tenth of its length."""
         along = [(x0 + (x1 - x0) * i / 10, y0 + (y1 - y0) * i / 10) for i in range(1, 11)]
         return any(self.left < x < self.right and self.top < y < self.bottom for x, y in along)
 
 
 class _Point(NamedTuple):
-    """A method in the picture: marker at (x, y), whisker from `top` to `bottom`, in pixels."""
+    """A method in the plot: marker at (x, y), whisker from `top` to `bottom`, in pixels."""
 
     method: MethodResult
     x: float
@@ -70,7 +68,7 @@ class _Point(NamedTuple):
     bottom: float
 
     def boxes(self) -> tuple[_Box, _Box]:
-        """What labels shall keep clear of: the marker, and the whisker with its ends."""
+        """The marker and the whisker, which labels must not cover."""
         reach = _RADIUS + 1
         return (
             _Box(self.x - reach, self.y - reach, self.x + reach, self.y + reach),
@@ -79,14 +77,15 @@ class _Point(NamedTuple):
 
 
 def comparison_svg(comparison: Comparison) -> str:
-    """Accuracy fused with the spatial stream against milliseconds per clip from file to answer (log axis)."""
+    """Plot fused accuracy against milliseconds per clip, from file to prediction, on a logarithmic axis."""
     points, (low_ms, high_ms), (low, high) = _placed(comparison.methods)
     caption = textwrap.wrap(_caption(comparison), _CAPTION_COLUMNS)
     height = _BOTTOM + 60 + 17 * len(caption)
     title = "Accuracy against time per clip"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH:g} {height:g}" width="{_WIDTH:g}" '
-        f'height="{height:g}" role="img"><title>{title}</title><desc>{escape(_described(comparison))}</desc>',
+        f'height="{height:g}" role="img"><title>{title}</title>'
+        f"<desc>{escape(_description(comparison))}</desc>",
         f'<style>{_STYLE}</style><rect width="{_WIDTH:g}" height="{height:g}" rx="8" fill="#fff"/>',
         f'<text class="title" x="{_LEFT:g}" y="30">{title}</text>',
         _legend(comparison),
@@ -111,7 +110,7 @@ def comparison_svg(comparison: Comparison) -> str:
     parts += [_whisker(point) for point in points]
     parts += [_marker(point.method.kind, point.x, point.y, _tooltip(point.method)) for point in points]
     for point, box in zip(points, labels, strict=True):
-        # Widths are estimates: the side that faces the marker is the one that is held.
+        # Text widths are estimates, so the side of the label that faces the marker is the anchor.
         x, anchor = (box.right, "end") if box.right < point.x else (box.left, "start")
         if box.left < point.x < box.right:
             x, anchor = (box.left + box.right) / 2, "middle"
@@ -123,7 +122,7 @@ def comparison_svg(comparison: Comparison) -> str:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times the powers of ten in [low, high]; the powers alone where these are more than ten."""
+    """1, 2, and 5 times the powers of ten in [low, high]; only the powers if these are more than ten."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for factors in ((1, 2, 5), (1,)):
         values = [factor * 10.0**power for power in powers for factor in factors]
@@ -139,11 +138,11 @@ def log_ticks(low: float, high: float) -> list[float]:
 def _placed(
     methods: Sequence[MethodResult],
 ) -> tuple[list[_Point], tuple[float, float], tuple[float, float]]:
-    """The methods in the picture, and the ranges of both axes: milliseconds, and fractions."""
-    # A logarithm has no zero: what takes no measurable time stands at a microsecond.
-    times = [max(method.whole_ms, 1e-3) for method in methods]
+    """The methods in the plot, and the ranges of both axes: milliseconds, and fractions."""
+    # A logarithmic axis has no zero: methods without measurable time are placed at a microsecond.
+    times = [max(method.total_ms, 1e-3) for method in methods]
     shares = [accuracy_interval(method.final) for method in methods]
-    # The axis spans a factor of 6.25 or more, in which two of 1, 2, 5, 10 lie for sure.
+    # The axis spans a factor of at least 6.25, which always contains two of 1, 2, 5, 10.
     room = max(1.8, 2.5 / math.sqrt(max(times) / min(times)))
     across = (min(times) / room, max(times) * room)
     low, high = min(share[1] for share in shares), max(share[2] for share in shares)
@@ -158,19 +157,20 @@ def _placed(
 
 
 def _spread(columns: Sequence[float]) -> list[float]:
-    """The nearest columns, in least squares and in the same order, that are at least `_APART` apart.
+    """The nearest columns, in least squares and in the same order, that are at least `_MIN_GAP` apart.
 
-    Less `_APART` per rank they only have to rise, which pooling neighbours that fall gives them.
+    After `_MIN_GAP` per rank is subtracted, the columns only have to be non-decreasing. Pooling adjacent
+    violators solves this isotonic regression.
     """
     order = sorted(range(len(columns)), key=lambda index: columns[index])
     pools: list[list[float]] = []
     for rank, index in enumerate(order):
-        pools.append([columns[index] - _APART * rank])
+        pools.append([columns[index] - _MIN_GAP * rank])
         while len(pools) > 1 and fmean(pools[-2]) > fmean(pools[-1]):
             last = pools.pop()
             pools[-1] += last
     level = [fmean(pool) for pool in pools for _ in pool]
-    return [level[order.index(index)] + _APART * order.index(index) for index in range(len(columns))]
+    return [level[order.index(index)] + _MIN_GAP * order.index(index) for index in range(len(columns))]
 
 
 def _across(ms: float, ends: tuple[float, float]) -> float:
@@ -182,9 +182,10 @@ def _down(share: float, ends: tuple[float, float]) -> float:
 
 
 def _label_boxes(points: Sequence[_Point]) -> list[_Box]:
-    """A place for each point's label: the nearest one that is free, one point after another.
+    """The position of the label of each point, assigned greedily: the nearest free position.
 
-    Points with the most neighbours choose first. Where all places are taken, it is the one covered least.
+    Points with the most neighbors choose first. If no position is free, the label covers as little as
+    possible.
     """
     owned = [point.boxes() for point in points]
     near = [sum(math.hypot(p.x - q.x, p.y - q.y) < 120 for q in points) for p in points]
@@ -194,30 +195,30 @@ def _label_boxes(points: Sequence[_Point]) -> list[_Box]:
         labels = list(found.values())
         others = [box for other in range(len(points)) if other != index for box in owned[other]] + labels
         costs = []
-        places = _candidates(point)
-        for rank, place in enumerate(places):
-            covered = sum(place.overlap(box) for box in (*others, *owned[index]))
-            crossed = sum(box.crossed(*_leader_ends(point, place)) for box in others)
+        candidates = _candidates(point)
+        for rank, candidate in enumerate(candidates):
+            covered = sum(candidate.overlap(box) for box in (*others, *owned[index]))
+            crossed = sum(box.crossed(*_leader_ends(point, candidate)) for box in others)
             costs.append((covered, crossed + rank / 100))
-        found[index] = places[costs.index(min(costs))]
+        found[index] = candidates[costs.index(min(costs))]
     return [found[index] for index in range(len(points))]
 
 
 def _candidates(point: _Point) -> list[_Box]:
-    """Places inside the picture for a point's label, nearest first."""
-    width, height = _text_width(point.method), _LABEL + 4
+    """Positions inside the plot for the label of a point, nearest first."""
+    width, height = _label_width(point.method), _LABEL_HEIGHT + 4
     gap = _RADIUS + 5
-    places: list[tuple[float, float, float]] = []
+    positions: list[tuple[float, float, float]] = []
     for far, turn in itertools.product(range(0, 200, 8), range(-80, 81, 20)):
         across = math.cos(math.radians(turn)) * far + gap
         rise = math.sin(math.radians(turn)) * far
         for left in (point.x + across, point.x - across - width):
             top = point.y + rise - height / 2
-            places.append((far + 2 * (left < point.x), left, top))
+            positions.append((far + 2 * (left < point.x), left, top))
     for far in range(0, 200, 8):
         for top in (point.top - 4 - far - height, point.bottom + 4 + far):
-            places.append((abs(top + height / 2 - point.y) + 4, point.x - width / 2, top))
-    boxes = [_Box(left, top, left + width, top + height) for _, left, top in sorted(places)]
+            positions.append((abs(top + height / 2 - point.y) + 4, point.x - width / 2, top))
+    boxes = [_Box(left, top, left + width, top + height) for _, left, top in sorted(positions)]
     inside = [
         box
         for box in boxes
@@ -229,37 +230,37 @@ def _candidates(point: _Point) -> list[_Box]:
     return inside or boxes
 
 
-def _text_width(method: MethodResult) -> float:
-    """Upper estimate in pixels of a label, at 13 px."""
-    letter = 8.6 if method.kind == "hidden" else 7.8  # hidden ones are bold
-    return sum(13.0 if unicodedata.east_asian_width(one) in "WF" else letter for one in method.title)
+def _label_width(method: MethodResult) -> float:
+    """An upper estimate of the width of a label in pixels, at a font size of 13 px."""
+    letter = 8.6 if method.kind == "hidden" else 7.8  # hidden methods are in bold
+    return text_width(method.title, letter=letter, wide=13.0)
 
 
 # -- drawing ---------------------------------------------------------------------------------------
 
 
-def _marker(kind: str, x: float, y: float, told: str = "") -> str:
-    """Kinds differ in shape too, not by colour alone."""
+def _marker(kind: str, x: float, y: float, tooltip: str = "") -> str:
+    """A marker whose shape and color depend on the kind; color alone would exclude some readers."""
     r = _RADIUS
     shape = {
         "hidden": f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r + 0.5}"',
-        "given": f'<path d="M{x - r + 0.5:.1f} {y - r + 0.5:.1f}h{2 * r - 1}v{2 * r - 1}h{1 - 2 * r}z"',
+        "precomputed": f'<path d="M{x - r + 0.5:.1f} {y - r + 0.5:.1f}h{2 * r - 1}v{2 * r - 1}h{1 - 2 * r}z"',
         "pixels": f'<path d="M{x:.1f} {y - r:.1f}l{r + 0.5} {2 * r - 1}h{-2 * r - 1}z"',
         "spatial": f'<path d="M{x:.1f} {y - r - 1:.1f}l{r + 1} {r + 1}l{-r - 1} {r + 1}l{-r - 1} {-r - 1}z"',
     }[kind]
-    title = f"<title>{escape(told)}</title>" if told else ""
+    title = f"<title>{escape(tooltip)}</title>" if tooltip else ""
     tag = shape[1:].split(" ", 1)[0]
-    return f'{shape} class="marker" fill="{_COLOURS[kind]}">{title}</{tag}>'
+    return f'{shape} class="marker" fill="{_COLORS[kind]}">{title}</{tag}>'
 
 
 def _whisker(point: _Point) -> str:
     x, top, bottom = point.x, point.top, point.bottom
     path = f"M{x:.1f} {top:.1f}V{bottom:.1f}M{x - 4:.1f} {top:.1f}h8M{x - 4:.1f} {bottom:.1f}h8"
-    return f'<path class="whisker" stroke="{_COLOURS[point.method.kind]}" d="{path}"/>'
+    return f'<path class="whisker" stroke="{_COLORS[point.method.kind]}" d="{path}"/>'
 
 
 def _leader(point: _Point, box: _Box) -> str:
-    """A thin line from the marker to its label, where that had to go farther away."""
+    """A thin line from the marker to its label, if the label is not beside the marker."""
     x0, y0, x1, y1 = _leader_ends(point, box)
     if math.hypot(x1 - x0, y1 - y0) < 2.5 * _RADIUS:
         return ""
@@ -267,7 +268,7 @@ def _leader(point: _Point, box: _Box) -> str:
 
 
 def _leader_ends(point: _Point, box: _Box) -> tuple[float, float, float, float]:
-    """From the marker's middle to the nearest point of the label."""
+    """The center of the marker, and the point of the label that is nearest to it."""
     return (
         point.x,
         point.y,
@@ -294,18 +295,18 @@ def _ms(value: float) -> str:
 
 def _tooltip(method: MethodResult) -> str:
     mean, low, high = (100 * value for value in accuracy_interval(method.final))
-    return f"{method.title}: {mean:.1f}% [{low:.1f}, {high:.1f}], {compact(method.whole_ms)} ms per clip"
+    return f"{method.title}: {mean:.1f}% [{low:.1f}, {high:.1f}], {compact(method.total_ms)} ms per clip"
 
 
-def _described(comparison: Comparison) -> str:
+def _description(comparison: Comparison) -> str:
     return "; ".join(_tooltip(method) for method in comparison.methods)
 
 
 def _caption(comparison: Comparison) -> str:
     c = comparison
     folds = f"{len(c.folds)} folds by {c.group}, " if c.group and len(c.folds) > 1 else ""
-    beside = "Methods of nearly the same time stand side by side. " * (len(c.methods) > 1)
+    beside = "Methods of nearly equal time are drawn side by side. " * (len(c.methods) > 1)
     return (
         f"{c.data}: {len(c.truth)} test videos, {len(c.classes)} classes, {folds}protocol {c.protocol}. "
-        f"{interval_meaning(c)} {beside}{c.machine}."
+        f"{interval_method(c)} {beside}{c.machine}."
     )

@@ -1,7 +1,7 @@
-"""What a report is made from: the nouns that `report.write_report` receives. Nothing here computes.
+"""The contents of a report page, which `page.write_report` draws.
 
-Every sequence, mapping or array of `ReportData` may be empty (or None where that is allowed); its section is
-then left out.
+Every sequence, mapping, or array of `ReportData` may be empty (or None where allowed). The page leaves out
+sections without content.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ import numpy.typing as npt
 
 from hidden_two_stream.errors import UsageError
 
-__all__ = ["Curve", "FlowPicture", "Picture", "ReportData", "SamplePrediction", "Timing"]
+__all__ = ["Curve", "ExampleVideo", "FlowStrip", "Image", "ReportData", "Timing"]
 
-Picture = npt.NDArray[np.uint8]
+Image = npt.NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a chart; lines of the same stage and name share a chart.
+    """One line of a training chart; lines of the same stage and name share a chart.
 
     Attributes:
-        stage: "motion", "spatial", "temporal" or "joint"; another word is shown as it is.
+        stage: "motion", "spatial", "temporal", "joint", or another title, which is shown unchanged.
         name: the quantity, for example "loss", "photometric", "accuracy", "epe_px", "learning_rate".
-            Values of a name that contains "accuracy" are fractions.
+            A name that contains "accuracy" marks values that are fractions.
         steps: training step of each value.
-        values: as many values; those that are not finite leave a gap.
+        values: one value per step; values that aren't finite leave gaps.
 
     Raises:
         UsageError: `steps` and `values` differ in length.
@@ -45,47 +45,47 @@ class Curve:
         if len(self.steps) != len(self.values):
             raise UsageError(
                 f"curve {self.stage}/{self.name} has {len(self.steps)} steps and {len(self.values)} values; "
-                "expected as many values as steps; pass one value per step (NaN where there is none)"
+                "expected as many values as steps; pass one value per step (NaN for a gap)"
             )
 
 
 @dataclass(frozen=True)
-class FlowPicture:
-    """A strip of pictures that shows one learned flow field.
+class FlowStrip:
+    """Images in a row that show one learned flow field.
 
     Attributes:
-        title: what is shown, for example the name of the clip.
+        title: for example the name of the video.
         frame: frame t.
         next_frame: frame t + 1.
-        flow: the learned flow t → t + 1 in the Middlebury colour code.
+        flow: the learned flow t → t + 1 in the Middlebury color code.
         truth: the true flow in the same code and scale, or None.
         note: small print, for example "end-point error 0.31 px".
-        label: class of the clip, may be empty.
+        label: class of the video; may be empty.
     """
 
     title: str
-    frame: Picture
-    next_frame: Picture
-    flow: Picture
-    truth: Picture | None = None
+    frame: Image
+    next_frame: Image
+    flow: Image
+    truth: Image | None = None
     note: str = ""
     label: str = ""
 
 
 @dataclass(frozen=True)
-class SamplePrediction:
-    """What was said of one video.
+class ExampleVideo:
+    """One video with its prediction.
 
     Attributes:
         title: name of the video.
         thumbnails: three or four frames.
-        truth: the true class, None where it is not known.
+        truth: the true class, or None if unknown.
         top: fused (class, score) pairs, best first, scores in 0..1.
-        streams: the best (class, score) of each stream.
+        streams: the best (class, score) pair of each stream.
     """
 
     title: str
-    thumbnails: Sequence[Picture]
+    thumbnails: Sequence[Image]
     truth: str | None
     top: Sequence[tuple[str, float]]
     streams: Mapping[str, tuple[str, float]] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class SamplePrediction:
 
 @dataclass(frozen=True)
 class Timing:
-    """How long one thing takes; the first timing of a report is the one that others are compared with."""
+    """The time that one method takes; a report compares all timings with its first one."""
 
     name: str
     milliseconds: float
@@ -102,34 +102,35 @@ class Timing:
 
 @dataclass(frozen=True)
 class ReportData:
-    """Everything that a report shows.
+    """Everything that a report page shows.
 
     Attributes:
         title: heading of the page.
-        subtitle: one sentence below it.
-        headline: cards of (big number, what it is, small print).
-        accuracy: accuracy in 0..1 per stream ("spatial", "temporal", "fused", ...).
-        chance: accuracy of guessing, in 0..1; NaN where it is not known.
-        protocol: how videos were sampled and averaged.
-        num_test_videos: how many videos the accuracies rest on; 0 where it is not known.
+        subtitle: one sentence below the heading.
+        headline: cards of (large number, its meaning, small print).
+        accuracy: accuracy in 0..1 by stream ("spatial", "temporal", "fused", …).
+        chance: accuracy of random guessing in 0..1; NaN if unknown.
+        protocol: how test clips are sampled and their scores averaged.
+        num_test_videos: number of videos behind the accuracies; 0 if unknown.
         classes: class names, in the order of `confusion` and `per_class`.
-        confusion: (classes, classes) counts, rows are the truth, or None.
-        per_class: stream → accuracy in 0..1 of each class, NaN for classes without test videos.
-        curves: training curves.
-        flow_pictures: strips of learned motion.
-        wheel: the colour code's legend, shown beside the strips, or None.
-        predictions: example videos.
+        confusion: (classes, classes) counts, rows are the truth, columns the prediction; or None.
+        per_class: stream → accuracy of each class in 0..1; NaN for a class without test videos.
+        curves: lines of the training charts.
+        flow_strips: examples of learned motion.
+        wheel: legend of the flow colors, shown beside the strips; or None.
+        examples: videos with their predictions.
         timings: speeds to compare.
         timings_protocol: what was timed, and on which machine.
-        seconds: time spent per stage.
-        facts: short facts, for example data, machine, versions.
+        seconds: time spent by stage.
+        facts: short facts, for example data, machine, and versions.
         configuration: a nested, JSON-like mapping.
-        warnings: what a reader has to know, for example unreadable videos.
-        folds: one mapping per cross-validation fold, all of the same keys. A float in 0..1 is shown in
-            per cent, other values as they are. A last mapping whose first value is "mean" is set off.
+        warnings: facts that a reader must know, for example unreadable videos.
+        folds: one mapping per cross-validation fold, all with the same keys. A float in 0..1 is shown in
+            percent; other values are shown unchanged. If the first value of the last mapping is "mean", its
+            row is set apart.
 
     Raises:
-        UsageError: `confusion` or a row of `per_class` does not fit `classes`.
+        UsageError: `confusion` or an entry of `per_class` doesn't fit `classes`.
     """
 
     title: str
@@ -143,9 +144,9 @@ class ReportData:
     confusion: npt.NDArray[np.integer] | None = None
     per_class: Mapping[str, Sequence[float]] = field(default_factory=dict)
     curves: Sequence[Curve] = ()
-    flow_pictures: Sequence[FlowPicture] = ()
-    wheel: Picture | None = None
-    predictions: Sequence[SamplePrediction] = ()
+    flow_strips: Sequence[FlowStrip] = ()
+    wheel: Image | None = None
+    examples: Sequence[ExampleVideo] = ()
     timings: Sequence[Timing] = ()
     timings_protocol: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -158,7 +159,7 @@ class ReportData:
         count = len(self.classes)
         if self.confusion is not None and np.shape(self.confusion) != (count, count):
             raise UsageError(
-                f"confusion matrix has shape {np.shape(self.confusion)}; expected ({count}, {count}) "
+                f"the confusion matrix has shape {np.shape(self.confusion)}; expected ({count}, {count}) "
                 f"for {count} classes; pass one row and one column per class"
             )
         for stream, values in self.per_class.items():

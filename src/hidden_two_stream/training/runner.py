@@ -21,7 +21,7 @@ from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.files import make_folder, write_json
 from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol
 from hidden_two_stream.progress import note
-from hidden_two_stream.reports.run_report import write_run_report
+from hidden_two_stream.reports.run import write_run_report
 from hidden_two_stream.training.fit import FitTask, TrainingResult, decode_samples, fit, resolve_input
 from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.training.warm_start import check_initial_weights

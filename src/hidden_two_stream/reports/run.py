@@ -1,10 +1,9 @@
-"""`report.html` of a run: gathers what the page shows."""
+"""The report of a run: gathers the contents of its page from the run folder, the test, and the videos."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,23 +17,19 @@ from hidden_two_stream.inference.windows import parse_protocol
 from hidden_two_stream.motion.color import flow_to_color
 from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.metrics import endpoint_error
-from hidden_two_stream.reports.page import (
-    Curve,
-    FlowPicture,
-    ReportData,
-    SamplePrediction,
-    Timing,
-    write_report,
-)
+from hidden_two_stream.reports.data import Curve, ExampleVideo, FlowStrip, ReportData, Timing
+from hidden_two_stream.reports.images import color_wheel_image
+from hidden_two_stream.reports.page import write_report
 from hidden_two_stream.synthetic.dataset import load_ground_truth
-from hidden_two_stream.types import FloatArray
 from hidden_two_stream.video.sampling import center_start, clip_indices
 
-__all__ = ["color_wheel_picture", "write_run_report"]
+__all__ = ["write_run_report"]
 
-REPORT_FILE = "report.html"
-_PICTURES = 8
-_HIDDEN_QUANTITIES = ("seconds", "learning_rate_factor", "gradient_norm")
+_REPORT_FILE = "report.html"
+_NUM_EXAMPLES = 8
+_NUM_THUMBNAILS = 4
+_MAX_WARNINGS = 50
+_NOT_CURVES = ("stage", "step", "seconds", "learning_rate_factor", "gradient_norm")
 
 
 def write_run_report(
@@ -50,25 +45,35 @@ def write_run_report(
     timings_protocol: str = "",
     folds: Sequence[Mapping[str, float | str]] | None = None,
 ) -> Path:
-    """Write `report.html` into a run folder.
+    """Write `report.html` into a run folder and return its path.
 
     Args:
-        folder: of the run.
-        recognizer: what was trained.
-        evaluation: its test result, if there was a test.
+        folder: the run folder.
+        recognizer: the trained recognizer.
+        evaluation: its test result, or None without a test.
         seconds: training time of each stage.
-        videos: test videos (or others to show where there is no test).
-        title: of the page.
-        headline: cards (number, what it is, small print); by default the accuracies.
-        timings, timings_protocol: of the speed section.
+        videos: the test videos; without a test, other videos to show.
+        title: heading of the page.
+        headline: cards of (number, its meaning, small print); by default the accuracies.
+        timings, timings_protocol: contents of the speed section.
         folds: rows of the cross-validation table.
+
+    Raises:
+        OutputError: the file cannot be written.
     """
     metadata = recognizer.info.metadata
     unreadable = folder / UNREADABLE_FILE
-    shown = _shown(videos, evaluation)
+    warnings = unreadable.read_text(encoding="utf-8").splitlines() if unreadable.exists() else []
+    per_class = {}
+    if evaluation is not None:
+        per_class = {name: evaluation.per_class(name).tolist() for name in evaluation.scores()}
+    chosen = _choose_examples(videos, evaluation)
+    strips = []
+    if hasattr(recognizer.model, "motion_net"):
+        strips = [_flow_strip(recognizer, videos.samples[i].label, videos.videos[i]) for i in chosen]
     data = ReportData(
         title=title,
-        subtitle=f"A recogniser of {len(recognizer.classes)} classes: {', '.join(recognizer.classes[:12])}",
+        subtitle=f"A recognizer of {len(recognizer.classes)} classes: {', '.join(recognizer.classes[:12])}",
         headline=headline or _headline(evaluation),
         accuracy=evaluation.accuracy if evaluation else {},
         chance=1 / len(recognizer.classes),
@@ -76,15 +81,11 @@ def write_run_report(
         num_test_videos=len(evaluation.names) if evaluation else 0,
         classes=recognizer.classes,
         confusion=evaluation.confusion() if evaluation else None,
-        per_class={name: evaluation.per_class(name).tolist() for name in evaluation.scores()}
-        if evaluation
-        else {},
+        per_class=per_class,
         curves=_curves(folder),
-        flow_pictures=[_flow_picture(recognizer, videos.samples[i].label, videos.videos[i]) for i in shown]
-        if hasattr(recognizer.model, "motion_net")
-        else [],
-        wheel=color_wheel_picture(),
-        predictions=_predictions(recognizer, videos, evaluation, shown),
+        flow_strips=strips,
+        wheel=color_wheel_image(),
+        examples=_examples(recognizer, videos, evaluation, chosen),
         timings=timings,
         timings_protocol=timings_protocol,
         seconds=seconds,
@@ -97,19 +98,10 @@ def write_run_report(
             **versions(),
         },
         configuration=recognizer.info.recipe.to_dict(),
-        warnings=unreadable.read_text(encoding="utf-8").splitlines()[:50] if unreadable.exists() else (),
+        warnings=warnings[:_MAX_WARNINGS],
         folds=folds,
     )
-    return write_report(folder / REPORT_FILE, data)
-
-
-def color_wheel_picture(size: int = 96) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """(size, size, 3): the colour of each direction, full colour at the rim."""
-    axis = np.linspace(-1.0, 1.0, size, dtype=np.float32)
-    flow = np.stack(np.meshgrid(axis, axis))
-    picture = flow_to_color(flow, max_px=1.0)
-    picture[np.linalg.norm(flow, axis=0) > 1] = 255
-    return picture
+    return write_report(folder / _REPORT_FILE, data)
 
 
 def _headline(evaluation: Evaluation | None) -> list[tuple[str, str, str]]:
@@ -123,15 +115,15 @@ def _curves(folder: Path) -> list[Curve]:
     found: dict[tuple[str, str], tuple[list[int], list[float]]] = {}
     for line in read_metrics(folder):
         for name, value in line.items():
-            if name not in ("stage", "step", *_HIDDEN_QUANTITIES):
+            if name not in _NOT_CURVES:
                 steps, values = found.setdefault((line["stage"], name), ([], []))
                 steps.append(line["step"])
                 values.append(value)
     return [Curve(stage, name, steps, values) for (stage, name), (steps, values) in found.items()]
 
 
-def _shown(videos: ClipCache, evaluation: Evaluation | None) -> list[int]:
-    """Which videos to show: one of each class first, wrongly labelled ones before others."""
+def _choose_examples(videos: ClipCache, evaluation: Evaluation | None) -> list[int]:
+    """Indices of the videos to show: one of each class first, wrong predictions before correct ones."""
     wrong = set()
     if evaluation is not None:
         best = evaluation.fused.argmax(axis=1)
@@ -141,11 +133,11 @@ def _shown(videos: ClipCache, evaluation: Evaluation | None) -> list[int]:
     for index, sample in enumerate(videos.samples):
         ranked.append((seen.get(sample.label, 0), sample.name not in wrong, index))
         seen[sample.label] = seen.get(sample.label, 0) + 1
-    return [index for _, _, index in sorted(ranked)[:_PICTURES]]
+    return [index for _, _, index in sorted(ranked)[:_NUM_EXAMPLES]]
 
 
 def _middle_clip(recognizer: Recognizer, video: DecodedVideo) -> tuple[int, torch.Tensor]:
-    """First frame number and (T, 3, h, w) uint8 frames of the middle clip, not cropped."""
+    """First frame number and (T, 3, h, w) uint8 frames of the uncropped middle clip."""
     length, settings = recognizer.info.recipe.model.num_frames, recognizer.info.recipe.input
     start = center_start(video.num_frames, length, settings.frame_stride)
     indices = clip_indices(start, length, settings.frame_stride, video.num_frames)
@@ -153,7 +145,8 @@ def _middle_clip(recognizer: Recognizer, video: DecodedVideo) -> tuple[int, torc
 
 
 @torch.inference_mode()
-def _flow_picture(recognizer: Recognizer, label: str, video: DecodedVideo) -> FlowPicture:
+def _flow_strip(recognizer: Recognizer, label: str, video: DecodedVideo) -> FlowStrip:
+    """The middle frame pair of the middle clip, with its learned flow and, if known, its true flow."""
     start, clip = _middle_clip(recognizer, video)
     pair = (len(clip) - 1) // 2
     device = next(recognizer.model.parameters()).device
@@ -169,43 +162,43 @@ def _flow_picture(recognizer: Recognizer, label: str, video: DecodedVideo) -> Fl
         truth = flow_to_color(target.numpy(), max_px=max(fastest, 0.5))
         error = endpoint_error(flow, target).item()
         note = f"end-point error {error:.2f} px; zero flow {target.norm(dim=0).mean().item():.2f} px"
-    colours: FloatArray = flow.numpy()
     images = clip.permute(0, 2, 3, 1).numpy()
-    return FlowPicture(
+    return FlowStrip(
         title=Path(str(video.source)).name,
         frame=images[pair],
         next_frame=images[pair + 1],
-        flow=flow_to_color(colours, max_px=max(fastest, 0.5)),
+        flow=flow_to_color(flow.numpy(), max_px=max(fastest, 0.5)),
         truth=truth,
-        note=note or f"full colour: {max(fastest, 0.5):.1f} px per frame",
+        note=note or f"full color: {max(fastest, 0.5):.1f} px per frame",
         label=label,
     )
 
 
-def _predictions(
-    recognizer: Recognizer, videos: ClipCache, evaluation: Evaluation | None, shown: Sequence[int]
-) -> list[SamplePrediction]:
+def _examples(
+    recognizer: Recognizer, videos: ClipCache, evaluation: Evaluation | None, chosen: Sequence[int]
+) -> list[ExampleVideo]:
     if evaluation is None:
         return []
     rows = {name: row for row, name in enumerate(evaluation.names)}
-    samples = []
-    for index in shown:
+    examples = []
+    for index in chosen:
         sample, video = videos.samples[index], videos.videos[index]
         row = rows[sample.name]
         logits = {name: vectors[row] for name, vectors in evaluation.logits.items()}
         prediction = recognizer.prediction(video, logits, parse_protocol(evaluation.protocol))
         clip = _middle_clip(recognizer, video)[1].permute(0, 2, 3, 1).numpy()
+        shown = np.linspace(0, len(clip) - 1, _NUM_THUMBNAILS).round().astype(int)
         streams = {
-            name: (recognizer.classes[int(v.argmax())], float(v.max()))
-            for name, v in prediction.streams.items()
+            name: (recognizer.classes[int(scores.argmax())], float(scores.max()))
+            for name, scores in prediction.streams.items()
         }
-        samples.append(
-            SamplePrediction(
+        examples.append(
+            ExampleVideo(
                 title=Path(sample.path).name,
-                thumbnails=[clip[i] for i in np.linspace(0, len(clip) - 1, 4).round().astype(int)],
+                thumbnails=[clip[i] for i in shown],
                 truth=sample.label,
                 top=prediction.top(3),
                 streams=streams,
             )
         )
-    return samples
+    return examples
