@@ -89,14 +89,13 @@ def read_columns(run: Path, classes: Sequence[str]) -> list[Column]:
 def draw(columns: Sequence[Column]) -> Iterator[Image]:
     """The images of the animation, (HEIGHT, width, 4) RGBA, one for each pair of frames."""
     card = empty_card(columns)
-    speed = np.concatenate([np.hypot(*np.moveaxis(column.flow, 1, 0)).ravel() for column in columns])
-    full_color_px = float(np.percentile(speed, 99.5))
+    fastest_px = max(float(np.hypot(*np.moveaxis(column.flow, 1, 0)).max()) for column in columns)
     corner = rounded(TILE, TILE, RADIUS)[..., None]
     for step in range(min(len(column.flow) for column in columns)):
         image = card.copy()
         for number, column in enumerate(columns):
             frame = cv2.resize(column.frames[step], (TILE, TILE), interpolation=cv2.INTER_CUBIC)
-            flow = flow_to_color(column.flow[step], full_color_px)
+            flow = flow_to_color(column.flow[step], fastest_px)
             for top, tile in ((MARGIN, frame), (TOP_FLOW, flow)):
                 place = image[top : top + TILE, left(number) : left(number) + TILE, :3]
                 place[:] = np.rint(corner * tile + (1 - corner) * place)
