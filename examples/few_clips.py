@@ -1,11 +1,12 @@
-"""What few labelled clips are enough for: temporal streams trained on 1, 2, 4 and 8 clips of each class.
+"""Print how much temporal streams learn from 1, 2, 4 and 8 clips per class.
 
     .venv/bin/python examples/few_clips.py [--out runs/few-clips] [--seeds 0 1 2] [--clips 1 2 4 8]
 
-Data: 8 classes that differ in motion alone (camera motion, noise), 64×64 px, 24 test clips each; every seed
-has clips of its own, and the fewer are among the more. Every row: 300 steps of 16 clips for the same backbone
-(small); accuracy on the test clips (protocol 3x1). "Fitted" is 300 steps of 8 clips for MotionNet, on the
-training clips alone. Prints the table of docs/few-clips.md. Complete runs are kept.
+Data: 8 classes that differ in motion alone (camera motion, noise), 64×64 px, 24 test clips per class.
+Every seed has its own clips, and smaller sets are parts of larger ones. Every row: 300 steps of 16 clips
+for the same backbone (small), and accuracy on the test clips (protocol 3x1). "Fitted" means 300 steps of 8
+clips for MotionNet, on the training clips alone. Prints the table of docs/few-clips.md. Complete runs are
+kept.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ ARMS: dict[str, tuple[str, ...]] = {
     "one frame": (*COMMON, "model.streams=[spatial]", "motion_init=none", "motion.steps=0",
                   "temporal.steps=0", "spatial.steps=300", "spatial.batch_size=16"),
     "stacked frames": (*TEMPORAL, "model.temporal_input=frames", "motion_init=none", "motion.steps=0"),
-    "hidden, MotionNet from noise, fitted": (*TEMPORAL, "motion_init=none", FITTED),
+    "hidden, random MotionNet, fitted": (*TEMPORAL, "motion_init=none", FITTED),
     "hidden, shipped weights": (*TEMPORAL, "motion.steps=0"),
     "hidden, shipped weights, fitted": (*TEMPORAL, FITTED),
     "branched, shipped weights": (*TEMPORAL, "model.temporal=branched", "motion.steps=0"),
@@ -41,17 +42,17 @@ ARMS: dict[str, tuple[str, ...]] = {
 
 
 def some_clips(root: Path, seed: int, count: int) -> Path:
-    """The labels of the first `count` training clips of each class, and of all test clips."""
+    """Write the labels of the first `count` training clips per class and of all test clips."""
     source = root / f"data-{seed}" / "labels.csv"
     if not source.exists():
         write_dataset(source.parent, train_per_class=8, test_per_class=TEST_PER_CLASS, seed=seed)
     with source.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    taken: dict[str, int] = {}
+    seen: dict[str, int] = {}
     chosen = []
     for row in rows:
-        taken[row["label"]] = taken.get(row["label"], 0) + (row["split"] == "train")
-        if row["split"] == "test" or taken[row["label"]] <= count:
+        seen[row["label"]] = seen.get(row["label"], 0) + (row["split"] == "train")
+        if row["split"] == "test" or seen[row["label"]] <= count:
             chosen.append(row)
     path = source.with_name(f"labels-{count}.csv")
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -62,7 +63,7 @@ def some_clips(root: Path, seed: int, count: int) -> Path:
 
 
 def accuracy(root: Path, arm: str, seed: int, count: int) -> float:
-    """Of one arm on the test clips; trains it where that was not done."""
+    """The accuracy of one arm on the test clips; trains it if there is no result yet."""
     folder = root / f"{'-'.join(arm.replace(',', '').split())}-{count}-{seed}"
     figures = folder / "figures.json"
     if not figures.exists():
@@ -83,7 +84,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--clips", type=int, nargs="+", default=[1, 2, 4, 8])
     arguments = parser.parse_args()
-    print("| clips of each class | " + " | ".join(map(str, arguments.clips)) + " |")
+    print("| clips per class | " + " | ".join(map(str, arguments.clips)) + " |")
     print("|---|" + "---:|" * len(arguments.clips))
     for arm in ARMS:
         cells = []
