@@ -3,10 +3,11 @@
     .venv/bin/python examples/ablation.py [--out runs/ablation] [--seeds 0 1] [--only WORD]
 
 Data: 8 classes that differ in motion alone (camera motion, noise), 64×64 px; 12 training and 24 test clips
-a class, with textures of their own. Every row: 400 steps of 8 clips for MotionNet without labels, then 400
-steps of 8 clips for the temporal stream; accuracy of that stream on the test clips (protocol 3x1), and
-end-point error of the hidden flow on moving pixels of their middle clips, after the first stage and at the
-end. Rows share motion training. Complete runs are kept: an interrupted ablation goes on.
+per class, with different textures. Every row: 400 steps of 8 clips for MotionNet without labels, then 400
+steps of 8 clips for the temporal stream. The tables give the accuracy of that stream on the test clips
+(protocol 3x1), and the end-point error of the hidden flow on moving pixels of their middle clips, after
+the first stage and at the end. Rows share motion training. Complete runs are kept, so an interrupted
+ablation can continue.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from hidden_two_stream.files import write_json
 from hidden_two_stream.inference.predictor import load
 from hidden_two_stream.synthetic.dataset import write_dataset
 from hidden_two_stream.training.resources import Resources
-from hidden_two_stream.training.runner import make_plan, train_command
+from hidden_two_stream.training.runner import resume, train
 
 TRAIN_PER_CLASS, TEST_PER_CLASS = 12, 24
 MOTION_STEPS, TEMPORAL_STEPS = 400, 400
@@ -50,7 +51,7 @@ FULL = ("model.motion=full", "motion.motion_learning_rate=2.0e-4")
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table: a motion training, which rows of the same name share, and what follows it."""
+    """One row of a table: its motion training, shared by rows with the same `motion`, and what follows."""
 
     title: str
     motion: str
@@ -119,14 +120,14 @@ def main() -> None:
 
 
 def run_row(row: Row, seed: int, data: Path, out: Path, tests: ClipCache) -> dict[str, float]:
-    """Accuracy and flow errors of one row and seed."""
+    """The accuracy and flow errors of one row and seed."""
     motion = train_once(out / f"motion-{row.motion}-{seed}", seed, data, tests,
                         (*row.motion_settings, f"motion.steps={MOTION_STEPS}"), "motion", {})  # fmt: skip
     name = "-".join(c for c in "".join(k if k.isalnum() else " " for k in row.title.lower()).split())
     folder = out / f"{row.motion}-{name}-{seed}"
     settings = (*row.motion_settings, "motion.steps=0", *row.settings)
-    taken = {"motion": str(out / f"motion-{row.motion}-{seed}")}
-    final = train_once(folder, seed, data, tests, settings, "all", taken)
+    warm_start = {"motion": str(out / f"motion-{row.motion}-{seed}")}
+    final = train_once(folder, seed, data, tests, settings, "all", warm_start)
     return {
         "accuracy": final["accuracy"], "before": motion["epe_moving_px"], "after": final["epe_moving_px"],
         "zero": final["zero_epe_moving_px"],
@@ -140,24 +141,28 @@ def train_once(
     tests: ClipCache,
     settings: Sequence[str],
     stage: str,
-    taken: dict[str, str],
+    warm_start: dict[str, str],
 ) -> dict[str, Any]:
-    """Train a run, or read what a complete one gave: accuracy of the temporal stream, flow errors."""
+    """The temporal stream's accuracy and the flow errors of a run; trains it if it is not complete."""
     figures = folder / "ablation.json"
     if not figures.exists():
-        # Rows with one title in two tables are one run; a run that was cut off goes on.
-        resume = (folder / "plan.json").exists()
-        plan = make_plan(str(data), "nano", (*COMMON, *settings), stage,
-                         test_fraction=0.25, seed=seed, taken=taken, protocol="3x1")  # fmt: skip
-        results, _, _ = train_command(folder, None if resume else plan, Resources(quiet=True), resume)
-        accuracy = results.get("accuracy", {}).get("temporal")
+        # Rows with the same title in two tables are one run; an interrupted run continues.
+        quiet = Resources(quiet=True)
+        if (folder / "plan.json").exists():
+            result = resume(folder, quiet)
+        else:
+            result = train(
+                data, folder, "nano", (*COMMON, *settings),
+                stage=stage, warm_start=warm_start, protocol="3x1", seed=seed, resources=quiet,
+            )  # fmt: skip
+        accuracy = None if result.evaluation is None else result.evaluation.accuracy.get("temporal")
         write_json(figures, {"accuracy": accuracy, **flow_figures(load(folder), tests)})
     read: dict[str, Any] = json.loads(figures.read_text(encoding="utf-8"))
     return read
 
 
 def spread(found: Sequence[dict[str, float]], name: str, form: str) -> str:
-    """Mean over seeds, lowest and highest."""
+    """The mean over seeds, with the lowest and the highest."""
     values = [figures[name] for figures in found]
     text = format(mean(values), form)
     return text if len(values) == 1 else f"{text} ({min(values):{form}} to {max(values):{form}})"

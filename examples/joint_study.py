@@ -1,14 +1,14 @@
-"""What joint training of MotionNet and temporal stream gives: learning rates and loss weights, as a table.
+"""Print what joint training of MotionNet and temporal stream gives, by learning rate and loss weight.
 
     hts compare --data motions/labels.csv --out runs/compare-motions --seeds 3 …     (docs/comparison.md)
     .venv/bin/python examples/joint_study.py runs/compare-motions --data motions/labels.csv [--out runs/joint]
         [--branched]
 
-Every row goes on from the same trained runs of method hidden-frozen (or branched), one of each seed, for as
-many more steps of as many clips with the same learning rate of the stream; only what MotionNet does differs.
-Accuracy is the temporal stream's (protocol 10x1). The flow's end-point error, in px on pixels that move, is
-over every fourth test clip. The gain over the frozen row is paired by video, with a 95 % bootstrap interval.
-Complete runs are kept.
+Every row continues from the same trained runs of method hidden-frozen (or branched), one per seed, for the
+same number of steps and clips and with the same learning rate of the stream; only MotionNet's part
+differs. The accuracy is the temporal stream's (protocol 10x1). The flow error is the end-point error in px
+on moving pixels of every fourth test clip. The gain over the frozen row is paired by video, with a 95 %
+bootstrap interval. Complete runs are kept.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from hidden_two_stream.experiments.demo import flow_figures
 from hidden_two_stream.files import write_json
 from hidden_two_stream.inference.predictor import load
 from hidden_two_stream.training.resources import Resources
-from hidden_two_stream.training.runner import make_plan, train_command
+from hidden_two_stream.training.runner import resume, train
 
 STEPS, BATCH, RATE, PROTOCOL = 300, 8, 1e-3, "10x1"
 COMMON = (
     "model.streams=[temporal]", "spatial.steps=0", "input.flip=false", "input.crop_scales=[1.0,0.875]",
 )  # fmt: skip
-FROZEN = "frozen: the stream alone goes on"
+FROZEN = "frozen: only the stream trains on"
 
 
 def stage(name: str, *settings: str) -> tuple[str, ...]:
-    """The stage's name, then settings: the same steps, clips and rate for both stages."""
+    """The stage's name, then its settings: both stages get the same steps, clips and rate."""
     same = (f"steps={STEPS}", f"batch_size={BATCH}", f"learning_rate={RATE}", *settings)
     return (name, *(f"{name}.{setting}" for setting in same))
 
 
 def joint(motion_rate: float, unsupervised: float) -> tuple[str, ...]:
-    """Way (c); way (b) where `unsupervised` is 0."""
+    """The settings of way (c), or of way (b) if `unsupervised` is 0."""
     return stage("joint", f"motion_learning_rate={motion_rate}", f"unsupervised_weight={unsupervised}")
 
 
@@ -62,21 +62,25 @@ ROWS: dict[str, tuple[str, ...]] = {
 def run(
     arguments: argparse.Namespace, title: str, seed: int, tests: ClipCache
 ) -> tuple[list[bool], dict[str, float]]:
-    """Which test videos one row and seed gets right, and the flow's error; trains where that was not done."""
+    """Which test videos one row and seed gets right, and the flow error; trains if there is no result yet."""
     name, *settings = ROWS[title]
     words = "".join(c if c.isalnum() else " " for c in title.lower()).split()
     folder = arguments.out / f"{'-'.join(words)}-{seed}"
     figures = folder / "figures.json"
     if not figures.exists():
-        resume = (folder / "plan.json").exists()
         method, kind = ("branched", "branched") if arguments.branched else ("hidden-frozen", "stacked")
         base = arguments.compared / "runs" / method / "fold_test" / f"seed_{seed}"
         common = (*COMMON, f"model.temporal={kind}")
-        plan = make_plan(str(arguments.data), "nano", (*common, *settings), name, test_fraction=0.25,
-                         seed=seed, taken={"temporal": str(base)}, protocol=PROTOCOL)  # fmt: skip
-        _, fitted, _ = train_command(folder, None if resume else plan, Resources(quiet=True), resume)
-        assert fitted.evaluation is not None  # the data has a test part
-        right = fitted.evaluation.fused.argmax(axis=1) == fitted.evaluation.truth
+        quiet = Resources(quiet=True)
+        if (folder / "plan.json").exists():
+            evaluation = resume(folder, quiet).evaluation
+        else:
+            evaluation = train(
+                arguments.data, folder, "nano", (*common, *settings),
+                stage=name, warm_start={"temporal": base}, protocol=PROTOCOL, seed=seed, resources=quiet,
+            ).evaluation  # fmt: skip
+        assert evaluation is not None  # the data has a test part
+        right = evaluation.fused.argmax(axis=1) == evaluation.truth
         write_json(figures, {"right": right.tolist(), "flow": flow_figures(load(folder), tests)})
     found = json.loads(figures.read_text(encoding="utf-8"))
     return found["right"], found["flow"]
@@ -86,7 +90,7 @@ def main() -> None:
     """Train what is missing, then print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("compared", type=Path, help="folder of hts compare, with all seeds")
-    parser.add_argument("--data", type=Path, required=True, help="what it compared")
+    parser.add_argument("--data", type=Path, required=True, help="the data that it compared")
     parser.add_argument("--out", type=Path, help="default: runs/joint, or runs/joint-branched")
     parser.add_argument("--branched", action="store_true", help="the branched stream, not the stacked one")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -107,12 +111,12 @@ def main() -> None:
 
 
 def spread(shares: Sequence[float]) -> str:
-    """Mean over seeds, lowest and highest."""
+    """The mean over seeds, with the lowest and the highest."""
     return f"{mean(shares):.1%} ({min(shares):.1%} to {max(shares):.1%})"
 
 
 def gain(right: Correct, frozen: Correct) -> str:
-    """Paired difference to the frozen row."""
+    """The paired difference from the frozen row, with its interval."""
     return "–" if right is frozen else str(paired_difference(right, frozen))
 
 

@@ -3,12 +3,12 @@
     .venv/bin/python examples/motion_errors.py [NAME_OR_FILE ...] [--generated FOLDER] [--without tvl1]
         [--enlarged dis-medium@2]
 
-End-point error, px of the truth's own pictures, mean over pixels. Pairs: Sintel alley_1 (frame 1 → 2) and
-FlyingChairs 0 to 3, from HTS_TEST_DATA or ../shared/data; nothing is made smaller, and a network's flow is
-resized to the truth. With --generated also all test clips of a folder written by `hts generate motions-v1`:
-the mean over pixels that move, and over all. A network for more than two frames is tried on these alone.
-Networks see them as `hts flow` shows small video to them; the others in their size, or enlarged twice if
-their name ends in @2.
+The error is the end-point error in px of the true flow's own grid, averaged over pixels. The pairs are
+Sintel alley_1 (frame 1 → 2) and FlyingChairs 0 to 3, from HTS_TEST_DATA or ../shared/data, in full size;
+the flow of a network is resized to the true one. --generated adds the test clips of a folder written by
+`hts generate motions-v1`, with the mean over moving pixels and over all. Networks for more than two frames
+are tested on these clips only. Networks see the clips as `hts flow` does, which enlarges small video;
+estimators see them as they are, or enlarged twice if their name ends in @2.
 """
 
 from __future__ import annotations
@@ -57,15 +57,15 @@ class Pair:
 
 @dataclass(frozen=True)
 class Method:
-    """Frames (T, H, W, 3) → flow (T−1, 2, h, w) px of its own grid, and whether two frames are enough."""
+    """A function from frames (T, H, W, 3) to flow (T−1, 2, h, w) px, and whether it takes pairs of frames."""
 
     name: str
     flow: Estimator
     takes_pairs: bool = True
 
 
-def pictures(*paths: Path) -> RawClip:
-    """Frames (T, H, W, 3) of one picture file each."""
+def read_images(*paths: Path) -> RawClip:
+    """Frames (T, H, W, 3), one from each image file."""
     images = []
     for path in paths:
         with VideoReader(path) as reader:
@@ -74,42 +74,42 @@ def pictures(*paths: Path) -> RawClip:
 
 
 def read_pairs(root: Path) -> list[Pair]:
-    """Sintel's pair and those of FlyingChairs.
+    """The pair of Sintel and those of FlyingChairs.
 
     Raises:
-        UsageError: the pictures are not there.
+        UsageError: the images are missing.
     """
     if not (root / "flow").is_dir():
         raise UsageError(
             f"no pairs with true flow in {str(root / 'flow')!r}; set HTS_TEST_DATA to their folder"
         )
     sintel, chairs = root / "flow" / "sintel_alley_1", root / "flow" / "flyingchairs"
-    frames = pictures(sintel / "frame_0001.png", sintel / "frame_0002.png")
+    frames = read_images(sintel / "frame_0001.png", sintel / "frame_0002.png")
     pairs = [Pair("Sintel", frames, read_flo(sintel / "frame_0001.flo"))]
     for number, name in enumerate(CHAIRS):
-        frames = pictures(*(chairs / f"{number:07d}-img{which}.ppm" for which in (0, 1)))
+        frames = read_images(*(chairs / f"{number:07d}-img{which}.ppm" for which in (0, 1)))
         pairs.append(Pair(name, frames, read_flo(chairs / f"{number:07d}-gt.flo")))
     return pairs
 
 
 def test_clips(folder: Path) -> list[Path]:
-    """Videos of the test part of a generated set.
+    """The test videos of a generated benchmark.
 
     Raises:
-        UsageError: the folder has no listing, or no test part.
+        UsageError: the folder has no labels.csv, or no test part.
     """
-    listing = folder / "labels.csv"
-    if not listing.is_file():
-        raise UsageError(f"no {str(listing)!r}; make the set with: hts generate motions-v1 --out {folder}")
-    with listing.open(newline="", encoding="utf-8") as file:
+    index = folder / "labels.csv"
+    if not index.is_file():
+        raise UsageError(f"no {str(index)!r}; make the set with: hts generate motions-v1 --out {folder}")
+    with index.open(newline="", encoding="utf-8") as file:
         videos = [folder / row["path"] for row in csv.DictReader(file) if row["split"] == "test"]
     if not videos:
-        raise UsageError(f"{str(listing)!r} lists no test videos; give a set with a test part")
+        raise UsageError(f"{str(index)!r} lists no test videos; give a set with a test part")
     return videos
 
 
 def truths(videos: Sequence[Path]) -> Iterator[tuple[RawClip, FloatArray, np.ndarray]]:
-    """Frames, true flow and mask of what moves, of one video after the other."""
+    """Frames, true flow and mask of the moving pixels, one video after the other."""
     for video in videos:
         known = load_ground_truth(video)
         if known is None:
@@ -119,14 +119,14 @@ def truths(videos: Sequence[Path]) -> Iterator[tuple[RawClip, FloatArray, np.nda
 
 
 def error_map(flow: FloatArray, truth: FloatArray) -> np.ndarray:
-    """Errors (…, H, W) px of `truth` (…, 2, H, W), which a flow of another grid is resized to."""
+    """End-point errors (…, H, W) px of a flow, resized to the grid of `truth` (…, 2, H, W)."""
     estimate = resize_flow(torch.from_numpy(np.ascontiguousarray(flow)), *truth.shape[-2:])
     errors: np.ndarray = endpoint_error_map(estimate, torch.from_numpy(truth)).double().numpy()
     return errors
 
 
 def pair_errors(method: Method, pairs: Sequence[Pair]) -> dict[str, float]:
-    """Mean error of each pair, and the mean of the pairs of FlyingChairs; pixels of unknown flow left out."""
+    """The mean error of each pair and over FlyingChairs, without pixels of unknown flow."""
     found: dict[str, float] = {}
     for pair in pairs:
         known = (np.abs(pair.truth) < UNKNOWN_PX).all(axis=0)
@@ -135,7 +135,7 @@ def pair_errors(method: Method, pairs: Sequence[Pair]) -> dict[str, float]:
 
 
 def generated_errors(method: Method, videos: Sequence[Path]) -> dict[str, float]:
-    """Means over all pixels of all clips that move, and over all."""
+    """The mean error over the moving pixels of all clips, and over all pixels."""
     sums, counts = np.zeros(2), np.zeros(2)
     for frames, truth, moving in truths(videos):
         errors = error_map(method.flow(frames), truth)
@@ -145,12 +145,12 @@ def generated_errors(method: Method, videos: Sequence[Path]) -> dict[str, float]
 
 
 def zero(frames: RawClip) -> FloatArray:
-    """No motion."""
+    """Flow of no motion, as a method."""
     return np.zeros((len(frames) - 1, 2, *frames.shape[1:3]), np.float32)
 
 
 def network(source: str, device: str, short_side: int | None = None) -> Method:
-    """A trained MotionNet; it sees pictures in their size, small ones enlarged as by hts flow."""
+    """A trained MotionNet that sees frames as they are; small ones enlarged as by `hts flow`."""
     trained = hts.motion_estimator(source, device)
 
     def flow(frames: RawClip) -> FloatArray:
@@ -160,7 +160,7 @@ def network(source: str, device: str, short_side: int | None = None) -> Method:
 
 
 def classical(without: Sequence[str]) -> list[Method]:
-    """The rivals that are asked for and installed."""
+    """The classical estimators that are installed and not left out."""
     found = []
     for name in ESTIMATORS:
         try:
@@ -171,12 +171,12 @@ def classical(without: Sequence[str]) -> list[Method]:
 
 
 def enlarged(names: Sequence[str]) -> list[Method]:
-    """Estimators on enlarged pictures, such as dis-medium@2; of the pairs, which are large, they get none."""
+    """Estimators on enlarged frames, such as dis-medium@2; the pairs are large, so they skip those."""
     return [Method(name, find_estimator(name), takes_pairs=False) for name in names]
 
 
 def measure(methods: Sequence[Method], pairs: Sequence[Pair], videos: Sequence[Path]) -> list[dict[str, Any]]:
-    """A row for each method: its name, and errors by column."""
+    """One row per method: its name, and its errors by column."""
     rows: list[dict[str, Any]] = []
     for method in methods:
         note(method.name)
@@ -187,7 +187,7 @@ def measure(methods: Sequence[Method], pairs: Sequence[Pair], videos: Sequence[P
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """The rows in Markdown."""
+    """A Markdown table of the rows."""
     lines = [f"| flow | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
     for row in rows:
         cells = (f"{row['epe_px'][name]:.2f}" if name in row["epe_px"] else "" for name in columns)
@@ -196,13 +196,13 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
 
 
 def protocol(videos: Sequence[Path], short_side: int | None) -> str:
-    """What the figures are."""
-    text = "end-point error, px, mean over pixels; pictures in full size, flow resized to that of the truth"
+    """How the errors are measured."""
+    text = "end-point error, px, mean over pixels; frames in full size, flow resized to the true one"
     if videos:
-        text += f"; {len(videos)} generated test clips, over what moves and over all"
+        text += f"; {len(videos)} generated test clips, over moving pixels and over all"
     if short_side is not None:
-        return f"{text}; networks see pictures with a shorter side of {short_side} px"
-    return f"{text}; networks that stack frames see small ones enlarged, as of hts flow"
+        return f"{text}; networks see frames with a shorter side of {short_side} px"
+    return f"{text}; networks that stack frames see small ones enlarged, as in hts flow"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -215,8 +215,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         help=f"leave out some of {', '.join(ESTIMATORS)}")  # fmt: skip
     parser.add_argument("--enlarged", nargs="+", default=[], metavar="NAME@2",
                         help="estimators that see the generated clips enlarged")  # fmt: skip
-    parser.add_argument("--short-side", type=int, metavar="PX", help="of what the networks see (default: as "
-                        "it is, or as hts flow enlarges small video)")  # fmt: skip
+    parser.add_argument("--short-side", type=int, metavar="PX", help="of the frames that networks see "
+                        "(default: as they are, small video enlarged as by hts flow)")  # fmt: skip
     parser.add_argument("--device", default="cpu", help="of the networks (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     given = parser.parse_intermixed_args(arguments)

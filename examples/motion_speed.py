@@ -1,12 +1,12 @@
-"""Time ten flow fields of 224×224: shipped MotionNets against classical estimators, in one run.
+"""Time ten flow fields of 224×224: shipped MotionNets against classical estimators, in one process.
 
     .venv/bin/python examples/motion_speed.py [NAME ...] [--threads 2] [--rounds 15] [--without tvl1]
 
-All see the same eleven frames of generated video, as their callers have them: networks normalised floats,
-estimators uint8 pictures, which they turn grey. Every round times each once, so that whatever else the
-machine does meets all of them, right after one more run of its own that is not timed: OpenCV's threads wait
-for their next work on a processor for a while, and would take it from a network that comes next. The table
-gives medians of milliseconds, and of each round's ratio to the first network.
+All methods see the same eleven frames of generated video, in the form that their callers have: networks
+get normalized floats, estimators get uint8 images, which they turn gray. Every round times each method
+once, so that other work of the machine meets all of them. A warm-up run of the same method comes right
+before each timed run: it lets the waiting threads of the previous method go idle. The table gives medians
+of the milliseconds, and of each round's ratio to the first network.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from hidden_two_stream.parallel import threads
 from hidden_two_stream.progress import note
 from hidden_two_stream.synthetic.scenery import generate_scene
 from hidden_two_stream.types import RawClip
-from hidden_two_stream.video.transforms import to_frames, to_tensor
+from hidden_two_stream.video.transforms import normalize, to_tensor
 from hidden_two_stream.weights.motion import shipped_motion
 
 SIDE, NUM_FRAMES, SEED = 224, 11, 7
 
 
 def network(source: str, frames: RawClip) -> Callable[[], Any]:
-    """Flow of the clip by a trained MotionNet; one for fewer frames sees all of its windows as a batch."""
+    """A function that computes the clip's flow by a trained MotionNet, in one batch of windows."""
     trained = hts.motion_estimator(source)
-    taken = trained.num_frames or NUM_FRAMES
-    clip = to_frames(to_tensor(frames)[None].contiguous(), False).contiguous()
-    windows = torch.cat([clip[:, i : i + taken] for i in range(0, NUM_FRAMES - 1, taken - 1)])
+    length = trained.num_frames or NUM_FRAMES
+    clip = normalize(to_tensor(frames)[None].contiguous()).contiguous()
+    windows = torch.cat([clip[:, i : i + length] for i in range(0, NUM_FRAMES - 1, length - 1)])
 
     @torch.inference_mode()
     def run() -> Any:
@@ -51,13 +51,13 @@ def network(source: str, frames: RawClip) -> Callable[[], Any]:
 
 
 def classical(name: str, frames: RawClip) -> Callable[[], Any]:
-    """Flow of the clip by an estimator."""
+    """A function that computes the clip's flow by a classical estimator."""
     estimate = estimator(name)
     return lambda: estimate(frames)
 
 
 def measure(methods: dict[str, Callable[[], Any]], rounds: int) -> list[dict[str, Any]]:
-    """Rows by method: median milliseconds, and the median of its time relative to the first of the round."""
+    """One row per method: median milliseconds, and median ratio to the round's first method."""
     times: dict[str, list[float]] = {name: [] for name in methods}
     for number in range(rounds + 1):
         for name, run in methods.items():
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows, on = measure(methods, given.rounds), machine()
     protocol = (
         f"ten flow fields of {SIDE}×{SIDE}, {given.threads} threads, median of {given.rounds} rounds, "
-        "each after a run of its own"
+        "each after a warm-up run"
     )
     if given.json:
         print_json({"machine": on, "protocol": protocol, "rows": rows})

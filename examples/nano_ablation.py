@@ -2,9 +2,10 @@
 
     .venv/bin/python examples/nano_ablation.py [STEPS]
 
-Every row: same generated clips, same seed, AdamW one-cycle 4e-3 (1e-3 from the shipped weights), batches of 8
-clips of 6 frames, gradients clipped to norm 1; then end-point error on 96 other clips, on moving pixels (the
-patch) and on all, px of the 64-pixel videos. Prints the table of docs/nano.md.
+All rows use the same generated clips and seed, AdamW with a one-cycle schedule to 4e-3 (1e-3 from the
+shipped weights), batches of 8 clips of 6 frames, and gradients clipped to norm 1. The error is the
+end-point error on 96 other clips, on moving pixels (the patch) and on all, in px of the 64-pixel videos.
+Prints the table of docs/nano.md.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from hidden_two_stream.config.schema import StageConfig
+from hidden_two_stream.config.stages import STAGES
 from hidden_two_stream.environment import machine
 from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.losses.presets import LOSS_PRESETS, LossPreset
@@ -28,7 +30,7 @@ from hidden_two_stream.motion.networks.nano import lucas_kanade
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.synthetic.clips import CLASSES, generate_clip
 from hidden_two_stream.training.optimizer import learning_rate_factor
-from hidden_two_stream.training.stages import STAGES, StageObjective, select_trained
+from hidden_two_stream.training.stages import StageObjective, select_trained
 from hidden_two_stream.video.transforms import normalize, to_tensor
 from hidden_two_stream.weights.motion import load_motion_weights
 
@@ -49,24 +51,24 @@ def clips(per_class: int, first_seed: int) -> Clips:
 
 
 def without_step(dx: Tensor, dy: Tensor, difference: Tensor, share: Tensor, contrast: Tensor) -> Tensor:
-    """Stands in for the measurement: what it gives where the second picture is the first."""
+    """Replaces the measurement by its result where the second image equals the first."""
     return lucas_kanade(dx, dy, 0 * difference, share, contrast)
 
 
 def damped_by_contrast(dx: Tensor, dy: Tensor, difference: Tensor, share: Tensor, contrast: Tensor) -> Tensor:
-    """The measurement with a damping that does not ask how unlike the pictures are, but how rich they are."""
+    """The measurement, damped by the contrast of the images instead of by their difference."""
     unlike = nano._around(nano._block_sums(difference * difference)) / 36
     return lucas_kanade(dx, dy, difference, 0.05 * share * contrast / (unlike + 1e-9), contrast)
 
 
 def unfiltered(flow: Tensor) -> Tensor:
-    """Stands in for the median filter."""
+    """Replaces the median filter: returns the flow as it is."""
     return flow
 
 
 @contextmanager
 def replaced(functions: Mapping[str, Callable[..., Tensor]]) -> Iterator[None]:
-    """Put other functions in the place of some of the `nano` module's."""
+    """Replace functions of the `nano` module by others, and restore them afterwards."""
     originals = {name: getattr(nano, name) for name in functions}
     try:
         for name, function in functions.items():
@@ -95,9 +97,7 @@ def rows(steps: int) -> list[Row]:
         Row("untrained", robust, 0),
         Row("`robust`", robust, steps),
         Row("`robust`, without the measurement", robust, steps, {"lucas_kanade": without_step}),
-        Row(
-            "`robust`, damped by the picture's contrast", robust, steps, {"lucas_kanade": damped_by_contrast}
-        ),
+        Row("`robust`, damped by the image's contrast", robust, steps, {"lucas_kanade": damped_by_contrast}),
         Row("`robust`, without the median filter", robust, steps, {"_median": unfiltered}),
         Row("`robust`, edge-aware smoothness", replace(robust, edge_weight=census.edge_weight), steps),
     ]
@@ -114,7 +114,7 @@ def rows(steps: int) -> list[Row]:
 
 
 def train(training: Tensor, row: Row) -> nano.NanoMotionNet:
-    """A network after the row's steps."""
+    """The network of a row, trained for the row's steps."""
     torch.manual_seed(0)
     model = HiddenTwoStream("nano", "small", 2, FRAMES, streams=("temporal",))
     network: nano.NanoMotionNet = model.motion_net  # type: ignore[assignment]
@@ -138,7 +138,7 @@ def train(training: Tensor, row: Row) -> nano.NanoMotionNet:
 
 @torch.inference_mode()
 def errors(network: nano.NanoMotionNet, test: Clips) -> tuple[float, float]:
-    """End-point error in px: on moving pixels, on all."""
+    """The end-point error in px, on moving pixels and on all."""
     frames, truth, moving = test
     flow = resize_flow(network(normalize(frames))[0], *truth.shape[-2:])
     return endpoint_error(flow, truth, moving).item(), endpoint_error(flow, truth).item()

@@ -2,13 +2,13 @@
 
     .venv/bin/python examples/train_motion.py nano --out runs/motion-nano [--seed 0] [--workers 2]
 
-Tiny-2 goes on from what tiny-2-start has become: --set motion_init=FILE.
+Tiny-2 continues from the weights of tiny-2-start: give their file with --set motion_init=FILE.
 
-Generates the scenes (`video/scenery.py`; the first SCENES seeds after SEED × 1,000,000), trains by the recipe
-`motion/NAME` in the loop that `hts train` uses, and writes OUT/NAME.safetensors in half precision, beside it
-OUT/metrics.jsonl and means of 100 steps of that, OUT/NAME-training.csv. The same arguments give the same
-weights on the same machine. A run that was stopped goes on where it was. Errors of the result:
-`examples/motion_errors.py OUT/NAME.safetensors`.
+The script generates the scenes (`synthetic/scenery.py`; SCENES seeds, starting at SEED × 1,000,000),
+trains by the recipe `motion/NAME` in the loop that `hts train` uses, and writes OUT/NAME.safetensors in
+half precision. Beside it are OUT/metrics.jsonl and OUT/NAME-training.csv, with means of 100 steps. The
+same arguments give the same weights on the same machine. Run again, a stopped training continues. Errors
+of the result: `examples/motion_errors.py OUT/NAME.safetensors`.
 """
 
 from __future__ import annotations
@@ -31,30 +31,31 @@ from hidden_two_stream.environment import machine
 from hidden_two_stream.files import make_folder, write_json
 from hidden_two_stream.motion.networks.family import PAIRWISE
 from hidden_two_stream.synthetic.scenery import SceneStyle, scene_clips
-from hidden_two_stream.training.resources import Resources, motion_begins_from, motion_teacher
 from hidden_two_stream.training.loop import Stopped, TrainingRun, optimize
+from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.training.state import STATE_FILE
+from hidden_two_stream.training.warm_start import distillation_teacher, initial_motion_weights
 from hidden_two_stream.weights.motion import load_motion_weights, save_motion_weights, share_layers
 
 SCENES = {"nano": 2400, "nano-fine": 2400, "tiny": 1200, "tiny-2-start": 2400, "tiny-2": 2400, "full": 20000}
-"""Generated clips; the longer ones of 11 frames count more."""
+"""Generated clips per network; clips of 11 frames are longer, so fewer are enough."""
 SHARES = {"tiny-2-start": "tiny", "tiny-2": "tiny", "nano-fine": "nano"}
-"""Shipped weights whose layers are taken as they are, where they fit: together, the files stay small."""
+"""Shipped weights whose layers are reused where they fit, which keeps the files small."""
 OWN = {"tiny-2": ("conv2.0", "deconv2.0")}
-"""Layers that would fit and learn all the same, as far as the size of the files allows."""
+"""Layers that would fit but are trained all the same, as far as the size of the files allows."""
 STARTS = {"tiny-2": "tiny-2-start"}
-"""What was trained before, and is gone on from."""
+"""The training that another one continues from."""
 STYLE = SceneStyle(
     compressed=0.3, noise_sigma=(0.0005, 0.012), pan=0.85, calm=0.0, speed_px=(0.3, 12), carried=0.1, soft=0.2
 )
-"""Cleaner and livelier than the generator's own: what cannot be seen teaches standing still."""
+"""Cleaner and livelier than the generator's default: invisible motion teaches a network to stand still."""
 SIDE = 176
 LOG_STEPS = 100
 SPARE_FRAMES = 1  # a clip begins anywhere among them
 
 
 def stored_scenes(folder: Path, count: int, recipe: Recipe, seed: int, workers: int) -> ClipCache:
-    """All scenes as if they had been decoded, in (mapped) memory; generated if they are not there yet."""
+    """All scenes as decoded videos in mapped memory; generates them if they are missing."""
     num_frames = recipe.model.num_frames + SPARE_FRAMES
     if not (folder / "done").exists():
         first = seed * 1_000_000
@@ -72,7 +73,7 @@ def stored_scenes(folder: Path, count: int, recipe: Recipe, seed: int, workers: 
 
 
 def write_log(folder: Path, name: str) -> None:
-    """The metrics of a training that are not always 0, means of every LOG_STEPS steps, as CSV."""
+    """Write the metrics that are not always 0 as CSV, in means of LOG_STEPS steps."""
     lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     logged = [json.loads(line) for line in lines]
     columns = [
@@ -106,13 +107,13 @@ def main() -> None:
     recipe = load_recipe(f"motion/{arguments.name}", arguments.set)
     start = STARTS.get(arguments.name)
     if start is not None and recipe.motion_init == "none":
-        parser.error(f"{arguments.name} goes on from {start}; give its file with --set motion_init=FILE")
+        parser.error(f"{arguments.name} continues from {start}; give its file with --set motion_init=FILE")
     count = (arguments.scenes or SCENES[arguments.name]) if recipe.motion.steps else 0
     folder = make_folder(arguments.out)
     print(f"{count} scenes, {recipe.motion.steps} steps, seed {arguments.seed}; {machine()}", flush=True)
     torch.manual_seed(arguments.seed)
     model = build_model(recipe, 2)
-    begins_from = motion_begins_from(recipe, {})
+    begins_from = initial_motion_weights(recipe, {})
     if begins_from is not None:
         load_motion_weights(model.motion_net, begins_from.file)
     shares = SHARES.get(arguments.name)
@@ -124,7 +125,7 @@ def main() -> None:
     if recipe.motion.steps:
         store = stored_scenes(folder / "scenes", count, recipe, arguments.seed, arguments.workers)
         fabric = Resources(accelerator=arguments.accelerator, precision=arguments.precision).fabric()
-        teacher = motion_teacher(recipe)
+        teacher = distillation_teacher(recipe)
         run = TrainingRun(
             folder, recipe, store, [0] * count, arguments.seed, ("motion",), save_seconds=60,
             teacher=teacher and teacher.build(),
@@ -132,7 +133,7 @@ def main() -> None:
         try:
             seconds = optimize(model, run, fabric, resume=(folder / STATE_FILE).exists())["motion"]
         except Stopped as stopped:
-            print(f"{stopped}; the same command goes on")
+            print(f"{stopped}; the same command continues")
             return
         write_log(folder, arguments.name)
     facts = {

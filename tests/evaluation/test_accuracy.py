@@ -251,7 +251,9 @@ def test_a_video_is_judged_by_its_mean_logits(
 ) -> None:
     store = open_clip_cache(samples, 32, budget_bytes=budget)
     seen: list[tuple[int, int]] = []
-    result = evaluate_videos(recognizer, store, parse_protocol(protocol), lambda *numbers: seen.append(numbers))
+    result = evaluate_videos(
+        recognizer, store, parse_protocol(protocol), lambda *numbers: seen.append(numbers)
+    )
     assert seen == [(n, 5) for n in range(1, 6)]
     assert (result.protocol, result.classes) == (protocol, ("grow", "left", "up"))
     assert result.names == tuple(sample.path for sample in samples)

@@ -16,11 +16,11 @@ from hidden_two_stream.errors import CheckpointError
 from hidden_two_stream.evaluation.accuracy import load_scores
 from hidden_two_stream.evaluation.comparison import Comparison
 from hidden_two_stream.experiments import compare as compare_module
-from hidden_two_stream.experiments.compare import METHODS, baseline_input, compare, kind_of, method_recipe
 from hidden_two_stream.experiments.baselines import load_baseline
+from hidden_two_stream.experiments.compare import METHODS, baseline_input, compare, kind_of, method_recipe
 from hidden_two_stream.inference.predictor import load
-from hidden_two_stream.reports.comparison import comparison_paragraph, comparison_table
 from hidden_two_stream.recognition.fusion import fuse
+from hidden_two_stream.reports.comparison import comparison_paragraph, comparison_table
 from hidden_two_stream.synthetic.dataset import write_dataset
 from hidden_two_stream.training.resources import Resources
 

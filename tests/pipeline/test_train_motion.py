@@ -108,7 +108,7 @@ def test_tiny_2_goes_on_from_its_start(
     script = example_script("train_motion")
     with pytest.raises(SystemExit):
         trained(script, monkeypatch, tmp_path / "none", name="tiny-2")
-    assert "goes on from tiny-2-start" in capsys.readouterr().err
+    assert "continues from tiny-2-start" in capsys.readouterr().err
     shipped = motion_weights_info("tiny-2").build().state_dict()
     start = shutil.copy(motion_weights_info("tiny-2").file, tmp_path / "tiny-2-start.safetensors")
     still, moved = (

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hidden_two_stream.config.schema import StageConfig
+from hidden_two_stream.config.stages import STAGES
 from hidden_two_stream.motion.losses.distillation import (
     distillation_loss,
     random_crop,
@@ -21,7 +22,6 @@ from hidden_two_stream.motion.losses.unsupervised import LossPreset, loss_preset
 from hidden_two_stream.motion.networks.family import build_motion
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.training.optimizer import build_optimizer
-from hidden_two_stream.config.stages import STAGES
 from hidden_two_stream.training.stages import StageObjective, select_trained
 
 BOTH = replace(loss_preset("robust"), occlusion=True, distill_weight=0.3)

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from hidden_two_stream.config.schema import StageConfig
+from hidden_two_stream.config.stages import STAGES
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.training.optimizer import build_optimizer, learning_rate_factor, set_learning_rates
-from hidden_two_stream.config.stages import STAGES
 from hidden_two_stream.training.stages import select_trained
 
 

@@ -13,14 +13,13 @@ from torch.nn import functional
 
 from hidden_two_stream.checkpoint import build_model, read_metrics
 from hidden_two_stream.config.schema import InputConfig, ModelConfig, Recipe, StageConfig
-from hidden_two_stream.config.stages import STAGE_NAMES
+from hidden_two_stream.config.stages import STAGE_NAMES, STAGES
 from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo
 from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.motion.losses.unsupervised import loss_preset, unsupervised_loss
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.training import loop
 from hidden_two_stream.training.loop import Stopped, TrainingRun, optimize
-from hidden_two_stream.config.stages import STAGES
 from hidden_two_stream.training.stages import StageObjective, segment_consensus
 from hidden_two_stream.video.transforms import MEAN_RGB
 

@@ -46,7 +46,7 @@ def add_arguments(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     from hidden_two_stream.experiments.compare import compare
-        from hidden_two_stream.reports.comparison import comparison_paragraph, comparison_table
+    from hidden_two_stream.reports.comparison import comparison_paragraph, comparison_table
 
     named: str | None = arguments.methods
     comparison = compare(

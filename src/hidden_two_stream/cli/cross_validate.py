@@ -29,7 +29,8 @@ def add_arguments(parser: Parser) -> None:
         "--data",
         required=True,
         metavar="DATA",
-        help="CSV with path,label and the group's column, or official splits: ucf101:ROOT:1..3, hmdb51:ROOT:1..3",
+        help="CSV with path,label and the group's column, or official splits: ucf101:ROOT:1..3, "
+        "hmdb51:ROOT:1..3",
     )
     parser.add_argument(
         "--group", metavar="COLUMN", help="column of the CSV to leave one out of, such as subject"

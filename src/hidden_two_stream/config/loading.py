@@ -84,7 +84,7 @@ def _renamed(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _require_field(key: str) -> None:
-    """Raise a UsageError that lists the known fields if `key`, such as "motion.step", is none of them."""
+    """Raise a UsageError that lists the known fields if `key`, such as "motion.step", is unknown."""
     place: Any = Recipe()
     for depth, name in enumerate(key.split(".")):
         known = [item.name for item in fields(place)] if is_dataclass(place) else []
@@ -141,7 +141,7 @@ def _recipe_path(source: str | Path) -> Path:
 
 
 def _recipe_data(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The fields of a recipe file merged over those of its `base`: a file beside it, a shipped name, a path."""
+    """The fields of a recipe file, merged over those of its `base` (a file beside it, a name, or a path)."""
     import yaml
 
     try:

@@ -87,7 +87,7 @@ class StageConfig:
         accumulate: forward passes per optimizer step.
         optimizer: "adamw", "adam" (weight decay inside the gradient, as in Caffe) or "sgd" (momentum 0.9).
         learning_rate: learning rate of the streams' weights.
-        motion_learning_rate: learning rate of MotionNet; by default 4e-3 in stage motion, 3e-7 in stage joint.
+        motion_learning_rate: learning rate of MotionNet; by default 4e-3 in stage motion, 3e-7 in joint.
         bias_factor: learning rate of the streams' biases relative to that of their weights.
         weight_decay: decay of weights; biases and normalization layers have none.
         schedule: "one-cycle" (warm-up, then cosine to zero), "steps" or "constant".

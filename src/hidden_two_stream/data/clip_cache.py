@@ -88,7 +88,10 @@ class DecodedVideo:
 
 
 def resized(clip: RawClip, size: Resize) -> Tensor:
-    """Return (T, H, W, 3) uint8 as (T, 3, h, w) uint8 of the given size, for training and prediction alike."""
+    """Return (T, H, W, 3) uint8 as (T, 3, h, w) uint8 of the given size.
+
+    Training and prediction both use this function.
+    """
     frames = to_tensor(clip)
     return resize_short_side(frames, size) if isinstance(size, int) else resize(frames, *size)
 
@@ -256,8 +259,8 @@ def _decode_all(
         except BrokenProcessPool as error:
             raise VideoError(
                 sample.path,
-                "a decoding process ended at this file or one near it: the decoder crashed, or the calling script "
-                "lacks `if __name__ == '__main__'`",
+                "a decoding process ended at this file or one near it: the decoder crashed, or the calling "
+                "script lacks `if __name__ == '__main__'`",
             ) from error
 
 

@@ -36,8 +36,8 @@ from hidden_two_stream.motion.estimators.classical import ESTIMATORS
 from hidden_two_stream.motion.estimators.plugins import LARGEST_FACTOR, RAFT, enlarged_factor, find_estimator
 from hidden_two_stream.progress import note, with_progress
 from hidden_two_stream.recognition.fusion import fuse
-from hidden_two_stream.reports.comparison_plot import comparison_svg
 from hidden_two_stream.reports.comparison import comparison_paragraph, comparison_table
+from hidden_two_stream.reports.comparison_plot import comparison_svg
 from hidden_two_stream.training.fit import FitTask, decode_samples, fit, resolve_input
 from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.training.runner import check_networks
@@ -49,7 +49,7 @@ PRECOMPUTED: Kind = "precomputed"
 PIXELS: tuple[BaselineInput, ...] = ("frames", "difference")
 HIDDEN = ("hidden-frozen", "hidden-joint", "branched")
 SHARED = "hidden-frozen"
-"""The other hidden methods would train the same MotionNet, so they take that of this method if it is there."""
+"""The other hidden methods would train the same MotionNet, so they take the one of this method."""
 METHODS = ("spatial", *PIXELS, *ESTIMATORS, *HIDDEN)
 """Methods by name. Further methods are flow estimators, see `motion.estimators.plugins.find_estimator`."""
 
@@ -177,7 +177,7 @@ def compare(
 
 
 def method_recipe(recipe: Recipe, method: str) -> Recipe:
-    """Return the recipe of one method: methods differ in what the temporal stream sees, and in nothing else."""
+    """Return the recipe of one method. Methods differ in nothing but the input of the temporal stream."""
     kind = kind_of(method)
     if kind == "spatial":
         model = dataclasses.replace(recipe.model, streams=("spatial",), motion_frames=0, temporal="stacked")

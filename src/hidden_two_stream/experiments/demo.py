@@ -141,7 +141,7 @@ def _clear(folder: Path) -> None:
 
 
 def flow_figures(recognizer: Recognizer, videos: ClipCache) -> dict[str, float]:
-    """Return end-point errors of the hidden flow on the middle clips of generated videos, px of the videos."""
+    """Return end-point errors of the hidden flow on the middle clips of generated videos, px."""
     errors: dict[str, list[float]] = {
         "epe_px": [],
         "epe_moving_px": [],

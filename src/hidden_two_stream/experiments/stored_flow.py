@@ -251,7 +251,8 @@ def _open(folder: Path, cache: ClipCache, name: str, stride: int) -> dict[str, A
             raise UsageError(f"{str(path)!r} is damaged; delete its folder, and extract again") from error
         if {key: known.get(key) for key in facts} != facts:
             raise UsageError(
-                f"{str(folder)!r} holds the flow of other videos, of another size or estimator; name another folder"
+                f"{str(folder)!r} holds the flow of other videos, of another size or estimator; "
+                "name another folder"
             )
         return known
     facts["seconds"] = {}

@@ -108,7 +108,8 @@ class Recognizer:
         length = clip_span(self.info.recipe.model.num_frames, self.info.recipe.input.frame_stride)
         if video.num_frames < length:
             warnings.append(
-                f"it has {video.num_frames} of the {length} frames that a clip needs; the last frame was repeated"
+                f"it has {video.num_frames} of the {length} frames that a clip needs; "
+                "the last frame was repeated"
             )
         return Prediction(
             source="array" if isinstance(video.source, np.ndarray) else str(video.source),

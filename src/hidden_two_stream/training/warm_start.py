@@ -1,4 +1,4 @@
-"""Where the weights of a new run begin: parts of other runs, shipped motion weights, published image weights."""
+"""Initial weights of a new run: parts of other runs, shipped motion weights, published image weights."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ __all__ = [
     "check_initial_weights",
     "check_motion_weights",
     "distillation_teacher",
+    "initial_motion_weights",
     "initialize",
     "read_motion_origin",
     "stages_brought",
@@ -86,7 +87,7 @@ def check_motion_weights(recipe: Recipe, warm_start: Mapping[str, str]) -> None:
     Raises:
         UsageError, CheckpointError: as `check_initial_weights`.
     """
-    _initial_motion(recipe, warm_start)
+    initial_motion_weights(recipe, warm_start)
     distillation_teacher(recipe)
 
 
@@ -102,14 +103,21 @@ def distillation_teacher(recipe: Recipe) -> MotionWeights | None:
     weights = motion_weights_info(recipe.motion_teacher)
     if weights.num_frames not in (0, recipe.model.num_frames):
         raise UsageError(
-            f"motion_teacher {recipe.motion_teacher!r} takes {weights.num_frames} frames at once, but clips have "
-            f"{recipe.model.num_frames}; choose a teacher for any number of frames, such as nano"
+            f"motion_teacher {recipe.motion_teacher!r} takes {weights.num_frames} frames at once, "
+            f"but clips have {recipe.model.num_frames}; choose one for any number of "
+            "frames, such as nano"
         )
     return weights
 
 
-def _initial_motion(recipe: Recipe, warm_start: Mapping[str, str]) -> MotionWeights | None:
-    """The weights that MotionNet begins with; None if it is random, comes from a run, or is not there."""
+def initial_motion_weights(recipe: Recipe, warm_start: Mapping[str, str]) -> MotionWeights | None:
+    """Return the weights that MotionNet begins with.
+
+    None means that MotionNet is random, comes from a warm start, or is not there.
+
+    Raises:
+        UsageError, CheckpointError: as `check_initial_weights`.
+    """
     model = recipe.model
     given = {"motion", "temporal"} & set(warm_start)
     if recipe.motion_init == "none" or given or model.streams == ("spatial",):
@@ -200,7 +208,7 @@ def initialize(
     Raises:
         UsageError, CheckpointError: as `check_initial_weights`.
     """
-    weights = _initial_motion(recipe, warm_start)
+    weights = initial_motion_weights(recipe, warm_start)
     origin = None
     if weights is not None:
         load_motion_weights(model.motion_net, weights.file)

@@ -1,11 +1,11 @@
 """Draw the hidden flow of a trained MotionNet beside DIS, on pairs of frames of real clips.
 
-    .venv/bin/python examples/flow_pictures.py [NAME_OR_FILE] [--out docs] [--clip NAME ...] [--frames]
+    .venv/bin/python examples/flow_images.py [NAME_OR_FILE] [--out docs] [--clip NAME ...] [--frames]
 
-Writes OUT/flow-CLIP.jpg and prints two tables: how far frame t+1, warped back by each flow, is from frame t,
-and how fast each flow is. All see the same frames, in the size that `hts flow` takes; flows of a clip share
-one colour scale. The clips, of HTS_TEST_DATA or ../shared/data, are others': --frames, which puts frame
-t beside the flows, is for looking at, not for publishing.
+Writes OUT/flow-CLIP.jpg and prints two tables: how much frame t differs from frame t+1 warped back by each
+flow, and the speed of each flow. All methods see the same frames, at the size that `hts flow` uses, and the
+flows of a clip share one color scale. The clips in HTS_TEST_DATA or ../shared/data belong to others: use
+--frames, which puts frame t beside the flows, to look at them, not to publish.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from hidden_two_stream.video.reader import VideoReader
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 HEIGHT = 256
-"""Of all panels, px: pictures up to half as high are enlarged by a whole number."""
+"""Height of all panels, px: images up to half as high are enlarged by a whole number."""
 GAP, TITLE, LEGEND, WHEEL = 8, 24, 128, 96
 QUALITY = 90
 NO_MOTION = "no motion"
 JUDGE, STILL_PX = "DIS medium", 0.25
-"""Whose flow says what is still, and below which speed."""
+"""The method whose flow says which pixels are still, and the speed below which they are."""
 
 Image = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -68,29 +68,29 @@ CLIPS = (
 
 @dataclass(frozen=True)
 class Panel:
-    """A picture (h, w, 3) RGB and what stands above it."""
+    """An image (h, w, 3) RGB and its title."""
 
     title: str
-    picture: Image
+    image: Image
 
 
 def read_pair(path: Path, frame: int) -> RawClip:
-    """Frames `frame` and the next, (2, h, w, 3), in the size that `hts flow` shows to MotionNet.
+    """Frames `frame` and the next, (2, h, w, 3), at the size that `hts flow` uses.
 
     Raises:
         UsageError: there is no such file.
-        VideoError: it cannot be read, or ends before.
+        VideoError: the file cannot be read, or ends before `frame`.
     """
     with VideoReader(path) as reader:
-        pictures = resized(reader.read([frame, frame + 1]), default_side(reader.size))
-    return np.ascontiguousarray(pictures.permute(0, 2, 3, 1).numpy())
+        images = resized(reader.read([frame, frame + 1]), default_side(reader.size))
+    return np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
 
 
 def estimators(source: str) -> dict[str, Estimator]:
-    """By title, in the order of the panels: the network, DIS fast, DIS medium.
+    """The network, DIS fast and DIS medium, by title, in the order of the panels.
 
     Raises:
-        UsageError: no such weights, or they are not for pairs of frames.
+        UsageError: there are no such weights, or they are not for pairs of frames.
         MissingDependencyError: OpenCV is not installed.
     """
     trained = hts.motion_estimator(source)
@@ -108,7 +108,7 @@ def estimators(source: str) -> dict[str, Estimator]:
 
 
 def flows(frames: RawClip, methods: Mapping[str, Estimator]) -> dict[str, FloatArray]:
-    """By title, the flow (2, H, W) px of the pair `frames` (2, H, W, 3), on its own grid."""
+    """The flow (2, H, W) px of the pair `frames` (2, H, W, 3) by each method, by title."""
     size = frames.shape[1:3]
     return {
         title: resize_flow(torch.from_numpy(flow(frames)[0]), *size).numpy()
@@ -116,18 +116,18 @@ def flows(frames: RawClip, methods: Mapping[str, Estimator]) -> dict[str, FloatA
     }
 
 
-def full_colour(fields: Mapping[str, FloatArray]) -> float:
-    """Speed, px, that gets the full colour: the highest of the fields' 99th percentiles, at least 0.5."""
+def full_color(fields: Mapping[str, FloatArray]) -> float:
+    """The speed, px, of full color: the highest 99th percentile of the fields, at least 0.5."""
     return max(0.5, *(float(np.percentile(np.hypot(*flow), 99)) for flow in fields.values()))
 
 
 def warped_differences(frames: RawClip, fields: Mapping[str, FloatArray], still: Mask) -> dict[str, str]:
-    """By title, means of |frame t − frame t+1 warped back|, of 255: over the pixels of `still`, over others.
+    """Means of |frame t − frame t+1 warped back|, of 255, over still and over moving pixels, by title.
 
     Args:
         frames: (2, H, W, 3).
-        fields: by title, (2, H, W) px.
-        still: (H, W).
+        fields: flows (2, H, W) px, by title.
+        still: mask (H, W).
     """
     first, second = torch.from_numpy(frames).permute(0, 3, 1, 2).float().split(1)
     found = {}
@@ -139,29 +139,29 @@ def warped_differences(frames: RawClip, fields: Mapping[str, FloatArray], still:
 
 
 def speeds(flow: FloatArray) -> str:
-    """Median and 99th percentile of the speed, px."""
+    """The median and the 99th percentile of the speed, px."""
     return " / ".join(f"{np.percentile(np.hypot(*flow), part):.2f}" for part in (50, 99))
 
 
 def panels(frames: RawClip, fields: Mapping[str, FloatArray], max_px: float, *, show: bool) -> list[Panel]:
-    """The coloured flows in their order, behind frame t where it is to be shown."""
+    """The flows in color, in their order, after frame t if `show`."""
     drawn = [Panel(title, enlarged(flow_to_color(flow, max_px))) for title, flow in fields.items()]
     return [Panel("frame", enlarged(frames[0])), *drawn] if show else drawn
 
 
-def enlarged(picture: Image) -> Image:
-    """Small pictures with every pixel as a square of as many as fit into HEIGHT; others as they are."""
-    times = max(1, HEIGHT // picture.shape[0])
-    return picture.repeat(times, axis=0).repeat(times, axis=1)
+def enlarged(image: Image) -> Image:
+    """The image, enlarged by the largest whole number that fits into HEIGHT."""
+    times = max(1, HEIGHT // image.shape[0])
+    return image.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def sheet(shown: Sequence[Panel], max_px: float) -> Image:
-    """All panels in a row, titles above, and the colour wheel with its scale to the right."""
-    height = TITLE + max(max(panel.picture.shape[0] for panel in shown), WHEEL + 2 * TITLE)
+    """All panels in a row, with titles above, and the color wheel with its scale on the right."""
+    height = TITLE + max(max(panel.image.shape[0] for panel in shown), WHEEL + 2 * TITLE)
     columns = []
     for panel in shown:
-        column = np.full((height, panel.picture.shape[1] + GAP, 3), 255, np.uint8)
-        column[TITLE : TITLE + panel.picture.shape[0], :-GAP] = panel.picture
+        column = np.full((height, panel.image.shape[1] + GAP, 3), 255, np.uint8)
+        column[TITLE : TITLE + panel.image.shape[0], :-GAP] = panel.image
         columns.append(write(column, panel.title, 0))
     legend = np.full((height, LEGEND, 3), 255, np.uint8)
     legend[TITLE : TITLE + WHEEL, GAP : GAP + WHEEL] = color_wheel_image(WHEEL)
@@ -170,25 +170,25 @@ def sheet(shown: Sequence[Panel], max_px: float) -> Image:
     return np.concatenate(columns, axis=1)
 
 
-def write(picture: Image, text: str, top: int) -> Image:
-    """`picture` with a line of text, its upper edge in row `top`; in place."""
-    import cv2  # not before `estimators` has said where it comes from
+def write(image: Image, text: str, top: int) -> Image:
+    """Write a line of text with its upper edge in row `top`, in place, and return `image`."""
+    import cv2  # after `estimators`, whose error names the extra to install
 
     place = (2, top + TITLE - 8)
-    cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (36, 41, 47), 1, cv2.LINE_AA)
-    return picture
+    cv2.putText(image, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (36, 41, 47), 1, cv2.LINE_AA)
+    return image
 
 
-def save(picture: Image, path: Path) -> None:
-    """Write a JPEG file, with colour as fine as brightness.
+def save(image: Image, path: Path) -> None:
+    """Write a JPEG file with color at full resolution.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     import cv2
 
     sampling = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
-    _, encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY, *sampling])
+    _, encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY, *sampling])
     with atomic_write(path) as file:
         file.write_bytes(encoded.tobytes())
 
@@ -196,26 +196,26 @@ def save(picture: Image, path: Path) -> None:
 def draw(
     clip: Clip, root: Path, methods: Mapping[str, Estimator], *, show: bool
 ) -> tuple[Image, list[str], list[str]]:
-    """The sheet of a clip, and its row of each table.
+    """The sheet of a clip, and its row in each table.
 
     Raises:
         UsageError, VideoError: as `read_pair`.
     """
     frames = read_pair(root / clip.file, clip.frame)
     fields = flows(frames, methods)
-    max_px = full_colour(fields)
+    max_px = full_color(fields)
     still = np.hypot(*fields[JUDGE]) < STILL_PX
     name, differences = f"{clip.name} ({clip.frame})", warped_differences(frames, fields, still)
-    picture = sheet(panels(frames, fields, max_px, show=show), max_px)
+    image = sheet(panels(frames, fields, max_px, show=show), max_px)
     return (
-        picture,
+        image,
         [name, *differences.values()],
         [name, *map(speeds, fields.values()), f"{max_px:.1f}"],
     )
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Rows in Markdown."""
+    """A Markdown table."""
     rule = ["---", *["---:"] * (len(columns) - 1)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (columns, rule, *rows))
 
@@ -228,28 +228,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         help="motion weights for pairs (default: %(default)s)")  # fmt: skip
     parser.add_argument("--out", type=Path, default=DOCS, metavar="FOLDER", help="(default: docs)")
     parser.add_argument("--clip", nargs="+", default=names, choices=names, help="(default: all)")
-    parser.add_argument("--frames", action="store_true", help="show frame t too: to look at, not to publish")
+    parser.add_argument("--frames", action="store_true", help="also draw frame t: to look at, not to publish")
     given = parser.parse_intermixed_args(arguments)
     root = Path(os.environ.get("HTS_TEST_DATA") or DATA)
     try:
         if given.frames and given.out.resolve() == DOCS:
             raise UsageError("frames of others' clips stay out of docs; name another folder with --out")
         methods = estimators(given.network)
-        differences, fastness = [], []
+        differences, fastest = [], []
         for clip in (clip for clip in CLIPS if clip.name in given.clip):
-            picture, *rows = draw(clip, root, methods, show=given.frames)
+            image, *rows = draw(clip, root, methods, show=given.frames)
             differences.append(rows[0])
-            fastness.append(rows[1])
-            save(picture, make_folder(given.out) / f"flow-{clip.name}.jpg")
+            fastest.append(rows[1])
+            save(image, make_folder(given.out) / f"flow-{clip.name}.jpg")
     except HiddenTwoStreamError as error:
-        print(f"flow_pictures: {error}", file=sys.stderr)
+        print(f"flow_images: {error}", file=sys.stderr)
         return error.exit_code
     print(f"Machine: {machine()}")
-    print("\nMean |frame t − frame t+1 warped back| over R, G, B, of 255: where it is still / where it moves")
+    print("\nMean |frame t − frame t+1 warped back| over R, G, B, of 255: still pixels / moving pixels")
     print(f"(still: slower than {STILL_PX} px by {JUDGE})\n")
     print(table(["clip (frame t)", *methods, NO_MOTION], differences))
-    print("\nSpeed, px: median / 99th percentile, and that of full colour\n")
-    print(table(["clip (frame t)", *methods, "full colour"], fastness))
+    print("\nSpeed, px: median / 99th percentile, and the speed of full color\n")
+    print(table(["clip (frame t)", *methods, "full color"], fastest))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""examples/flow_pictures.py: flows under their own titles, in one scale, and the table beside them."""
+"""examples/flow_images.py: flows under their own titles, in one scale, and the tables."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TITLES = ["hidden (nano)", "DIS fast", "DIS medium"]
 
 @pytest.fixture(scope="module")
 def example(example_script: Callable[[str], ModuleType]) -> ModuleType:
-    return example_script("flow_pictures")
+    return example_script("flow_images")
 
 
 @pytest.fixture(scope="module")
@@ -82,15 +82,15 @@ def test_frame_only_where_asked_for(example: ModuleType, frames: RawClip) -> Non
     assert [panel.title for panel in example.panels(frames, fields, 4.0, show=False)] == ["right"]
     first, second = example.panels(frames, fields, 4.0, show=True)
     assert (first.title, second.title) == ("frame", "right")
-    np.testing.assert_array_equal(first.picture[::5, ::5], frames[0])
+    np.testing.assert_array_equal(first.image[::5, ::5], frames[0])
 
 
 def test_one_scale(example: ModuleType) -> None:
     """The fastest field decides; its fastest hundredth does not; next to nothing stays pale."""
     spike = uniform(0, 3)
     spike[:, :1, :5] = 90
-    assert example.full_colour({"slow": uniform(1, 0), "fast": spike}) == pytest.approx(3)
-    assert example.full_colour({"slow": uniform(0.1, 0)}) == 0.5
+    assert example.full_color({"slow": uniform(1, 0), "fast": spike}) == pytest.approx(3)
+    assert example.full_color({"slow": uniform(0.1, 0)}) == 0.5
     half = uniform(3, 4)
     half[:, 24:, 1:] = 0
     assert example.speeds(half) == "5.00 / 5.00"
@@ -156,7 +156,7 @@ def test_real_clip(
     assert time.monotonic() - began < 10
     lines = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if "|" in line]
     lines = [cells for cells in lines if len(cells) == 5]
-    assert [lines[0][1:], lines[3][1:]] == [[*TITLES, "no motion"], [*TITLES, "full colour"]]
+    assert [lines[0][1:], lines[3][1:]] == [[*TITLES, "no motion"], [*TITLES, "full color"]]
     assert all(re.fullmatch(r"walking \(\d+\)", lines[row][0]) for row in (2, 5))
     *warped, plain = (float(cell.split(" / ")[1]) for cell in lines[2][1:])
     assert max(warped) < plain  # a person walks: any of the flows is better than none
