@@ -30,7 +30,8 @@ from hidden_two_stream.data.index import Sample
 from hidden_two_stream.environment import machine
 from hidden_two_stream.files import make_folder, write_json
 from hidden_two_stream.motion.networks.family import PAIRWISE
-from hidden_two_stream.synthetic.scenery import SceneStyle, scene_clips
+from hidden_two_stream.synthetic.scene_style import SceneStyle
+from hidden_two_stream.synthetic.training_scenes import write_scenes
 from hidden_two_stream.training.fit import Resources, motion_begins_from, motion_teacher
 from hidden_two_stream.training.loop import Stopped, TrainingRun, train
 from hidden_two_stream.training.state import STATE_FILE
@@ -58,7 +59,7 @@ def stored_scenes(folder: Path, count: int, recipe: Recipe, seed: int, workers: 
     num_frames = recipe.model.num_frames + SPARE_FRAMES
     if not (folder / "done").exists():
         first = seed * 1_000_000
-        scene_clips(
+        write_scenes(
             folder, count, first, workers, num_frames=num_frames, height=SIDE, width=SIDE, style=STYLE
         )
         (folder / "done").touch()

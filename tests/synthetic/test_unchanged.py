@@ -6,8 +6,8 @@ mask. Record the file again only after a change that is meant to alter the conte
     python tests/synthetic/test_unchanged.py > tests/synthetic/hashes.json
 
 Flow and masks came out the same with every x86-64 instruction set tried, so they must match everywhere. A few
-gray levels of the frames depend on how BLAS and the processor's vector instructions round. So frames must match
-in CI and on the kind of machine that recorded them; elsewhere the test reports differences and skips.
+gray levels of the frames depend on how BLAS and the processor's vector instructions round. So frames must
+match in CI and on the kind of machine that recorded them; elsewhere the test reports differences and skips.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ import pytest
 import torch
 
 from hidden_two_stream.synthetic.clips import CLASSES, DIFFICULTIES, generate_clip
-from hidden_two_stream.synthetic.motions_v1 import GRADES, HARD_CLASSES, generate_hard_clip
-from hidden_two_stream.synthetic.scenery import generate_scene
+from hidden_two_stream.synthetic.motions_v1 import GRADES, MOTION_CLASSES, generate_motion_clip
+from hidden_two_stream.synthetic.training_scenes import generate_scene
 
 HASHES = Path(__file__).with_name("hashes.json")
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -42,7 +42,7 @@ def patches(key: str) -> Arrays:
 
 def motions_v1(key: str) -> Arrays:
     label, seed, grade = key.split()
-    clip = generate_hard_clip(label, int(seed), grade)
+    clip = generate_motion_clip(label, int(seed), grade)
     return clip.frames, clip.flow, clip.moving
 
 
@@ -73,7 +73,7 @@ ALL_KEYS: dict[str, list[str]] = {
     "motions_v1": [
         f"{label} {seed} {grade}"
         for grade in GRADES
-        for label in HARD_CLASSES
+        for label in MOTION_CLASSES
         for seed in (0, 1_000_003, 23_000_019)
     ],
     "scenes": [f"{seed} {('11 160 160', '3 96 128', '2 64 64')[seed % 3]}" for seed in range(24)],
