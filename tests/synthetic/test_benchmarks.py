@@ -61,7 +61,7 @@ def test_a_benchmark_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         frames = np.stack([frame for _, frame in zip(range(24), reader.frames(), strict=False)])
         assert reader.fps == 25
     assert frames.shape == clip.frames.shape
-    assert np.abs(frames.astype(int) - clip.frames).mean() < 10  # what H.264 loses, mostly colour
+    assert np.abs(frames.astype(int) - clip.frames).mean() < 10  # what H.264 loses, mostly color
 
 
 def test_an_unknown_name_is_named(tmp_path: Path) -> None:

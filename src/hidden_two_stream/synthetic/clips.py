@@ -59,7 +59,7 @@ class Difficulty:
     """The ranges of a generated clip; lengths are pixels of a 64-pixel frame and scale with the frame.
 
     Attributes:
-        speed_px: (min, max) pixels per frame: a travelling patch's speed, a turning patch's speed at its rim.
+        speed_px: (min, max) pixels per frame: a traveling patch's speed, a turning patch's speed at its rim.
         growth: (min, max) natural logarithm of the growth per frame, negated for shrink.
         camera_px: standard deviation, per axis, of the camera's displacement from one frame to the next.
         noise_sigma: standard deviation of the sensor noise, as a fraction of full scale.

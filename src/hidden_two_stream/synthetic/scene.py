@@ -63,7 +63,7 @@ def draw(
     """Draw the scene at each of T moments.
 
     Args:
-        surfaces: from back to front; the first is opaque and fills the frame.
+        surfaces: from back to front; the first is opaque and fills the frame, the others have cover.
         moments: T of them.
         height: of the frame, in pixels.
         width: of the frame, in pixels.
