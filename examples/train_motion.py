@@ -4,8 +4,9 @@
 
 Tiny-2 goes on from what tiny-2-start has become: --set motion_init=FILE.
 
-Generates the scenes (`video/scenery.py`; the first SCENES seeds after SEED × 1,000,000), trains by the recipe
-`motion/NAME` in the loop that `hts train` uses, and writes OUT/NAME.safetensors in half precision, beside it
+Generates the scenes with `synthetic/training_scenes.py` (the first SCENES seeds after SEED × 1,000,000),
+trains by the recipe `motion/NAME` in the loop that `hts train` uses, and writes OUT/NAME.safetensors in half
+precision, beside it
 OUT/metrics.jsonl and means of 100 steps of that, OUT/NAME-training.csv. The same arguments give the same
 weights on the same machine. A run that was stopped goes on where it was. Errors of the result:
 `examples/motion_errors.py OUT/NAME.safetensors`.
