@@ -28,7 +28,7 @@ from hidden_two_stream.experiments.timing import timed
 from hidden_two_stream.motion.estimators.classical import ESTIMATORS, estimator
 from hidden_two_stream.parallel import threads
 from hidden_two_stream.progress import note
-from hidden_two_stream.synthetic.scenery import generate_scene
+from hidden_two_stream.synthetic.training_scenes import generate_scene
 from hidden_two_stream.types import RawClip
 from hidden_two_stream.video.transforms import normalize, to_tensor
 from hidden_two_stream.weights.motion import shipped_motion

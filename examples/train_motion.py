@@ -4,7 +4,7 @@
 
 Tiny-2 continues from the weights of tiny-2-start: give their file with --set motion_init=FILE.
 
-The script generates the scenes (`synthetic/scenery.py`; SCENES seeds, starting at SEED × 1,000,000),
+The script generates the scenes (`synthetic/training_scenes.py`; SCENES seeds, starting at SEED × 1,000,000),
 trains by the recipe `motion/NAME` in the loop that `hts train` uses, and writes OUT/NAME.safetensors in
 half precision. Beside it are OUT/metrics.jsonl and OUT/NAME-training.csv, with means of 100 steps. The
 same arguments give the same weights on the same machine. Run again, a stopped training continues. Errors
@@ -30,7 +30,8 @@ from hidden_two_stream.data.index import Sample
 from hidden_two_stream.environment import machine
 from hidden_two_stream.files import make_folder, write_json
 from hidden_two_stream.motion.networks.family import PAIRWISE
-from hidden_two_stream.synthetic.scenery import SceneStyle, scene_clips
+from hidden_two_stream.synthetic.scene_style import SceneStyle
+from hidden_two_stream.synthetic.training_scenes import write_scenes
 from hidden_two_stream.training.loop import Stopped, TrainingRun, optimize
 from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.training.state import STATE_FILE
@@ -59,7 +60,7 @@ def stored_scenes(folder: Path, count: int, recipe: Recipe, seed: int, workers: 
     num_frames = recipe.model.num_frames + SPARE_FRAMES
     if not (folder / "done").exists():
         first = seed * 1_000_000
-        scene_clips(
+        write_scenes(
             folder, count, first, workers, num_frames=num_frames, height=SIDE, width=SIDE, style=STYLE
         )
         (folder / "done").touch()

@@ -16,7 +16,7 @@ import hidden_two_stream as package
 from hidden_two_stream.motion.color import flow_to_color
 from hidden_two_stream.motion.estimators.classical import estimator
 from hidden_two_stream.motion.networks.family import build_motion
-from hidden_two_stream.synthetic.scenery import generate_scene
+from hidden_two_stream.synthetic.training_scenes import generate_scene
 from hidden_two_stream.types import FloatArray, RawClip
 from hidden_two_stream.video.reader import VideoReader
 from hidden_two_stream.video.writer import write_video

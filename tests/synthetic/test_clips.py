@@ -1,4 +1,4 @@
-"""Generated clips: the flow agrees with the pictures, and only the motion tells the class."""
+"""Generated clips: the flow agrees with the frames, and only the motion shows the class."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLEAN = Difficulty(noise_sigma=0, brightness=0, background_moves=1)
 
 
 def eroded(mask: np.ndarray, by: int) -> np.ndarray:
-    """(T, H, W) pixels whose square neighbourhood lies in the mask; outside the frame counts as in it."""
+    """(T, H, W) pixels whose square neighborhood lies in the mask; outside the frame counts as in it."""
     padded = np.pad(mask, ((0, 0), (by, by), (by, by)), constant_values=True)
     _, height, width = mask.shape
     shifts = [(dy, dx) for dy in range(2 * by + 1) for dx in range(2 * by + 1)]
@@ -28,7 +28,7 @@ def eroded(mask: np.ndarray, by: int) -> np.ndarray:
 
 
 def bilinear(image: np.ndarray, x: float, y: float) -> np.ndarray | None:
-    """Pixel centres at whole numbers; written pixel by pixel to be independent of the renderer."""
+    """Pixel centers at whole numbers; written pixel by pixel to be independent of the renderer."""
     height, width = image.shape[:2]
     left, top = int(np.floor(x)), int(np.floor(y))
     if not (0 <= left < width - 1 and 0 <= top < height - 1):
@@ -40,7 +40,7 @@ def bilinear(image: np.ndarray, x: float, y: float) -> np.ndarray | None:
 
 
 def warp_error(frame: np.ndarray, after: np.ndarray, flow: np.ndarray, mask: np.ndarray) -> float:
-    """Mean absolute difference, in grey levels, of `frame` and `after` fetched along the flow."""
+    """Mean absolute difference, in gray levels, of `frame` and `after` fetched along the flow."""
     errors = []
     for y, x in np.argwhere(mask)[::2]:
         fetched = bilinear(after, x + flow[0, y, x], y + flow[1, y, x])
@@ -76,8 +76,8 @@ def test_flow_leads_to_the_same_surface_in_the_next_frame(label: str, surface: s
 
 
 @pytest.mark.parametrize("label", ["grow", "turn_clockwise", "turn_counterclockwise"])
-def test_flow_turns_and_grows_about_the_centre_that_is_drawn(label: str) -> None:
-    # Fast enough for an origin half a pixel off, as with corners taken for centres, to show.
+def test_flow_turns_and_grows_about_the_center_that_is_drawn(label: str) -> None:
+    # Fast enough to reveal an origin that is half a pixel off, as if corners were centers.
     fast = Difficulty((8, 8), (0.25, 0.25), camera_px=0, noise_sigma=0, brightness=0, background_moves=0)
     right, wrong = [], []
     for seed in range(6):
@@ -120,7 +120,7 @@ def centroids(moving: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_travelling_classes_go_where_they_say(seed: int) -> None:
+def test_traveling_classes_go_where_they_say(seed: int) -> None:
     for label, (x, y) in {"right": (1, 0), "left": (-1, 0), "up": (0, -1), "down": (0, 1)}.items():
         clip = generate_clip(label, seed, num_frames=6)
         travel = np.diff(centroids(clip.moving)[[0, -1]], axis=0)[0] / 4
@@ -140,8 +140,8 @@ def test_growing_and_shrinking_change_the_area(seed: int) -> None:
 
 @pytest.mark.parametrize(("label", "sign"), [("turn_clockwise", 1), ("turn_counterclockwise", -1)])
 @pytest.mark.parametrize("seed", range(4))
-def test_turning_is_meant_as_seen_on_the_screen(label: str, sign: int, seed: int) -> None:
-    # Clockwise on a screen: what is right of the centre goes down (v > 0), what is below goes left (u < 0).
+def test_turns_are_as_seen_on_the_screen(label: str, sign: int, seed: int) -> None:
+    # Clockwise on a screen: what is right of the center goes down (v > 0), what is below goes left (u < 0).
     clip = generate_clip(label, seed, difficulty=CLEAN)
     x, y = np.meshgrid(np.arange(64), np.arange(64))
     for moving, flow, (cx, cy) in zip(clip.moving, clip.flow, centroids(clip.moving), strict=True):
@@ -205,7 +205,7 @@ def test_noise_has_the_given_strength_and_differs_from_frame_to_frame() -> None:
     assert (quiet == quiet[0]).all()
 
 
-def test_brightness_changes_slowly_and_no_more_than_told() -> None:
+def test_brightness_changes_slowly_and_within_its_range() -> None:
     dimming = Difficulty((0, 0), (0, 0), camera_px=0, noise_sigma=0, brightness=0.1, background_moves=0)
     for seed in range(4):
         still = generate_clip("up", seed, difficulty=STILL).frames.astype(float).mean((1, 2, 3))

@@ -1,4 +1,4 @@
-"""Data sets of generated clips: what lies in the folder, whoever shares the work, whatever stops it."""
+"""Data sets of generated clips: the files, worker processes, interrupts and errors."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 
 from hidden_two_stream.errors import DataError, OutputError, UsageError
-from hidden_two_stream.synthetic import dataset as generated
 from hidden_two_stream.synthetic.clips import CLASSES
-from hidden_two_stream.synthetic.dataset import load_ground_truth, write_dataset
+from hidden_two_stream.synthetic.dataset import dataset_jobs, load_ground_truth, write_dataset
 
 
 def test_dataset_folder(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
-    listing = write_dataset(
+    index = write_dataset(
         tmp_path,
         train_per_class=2,
         test_per_class=1,
@@ -26,9 +25,9 @@ def test_dataset_folder(tmp_path: Path) -> None:
         size=32,
         progress=lambda *n: seen.append(n),
     )
-    assert listing == tmp_path / "labels.csv"
+    assert index == tmp_path / "labels.csv"
     assert seen == [(n, 24) for n in range(1, 25)]
-    with listing.open(newline="", encoding="utf-8") as file:
+    with index.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["path", "label", "split"]
     assert {(r["path"], r["label"], r["split"]) for r in rows} == {
@@ -53,11 +52,11 @@ def test_dataset_folder(tmp_path: Path) -> None:
 
 
 def test_no_two_clips_of_any_set_share_a_seed() -> None:
-    jobs = [job for seed in range(3) for job in generated._jobs(Path("x"), 5, 5, seed)]
+    jobs = [job for seed in range(3) for job in dataset_jobs(Path("x"), 5, 5, seed)]
     assert len({job.seed for job in jobs}) == len(jobs) == 3 * 8 * 10
 
 
-def test_processes_write_the_same(tmp_path: Path) -> None:
+def test_worker_processes_write_the_same_files(tmp_path: Path) -> None:
     for name, workers in (("one", 0), ("two", 2)):
         write_dataset(
             tmp_path / name, train_per_class=1, test_per_class=0, num_frames=3, size=16, workers=workers
@@ -76,7 +75,7 @@ def test_processes_write_the_same(tmp_path: Path) -> None:
             assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
 
-def test_an_interrupted_data_set_has_no_listing(tmp_path: Path) -> None:
+def test_an_interrupted_data_set_has_no_dataset_index(tmp_path: Path) -> None:
     write_dataset(tmp_path, train_per_class=1, test_per_class=0, num_frames=2, size=16)
 
     def stop(done: int, total: int) -> None:
@@ -107,7 +106,7 @@ def test_ground_truth_missing_or_damaged(tmp_path: Path) -> None:
             load_ground_truth(tmp_path / "clip.mp4")
 
 
-def test_places_where_no_data_set_can_be_written(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "labels.csv").mkdir()
     for root in (tmp_path, tmp_path / "file" / "data"):

@@ -1,4 +1,4 @@
-"""`hts generate`, on sets made smaller."""
+"""`hts generate`, on a small benchmark."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from hidden_two_stream.synthetic import benchmarks as fixed_sets
-from hidden_two_stream.synthetic.benchmarks import FIXED_SETS, FixedSet
+from hidden_two_stream.synthetic import benchmarks
+from hidden_two_stream.synthetic.benchmarks import BENCHMARKS, BenchmarkPlan
 from hidden_two_stream.synthetic.clips import SyntheticClip
-from hidden_two_stream.synthetic.dataset import Job
+from hidden_two_stream.synthetic.motions_v1 import Grade, generate_motion_clip
 
 Hts = Callable[..., tuple[int, str, str]]
 
@@ -19,8 +19,7 @@ Hts = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two classes with two clips each."""
-    monkeypatch.setitem(FIXED_SETS, "motions-v1", FixedSet(1, 1))
-    monkeypatch.setattr(fixed_sets, "HARD_CLASSES", ("left", "slow"))
+    monkeypatch.setitem(BENCHMARKS, "motions-v1", BenchmarkPlan(("left", "slow"), 1, 1))
 
 
 @pytest.mark.usefixtures("small")
@@ -45,20 +44,23 @@ def test_json_and_text(hts: Hts, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small")
-def test_what_was_stopped_is_made_anew(hts: Hts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It leaves a part of the set, and of a file; neither is in the way of the next try, or in its result."""
-    whole, out, make = tmp_path / "whole", tmp_path / "set", fixed_sets._make
+def test_an_interrupted_benchmark_is_written_again(
+    hts: Hts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The interrupt leaves some clips and part of a file; the next run succeeds and removes the part."""
+    whole, out = tmp_path / "whole", tmp_path / "set"
     assert hts("generate", "motions-v1", "--out", whole, "--workers", 0, "--quiet")[0] == 0
 
-    def stopped(job: Job) -> SyntheticClip:
-        if job.label == "slow":
-            (job.path.parent / ".train_0000.0123abcd.part.mp4").parent.mkdir(parents=True, exist_ok=True)
-            (job.path.parent / ".train_0000.0123abcd.part.mp4").write_text("half")
+    def interrupted(label: str, seed: int, grade: str | Grade) -> SyntheticClip:
+        if label == "slow":
+            part = out / "videos" / "slow" / ".train_0000.0123abcd.part.mp4"
+            part.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text("half")
             raise KeyboardInterrupt
-        return make(job)
+        return generate_motion_clip(label, seed, grade)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fixed_sets, "_make", stopped)
+        patch.setattr(benchmarks, "generate_motion_clip", interrupted)
         assert hts("generate", "motions-v1", "--out", out, "--workers", 0, "--quiet")[0] == 130
     assert "run it again" in (out / "unfinished.txt").read_text()
     assert hts("generate", "motions-v1", "--out", out, "--workers", 0, "--quiet")[0] == 0

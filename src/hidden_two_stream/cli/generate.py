@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hidden_two_stream.cli.options import (
-    Parser,
-    show,
-    workers,
-)
+from hidden_two_stream.cli.options import Parser, show, workers
+
+if TYPE_CHECKING:
+    from hidden_two_stream.synthetic.benchmarks import Benchmark
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
@@ -20,8 +20,8 @@ def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts generate`."""
     parser.add_argument("name", metavar="NAME", help="motions-v1: twelve motions in three grades")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new or empty folder, "
-                          "or one where this was stopped; its labels.csv (path,label,split,grade) is what "
-                          "--data takes")  # fmt: skip
+                          "or one where the command was interrupted; pass its labels.csv "
+                          "(path,label,split,grade) to --data")  # fmt: skip
     parser.add_argument(
         "--workers", type=int, help="processes that share the work (default: one per core, at most 8)"
     )
@@ -29,8 +29,27 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    from hidden_two_stream.synthetic.generate import generate_command, generate_text
+    from hidden_two_stream.progress import with_progress
+    from hidden_two_stream.synthetic.benchmarks import num_clips, write_benchmark
 
-    result = generate_command(arguments.name, arguments.out, workers(arguments), quiet=arguments.quiet)
-    show(arguments, result, generate_text(result))
+    processes = workers(arguments)
+    benchmark = with_progress(
+        "generate",
+        num_clips(arguments.name),
+        arguments.quiet,
+        lambda progress: write_benchmark(arguments.out, arguments.name, workers=processes, progress=progress),
+    )
+    show(arguments, benchmark.to_dict(), _text(benchmark))
     return 0
+
+
+def _text(benchmark: Benchmark) -> str:
+    splits = ", ".join(f"{count} {split}" for split, count in benchmark.splits.items())
+    grades = ", ".join(f"{count} of grade {grade}" for grade, count in benchmark.grades.items())
+    return "\n".join(
+        [
+            f"{benchmark.name}: {benchmark.num_videos} videos of {len(benchmark.classes)} classes ({splits})",
+            f"grades: {grades}",
+            f"use it with --data {benchmark.data}",
+        ]
+    )

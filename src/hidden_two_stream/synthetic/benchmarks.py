@@ -1,89 +1,150 @@
-"""Generated benchmarks of fixed content, by name: the same clips for everyone who compares methods on them.
+"""Generated benchmarks of fixed content: the same clips for everyone who compares methods on them.
 
-"motions-v1": the twelve classes of `hard_motions`, 60 clips of each for training and 20 for testing. Grades
-take turns from clip to clip, so that each is a third of either part. Another content gets another name.
+"motions-v1" has the twelve classes of `motions_v1`, with 60 training clips and 20 test clips each. Grades
+alternate from clip to clip, so each grade makes up a third of both splits. Other content needs another
+name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from hidden_two_stream.errors import UsageError
+from hidden_two_stream.errors import OutputError, UsageError
+from hidden_two_stream.files import write_text
 from hidden_two_stream.synthetic.clips import SyntheticClip
-from hidden_two_stream.synthetic.dataset import Job, clip_path, write_clips
-from hidden_two_stream.synthetic.motions_v1 import GRADES, HARD_CLASSES, generate_hard_clip
+from hidden_two_stream.synthetic.dataset import ClipJob, clip_path, write_clips
+from hidden_two_stream.synthetic.motions_v1 import GRADES, MOTION_CLASSES, generate_motion_clip
 
-__all__ = ["FIXED_SETS", "FixedSet", "num_clips", "write_benchmark"]
+__all__ = ["BENCHMARKS", "Benchmark", "BenchmarkPlan", "benchmark_jobs", "num_clips", "write_benchmark"]
+
+UNFINISHED_FILE = "unfinished.txt"
+"""Lies in the folder until the benchmark is complete; a folder with this file may be written again."""
 
 
 @dataclass(frozen=True)
-class FixedSet:
-    """How many clips of each class a fixed set has."""
+class BenchmarkPlan:
+    """The content of a benchmark: its classes, and the number of clips of each."""
 
+    classes: tuple[str, ...]
     train_per_class: int
     test_per_class: int
 
 
-FIXED_SETS = {"motions-v1": FixedSet(train_per_class=60, test_per_class=20)}
+BENCHMARKS = {"motions-v1": BenchmarkPlan(MOTION_CLASSES, train_per_class=60, test_per_class=20)}
 
 
-def write_benchmark(
-    root: Path,
-    version: str = "motions-v1",
-    *,
-    workers: int = 0,
-    progress: Callable[[int, int], None] | None = None,
-) -> Path:
-    """Write a fixed set, and return the path of its labels.csv (path, label, split, grade).
+@dataclass(frozen=True)
+class Benchmark:
+    """A benchmark on disk.
 
-    The folder is as `generated.write_dataset` makes it: `load_ground_truth` reads the exact motion beside
-    each video, and a folder without labels.csv is unfinished.
+    Attributes:
+        name: a key of `BENCHMARKS`.
+        data: path of labels.csv, the dataset index (path, label, split, grade).
+        num_videos: number of clips.
+        splits: clips per split.
+        grades: clips per grade.
+        classes: in the order of the dataset index.
+    """
 
-    Args:
-        root: folder; made if missing.
-        version: name of the set.
-        workers: processes that share the work; 0 does it in this one.
-        progress: called with (clips done, clips in all) after each.
+    name: str
+    data: Path
+    num_videos: int
+    splits: Mapping[str, int]
+    grades: Mapping[str, int]
+    classes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready form."""
+        return {**asdict(self), "data": str(self.data), "classes": list(self.classes)}
+
+
+def num_clips(name: str) -> int:
+    """Return the number of clips of a benchmark.
 
     Raises:
-        UsageError: no set has that name.
-        OutputError: a file cannot be written.
+        UsageError: unknown name.
     """
-    jobs = _jobs(Path(root), _fixed_set(version))
-    return write_clips(Path(root), jobs, _make, workers=workers, progress=progress)
+    plan = _plan(name)
+    return len(plan.classes) * (plan.train_per_class + plan.test_per_class)
 
 
-def num_clips(version: str) -> int:
-    """Clips in a fixed set, in all.
+def benchmark_jobs(root: Path, name: str) -> list[ClipJob]:
+    """Return the clips of a benchmark; no two of them share a seed.
 
     Raises:
-        UsageError: no set has that name.
+        UsageError: unknown name.
     """
-    wanted = _fixed_set(version)
-    return len(HARD_CLASSES) * (wanted.train_per_class + wanted.test_per_class)
-
-
-def _fixed_set(version: str) -> FixedSet:
-    if version not in FIXED_SETS:
-        raise UsageError(f"unknown generated data set {version!r}; choose one of {', '.join(FIXED_SETS)}")
-    return FIXED_SETS[version]
-
-
-def _make(job: Job) -> SyntheticClip:
-    return generate_hard_clip(job.label, job.seed, job.columns["grade"])
-
-
-def _jobs(root: Path, wanted: FixedSet) -> list[Job]:
-    # Each (split, class, number) has a seed of its own, so no scene is in two clips.
+    plan = _plan(name)
     grades, jobs = list(GRADES), []
     for split_index, split in enumerate(("train", "test")):
-        count = (wanted.train_per_class, wanted.test_per_class)[split_index]
-        for class_index, label in enumerate(HARD_CLASSES):
-            first = (split_index * len(HARD_CLASSES) + class_index) * 1_000_000
+        count = (plan.train_per_class, plan.test_per_class)[split_index]
+        for class_index, label in enumerate(plan.classes):
+            first = (split_index * len(plan.classes) + class_index) * 1_000_000
             for number in range(count):
                 grade = grades[(number + class_index) % len(grades)]
                 path = clip_path(root, label, split, number)
-                jobs.append(Job(path, label, split, first + number, {"grade": grade}))
+                jobs.append(ClipJob(path, label, split, first + number, {"grade": grade}))
     return jobs
+
+
+def write_benchmark(
+    folder: Path,
+    name: str = "motions-v1",
+    *,
+    workers: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Benchmark:
+    """Write a benchmark in the layout of `dataset`.
+
+    Args:
+        folder: new or empty, or one where an earlier call was interrupted; that benchmark is written again.
+        name: a key of `BENCHMARKS`.
+        workers: processes that share the work; 0 works in this process.
+        progress: called with (clips done, clips in all) after each clip.
+
+    Raises:
+        UsageError: unknown name, or the folder holds something else.
+        OutputError: a file cannot be written.
+    """
+    jobs = benchmark_jobs(folder, name)
+    unfinished = folder / UNFINISHED_FILE
+    if _holds_something(folder) and not unfinished.is_file():
+        raise UsageError(f"{str(folder)!r} is not empty; expected a new or empty folder; choose another")
+    write_text(unfinished, f"hts generate {name} was interrupted; run it again\n", make_parents=True)
+    index = write_clips(folder, jobs, _make_clip, workers=workers, progress=progress)
+    for leftover in (*folder.glob("videos/*/.*.part*"), unfinished):
+        leftover.unlink()
+    return Benchmark(
+        name=name,
+        data=index,
+        num_videos=len(jobs),
+        splits=dict(Counter(job.split for job in jobs)),
+        grades=dict(sorted(Counter(job.columns["grade"] for job in jobs).items())),
+        classes=tuple(dict.fromkeys(job.label for job in jobs)),
+    )
+
+
+def _plan(name: str) -> BenchmarkPlan:
+    if name not in BENCHMARKS:
+        raise UsageError(f"unknown generated data set {name!r}; choose one of {', '.join(BENCHMARKS)}")
+    return BENCHMARKS[name]
+
+
+def _holds_something(folder: Path) -> bool:
+    try:
+        return any(folder.iterdir())
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise OutputError(
+            f"cannot write into {str(folder)!r}: {error.strerror}; "
+            "expected a new or empty folder; choose another"
+        ) from error
+
+
+def _make_clip(job: ClipJob) -> SyntheticClip:
+    return generate_motion_clip(job.label, job.seed, job.columns["grade"])

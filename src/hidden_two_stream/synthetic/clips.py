@@ -1,12 +1,12 @@
-"""Generated video with exact flow: classes that differ only in motion, for the demo, tests and benchmarks.
+"""Labeled clips with exact flow: eight classes that differ only in motion, for the demo and tests.
 
 A textured patch moves over a textured background. Everything but the motion is drawn independently of the
-class, and the motion is centred in time: at the middle of a clip position, size and angle are the same
-whatever the class, so no single frame from there can tell it. Sensor noise, camera shake and brightness
-changes are part of the picture: on clean clips with a still background an unsupervised flow network never
+class. The motion is centered in time: at the middle of a clip the patch has the same position, size and
+angle in all classes, so no frame from there shows the class. Sensor noise, camera shake and changes of
+brightness are part of the clips: on clean clips with a still background an unsupervised flow network never
 leaves zero flow.
 
-Convention: positions, scales and angles are those of `scene`.
+Convention: positions are complex numbers x + iy in pixels, y down; a growing angle turns clockwise.
 """
 
 from __future__ import annotations
@@ -17,16 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.synthetic.scene import BoolArray, Surface, complex_normal, draw, exact_flow, exposed
-from hidden_two_stream.synthetic.textures import (
-    Complex,
-    Reals,
-    bar_sprite,
-    canvas_shape,
-    direction,
-    patch_sprite,
-    texture,
-)
+from hidden_two_stream.synthetic.arrays import BoolArray, Complex, Reals
+from hidden_two_stream.synthetic.camera import film
+from hidden_two_stream.synthetic.draws import chance, complex_normal, direction
+from hidden_two_stream.synthetic.patches import background, bar, patch
+from hidden_two_stream.synthetic.scene import Surface, draw, exact_flow
 from hidden_two_stream.types import FloatArray, RawClip
 
 __all__ = [
@@ -61,17 +56,17 @@ REFERENCE_FRAMES = 16
 
 @dataclass(frozen=True)
 class Difficulty:
-    """What a generated clip is like; lengths in pixels of a 64-pixel frame, they scale with the frame's size.
+    """The ranges of a generated clip; lengths are pixels of a 64-pixel frame and scale with the frame.
 
     Attributes:
-        speed_px: (min, max) pixels per frame: a travelling patch's speed, a turning patch's speed at its rim.
-        growth: (min, max) natural logarithm of the growth per frame, for grow and (negated) shrink.
+        speed_px: (min, max) pixels per frame: a traveling patch's speed, a turning patch's speed at its rim.
+        growth: (min, max) natural logarithm of the growth per frame, negated for shrink.
         camera_px: standard deviation, per axis, of the camera's displacement from one frame to the next.
         noise_sigma: standard deviation of the sensor noise, as a fraction of full scale.
         brightness: largest slow change of the gain over a clip, as a fraction.
         background_speed_px: (min, max) pixels per frame of a background that moves.
-        background_moves: part of the clips, 0..1, whose background moves.
-        occluders: part of the clips, 0..1, with a bar in front of the patch.
+        background_moves: share of the clips, 0..1, whose background moves.
+        occluders: share of the clips, 0..1, with a bar in front of the patch.
     """
 
     speed_px: tuple[float, float] = (0.8, 2.0)
@@ -106,10 +101,10 @@ class SyntheticClip:
 
     Attributes:
         frames: (T, H, W, 3) uint8.
-        flow: (T-1, 2, H, W) float32 pixels, frame t to t+1, channel 0 = u (right), 1 = v (down), at frame t's
-            pixel centres, for the surface that is visible there at t.
-        moving: (T-1, H, W) bool, pixels where a mover is the visible surface at t.
-        label: its class.
+        flow: (T-1, 2, H, W) float32 pixels, frame t to t+1, of the surface visible at t; channel 0 = u
+            (right), 1 = v (down), at the pixel centers of frame t.
+        moving: (T-1, H, W) bool, True where the surface visible at t is a moving one.
+        label: the class.
     """
 
     frames: RawClip
@@ -126,10 +121,17 @@ def generate_clip(
     size: int = REFERENCE_SIZE,
     difficulty: str | Difficulty = "normal",
 ) -> SyntheticClip:
-    """Generate one clip; the same arguments always give the same clip.
+    """Generate one clip; the same arguments always return the same clip.
 
     With the same seed all classes share everything but the motion: for an odd `num_frames` their middle
-    frames are equal. Beyond 16 frames the motion is slowed so that the patch travels no further.
+    frames are equal. In clips of more than 16 frames the patch moves more slowly and travels no further.
+
+    Args:
+        label: one of `CLASSES`.
+        seed: 0 or more.
+        num_frames: T.
+        size: height and width in pixels.
+        difficulty: a key of `DIFFICULTIES`, or a `Difficulty`.
 
     Raises:
         UsageError: unknown label or difficulty, negative seed, no frames, or a size below 16.
@@ -142,26 +144,27 @@ def generate_clip(
     # Draws never depend on the label.
     camera = complex_normal(rng, num_frames) * (level.camera_px * unit / math.sqrt(2))
     drift = rng.uniform(*level.background_speed_px) * unit * direction(rng)
-    drift *= float(rng.random() < level.background_moves)
-    behind = camera + drift * tau
+    drift *= float(chance(rng, level.background_moves))
+    offset = camera + drift * tau
     radius = rng.uniform(0.16, 0.22) * size
-    centre, scale, angle = _patch_motion(rng, label, tau, level, radius, size)
-    centre, turn = centre + camera, scale * np.exp(1j * angle)
+    center, scale, angle = _patch_motion(rng, label, tau, level, radius, size)
 
-    ground = texture(rng, *canvas_shape(size, behind), finest_px=2.5, unit=unit)
-    surfaces = [Surface(ground, behind), Surface(patch_sprite(rng, radius, unit), centre, turn)]
-    if rng.random() < level.occluders:
-        surfaces.append(Surface(bar_sprite(rng, canvas_shape(size, camera), unit), camera))
-    frames, visible = draw(surfaces, size)
-    flow = exact_flow(surfaces, visible)
-    clip = exposed(rng, frames, level.brightness, level.noise_sigma)
-    return SyntheticClip(clip, flow, visible[:-1] == 1, label)
+    surfaces: list[Surface] = [
+        background(rng, size, offset, unit),
+        patch(rng, radius, unit, center + camera, scale * np.exp(1j * angle)),
+    ]
+    if chance(rng, level.occluders):
+        surfaces.append(bar(rng, size, camera, unit))
+    light, front = draw(surfaces, range(num_frames), size, size)
+    flow = exact_flow(surfaces, front, range(num_frames))
+    frames = film(rng, light, level.brightness, level.noise_sigma)
+    return SyntheticClip(frames, flow, front[:-1] == 1, label)
 
 
 def validate_arguments(
     label: str, seed: int, num_frames: int, size: int, difficulty: str | Difficulty
 ) -> Difficulty:
-    """The `Difficulty` that is meant, after a check of what `generate_clip` was asked for.
+    """Check the arguments of `generate_clip` and return the `Difficulty` that they name.
 
     Raises:
         UsageError: as `generate_clip`.
@@ -187,7 +190,7 @@ def validate_arguments(
 def _patch_motion(
     rng: np.random.Generator, label: str, tau: Reals, level: Difficulty, radius: float, size: int
 ) -> tuple[Complex, Reals, Reals]:
-    """Centre, scale and angle of the patch at `tau` frames from the middle, each (T,), without the camera."""
+    """Return center, scale and angle of the patch, each (T,), without the camera's shake."""
     travel, growth_sign, turn_sign = _MOTIONS[label]
     middle = (size - 1) / 2 * (1 + 1j) + 0.1 * size * complex(rng.uniform(-1, 1), rng.uniform(-1, 1))
     start_angle = rng.uniform(0, 2 * math.pi)

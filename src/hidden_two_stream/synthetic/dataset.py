@@ -1,4 +1,11 @@
-"""Generated data sets on disk: a folder of videos per class, the exact motion beside each, a listing."""
+"""Generated data sets on disk: labeled videos, the exact motion beside each, and a dataset index.
+
+A data set is a folder with
+
+- `videos/<class>/<split>_<number>.mp4`,
+- `<split>_<number>.flow.npz` beside each video, which `load_ground_truth` reads,
+- `labels.csv`, the dataset index, which is written last: a folder without it is unfinished.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +23,7 @@ import numpy as np
 from hidden_two_stream.errors import DataError, OutputError, UsageError
 from hidden_two_stream.files import atomic_write
 from hidden_two_stream.parallel import WorkerPool
+from hidden_two_stream.synthetic.arrays import BoolArray
 from hidden_two_stream.synthetic.clips import (
     CLASSES,
     REFERENCE_FRAMES,
@@ -25,16 +33,31 @@ from hidden_two_stream.synthetic.clips import (
     generate_clip,
     validate_arguments,
 )
-from hidden_two_stream.synthetic.scene import BoolArray
 from hidden_two_stream.types import FloatArray
 from hidden_two_stream.video.writer import write_video
 
-__all__ = ["Job", "Make", "clip_path", "load_ground_truth", "write_clips", "write_dataset"]
+__all__ = [
+    "ClipJob",
+    "MakeClip",
+    "clip_path",
+    "dataset_jobs",
+    "load_ground_truth",
+    "write_clips",
+    "write_dataset",
+]
 
 
 @dataclass(frozen=True)
-class Job:
-    """A clip to generate: its file, class, split and seed, and what else the listing says of it."""
+class ClipJob:
+    """A clip to generate.
+
+    Attributes:
+        path: file to write.
+        label: class.
+        split: "train" or "test".
+        seed: of the clip.
+        columns: further columns of the dataset index, and their values.
+    """
 
     path: Path
     label: str
@@ -43,37 +66,22 @@ class Job:
     columns: Mapping[str, str] = field(default_factory=dict)
 
 
-Make = Callable[[Job], SyntheticClip]
-
-
-def _ground_truth_path(video_path: Path) -> Path:
-    return video_path.with_name(f"{video_path.stem}.flow.npz")
-
-
-def _write_clip(job: Job, make: Make) -> None:
-    clip = make(job)
-    write_video(job.path, clip.frames)
-    with atomic_write(_ground_truth_path(job.path)) as part:
-        np.savez_compressed(part, flow=clip.flow, moving=clip.moving)
-
-
-def _make(job: Job, num_frames: int, size: int, difficulty: str | Difficulty) -> SyntheticClip:
-    return generate_clip(job.label, job.seed, num_frames=num_frames, size=size, difficulty=difficulty)
+MakeClip = Callable[[ClipJob], SyntheticClip]
 
 
 def clip_path(root: Path, label: str, split: str, number: int) -> Path:
-    """Where a generated clip lies."""
+    """Return the path of a generated video under the folder `root`."""
     return root / "videos" / label / f"{split}_{number:04d}.mp4"
 
 
-def _jobs(root: Path, train_per_class: int, test_per_class: int, seed: int) -> list[Job]:
-    # Each (seed, split, class, number) has a seed of its own, so test textures are never seen in training.
+def dataset_jobs(root: Path, train_per_class: int, test_per_class: int, seed: int) -> list[ClipJob]:
+    """Return the clips of `write_dataset`; no two clips of any data sets share a seed."""
     jobs = []
     for split_index, (split, count) in enumerate((("train", train_per_class), ("test", test_per_class))):
         for class_index, label in enumerate(CLASSES):
             first = ((seed * 2 + split_index) * len(CLASSES) + class_index) * 1_000_000
             jobs += [
-                Job(clip_path(root, label, split, number), label, split, first + number)
+                ClipJob(clip_path(root, label, split, number), label, split, first + number)
                 for number in range(count)
             ]
     return jobs
@@ -91,22 +99,21 @@ def write_dataset(
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write a labelled set of generated clips with ground truth, and return the path of its labels.csv.
+    """Write a data set of the eight classes of `clips`, and return the path of its labels.csv.
 
-    `root/videos/<class>/<split>_<number>.mp4` with `<split>_<number>.flow.npz` beside each, which
-    `load_ground_truth` reads, and `root/labels.csv` (path relative to root, label, split), which is written
-    last: a folder without it is unfinished. Test clips are made from seeds that no training set uses.
+    The dataset index has the columns path (relative to root), label and split. No test clip shares
+    its seed with a training clip, whatever the seeds of the data sets.
 
     Args:
-        root: folder; made if missing.
-        train_per_class: training clips for each of the 8 classes.
-        test_per_class: test clips for each class.
-        seed: another number gives other clips.
+        root: folder; created if missing.
+        train_per_class: training clips per class.
+        test_per_class: test clips per class.
+        seed: each seed gives other clips.
         num_frames: frames per clip.
         size: height and width in pixels.
-        difficulty: a name from `synthetic.DIFFICULTIES`, or an own `Difficulty`.
-        workers: processes that share the work; 0 does it in this one.
-        progress: called with (clips done, clips in all) after each.
+        difficulty: a key of `clips.DIFFICULTIES`, or a `Difficulty`.
+        workers: processes that share the work; 0 works in this process.
+        progress: called with (clips done, clips in all) after each clip.
 
     Raises:
         UsageError: a number is out of range, or a name is unknown.
@@ -118,37 +125,41 @@ def write_dataset(
     if train_per_class + test_per_class == 0:
         raise UsageError("got no clips to write; expected train_per_class or test_per_class of at least 1")
     validate_arguments(CLASSES[0], seed, num_frames, size, difficulty)
-    jobs = _jobs(Path(root), train_per_class, test_per_class, seed)
-    make = partial(_make, num_frames=num_frames, size=size, difficulty=difficulty)
+    jobs = dataset_jobs(Path(root), train_per_class, test_per_class, seed)
+    make = partial(_make_clip, num_frames=num_frames, size=size, difficulty=difficulty)
     return write_clips(Path(root), jobs, make, workers=workers, progress=progress)
+
+
+def _make_clip(job: ClipJob, num_frames: int, size: int, difficulty: str | Difficulty) -> SyntheticClip:
+    return generate_clip(job.label, job.seed, num_frames=num_frames, size=size, difficulty=difficulty)
 
 
 def write_clips(
     root: Path,
-    jobs: Sequence[Job],
-    make: Make,
+    jobs: Sequence[ClipJob],
+    make: MakeClip,
     *,
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write the clips of `jobs` with ground truth, then `root/labels.csv`, and return its path.
+    """Write clips with ground truth, then `root/labels.csv`, and return the path of labels.csv.
 
     Args:
-        root: folder; made if missing.
+        root: folder; created if missing.
         jobs: at least one; all have the same columns.
-        make: generates a job's clip; a function that other processes can import.
-        workers: processes that share the work; 0 does it in this one.
-        progress: called with (clips done, clips in all) after each.
+        make: generates the clip of a job; a function that other processes can import.
+        workers: processes that share the work; 0 works in this process.
+        progress: called with (clips done, clips in all) after each clip.
 
     Raises:
         OutputError: a file cannot be written.
     """
-    listing = root / "labels.csv"
+    index = root / "labels.csv"
     try:
-        listing.unlink(missing_ok=True)
+        index.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
-            f"cannot replace {str(listing)!r}: {error.strerror}; expected a writable folder; choose another"
+            f"cannot replace {str(index)!r}: {error.strerror}; expected a writable folder; choose another"
         ) from error
     write = partial(_write_clip, make=make)
     if workers > 0:
@@ -156,19 +167,19 @@ def write_clips(
             _run(pool, write, jobs, progress)
     else:
         _run(None, write, jobs, progress)
-    with atomic_write(listing) as part, part.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(index) as part, part.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["path", "label", "split", *jobs[0].columns])
         for job in jobs:
             path = job.path.relative_to(root).as_posix()
             rows.writerow([path, job.label, job.split, *job.columns.values()])
-    return listing
+    return index
 
 
 def _run(
     pool: Executor | None,
-    write: Callable[[Job], None],
-    jobs: Sequence[Job],
+    write: Callable[[ClipJob], None],
+    jobs: Sequence[ClipJob],
     progress: Callable[[int, int], None] | None,
 ) -> None:
     results = map(write, jobs) if pool is None else pool.map(write, jobs, chunksize=4)
@@ -177,14 +188,25 @@ def _run(
             progress(done, len(jobs))
 
 
+def _write_clip(job: ClipJob, make: MakeClip) -> None:
+    clip = make(job)
+    write_video(job.path, clip.frames)
+    with atomic_write(_ground_truth_path(job.path)) as part:
+        np.savez_compressed(part, flow=clip.flow, moving=clip.moving)
+
+
+def _ground_truth_path(video_path: Path) -> Path:
+    return video_path.with_name(f"{video_path.stem}.flow.npz")
+
+
 def load_ground_truth(video_path: str | os.PathLike[str]) -> tuple[FloatArray, BoolArray] | None:
-    """The exact motion written beside a generated video, or None where there is none.
+    """Return the exact motion beside a generated video, or None if there is none.
 
     Returns:
         flow (T-1, 2, H, W) float32 pixels and moving (T-1, H, W) bool, as in `SyntheticClip`.
 
     Raises:
-        DataError: the file is there but cannot be read.
+        DataError: the file exists but cannot be read.
     """
     path = _ground_truth_path(Path(video_path))
     if not path.is_file():

@@ -1,34 +1,38 @@
-"""The harder generated benchmark: twelve motions under camera motion, occlusion and distractors.
+"""The harder benchmark of labeled clips: twelve motions under camera motion, occlusion and distractors.
 
-Version "motions-v1". Whatever changes a clip of it (a range, the order of the random draws) is a new version.
+Version "motions-v1". Any change to a clip, such as another range or order of the random draws, is a new
+version.
 
-A clip shows a textured background, fixed patches on it, a *mover* and its *companion*, and, by grade, bars in
-front and small *strays*. The camera pans and shakes; the movements below are relative to the background.
-t counts frames from `REFERENCE_FRAME`, e is the unit vector from the mover to the companion, in any
-direction, and the switch lies within 2 frames of t = 0.
+A clip shows a textured background, fixed patches on it, a *mover* and its *companion*, and, depending on
+the grade, bars in front and small *strays*. The camera pans and shakes; the movements below are relative to
+the background. t counts frames from `REFERENCE_FRAME`, e is the unit vector from the mover to the
+companion, in any direction, and the switch lies within 2 frames of t = 0.
 
 left, right
     The mover travels within 20 degrees of that direction, 0.9 to 1.5 px per frame.
 slow, fast
-    It travels within 20 degrees of the vertical, up or down, 0.45 to 0.65 px per frame, or that times the
-    grade's speed ratio: the same paths, with another speed.
+    The mover travels within 20 degrees of the vertical, up or down, 0.45 to 0.65 px per frame, or faster by
+    the grade's speed ratio: the same paths at another speed.
 turn_clockwise, turn_counterclockwise
-    It turns in place, 0.9 to 1.5 px per frame at its rim.
+    The mover turns in place, 0.9 to 1.5 px per frame at its rim.
 right_then_up, up_then_right
-    It travels as for left and right, and changes direction at the switch.
+    The mover travels as for left and right, and changes direction at the switch.
 grow_then_shrink, shrink_then_grow
-    Within 6 frames of the switch it changes size by 4 to 5.5 percent per frame, reversed at the switch.
+    Within 6 frames of the switch the mover changes size by 4 to 5.5 percent per frame, reversed at the
+    switch.
 approach, part
-    It travels along +e, or -e, 0.6 to 1 px per frame, and the companion the other way, as fast.
+    The mover travels along +e, or -e, 0.6 to 1 px per frame, and the companion the opposite way, equally
+    fast.
 
-In all but the last two the companion is as still as the fixed patches, and all are textured like the mover:
-only motion tells which is which. Strays move for 4 to 8 frames only, in any direction. Bars cross the picture
-in all classes. A window of 11 frames in the middle of a clip holds the switch; earlier or later ones may not.
+In all but the last two classes the companion is as still as the fixed patches. All patches are textured
+like the mover: only motion tells them apart. Strays move for 4 to 8 frames, in any direction. Bars cross the
+frame in all classes. A window of 11 frames in the middle of a clip holds the switch; earlier or later windows
+may not.
 
-Whatever the class, everything else is drawn alike and in the same order: with the same seed and grade,
-`REFERENCE_FRAME` is the same picture in all twelve classes, so it cannot tell the class. In other frames the
-mover's place and size do depend on the class, but no look tells the mover from its companion; and a class
-and its reverse (left and right, the turns, approach and part) show the same pictures in reverse.
+Everything else is drawn alike and in the same order in all classes. With the same seed and grade,
+`REFERENCE_FRAME` is the same image in all twelve classes, so it cannot show the class. In other frames the
+mover's position and size depend on the class, but its look never tells it from the companion; and a class
+and its reverse (left and right, the two turns, approach and part) show the same frames in reverse order.
 """
 
 from __future__ import annotations
@@ -40,29 +44,27 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hidden_two_stream.errors import UsageError
+from hidden_two_stream.synthetic.arrays import Complex, Reals
+from hidden_two_stream.synthetic.camera import film
 from hidden_two_stream.synthetic.clips import SyntheticClip
-from hidden_two_stream.synthetic.scene import Surface, complex_normal, draw, exact_flow, exposed
-from hidden_two_stream.synthetic.textures import (
-    Complex,
-    Reals,
-    bar_sprite,
-    canvas_shape,
-    direction,
-    patch_sprite,
-    texture,
-)
+from hidden_two_stream.synthetic.draws import complex_normal, direction
+from hidden_two_stream.synthetic.patches import background, bar, patch
+from hidden_two_stream.synthetic.scene import draw, exact_flow
+from hidden_two_stream.synthetic.surfaces import Patch, Sheet
 
 __all__ = [
     "GRADES",
-    "HARD_CLASSES",
+    "MOTION_CLASSES",
     "NUM_FRAMES",
     "REFERENCE_FRAME",
     "SIZE",
     "Grade",
-    "generate_hard_clip",
+    "MotionScene",
+    "build_scene",
+    "generate_motion_clip",
 ]
 
-HARD_CLASSES = (
+MOTION_CLASSES = (
     "left",
     "right",
     "slow",
@@ -83,21 +85,21 @@ NUM_FRAMES = 24
 SIZE = 64
 """Height and width in pixels."""
 REFERENCE_FRAME = 11
-"""The frame that no class changes, the middle one of the central 11 frames (6 to 16)."""
+"""The frame that is the same in all classes: the middle of the central 11 frames, 6 to 16."""
 
 
 @dataclass(frozen=True)
 class Grade:
-    """How hard a clip is; lengths in pixels.
+    """The difficulty of a clip; lengths in pixels.
 
     Attributes:
         pan_px: (min, max) peak speed of the camera's pan, per frame.
-        shake_px: standard deviation, per axis, of the camera's displacement about its path.
-        wander_px: largest speed, per frame, of a drift added to the mover's path.
-        bars: moving bars in front.
-        fixed: patches fixed to the background, besides the companion.
-        strays: small movers that move for a short time.
-        speed_ratio: speed of "fast" by that of "slow".
+        shake_px: standard deviation, per axis, of the camera's distance from its path.
+        wander_px: largest speed, per frame, of a drift that is added to the mover's path.
+        bars: number of moving bars in front.
+        fixed: number of patches fixed to the background, besides the companion.
+        strays: number of small patches that move for a short time.
+        speed_ratio: speed of "fast" divided by the speed of "slow".
         noise_sigma: standard deviation of the sensor noise, as a fraction of full scale.
         brightness: largest slow change of the gain over a clip, as a fraction.
     """
@@ -120,26 +122,31 @@ GRADES: dict[str, Grade] = {
 }
 
 
-def generate_hard_clip(label: str, seed: int, grade: str | Grade) -> SyntheticClip:
-    """Generate one clip of `NUM_FRAMES` frames; the same arguments always give the same clip.
+def generate_motion_clip(label: str, seed: int, grade: str | Grade) -> SyntheticClip:
+    """Generate one clip of `NUM_FRAMES` frames; the same arguments always return the same clip.
 
-    `moving` marks all that moves against the background: mover, strays, bars, and a companion that travels.
+    `SyntheticClip.moving` marks all surfaces that move against the background: mover, strays, bars, and a
+    companion that travels.
+
+    Args:
+        label: one of `MOTION_CLASSES`.
+        seed: 0 or more.
+        grade: a key of `GRADES`, or a `Grade`.
 
     Raises:
         UsageError: unknown label or grade, or negative seed.
     """
     level = _validated(label, seed, grade)
-    scene = _scene(label, seed, level)
-    frames, visible = draw(scene.surfaces, SIZE)
-    flow = exact_flow(scene.surfaces, visible)
-    moving = np.isin(visible[:-1], scene.moving)
-    clip = exposed(scene.rng, frames, level.brightness, level.noise_sigma)
-    return SyntheticClip(clip, flow, moving, label)
+    scene = build_scene(label, seed, level)
+    light, front = draw(scene.surfaces, range(NUM_FRAMES), SIZE, SIZE)
+    flow = exact_flow(scene.surfaces, front, range(NUM_FRAMES))
+    frames = film(scene.rng, light, level.brightness, level.noise_sigma)
+    return SyntheticClip(frames, flow, np.isin(front[:-1], scene.moving), label)
 
 
 def _validated(label: str, seed: int, grade: str | Grade) -> Grade:
-    if label not in HARD_CLASSES:
-        raise UsageError(f"got the class {label!r}; expected one of {', '.join(HARD_CLASSES)}")
+    if label not in MOTION_CLASSES:
+        raise UsageError(f"got the class {label!r}; expected one of {', '.join(MOTION_CLASSES)}")
     if seed < 0:
         raise UsageError(f"got the seed {seed}; expected 0 or more: choose another seed")
     if isinstance(grade, Grade):
@@ -154,7 +161,7 @@ def _validated(label: str, seed: int, grade: str | Grade) -> Grade:
 
 @dataclass(frozen=True)
 class _Motion:
-    """Paths relative to the background, each (T,): zero at t = 0, so that no class changes that frame."""
+    """Paths relative to the background, each (T,) and 0 at t = 0, where all classes are alike."""
 
     mover: Complex
     log_scale: Reals
@@ -165,7 +172,7 @@ class _Motion:
 def _motion(
     rng: np.random.Generator, label: str, t: Reals, level: Grade, away: complex, radius: float
 ) -> _Motion:
-    """The class's movement; the draws don't depend on the label. `away` is e, `radius` the mover's."""
+    """Return the class's motion, from draws that don't depend on it; `away` is e, `radius` the mover's."""
     fraction, switch = rng.random(), rng.uniform(-2, 2)
     tilt = cmath.exp(1j * math.radians(rng.uniform(-20, 20)))
     vertical = 1j * float(rng.choice([-1, 1]))
@@ -201,7 +208,7 @@ def _motion(
 
 
 def _camera(rng: np.random.Generator, t: Reals, level: Grade) -> Complex:
-    """(T,) shift of the picture: a swinging pan and shake."""
+    """Return (T,) shifts of the image: a swinging pan and shake."""
     rate = 2 * math.pi / rng.uniform(30, 80)
     phase = rng.uniform(0, 2 * math.pi)
     pan = direction(rng) * rng.uniform(*level.pan_px) / rate
@@ -210,7 +217,7 @@ def _camera(rng: np.random.Generator, t: Reals, level: Grade) -> Complex:
 
 
 def _stray(rng: np.random.Generator, t: Reals) -> Complex:
-    """(T,) path of a mover that moves for a short time only, anywhere."""
+    """Return the (T,) path of a patch that moves for a short time, anywhere in the frame."""
     length = rng.uniform(4, 8)
     begin = rng.uniform(t[0], t[-1] - length)
     place = rng.uniform(0.05, 0.95) * SIZE + 1j * rng.uniform(0.05, 0.95) * SIZE
@@ -221,25 +228,33 @@ def _stray(rng: np.random.Generator, t: Reals) -> Complex:
 
 
 @dataclass
-class _Scene:
-    """Surfaces from back to front, the numbers of those that move, and the source of random draws."""
+class MotionScene:
+    """The surfaces of one clip.
+
+    Attributes:
+        rng: source of random draws.
+        surfaces: from back to front, with the mover in front of all other patches.
+        moving: numbers of the surfaces that move against the background.
+    """
 
     rng: np.random.Generator
-    surfaces: list[Surface] = field(default_factory=list)
+    surfaces: list[Sheet | Patch] = field(default_factory=list)
     moving: list[int] = field(default_factory=list)
 
-    def add(self, surface: Surface, moves: bool) -> None:
+    def add(self, surface: Sheet | Patch, moves: bool) -> None:
+        """Add a surface in front; `moves` says whether it moves against the background."""
         if moves:
             self.moving.append(len(self.surfaces))
         self.surfaces.append(surface)
 
-    def add_patch(self, radius: float, path: Complex, turn: Complex | float, moves: bool) -> None:
-        """A patch of random look at any angle; `turn` is its scale and angle on top."""
-        start = direction(self.rng) * np.ones(len(path), np.complex128)
-        self.add(Surface(patch_sprite(self.rng, radius, 1.0), path, start * turn), moves)
+    def add_patch(self, radius: float, center: Complex, turn: Complex | float, moves: bool) -> None:
+        """Add a patch of random look at a random angle, turned and scaled further by `turn`."""
+        start = direction(self.rng) * np.ones(len(center), np.complex128)
+        self.add(patch(self.rng, radius, 1.0, center, start * turn), moves)
 
 
-def _scene(label: str, seed: int, level: Grade) -> _Scene:
+def build_scene(label: str, seed: int, level: Grade) -> MotionScene:
+    """Return the scene of a clip; its `rng` is then where the camera's draws begin."""
     # The motion's draws come from a source of their own: a motion may then draw more in a later version.
     rng, motion_rng = (np.random.default_rng([1, seed, part]) for part in range(2))
     t = np.arange(NUM_FRAMES) - float(REFERENCE_FRAME)
@@ -250,8 +265,8 @@ def _scene(label: str, seed: int, level: Grade) -> _Scene:
     radii = rng.uniform(7.5, 12.5, 2)
     motion = _motion(motion_rng, label, t, level, away, radii[0])
 
-    scene = _Scene(rng)
-    scene.add(Surface(texture(rng, *canvas_shape(SIZE, camera), finest_px=2.5, unit=1.0), camera), False)
+    scene = MotionScene(rng)
+    scene.add(background(rng, SIZE, camera, 1.0), False)
     for _ in range(level.fixed):
         place = SIZE * complex(rng.uniform(0, 1), rng.uniform(0, 1))
         scene.add_patch(rng.uniform(6, 10), place + camera, 1.0, False)
@@ -262,5 +277,5 @@ def _scene(label: str, seed: int, level: Grade) -> _Scene:
     scene.add_patch(radii[0], middle - between + motion.mover + camera, turn, True)
     for _ in range(level.bars):
         path = np.asarray(direction(rng) * rng.uniform(0.2, 0.8) * t)
-        scene.add(Surface(bar_sprite(rng, canvas_shape(SIZE, path), 1.0), path), True)
+        scene.add(bar(rng, SIZE, path, 1.0), True)
     return scene

@@ -1,101 +1,156 @@
-"""Layered scenes: surfaces that move in front of each other, drawn, with the exact motion of what is seen.
+"""The scene model: surfaces that move in front of each other, drawn with the exact motion of what is visible.
 
-Convention: positions are complex numbers as in `textures`, x right and y down. A surface's point q is at
-`centre + turn * q`, with `turn = scale * exp(i angle)`, and a growing angle turns clockwise on the screen.
+Convention: a place (x, y) is in pixels, x right, y down, pixel centers at whole numbers. Surfaces are ordered
+from back to front and numbered from 0. A *moment* is the index of a time at which all surfaces have a place.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from hidden_two_stream.synthetic.textures import Complex, paint, pixel_centres, shifted
-from hidden_two_stream.types import FloatArray, RawClip
+from hidden_two_stream.synthetic.arrays import BoolArray, IndexArray, Reals
+from hidden_two_stream.types import FloatArray
 
-__all__ = ["BoolArray", "Surface", "complex_normal", "draw", "exact_flow", "exposed"]
+__all__ = ["Box", "Surface", "draw", "exact_flow", "span", "still_visible"]
 
-BoolArray = npt.NDArray[np.bool_]
-IndexArray = npt.NDArray[np.int64]
+Box = tuple[slice, slice]
+"""(rows, columns) of a rectangle of pixels."""
 
 
-@dataclass(frozen=True)
-class Surface:
-    """A surface and its path.
+class Surface(Protocol):
+    """A textured surface and its path.
 
-    Attributes:
-        colours: (h, w, 4) colour and cover of a sprite or a bar, or (h, w, 3) of a background.
-        centre: (T,) where its origin is, in pixels; for a sheet its offset from the frame's centre.
-        turn: (T,) scale and angle; None for a sheet, which fills the frame and is only shifted.
+    The arguments `x` and `y` of its methods are float32 arrays that broadcast against each other.
     """
 
-    colours: FloatArray
-    centre: Complex
-    turn: Complex | None = None
+    def box(self, moment: int, height: int, width: int) -> Box:
+        """Return the pixels outside which nothing of the surface is visible; empty if it left the frame."""
+        ...
+
+    def rests(self, moment: int, later: int) -> bool:
+        """Return whether the surface looks the same at both moments."""
+        ...
+
+    def sample(self, moment: int, x: Reals, y: Reals) -> FloatArray:
+        """Return (3, ...) colors of an opaque surface, or (4, ...) colors and cover, at places (x, y)."""
+        ...
+
+    def follow(self, moment: int, later: int, x: Reals, y: Reals) -> tuple[Reals, Reals]:
+        """Return the places at `later` of the surface's points that are at (x, y) at `moment`."""
+        ...
 
 
-def draw(surfaces: Sequence[Surface], size: int) -> tuple[FloatArray, IndexArray]:
-    """Light of the scene, and what is seen where.
+def span(center: float, reach: float, length: int) -> slice:
+    """Return the pixels 0..length-1 within `reach` of the center, rounded outward."""
+    start, stop = math.floor(center - reach), math.ceil(center + reach) + 1
+    return slice(min(max(start, 0), length), min(max(stop, 0), length))
+
+
+def _places(box: Box) -> tuple[FloatArray, FloatArray]:
+    """Return x (w,) and y (h, 1) of the pixels of a box."""
+    y, x = (np.arange(part.start, part.stop, dtype=np.float32) for part in box)
+    return x, y[:, None]
+
+
+def draw(
+    surfaces: Sequence[Surface], moments: Sequence[int], height: int, width: int
+) -> tuple[FloatArray, IndexArray]:
+    """Draw the scene at each of T moments.
 
     Args:
-        surfaces: from back to front; the first is a background without cover.
-        size: height and width in pixels.
+        surfaces: from back to front; the first is opaque and fills the frame, the others have cover.
+        moments: T of them.
+        height: of the frame, in pixels.
+        width: of the frame, in pixels.
 
     Returns:
-        (T, size, size, 3) in 0..1, and (T, size, size) the number of the surface that covers more than half.
+        light (T, 3, height, width) float32 in 0..1, and front (T, height, width) uint8, the number of the
+        frontmost surface that covers more than half of each pixel.
     """
-    frames = shifted(surfaces[0].colours, surfaces[0].centre, size)
-    visible = np.zeros(frames.shape[:3], np.int64)
-    for number, surface in enumerate(surfaces[1:], start=1):
-        if surface.turn is None:
-            sheet = shifted(surface.colours, surface.centre, size)
-            frames += sheet[..., 3:] * (sheet[..., :3] - frames)
-            cover = sheet[..., 3]
-        else:
-            cover = paint(frames, surface.colours, surface.centre, surface.turn)
-        visible[cover > 0.5] = number
-    return frames, visible
-
-
-def exact_flow(surfaces: Sequence[Surface], visible: IndexArray) -> FloatArray:
-    """(T-1, 2, H, W) float32 pixels, frame t to t+1, of the surface that `draw` found visible at t."""
-    size = visible.shape[-1]
-    still = np.ones(len(visible), np.complex128)
-    step = np.zeros((len(visible) - 1, size, size), np.complex128)
+    light = np.zeros((len(moments), 3, height, width), np.float32)
+    front = np.zeros((len(moments), height, width), np.uint8)
     for number, surface in enumerate(surfaces):
-        turn = still if surface.turn is None else surface.turn
-        step = np.where(visible[:-1] == number, _steps(surface.centre, turn, size), step)
-    return np.stack([step.real, step.imag], axis=1).astype(np.float32)
+        for t, moment in enumerate(moments):
+            box = surface.box(moment, height, width)
+            if any(part.start >= part.stop for part in box):
+                continue
+            if not (t and surface.rests(moments[t - 1], moment)):
+                sampled = surface.sample(moment, *_places(box))
+            behind, numbers = light[t][:, *box], front[t][box]
+            if len(sampled) == 3:
+                behind[...], numbers[...] = sampled, number
+                continue
+            behind += sampled[3] * (sampled[:3] - behind)
+            numbers[sampled[3] > 0.5] = number
+    return light, front
 
 
-def _steps(centre: Complex, turn: Complex, size: int) -> Complex:
-    """Displacement (T-1, H, W) of a surface under `p = centre + turn * q`: A_{t+1}(A_t^{-1}(p)) - p."""
-    p = pixel_centres(size)
-    ratio = (turn[1:] / turn[:-1])[:, None, None]
-    return np.asarray(centre[1:, None, None] + ratio * (p - centre[:-1, None, None]) - p)
-
-
-def exposed(rng: np.random.Generator, frames: FloatArray, brightness: float, noise_sigma: float) -> RawClip:
-    """What the sensor makes of (T, H, W, 3) light in 0..1: a slowly changing gain, noise, 256 levels.
+def exact_flow(surfaces: Sequence[Surface], front: IndexArray, moments: Sequence[int]) -> FloatArray:
+    """Return the motion of each visible point from one moment to the next.
 
     Args:
-        rng: source of the gain's phase and of the noise.
-        frames: light.
-        brightness: largest change of the gain, as a fraction.
-        noise_sigma: standard deviation of the noise, as a fraction of full scale.
+        surfaces: as for `draw`.
+        front: (T, H, W) from `draw`, for these moments.
+        moments: T of them.
+
+    Returns:
+        (T-1, 2, H, W) float32 pixels: channel 0 = u (right), 1 = v (down), at the pixel centers of moment t.
     """
-    num_frames = len(frames)
-    phase, cycles = rng.uniform(0, 2 * math.pi), rng.uniform(0.3, 1.0)
-    gain = 1 + brightness * np.sin(phase + 2 * math.pi * cycles * np.arange(num_frames) / num_frames)
-    light = frames * gain.astype(np.float32)[:, None, None, None]
-    if noise_sigma > 0:
-        light += rng.standard_normal(frames.shape, dtype=np.float32) * np.float32(noise_sigma)
-    return np.asarray(np.clip(np.rint(light * 255), 0, 255), np.uint8)
+    _, height, width = front.shape
+    flow = np.zeros((len(moments) - 1, 2, height, width), np.float32)
+    for t, (moment, later) in enumerate(pairwise(moments)):
+        for number, surface in enumerate(surfaces):
+            box = surface.box(moment, height, width)
+            mask = front[t][box] == number
+            if not mask.any():
+                continue
+            here = _places(box)
+            for channel, (start, end) in enumerate(
+                zip(here, surface.follow(moment, later, *here), strict=True)
+            ):
+                np.copyto(flow[t, channel][box], end - start, where=mask, casting="same_kind")
+    return flow
 
 
-def complex_normal(rng: np.random.Generator, count: int) -> Complex:
-    """(count,) complex numbers whose real and imaginary parts are standard normal."""
-    return np.asarray(rng.standard_normal(count) + 1j * rng.standard_normal(count))
+def still_visible(
+    surfaces: Sequence[Surface], front: IndexArray, flow: FloatArray, moments: Sequence[int]
+) -> BoolArray:
+    """Return (T-1, H, W): whether each visible point is still visible at the next moment.
+
+    A point is visible if its place lies within 0..W-1, 0..H-1 and no surface in front of its own covers that
+    place by more than half.
+
+    Args:
+        surfaces: as for `draw`.
+        front: (T, H, W) from `draw`, for these moments.
+        flow: (T-1, 2, H, W) from `exact_flow`.
+        moments: T of them.
+    """
+    _, height, width = front.shape
+    x, y = _places((slice(0, height), slice(0, width)))
+    visible = np.zeros((len(flow), height, width), np.bool_)
+    for t, later in enumerate(moments[1:]):
+        end_x, end_y = flow[t, 0] + x, flow[t, 1] + y
+        inside = (end_x >= 0) & (end_x <= width - 1) & (end_y >= 0) & (end_y <= height - 1)
+        visible[t] = inside & ~_hidden(surfaces, later, front[t], end_x, end_y)
+    return visible
+
+
+def _hidden(
+    surfaces: Sequence[Surface], moment: int, front: IndexArray, x: FloatArray, y: FloatArray
+) -> BoolArray:
+    """Return (H, W): whether the point of surface `front` (H, W) at (x, y) is covered from in front."""
+    height, width = front.shape
+    hidden = np.zeros((height, width), np.bool_)
+    for number, surface in enumerate(surfaces[1:], start=1):
+        rows, columns = surface.box(moment, height, width)
+        near = (front < number) & (x > columns.start - 1) & (x < columns.stop)
+        near &= (y > rows.start - 1) & (y < rows.stop)
+        if near.any():
+            hidden[near] |= surface.sample(moment, x[near], y[near])[3] > 0.5
+    return hidden

@@ -1,201 +1,222 @@
-"""Procedural surfaces, and drawing them at positions between pixels.
+"""Textures: the colors of surfaces.
 
-Convention: positions are complex numbers x + iy in pixels, y down; the centre of the pixel in row i, column j
-is at x = j, y = i. Surfaces are made with `_DENSITY` texels per pixel. A sprite is an (n, n, 4) surface of
-colour and cover whose middle texel is the origin.
+Convention: a texture is (3, height, width) float32 RGB in 0..1 with `DENSITY` texels per pixel. Textures hold
+little detail finer than two pixels, so bilinear sampling neither aliases nor flickers.
 """
 
 from __future__ import annotations
 
 import math
-from functools import lru_cache
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
+from hidden_two_stream.synthetic.draws import direction, log_uniform
+from hidden_two_stream.synthetic.noise import hills, low_pass, octaves, spectral_noise, spline_noise
 from hidden_two_stream.types import FloatArray
 
-__all__ = [
-    "Complex",
-    "Reals",
-    "bar_sprite",
-    "canvas_shape",
-    "direction",
-    "paint",
-    "patch_sprite",
-    "pixel_centres",
-    "shifted",
-    "texture",
-]
+__all__ = ["DENSITY", "MATERIALS", "material", "mixed", "two_color_texture"]
 
-Complex = npt.NDArray[np.complex128]
-Reals = npt.NDArray[np.floating[Any]]
+DENSITY = 2
+"""Texels per pixel."""
 
-_DENSITY = 2  # texels per pixel: bilinear sampling of a smooth, denser texture neither aliases nor flickers
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def direction(rng: np.random.Generator) -> complex:
-    """A random unit vector."""
-    return complex(np.exp(1j * rng.uniform(0, 2 * math.pi)))
-
-
-def pixel_centres(size: int) -> Complex:
-    """(size, size): the positions of a square frame's pixels."""
-    return np.asarray(np.arange(size) + 1j * np.arange(size)[:, None])
-
-
-# -- surfaces --------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=64)
-def _spline_basis(length: int, spacing: float) -> FloatArray:
-    """(length, knots): values of the uniform cubic B-splines with that knot spacing, at 0..length-1."""
-    x = np.arange(length) / spacing
-    distance = np.abs(x[:, None] - np.arange(-1, int(x[-1]) + 3))
-    near = 2 / 3 - distance**2 + distance**3 / 2
-    far = np.clip(2 - distance, 0, None) ** 3 / 6
-    return np.where(distance < 1, near, far).astype(np.float32)
-
-
-def _noise(rng: np.random.Generator, height: int, width: int, spacing: float, channels: int) -> FloatArray:
-    """(channels, height, width) smooth noise of about unit variance; details measure about 2 x `spacing`."""
-    rows, columns = _spline_basis(height, spacing), _spline_basis(width, spacing)
-    knots = rng.standard_normal((channels, rows.shape[1], columns.shape[1]), dtype=np.float32)
-    return np.asarray(rows @ knots @ columns.T / np.float32(0.48), np.float32)
-
-
-def _octaves(
-    rng: np.random.Generator, height: int, width: int, finest_px: float, coarsest_px: float, channels: int
-) -> FloatArray:
-    count = max(1, round(math.log2(coarsest_px / finest_px)) + 1)
-    layers = [_noise(rng, height, width, _DENSITY * finest_px * 2**k, channels) for k in range(count)]
-    return np.asarray(np.sum(layers, axis=0) / math.sqrt(count), np.float32)
-
-
-def texture(
+def two_color_texture(
     rng: np.random.Generator, height: int, width: int, *, finest_px: float, unit: float
 ) -> FloatArray:
-    """(height, width, 3) in 0..1: noise, blobs, stripes or checks of two colours, with coloured detail."""
+    """Return (3, height, width) noise, blobs, stripes or checks of two colors, with colored detail.
+
+    Args:
+        rng: source of randomness.
+        height: in texels.
+        width: in texels.
+        finest_px: knot spacing of the finest detail, in pixels.
+        unit: factor on all other lengths.
+    """
+    finest, coarsest = DENSITY * finest_px, DENSITY * 10 * unit
     dark, bright = rng.uniform(0.05, 0.4, 3), rng.uniform(0.6, 0.95, 3)
     kind = rng.integers(4)
     if kind == 0:
-        pattern = _octaves(rng, height, width, finest_px, 10 * unit, 1)[0]
+        pattern = octaves(rng, height, width, finest, coarsest, 1)[0]
     elif kind == 1:
-        pattern = 2 * _noise(rng, height, width, _DENSITY * 5 * unit, 1)[0]
+        pattern = 2 * spline_noise(rng, height, width, DENSITY * 5 * unit, 1)[0]
     else:
-        wave = 2 * math.pi / (rng.uniform(7, 16, 2) * unit * _DENSITY)
+        wave = 2 * math.pi / (rng.uniform(7, 16, 2) * unit * DENSITY)
         along = direction(rng)
         phases = rng.uniform(0, 2 * math.pi, 2)
         rotated = (np.arange(width) + 1j * np.arange(height)[:, None]) * along
         pattern = 1.5 * np.sin(wave[0] * rotated.real + phases[0])
         if kind == 3:
             pattern = 1.4 * pattern * np.sin(wave[1] * rotated.imag + phases[1])
-    blend = (0.5 + 0.5 * np.tanh(pattern)).astype(np.float32)[..., None]
-    detail = _octaves(rng, height, width, finest_px, 10 * unit, 3).transpose(1, 2, 0)
-    colours = dark.astype(np.float32) + blend * (bright - dark).astype(np.float32)
-    return np.asarray(np.clip(colours + np.float32(0.12) * detail, 0.02, 0.98), np.float32)
+    blend = (0.5 + 0.5 * np.tanh(pattern)).astype(np.float32)
+    detail = octaves(rng, height, width, finest, coarsest, 3)
+    base, contrast = (color.astype(np.float32)[:, None, None] for color in (dark, bright - dark))
+    return np.asarray(np.clip(base + blend * contrast + np.float32(0.12) * detail, 0.02, 0.98), np.float32)
 
 
-def _inside(rng: np.random.Generator, q: Complex, radius: float) -> Reals:
-    """Signed distance in pixels, roughly, to the border of a random shape about 0; positive inside."""
-    kind = rng.integers(4)
-    aspect = rng.uniform(0.65, 1.0)
-    wobble, phases = rng.uniform(0.03, 0.12, 3), rng.uniform(0, 2 * math.pi, 3)
-    sides = int(rng.integers(3, 7))
-    if kind == 0:
-        return np.asarray((1 - np.abs(q.real + 1j * q.imag / aspect) / radius) * radius * aspect)
-    if kind == 1:
-        corner = 0.3 * radius
-        dx = np.abs(q.real) - (0.95 * radius - corner)
-        dy = np.abs(q.imag) - (0.95 * radius * aspect - corner)
-        outside = np.hypot(np.clip(dx, 0, None), np.clip(dy, 0, None))
-        return np.asarray(corner - outside - np.clip(np.maximum(dx, dy), None, 0))
+# -- materials: square tiles that repeat without a seam, with the statistics of real images ---------
+
+
+def _color(rng: np.random.Generator, saturation: float = 0.35) -> FloatArray:
+    """Return (3,) a color of any brightness and mostly low saturation."""
+    tint = rng.uniform(-1, 1, 3) * saturation * rng.random()
+    return np.asarray(np.clip(rng.uniform(0.08, 0.92) * (1 + tint), 0.02, 0.98), np.float32)
+
+
+def _two_colors(rng: np.random.Generator, blend: FloatArray) -> FloatArray:
+    """Return (3, n, n), two random colors mixed by `blend` (n, n) in 0..1."""
+    one, other = _color(rng), _color(rng)
+    return np.asarray(one[:, None, None] + (other - one)[:, None, None] * blend, np.float32)
+
+
+def _fractal(rng: np.random.Generator, n: int) -> FloatArray:
+    """Return noise with the spectrum of natural images, in related colors."""
+    light, tone = spectral_noise(rng, n, rng.uniform(0.8, 1.6), channels=2)
+    along = 1 + rng.uniform(-0.3, 0.3, (3, 1, 1)).astype(np.float32)
+    across = rng.uniform(-0.5, 0.5, (3, 1, 1)).astype(np.float32)
+    return np.asarray(_color(rng)[:, None, None] + 0.2 * (along * light + across * tone), np.float32)
+
+
+def _copies(center: float, reach: int, n: int) -> Iterator[tuple[float, int, int]]:
+    """Yield (center, start, stop) along one axis for each copy of a shape that touches the repeating tile."""
+    for shift in (0, n, -n):
+        start = max(0, math.floor(center + shift) - reach)
+        stop = min(n, math.ceil(center + shift) + reach)
+        if start < stop:
+            yield center + shift, start, stop
+
+
+def _leaf(rng: np.random.Generator, tile: FloatArray, radius: float, color: FloatArray) -> None:
+    """Paint an ellipse or a polygon into the tile, across its seams."""
+    n = tile.shape[-1]
+    center_x, center_y = rng.uniform(0, n, 2)
+    angle, aspect, sides = rng.uniform(0, math.pi), rng.uniform(0.25, 1.0), int(rng.integers(0, 6))
+    slope = rng.normal(0, 0.15, 2) / radius if rng.random() < 0.4 else np.zeros(2)
+    reach = math.ceil(radius) + 2
+    for x0, left, right in _copies(center_x, reach, n):
+        for y0, top, bottom in _copies(center_y, reach, n):
+            x = np.arange(left, right, dtype=np.float32) - np.float32(x0)
+            y = np.arange(top, bottom, dtype=np.float32)[:, None] - np.float32(y0)
+            u = np.float32(math.cos(angle)) * x + np.float32(math.sin(angle)) * y
+            v = np.float32(math.cos(angle)) * y - np.float32(math.sin(angle)) * x
+            if sides < 3:
+                inside = np.float32(radius * aspect) * (1 - np.hypot(u, v / np.float32(aspect)) / radius)
+            else:
+                turns = [2 * math.pi * k / sides for k in range(sides)]
+                faces = [math.cos(a) * u + math.sin(a) * v / np.float32(aspect) for a in turns]
+                depth = radius * math.cos(math.pi / sides) - np.maximum.reduce(faces)
+                inside = depth * np.float32(aspect)
+            alpha = np.clip(inside / 2 + 0.5, 0, 1).astype(np.float32)
+            shade = (slope[0] * x + slope[1] * y).astype(np.float32)
+            view = tile[:, top:bottom, left:right]
+            view += alpha * (color[:, None, None] + shade - view)
+
+
+def _leaves(rng: np.random.Generator, n: int) -> FloatArray:
+    """Return dead leaves: shapes of all sizes in front of each other."""
+    tile = _two_colors(rng, 0.5 + 0.25 * hills(rng, n))
+    palette = [_color(rng, 0.6) for _ in range(int(rng.integers(3, 12)))]
+    finest, coarsest = log_uniform(rng, (3, 12)), n / rng.uniform(4, 9)
+    fractions = rng.random(math.ceil(n / 480 * int(rng.integers(50, 200))))
+    # Density of radii r ** -2; a few small ones are hidden by large ones, most lie in front.
+    radii = 1 / (1 / finest + fractions * (1 / max(coarsest, finest + 1) - 1 / finest))
+    radii = radii[np.argsort(-radii * np.exp(rng.normal(0, 0.7, len(radii))))]
+    for radius in radii:
+        _leaf(rng, tile, float(radius), palette[int(rng.integers(len(palette)))])
+    return tile
+
+
+def _waves(rng: np.random.Generator, n: int) -> FloatArray:
+    """Return stripes, checks or blobs, soft or hard, often unevenly spaced or faded in places."""
+    kind, hardness = rng.integers(3), log_uniform(rng, (0.7, 20))
+    period = log_uniform(rng, (4 * DENSITY, n / 2))
     if kind == 2:
-        facing = [(q * np.exp(2j * math.pi * k / sides)).real for k in range(sides)]
-        return np.asarray(1.25 * radius * math.cos(math.pi / sides) - np.maximum.reduce(facing))
-    theta = np.angle(q)
-    waves = sum(w * np.cos(k * theta + p) for k, w, p in zip((2, 3, 5), wobble, phases, strict=True))
-    return np.asarray(radius * (1 + np.asarray(waves)) - np.abs(q))
+        pattern = spectral_noise(rng, n, 4.0, coarsest=period)[0]
+    else:
+        angle = rng.uniform(0, math.pi)
+        cycles = np.rint(n / period * np.array([math.cos(angle), math.sin(angle)]))
+        axis = np.arange(n, dtype=np.float32) * np.float32(2 * math.pi / n)
+        bend = rng.choice([0.0, 1.0]) * rng.uniform(0, 1.5) * hills(rng, n)
+        pattern = np.sin(cycles[0] * axis + cycles[1] * axis[:, None] + bend)
+        if kind == 1:
+            pattern = pattern * np.sin(cycles[0] * axis[:, None] - cycles[1] * axis + bend)
+    # An edge narrower than two texels would alias.
+    pattern = np.tanh(min(hardness, period / 6) * pattern)
+    if rng.random() < 0.3:
+        pattern = pattern * np.clip(0.5 + hills(rng, n), 0, 1)
+    return _two_colors(rng, np.asarray(0.5 + 0.5 * pattern, np.float32))
 
 
-def _edge(distance: Reals, width: float) -> Reals:
-    """Cover 0..1 from a signed distance, by a smooth step of this width."""
-    x = np.clip(distance / width + 0.5, 0, 1)
-    return np.asarray(x * x * (3 - 2 * x))
+def _plain(rng: np.random.Generator, n: int) -> FloatArray:
+    """Return smooth shading as on walls, skies and skin, with up to five small shapes."""
+    tile = (
+        _color(rng)[:, None, None]
+        + 0.15 * rng.random() * hills(rng, n) * (0.7 + 0.3 * _color(rng))[:, None, None]
+    )
+    tile = np.ascontiguousarray(tile, np.float32)
+    for _ in range(int(rng.integers(0, 6))):
+        _leaf(rng, tile, log_uniform(rng, (3, max(4, n / 16))), _color(rng))
+    return tile
 
 
-def patch_sprite(rng: np.random.Generator, radius: float, unit: float) -> FloatArray:
-    """(n, n, 4) colour and cover of the patch at scale 1, centred."""
-    half = math.ceil(_DENSITY * (1.4 * radius + 3 * unit))
-    length = 2 * half + 1
-    # Details are coarser than the background's because the patch may shrink.
-    colours = texture(rng, length, length, finest_px=3.5, unit=unit)
-    axis = (np.arange(length) - half) / _DENSITY
-    distance = _inside(rng, np.asarray(axis + 1j * axis[:, None]), radius)
-    cover = _edge(distance, rng.choice([1.0, 3.0]) * unit)
-    return np.concatenate([colours, cover[..., None]], axis=-1, dtype=np.float32)
+def _writing(rng: np.random.Generator, n: int) -> FloatArray:
+    """Return lines of small glyphs in groups, with empty areas."""
+    height_px = log_uniform(rng, (7, 24))
+    lines = max(1, round(n / (DENSITY * height_px)))
+    signs = max(1, round(n / (DENSITY * height_px * 0.6)))
+    bits = np.zeros((lines, 10, signs, 6), np.float32)
+    bits[:, 2:8, :, :5] = rng.random((lines, 6, signs, 5)) < 0.5
+    bits[:, 2:8, :, 0] = np.maximum(bits[:, 2:8, :, 0], rng.random((lines, 1, signs)) < 0.6)
+    bits *= (rng.random((lines, 1, signs, 1)) < 0.8) & (rng.random((lines, 1, 1, 1)) < 0.8)
+    ink = bits.reshape(lines * 10, signs * 6)
+    rows, columns = (np.arange(n) * count // n for count in ink.shape)
+    place = np.clip(0.5 + 3 * (hills(rng, n) + rng.uniform(-0.5, 1)), 0, 1)
+    return low_pass(_two_colors(rng, np.asarray(ink[rows][:, columns] * place, np.float32)), DENSITY * 0.35)
 
 
-def canvas_shape(size: int, offsets: Complex) -> tuple[int, int]:
-    """(height, width) in texels of a surface that fills a square frame at each of the (T,) offsets."""
-    reach = np.abs(np.concatenate([offsets.real, offsets.imag])).max()
-    side = _DENSITY * (size + 2 * (math.ceil(reach) + 1)) + 1
-    return side, side
+MATERIALS = {
+    "fractal": _fractal,
+    "leaves": _leaves,
+    "waves": _waves,
+    "plain": _plain,
+    "writing": _writing,
+}
+"""Functions (rng, n) that return a (3, n, n) tile, by kind."""
 
 
-def bar_sprite(rng: np.random.Generator, shape: tuple[int, int], unit: float) -> FloatArray:
-    """(height, width, 4) colour and cover of a bar across the canvas, near its centre."""
-    colours = texture(rng, *shape, finest_px=2.5, unit=unit)
-    x, y = ((np.arange(n) - (n - 1) / 2) / _DENSITY for n in (shape[1], shape[0]))
-    across = ((x + 1j * y[:, None]) * direction(rng)).real + rng.uniform(-10, 10) * unit
-    cover = _edge(rng.uniform(2, 4) * unit - np.abs(across), 1.0)
-    return np.concatenate([colours, cover[..., None]], axis=-1, dtype=np.float32)
+def material(
+    rng: np.random.Generator, n: int, kind: str, *, contrast: float, gray: bool, blur_px: float
+) -> FloatArray:
+    """Return a (3, n, n) tile of one kind.
+
+    Args:
+        rng: source of randomness.
+        n: side in texels, even.
+        kind: a key of `MATERIALS`.
+        contrast: standard deviation of the tile, relative to full scale; an upper bound for "plain".
+        gray: remove nearly all color.
+        blur_px: standard deviation of a Gaussian blur, in pixels.
+    """
+    tile = MATERIALS[kind](rng, n)
+    if kind not in ("fractal", "plain"):
+        detail = spectral_noise(rng, n, rng.uniform(0.8, 1.4))[0] * np.clip(0.5 + hills(rng, n), 0.05, 1.5)
+        tile = tile * np.asarray(1 + log_uniform(rng, (0.02, 0.35)) * detail, np.float32)
+    elif kind == "plain":
+        tile = tile + log_uniform(rng, (0.001, 0.015)) * spectral_noise(rng, n, 1.0)
+    if blur_px > 0:
+        tile = low_pass(tile, DENSITY * blur_px)
+    if gray:
+        light = np.tensordot(_LUMA, tile, 1)
+        tile = light + np.float32(0.1 * rng.random()) * (tile - light)
+    mean, spread = tile.mean(axis=(1, 2), keepdims=True), float(tile.std(axis=(1, 2)).max()) + 1e-6
+    gain = contrast / spread if kind != "plain" else min(1.0, contrast / spread)
+    return np.asarray(np.clip(mean + np.float32(gain) * (tile - mean), 0.01, 0.99), np.float32)
 
 
-# -- drawing ---------------------------------------------------------------------------------------
-
-
-def shifted(canvas: FloatArray, offsets: Complex, size: int) -> FloatArray:
-    """(T, size, size, C): a canvas seen centred, moved by each of the (T,) offsets; bilinear."""
-    margin = ((canvas.shape[0] - 1) // _DENSITY - size) // 2
-    out = np.empty((len(offsets), size, size, canvas.shape[2]), np.float32)
-    span = _DENSITY * (size - 1) + 1
-    for frame, offset in zip(out, offsets, strict=True):
-        x, y = _DENSITY * (margin - offset.real), _DENSITY * (margin - offset.imag)
-        column, row = math.floor(x), math.floor(y)
-        fx, fy = np.float32(x - column), np.float32(y - row)
-        upper = canvas[row : row + span : _DENSITY, column : column + span + 1]
-        lower = canvas[row + 1 : row + 1 + span : _DENSITY, column : column + span + 1]
-        line = upper + fy * (lower - upper)
-        left, right = line[:, :span:_DENSITY], line[:, 1 : span + 1 : _DENSITY]
-        np.add(left, fx * (right - left), out=frame)
-    return out
-
-
-def _sample(sprite: FloatArray, q: Complex) -> FloatArray:
-    """(..., 4) bilinear values of a centred sprite at positions `q` in its pixels; uncovered outside."""
-    length = sprite.shape[0]
-    x, y = (np.clip(part * _DENSITY + (length - 1) / 2, 0, length - 1.001) for part in (q.real, q.imag))
-    column, row = x.astype(np.intp), y.astype(np.intp)
-    fx, fy = ((a - b).astype(np.float32)[..., None] for a, b in ((x, column), (y, row)))
-    flat, index = sprite.reshape(-1, 4), row * length + column
-    upper = flat[index] * (1 - fx) + flat[index + 1] * fx
-    lower = flat[index + length] * (1 - fx) + flat[index + length + 1] * fx
-    return np.asarray(upper + fy * (lower - upper), np.float32)
-
-
-def paint(frames: FloatArray, sprite: FloatArray, centre: Complex, turn: Complex) -> FloatArray:
-    """Paint the sprite over the frames in place, by inverse mapping; returns its cover (T, H, W)."""
-    size = frames.shape[1]
-    cover = np.zeros(frames.shape[:3], np.float32)
-    reach = (sprite.shape[0] - 1) / 2 / _DENSITY
-    p = pixel_centres(size)
-    for t, (c, m) in enumerate(zip(centre, turn, strict=True)):
-        low_x, low_y = (max(0, math.floor(v - reach * abs(m))) for v in (c.real, c.imag))
-        high_x, high_y = (max(0, math.ceil(v + reach * abs(m)) + 1) for v in (c.real, c.imag))
-        box = (slice(low_y, high_y), slice(low_x, high_x))
-        colour = _sample(sprite, (p[box] - c) / m)
-        cover[t][box] = colour[..., 3]
-        frames[t][box] += colour[..., 3:] * (colour[..., :3] - frames[t][box])
-    return cover
+def mixed(rng: np.random.Generator, one: FloatArray, other: FloatArray) -> FloatArray:
+    """Return a tile that shows `one` in some regions and `other` elsewhere, with hard or soft borders."""
+    relief = spectral_noise(rng, one.shape[-1], 2.5)[0] + np.float32(rng.normal(0, 0.5))
+    blend = np.clip(0.5 + relief * np.float32(log_uniform(rng, (1.5, 30))), 0, 1)
+    return np.asarray(one + blend * (other - one), np.float32)

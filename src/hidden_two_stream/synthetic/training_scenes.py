@@ -1,8 +1,7 @@
-"""Generated video with the statistics of real video, with exact flow, to learn motion from.
+"""Scenes with the statistics of real video and exact flow, to learn motion from.
 
-Other than `synthetic`, scenes have no classes: a background and sprites of many looks and shapes move, turn,
-grow, shear and bend under a moving camera; then come light, sensor noise and real compression. `surfaces`
-has the geometry, `materials` and `shapes` the looks, `staging` what happens, `footage` camera and codec.
+These scenes have no classes. A background and sprites of many looks and shapes move, turn, grow, shear and
+bend under a moving camera. Then come shadows, changes of exposure, sensor noise and real compression.
 """
 
 from __future__ import annotations
@@ -14,35 +13,35 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
+import torch
 
 from hidden_two_stream.errors import OutputError, UsageError
 from hidden_two_stream.files import make_folder
 from hidden_two_stream.parallel import WorkerPool
-from hidden_two_stream.synthetic.footage import filmed
-from hidden_two_stream.synthetic.materials import chance
-from hidden_two_stream.synthetic.staging import SceneStyle, stage
-from hidden_two_stream.synthetic.surfaces import draw, follow
+from hidden_two_stream.synthetic.arrays import BoolArray
+from hidden_two_stream.synthetic.camera import film_like_video
+from hidden_two_stream.synthetic.draws import chance
+from hidden_two_stream.synthetic.scene import draw, exact_flow, still_visible
+from hidden_two_stream.synthetic.scene_style import SceneStyle
+from hidden_two_stream.synthetic.staging import stage
 from hidden_two_stream.types import FloatArray, RawClip
 
-__all__ = ["Scene", "SceneStyle", "generate_scene", "scene_clips"]
+__all__ = ["TrainingScene", "generate_scene", "write_scenes"]
 
-BoolArray = npt.NDArray[np.bool_]
-
-_SHUTTER_MOMENTS = 5  # pictures that make up one with motion blur; odd, so that one is at the frame's time
+_SHUTTER_MOMENTS = 5  # averaged for motion blur; odd, so that the middle one is at the frame's time
 _SMALLEST = 32
 
 
 @dataclass(frozen=True)
-class Scene:
+class TrainingScene:
     """A generated clip and its exact motion.
 
     Attributes:
         frames: (T, H, W, 3) uint8.
-        flow: (T-1, 2, H, W) float32 px, frame t to t+1, at t's pixel centres, of the surface that is visible
-            there at t; channel 0 = u (right), 1 = v (down).
-        visible: (T-1, H, W) bool: False where at t+1 the point is hidden by another surface, or has left the
-            picture.
+        flow: (T-1, 2, H, W) float32 pixels, frame t to t+1, of the surface visible at t; channel 0 = u
+            (right), 1 = v (down), at the pixel centers of frame t.
+        visible: (T-1, H, W) bool: False where at t+1 another surface hides the point, or the point has left
+            the frame.
     """
 
     frames: RawClip
@@ -57,21 +56,21 @@ def generate_scene(
     height: int = 160,
     width: int = 160,
     style: SceneStyle = SceneStyle(),  # noqa: B008 (it is frozen)
-) -> Scene:
-    """Generate one scene; the same arguments always give the same scene.
+) -> TrainingScene:
+    """Generate one scene; the same arguments always return the same scene.
 
     Raises:
         UsageError: a negative seed, no frames, or a side below 32.
     """
     _validate(seed, num_frames, height, width)
     frames, motion = _film(seed, num_frames, height, width, style)
-    return Scene(frames, *motion())
+    return TrainingScene(frames, *motion())
 
 
 def _film(
     seed: int, num_frames: int, height: int, width: int, style: SceneStyle
 ) -> tuple[RawClip, Callable[[], tuple[FloatArray, BoolArray]]]:
-    """The frames of a scene, and a function that works out its flow and visibility: that takes a while."""
+    """Return the frames of a scene, and a function that computes flow and visibility, which takes longer."""
     rng = np.random.default_rng([seed, num_frames, height, width])
     blurred = chance(rng, style.motion_blur)
     parts = _SHUTTER_MOMENTS if blurred else 1
@@ -79,10 +78,16 @@ def _film(
     within = rng.uniform(*style.shutter) * (np.arange(parts) - parts // 2) / parts
     surfaces = stage(rng, style, (times[:, None] + within).ravel(), height, width)
     moments = range(parts // 2, num_frames * parts, parts)
-    light, seen = draw(surfaces, height, width, range(num_frames * parts))
+    light, front = draw(surfaces, range(num_frames * parts), height, width)
+    front = front[moments.start :: parts]
     if blurred:
-        light = light.unflatten(0, (num_frames, parts)).mean(dim=1)
-    return filmed(rng, style, light), lambda: follow(surfaces, seen[moments.start :: parts], moments)
+        light = torch.from_numpy(light).unflatten(0, (num_frames, parts)).mean(dim=1).numpy()
+
+    def motion() -> tuple[FloatArray, BoolArray]:
+        flow = exact_flow(surfaces, front, moments)
+        return flow, still_visible(surfaces, front, flow, moments)
+
+    return film_like_video(rng, light, style), motion
 
 
 def _validate(seed: int, num_frames: int, height: int, width: int) -> None:
@@ -107,7 +112,7 @@ def _paths(folder: Path, ground_truth: bool) -> dict[str, Path]:
 def _write_shard(
     numbers: range, folder: Path, seed: int, size: tuple[int, int, int], style: SceneStyle, ground_truth: bool
 ) -> int:
-    """Write scenes of these numbers into the files that are there; returns how many."""
+    """Write the scenes of these numbers into the existing files and return how many."""
     num_frames, height, width = size
     files = {name: np.load(path, mmap_mode="r+") for name, path in _paths(folder, ground_truth).items()}
     for number in numbers:
@@ -119,7 +124,7 @@ def _write_shard(
     return len(numbers)
 
 
-def scene_clips(
+def write_scenes(
     folder: str | os.PathLike[str],
     count: int,
     seed: int = 0,
@@ -132,23 +137,24 @@ def scene_clips(
     ground_truth: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write `count` scenes into arrays that `np.load(path, mmap_mode="r")` opens; returns the folder.
+    """Write `count` scenes into NumPy files and return the folder.
 
-    `frames.npy` (count, T, H, W, 3) uint8, and with `ground_truth` also `flow.npy` (count, T-1, 2, H, W)
-    float16 and `visible.npy` (count, T-1, H, W) bool. Scene i is `generate_scene(seed + i)`, whatever the
-    number of workers. The files have their full size from the start; older ones are replaced.
+    `frames.npy` holds (count, T, H, W, 3) uint8. With `ground_truth`, `flow.npy` holds (count, T-1, 2, H, W)
+    float16 and `visible.npy` (count, T-1, H, W) bool. `np.load(path, mmap_mode="r")` opens them. Scene i is
+    `generate_scene(seed + i)`, whatever the number of workers. The files have their full size from the start;
+    existing ones are replaced.
 
     Args:
-        folder: made if missing.
-        count: scenes.
+        folder: created if missing.
+        count: number of scenes.
         seed: of the first scene.
-        workers: processes that share the work; 0 does it in this one.
+        workers: processes that share the work; 0 works in this process.
         num_frames: frames per scene.
         height: of a frame, in pixels.
         width: of a frame, in pixels.
-        style: what the scenes are like.
+        style: ranges from which the scenes are drawn.
         ground_truth: also write flow and visibility.
-        progress: called with (scenes done, scenes in all) after each shard.
+        progress: called with (scenes done, scenes in all) after each part.
 
     Raises:
         UsageError: a number is out of range.

@@ -1,4 +1,4 @@
-"""Generated scenes: the flow is exact, the rest looks like video."""
+"""Scenes to learn motion from: exact flow, and the statistics of real video."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import pytest
 import torch
 
 from hidden_two_stream.errors import OutputError, UsageError
-from hidden_two_stream.synthetic.footage import encoded
-from hidden_two_stream.synthetic.materials import MATERIALS, material
-from hidden_two_stream.synthetic.scenery import SceneStyle, generate_scene, scene_clips
-from hidden_two_stream.synthetic.shapes import SHAPES
+from hidden_two_stream.synthetic.scene import draw, exact_flow, still_visible
+from hidden_two_stream.synthetic.scene_style import SceneStyle
 from hidden_two_stream.synthetic.staging import stage
-from hidden_two_stream.synthetic.surfaces import Surface, draw, follow
+from hidden_two_stream.synthetic.surfaces import WarpedSurface
+from hidden_two_stream.synthetic.training_scenes import generate_scene, write_scenes
 
 CLEAN = SceneStyle(
     calm=0,
@@ -31,10 +30,10 @@ CLEAN = SceneStyle(
 STILL_CAMERA = replace(CLEAN, pan=0, zoom=0, roll=0, shake=0)
 
 
-def on_surface(surface: Surface, moment: int, p: np.ndarray) -> np.ndarray:
-    """q (..., 2) of places p (..., 2), in float64, from the formulas of the module's docstring."""
+def on_surface(surface: WarpedSurface, moment: int, p: np.ndarray) -> np.ndarray:
+    """q (..., 2) of places p (..., 2), in float64, from the formulas in the docstring of `WarpedSurface`."""
     placement, bending = surface.placement, surface.bending
-    u = (p - placement.centre[moment]) @ np.linalg.inv(placement.matrix[moment]).T
+    u = (p - placement.center[moment]) @ np.linalg.inv(placement.matrix[moment]).T
     q = u.copy()
     if bending is not None:
         for a, f, phase in zip(bending.amplitude, bending.frequency, bending.phase[:, moment], strict=True):
@@ -42,35 +41,37 @@ def on_surface(surface: Surface, moment: int, p: np.ndarray) -> np.ndarray:
     return np.asarray(q)
 
 
-def cover_at(surface: Surface, moment: int, p: np.ndarray) -> float:
+def cover_at(surface: WarpedSurface, moment: int, p: np.ndarray) -> float:
     """Bilinear cover of a sprite at one place, texel by texel."""
-    n = surface.tile.shape[-1]
+    n = surface.texture.shape[-1]
     x, y = on_surface(surface, moment, p) * 2 + n / 2
     left, top = int(np.floor(x)), int(np.floor(y))
     total = 0.0
     for column, wx in ((left, 1 - (x - left)), (left + 1, x - left)):
         for row, wy in ((top, 1 - (y - top)), (top + 1, y - top)):
             if 0 <= column < n and 0 <= row < n:
-                total += wx * wy * surface.tile[3, row, column]
+                total += wx * wy * surface.texture[3, row, column]
     return total
 
 
-def staged(seed: int, style: SceneStyle = CLEAN) -> tuple[list[Surface], np.ndarray, np.ndarray, np.ndarray]:
-    """Surfaces, seen, flow and visible of two frames of 96 x 112."""
+def staged(
+    seed: int, style: SceneStyle = CLEAN
+) -> tuple[list[WarpedSurface], np.ndarray, np.ndarray, np.ndarray]:
+    """Surfaces, front, flow and visibility of two frames of 96 x 112."""
     surfaces = stage(np.random.default_rng(seed), style, np.array([-0.5, 0.5]), 96, 112)
-    _, seen = draw(surfaces, 96, 112, range(2))
-    flow, visible = follow(surfaces, seen, range(2))
-    return surfaces, seen.numpy(), flow, visible
+    _, front = draw(surfaces, range(2), 96, 112)
+    flow = exact_flow(surfaces, front, range(2))
+    return surfaces, front, flow, still_visible(surfaces, front, flow, range(2))
 
 
 def test_the_flow_leads_to_the_same_point_of_the_surface() -> None:
     bent = 0
     for seed in range(8):
-        surfaces, seen, flow, _ = staged(seed, replace(CLEAN, bent=0.9, bend_speed_px=(2, 4)))
+        surfaces, front, flow, _ = staged(seed, replace(CLEAN, bent=0.9, bend_speed_px=(2, 4)))
         places = np.stack(np.meshgrid(np.arange(112.0), np.arange(96.0)), axis=-1)
         later = places + flow[0].transpose(1, 2, 0)
         for number, surface in enumerate(surfaces):
-            mask = seen[0] == number
+            mask = front[0] == number
             before, after = (on_surface(surface, m, p[mask]) for m, p in ((0, places), (1, later)))
             if mask.any():
                 assert np.abs(before - after).max() < 0.01
@@ -78,8 +79,8 @@ def test_the_flow_leads_to_the_same_point_of_the_surface() -> None:
     assert bent > 8
 
 
-def test_the_pictures_move_by_the_flow() -> None:
-    """Colours fetched along the flow are those of the frame before; along another flow they aren't."""
+def test_the_frames_move_by_the_flow() -> None:
+    """Colors fetched along the flow match the frame before; along another flow they don't."""
     style = replace(CLEAN, sprites=(2, 6), blurred=1, materials=(("fractal", 1), ("leaves", 1)))
     right: list[float] = []
     wrong: list[float] = []
@@ -96,22 +97,22 @@ def test_the_pictures_move_by_the_flow() -> None:
     assert np.mean(wrong) > 2 * np.mean(right)
 
 
-def test_visible_is_what_a_slow_check_says() -> None:
+def test_visibility_agrees_with_a_slow_check() -> None:
     rng = np.random.default_rng(0)
     hidden = outside = 0
     for seed in range(8):
-        surfaces, seen, flow, visible = staged(
+        surfaces, front, flow, visible = staged(
             seed, replace(CLEAN, sprites=(4, 6), speed_px=(4, 12), carried=0)
         )
-        told = np.argwhere(~visible[0])
-        chosen = np.concatenate([rng.integers(0, 96, (60, 2)), rng.permutation(told)[:60]])
+        gone = np.argwhere(~visible[0])
+        chosen = np.concatenate([rng.integers(0, 96, (60, 2)), rng.permutation(gone)[:60]])
         for y, x in chosen:
             place = np.array([x, y]) + flow[0, :, y, x]
             if np.abs(place - np.clip(place, 0, [111, 95])).max() > 0:
                 outside += 1
                 assert not visible[0, y, x]
                 continue
-            covers = [cover_at(s, 1, place) for s in surfaces[1 + seen[0, y, x] :]]
+            covers = [cover_at(s, 1, place) for s in surfaces[1 + front[0, y, x] :]]
             if any(abs(cover - 0.5) < 0.02 for cover in covers):
                 continue  # on an edge, float32 may decide either way
             hidden += max(covers, default=0) > 0.5
@@ -132,7 +133,7 @@ def test_a_panning_camera_gives_one_flow() -> None:
     np.testing.assert_array_equal(scene.visible[0], inside)
 
 
-def test_nothing_moves_where_all_is_still() -> None:
+def test_a_still_scene_has_no_flow() -> None:
     style = replace(STILL_CAMERA, carried=1, bent=0, figures=0)
     scene = generate_scene(3, num_frames=4, height=64, width=64, style=style)
     np.testing.assert_array_equal(scene.flow, 0)
@@ -149,7 +150,7 @@ def test_motion_blur_keeps_the_flow_at_the_frames_time() -> None:
     energy = [np.abs(np.diff(s.frames.astype(float), axis=axis)).mean() for s in (sharp, blurred)
               for axis in (1, 2)]  # fmt: skip
     assert sum(energy[2:]) < 0.9 * sum(energy[:2])
-    # Centred: the blurred picture lies where the sharp one does, neither ahead nor behind.
+    # Centered: the blurred image lies where the sharp one does, neither ahead nor behind.
     u, v = np.rint(sharp.flow[1, :, 0, 0] / 2).astype(int)
     ahead, here, behind = (
         np.abs(blurred.frames[1].astype(float) - np.roll(sharp.frames[1], (k * v, k * u), (0, 1)))
@@ -179,9 +180,9 @@ def test_speeds_cover_their_range_and_most_are_moderate() -> None:
     sprites = []
     style = replace(STILL_CAMERA, figures=0, carried=0, bent=0, materials=(("plain", 1),))
     for seed in range(40):
-        _, seen, flow, _ = staged(seed, style)
+        _, front, flow, _ = staged(seed, style)
         speed = np.hypot(flow[0, 0], flow[0, 1]) * 160 / 96
-        sprites += [np.median(speed[seen[0] == k]) for k in range(1, 7) if (seen[0] == k).sum() > 30]
+        sprites += [np.median(speed[front[0] == k]) for k in range(1, 7) if (front[0] == k).sum() > 30]
     parts = np.quantile(sprites, [0.1, 0.5, 0.8, 0.97])
     assert parts[0] < 0.4
     assert 0.4 < parts[1] < 2.5
@@ -189,9 +190,9 @@ def test_speeds_cover_their_range_and_most_are_moderate() -> None:
     assert parts[3] > 6
 
 
-def test_textures_range_from_nearly_nothing_to_strong() -> None:
+def test_contrast_ranges_from_almost_none_to_strong() -> None:
     style = replace(CLEAN, contrast=SceneStyle.contrast, bent=0)
-    spreads = []  # standard deviations, in grey levels, of blocks of 8 x 8 pixels
+    spreads = []  # standard deviations, in gray levels, of blocks of 8 x 8 pixels
     for seed in range(14):
         frame = generate_scene(seed, num_frames=1, style=style).frames[0].mean(axis=-1)
         blocks = frame.reshape(20, 8, 20, 8).transpose(0, 2, 1, 3).reshape(400, 64)
@@ -199,36 +200,6 @@ def test_textures_range_from_nearly_nothing_to_strong() -> None:
     assert (np.array(spreads) < 1.5).mean() > 0.15
     assert (np.array(spreads) > 8).mean() > 0.15
     assert sum(np.median(s) < 2 for s in spreads) >= 2
-
-
-@pytest.mark.parametrize("kind", list(MATERIALS))
-def test_tiles_repeat_without_a_seam(kind: str) -> None:
-    for seed in range(4):
-        tile = material(np.random.default_rng(seed), 128, kind, contrast=0.2, grey=False, blur_px=0)
-        assert (tile.shape, tile.dtype.name) == ((3, 128, 128), "float32")
-        assert 0 <= tile.min() <= tile.max() <= 1
-        for axis in (1, 2):
-            inside = np.abs(np.diff(tile, axis=axis)).mean(axis=(0, 3 - axis))
-            seam = np.abs(np.take(tile, 0, axis) - np.take(tile, -1, axis)).mean()
-            assert seam <= 1.5 * inside.max() + 1e-6
-
-
-def test_fractal_tiles_have_the_spectrum_of_natural_pictures() -> None:
-    tile = material(np.random.default_rng(1), 256, "fractal", contrast=0.05, grey=True, blur_px=0)[0]
-    amplitude = np.abs(np.fft.fft2(tile))
-    radius = np.hypot(*np.meshgrid(np.fft.fftfreq(256), np.fft.fftfreq(256)))
-    bands = [amplitude[(radius > f) & (radius < 1.3 * f)].mean() for f in (0.02, 0.08)]
-    assert 0.75 < np.log(bands[0] / bands[1]) / np.log(4) < 1.8
-
-
-@pytest.mark.parametrize("kind", list(SHAPES))
-def test_shapes_end_inside_their_tile(kind: str) -> None:
-    axis = np.linspace(-1, 1, 65)
-    for seed in range(20):
-        distance = SHAPES[kind](np.random.default_rng(seed), axis, axis[:, None])
-        rim = np.concatenate([distance[0], distance[-1], distance[:, 0], distance[:, -1]])
-        assert rim.max() <= 0
-        assert (distance > 0).mean() > 0.02
 
 
 def test_compression_changes_the_pixels_only() -> None:
@@ -242,17 +213,6 @@ def test_compression_changes_the_pixels_only() -> None:
         np.testing.assert_array_equal(plain.flow, packed.flow)
 
 
-@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
-@pytest.mark.parametrize("lead", [0, 3])
-@pytest.mark.parametrize("size", [(32, 48), (33, 47)])
-def test_encoded_frames_come_back_in_order_and_colour(codec: str, lead: int, size: tuple[int, int]) -> None:
-    colours = np.random.default_rng(0).integers(40, 200, (7, 1, 1, 3))
-    frames = np.broadcast_to(colours, (7, *size, 3)).astype(np.uint8)
-    back = encoded(frames, codec, {"crf": "18"} if codec == "libx264" else {"qmin": "2", "qmax": "2"}, lead)
-    assert back.shape == frames.shape
-    assert np.abs(back.astype(int) - frames).max() < 8
-
-
 def test_noise_has_the_given_strength() -> None:
     style = replace(STILL_CAMERA, sprites=(0, 0), bent=0, materials=(("plain", 1),), noise_sigma=(0.02, 0.02))
     scene = generate_scene(6, num_frames=5, height=64, width=64, style=style)
@@ -264,23 +224,23 @@ def test_noise_has_the_given_strength() -> None:
     "arguments",
     [{"seed": -1}, {"num_frames": 0}, {"height": 31}, {"width": 8}],
 )
-def test_silly_arguments_are_refused(arguments: dict[str, int], tmp_path: Path) -> None:
+def test_arguments_out_of_range_are_refused(arguments: dict[str, int], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="expected"):
         generate_scene(**({"seed": 0} | arguments))  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="expected"):
-        scene_clips(tmp_path, 1, **arguments)  # type: ignore[arg-type]
+        write_scenes(tmp_path, 1, **arguments)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("count", "workers"), [(0, 0), (1, -1)])
-def test_silly_numbers_of_clips_are_refused(count: int, workers: int, tmp_path: Path) -> None:
+def test_counts_out_of_range_are_refused(count: int, workers: int, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="expected"):
-        scene_clips(tmp_path, count, workers=workers)
+        write_scenes(tmp_path, count, workers=workers)
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_clips_on_disk_are_the_scenes(tmp_path: Path, workers: int) -> None:
     seen = []
-    folder = scene_clips(
+    folder = write_scenes(
         tmp_path / "new",
         5,
         3,
@@ -303,7 +263,7 @@ def test_clips_on_disk_are_the_scenes(tmp_path: Path, workers: int) -> None:
 
 
 def test_without_ground_truth_there_are_only_frames(tmp_path: Path) -> None:
-    scene_clips(tmp_path, 1, num_frames=2, height=32, width=32)
+    write_scenes(tmp_path, 1, num_frames=2, height=32, width=32)
     assert [path.name for path in tmp_path.iterdir()] == ["frames.npy"]
     assert np.load(tmp_path / "frames.npy").shape == (1, 2, 32, 32, 3)
 
@@ -311,4 +271,4 @@ def test_without_ground_truth_there_are_only_frames(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "frames.npy").mkdir()
     with pytest.raises(OutputError, match="expected a writable folder"):
-        scene_clips(tmp_path, 1, num_frames=2, height=32, width=32)
+        write_scenes(tmp_path, 1, num_frames=2, height=32, width=32)
