@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.recognition.fusion import SUMMANDS
+from hidden_two_stream.recognition.fusion import FUSION_TERMS
 
 __all__ = ["search_weights"]
 
@@ -35,7 +35,7 @@ def search_weights(
     """
     if not 2 <= len(values) <= 3:
         raise UsageError(f"--search takes two or three streams, not {len(values)}; give --weights instead")
-    shares = [SUMMANDS[method](scores) for scores in values]
+    shares = [FUSION_TERMS[method](scores) for scores in values]
     right: dict[_Point, int] = {}
     for point in itertools.product(range(_STEPS + 1), repeat=len(values) - 1):
         mixed = shares[0].copy()
