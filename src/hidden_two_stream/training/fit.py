@@ -30,13 +30,13 @@ from hidden_two_stream.training.loop import TrainingRun, train
 from hidden_two_stream.training.state import STATE_FILE
 from hidden_two_stream.training.warm_start import STAGES_GIVEN, STAGES_REPLACED, take_parts
 from hidden_two_stream.video.reader import VideoReader
+from hidden_two_stream.weights.imagenet import initialize_streams
 from hidden_two_stream.weights.motion import (
     MotionWeights,
     find_motion_weights,
     load_motion_weights,
     motion_weights_info,
 )
-from hidden_two_stream.weights.pretrained import initialize_streams
 
 __all__ = [
     "Fitted",

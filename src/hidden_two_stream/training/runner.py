@@ -30,7 +30,7 @@ from hidden_two_stream.training.fit import (
     resolve_input,
 )
 from hidden_two_stream.training.warm_start import open_parts
-from hidden_two_stream.weights.pretrained import find_weights
+from hidden_two_stream.weights.imagenet import find_image_weights
 
 __all__ = ["Plan", "open_run", "train_command"]
 
@@ -215,7 +215,7 @@ def _prepare(folder: Path, plan: Plan | None, resume: bool) -> Plan:
         open_parts(plan.recipe, listing.classes, plan.taken())
         require_motion(plan.recipe, plan.taken())
         if begins_from_weights(plan.recipe, plan.taken()):
-            find_weights(plan.recipe.model.backbone, plan.recipe.init)
+            find_image_weights(plan.recipe.model.backbone, plan.recipe.init)
     make_folder(folder)
     for empty in listing.empty:
         note(f"no videos in {empty!r}: it is no class")
