@@ -165,8 +165,8 @@ def logits_of(path: Path, stream: str) -> Any:
 def test_scores_of_hts_evaluate_find_their_videos_by_name(tmp_path: Path, suffix: str) -> None:
     path = saved(tmp_path, f"scores{suffix}")
     order = np.random.default_rng(1).permutation(12)
-    listing = written(tmp_path / "list.txt", [VIDEOS[n] for n in order])
-    found = fuse_score_files([path], listing, weights=(1, 1.5))
+    label_list = written(tmp_path / "list.txt", [VIDEOS[n] for n in order])
+    found = fuse_score_files([path], label_list, weights=(1, 1.5))
     archive = saved(tmp_path, "same.npz")
     spatial, temporal = (logits_of(archive, name) for name in ("spatial", "temporal"))
     truth = np.array([0, 1, 2] * 4)
@@ -182,33 +182,33 @@ def test_columns_go_by_the_names_of_their_classes(tmp_path: Path, hts: Run) -> N
     spatial = logits_of(path, "spatial").astype(float)
     rows = [f"{v},{r[2]!r},{r[0]!r},{r[1]!r}" for v, r in zip(VIDEOS, spatial.tolist(), strict=True)]
     table = written(tmp_path / "turned.csv", ["path,walk,jump,run", *rows])
-    listing = written(tmp_path / "list.txt", VIDEOS)
-    one = fuse_score_files([f"{path}:spatial"], listing)
-    two = fuse_score_files([f"{path}:spatial", str(table)], listing)
+    label_list = written(tmp_path / "list.txt", VIDEOS)
+    one = fuse_score_files([f"{path}:spatial"], label_list)
+    two = fuse_score_files([f"{path}:spatial", str(table)], label_list)
     assert alone(two) == alone(one) * 2
     assert two.accuracy == one.accuracy
     assert [stream.weight for stream in two.streams] == [1, 1]
     assert (two.protocol, [stream.protocol for stream in two.streams]) == (None, ["25x10", None])
-    code, out, _ = hts("fuse", f"{path}:spatial", table, "--labels", listing)
+    code, out, _ = hts("fuse", f"{path}:spatial", table, "--labels", label_list)
     assert code == 0
     assert "scores.npz:spatial has protocol 25x10\n" in out + "\n"
 
 
 def test_weights_are_equal_unless_given_and_softmax_is_another_fusion(tmp_path: Path) -> None:
-    path, listing = saved(tmp_path, seed=3), written(tmp_path / "list.txt", VIDEOS)
-    plain = fuse_score_files([path], listing)
+    path, label_list = saved(tmp_path, seed=3), written(tmp_path / "list.txt", VIDEOS)
+    plain = fuse_score_files([path], label_list)
     assert ([stream.weight for stream in plain.streams], plain.method) == ([1.0, 1.0], "l1")
-    found = fuse_score_files([path], listing, method="softmax", weights=(1, 3))
+    found = fuse_score_files([path], label_list, method="softmax", weights=(1, 3))
     powers = [np.exp(logits_of(path, name).astype(float)) for name in ("spatial", "temporal")]
     mixed = powers[0] / powers[0].sum(1)[:, None] + 3 * powers[1] / powers[1].sum(1)[:, None]
     assert found.accuracy == (mixed.argmax(1) == np.array([0, 1, 2] * 4)).mean()
 
 
 def test_scored_videos_that_are_not_listed_are_reported(tmp_path: Path, hts: Run) -> None:
-    path, listing = saved(tmp_path), written(tmp_path / "list.txt", VIDEOS[:7])
-    found = fuse_score_files([path], listing)
+    path, label_list = saved(tmp_path), written(tmp_path / "list.txt", VIDEOS[:7])
+    found = fuse_score_files([path], label_list)
     assert (found.num_videos, [stream.unlisted_rows for stream in found.streams]) == (7, [5, 5])
-    code, out, _ = hts("fuse", path, "--labels", listing)
+    code, out, _ = hts("fuse", path, "--labels", label_list)
     assert code == 0
     assert f"5 videos of {path}:temporal are not in the list" in out
 
@@ -237,12 +237,12 @@ def test_rows_and_columns_without_names_go_by_order(
 
 def test_a_list_of_classes_gives_their_order(tmp_path: Path) -> None:
     np.savez(tmp_path / "plain.npz", logits=np.eye(4)[[2, 0]])
-    source, listing = str(tmp_path / "plain.npz"), written(tmp_path / "list.txt", ["a/1.avi", "b/2.avi"])
+    source, label_list = str(tmp_path / "plain.npz"), written(tmp_path / "list.txt", ["a/1.avi", "b/2.avi"])
     with pytest.raises(DataError, match=r"has 4 columns but .*list\.txt.* has 2 classes; .*--classes"):
-        fuse_score_files([source], listing)
+        fuse_score_files([source], label_list)
     for lines in (["b", "x", "a", "y"], ["2 x", "1 b", "3 a", "4 y"]):
         classes = written(tmp_path / "classes.txt", lines)
-        assert fuse_score_files([source], listing, classes=classes).accuracy == 1
+        assert fuse_score_files([source], label_list, classes=classes).accuracy == 1
     by_number = written(tmp_path / "numbers.txt", ["1.avi 3", "2.avi 1"])
     assert fuse_score_files([source], by_number, classes=classes).accuracy == 1
 
@@ -317,7 +317,7 @@ def test_the_search_takes_two_or_three_streams() -> None:
 
 def test_the_search_ignores_test_videos(tmp_path: Path) -> None:
     """Other scores of the test videos give the same weights."""
-    listing, validation = written(tmp_path / "list.txt", VIDEOS), written(tmp_path / "val.txt", VIDEOS[:6])
+    label_list, validation = written(tmp_path / "list.txt", VIDEOS), written(tmp_path / "val.txt", VIDEOS[:6])
     chosen = []
     for seed in (0, 1, 2):
         path = saved(tmp_path, f"{seed}.npz", 0)
@@ -326,7 +326,7 @@ def test_the_search_ignores_test_videos(tmp_path: Path) -> None:
         for name in ("spatial", "temporal"):
             changed[name][6:] = np.random.default_rng(seed).normal(size=(6, 3))
         np.savez(path, **changed)
-        found = fuse_score_files([path], listing, search=validation)
+        found = fuse_score_files([path], label_list, search=validation)
         assert (found.num_videos, found.searched_on) == (6, 6)
         temporal = changed["temporal"][6:].argmax(1)
         assert alone(found)[1] == (temporal == np.array([0, 1, 2] * 2)).mean()
@@ -335,59 +335,59 @@ def test_the_search_ignores_test_videos(tmp_path: Path) -> None:
 
 
 def test_invalid_searches_are_rejected(tmp_path: Path) -> None:
-    path, listing = str(saved(tmp_path)), written(tmp_path / "list.txt", VIDEOS)
+    path, label_list = str(saved(tmp_path)), written(tmp_path / "list.txt", VIDEOS)
     with pytest.raises(UsageError, match="no test video is left"):
-        fuse_score_files([path], listing, search=listing)
+        fuse_score_files([path], label_list, search=label_list)
     with pytest.raises(UsageError, match="no test video is left"):
-        fuse_score_files([path], listing, search=written(tmp_path / "all.txt", [f"x/{v}" for v in VIDEOS]))
+        fuse_score_files([path], label_list, search=written(tmp_path / "all.txt", [f"x/{v}" for v in VIDEOS]))
     with pytest.raises(UsageError, match="got weights and a list to search them on; leave out --weights"):
-        fuse_score_files([path], listing, search=written(tmp_path / "val.txt", VIDEOS[:3]), weights=(1, 1))
+        fuse_score_files([path], label_list, search=written(tmp_path / "val.txt", VIDEOS[:3]), weights=(1, 1))
     with pytest.raises(DataError, match=r"list\.txt lacks 1 of 2 listed videos, first 'run/new\.avi'"):
-        fuse_score_files([path], listing, search=written(tmp_path / "val.txt", [VIDEOS[0], "run/new.avi"]))
+        fuse_score_files([path], label_list, search=written(tmp_path / "val.txt", [VIDEOS[0], "run/new.avi"]))
     with pytest.raises(DataError, match=r"'jump/v0\.avi' is 'run' in .*val\.txt but 'jump' in .*list\.txt"):
-        fuse_score_files([path], listing, search=written(tmp_path / "val.txt", ["jump/v0.avi run"]))
+        fuse_score_files([path], label_list, search=written(tmp_path / "val.txt", ["jump/v0.avi run"]))
 
 
 # -- invalid input ---------------------------------------------------------------------------------
 
 
 def test_files_that_contradict_the_list_are_rejected(tmp_path: Path) -> None:
-    listing = written(tmp_path / "list.txt", ["a/1.avi", "b/2.avi", "c/3.avi", "a/4.avi"])
+    label_list = written(tmp_path / "list.txt", ["a/1.avi", "b/2.avi", "c/3.avi", "a/4.avi"])
     with pytest.raises(DataError, match=r"5 rows without names but .*list\.txt lists 4 videos"):
-        fuse_score_files([plain(tmp_path, 5)], listing)
+        fuse_score_files([plain(tmp_path, 5)], label_list)
     with pytest.raises(DataError, match=r"plain\.npz:logits has 4 columns but .* has 3 classes"):
-        fuse_score_files([plain(tmp_path, 4, 4)], listing)
+        fuse_score_files([plain(tmp_path, 4, 4)], label_list)
     table = written(tmp_path / "t.csv", ["path,a,b,d", *(f"{n}.avi,1,2,3" for n in range(1, 5))])
     with pytest.raises(DataError, match=r"has a class 'c' that the scores lack; they have a, b, d"):
-        fuse_score_files([str(table)], listing)
+        fuse_score_files([str(table)], label_list)
     other = written(tmp_path / "u.csv", ["path,a,b,c", *(f"{n}.avi,1,2,3" for n in range(1, 5))])
     with pytest.raises(DataError, match=r"t\.csv has no class 'c'; it has a, b, d"):
-        fuse_score_files([str(other), str(table)], listing)
+        fuse_score_files([str(other), str(table)], label_list)
     labeled = written(tmp_path / "w.csv", ["path,label,a,b,c", *(f"{n}.avi,a,1,2,3" for n in range(1, 5))])
     with pytest.raises(DataError, match=r"'b/2\.avi' is 'b' in .*list\.txt but 'a' in .*w\.csv"):
-        fuse_score_files([str(labeled)], listing)
+        fuse_score_files([str(labeled)], label_list)
 
 
 def test_contradicting_options_are_rejected(tmp_path: Path) -> None:
-    path, listing = str(saved(tmp_path)), written(tmp_path / "list.txt", VIDEOS)
+    path, label_list = str(saved(tmp_path)), written(tmp_path / "list.txt", VIDEOS)
     with pytest.raises(UsageError, match=r"3 weights for 2 streams \(.*:spatial, .*:temporal\)"):
-        fuse_score_files([path], listing, weights=(1, 1, 1))
+        fuse_score_files([path], label_list, weights=(1, 1, 1))
     with pytest.raises(UsageError, match="unknown fusion 'max'"):
-        fuse_score_files([path], listing, method="max")
+        fuse_score_files([path], label_list, method="max")
     with pytest.raises(UsageError, match="not negative"):
-        fuse_score_files([path], listing, weights=(1, -1))
+        fuse_score_files([path], label_list, weights=(1, -1))
 
 
 def test_errors_are_one_line_with_a_code(tmp_path: Path, hts: Run) -> None:
     (tmp_path / "text.mat").write_text("accuracy 80.97 %")
     np.savez(tmp_path / "nan.npz", logits=np.array([[0, np.nan, 1]]))
-    listing = written(tmp_path / "list.txt", VIDEOS)
+    label_list = written(tmp_path / "list.txt", VIDEOS)
     for source, code, expected in (
         ("text.mat", 1, "not a MATLAB 5 file"),
         ("gone.mat", 2, "no score file"),
         ("nan.npz", 1, "NaN or infinite"),
     ):
-        got, out, err = hts("fuse", tmp_path / source, "--labels", listing, "--json")
+        got, out, err = hts("fuse", tmp_path / source, "--labels", label_list, "--json")
         assert (got, out) == (code, "")
         assert err.startswith("hts: ")
         assert err.count("\n") == 1

@@ -274,9 +274,9 @@ def test_other_files_are_not_archives(tmp_path: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize("name", ["scores", "scores.mat", "scores.txt", "scores.npz.gz"])
 def test_other_suffixes_are_not_written(tmp_path: Path, name: str) -> None:
-    for refuse in (check_scores_path, made().save_scores):
+    for write in (check_scores_path, made().save_scores):
         with pytest.raises(UsageError, match=rf"cannot write scores as '{name}'; .*\.npz or \.csv"):
-            refuse(tmp_path / name)
+            write(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 

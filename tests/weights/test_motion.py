@@ -178,7 +178,7 @@ def test_unknown_names(shipped: Path, tmp_path: Path) -> None:
     for source in ("micro", "x" * 5000, tmp_path / "gone.safetensors", tmp_path):
         with pytest.raises(UsageError, match=listed):
             load_motion_weights(network(), source)
-    with pytest.raises(UsageError, match="no weights of the network 'full'; choose one of nano, tiny"):
+    with pytest.raises(UsageError, match="no weights of the network 'full', only: nano, tiny"):
         motion_weights_info("full")
 
 
@@ -312,7 +312,7 @@ def test_shared_layers_of_another_version(
         motion_weights_info(pairs_of_tiny[1])
     with pytest.raises(CheckpointError, match="shares 3"):
         motion_weights_info(with_description(pairs_of_tiny[1], tmp_path / "odd.safetensors", shares=3))
-    with pytest.raises(UsageError, match="the package has no motion weights 'small'; choose one of tiny"):
+    with pytest.raises(UsageError, match="the package has no motion weights 'small', only: tiny"):
         save_motion_weights(tmp_path / "x.safetensors", network(), "nano", 0, {}, shares="small")
 
 

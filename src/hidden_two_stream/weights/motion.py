@@ -269,7 +269,7 @@ def save_motion_weights(
 def _shipped_file(name: str) -> Path:
     if name not in shipped_motion_weights():
         known = ", ".join(shipped_motion_weights()) or "none in this version"
-        raise UsageError(f"the package has no motion weights {name!r}; choose one of {known}")
+        raise UsageError(f"the package has no motion weights {name!r}, only: {known}; choose one of these")
     return SHIPPED / f"{name}{SUFFIX}"
 
 
@@ -301,8 +301,8 @@ def _find_file(source: str | Path) -> Path:
     known = ", ".join(shipped_motion_weights()) or "none in this version"
     if str(source) in MOTION_NETWORKS:
         raise UsageError(
-            f"the package has no weights of the network {str(source)!r}; choose one of {known}, give a "
-            "weights file, or train the network with `hts train --set model.motion=...`"
+            f"the package has no weights of the network {str(source)!r}, only: {known}; train the network "
+            "with `hts train --set model.motion=...`, or give a weights file"
         )
     raise UsageError(
         f"no motion weights {str(source)!r}; give a {SUFFIX} file or a name that the package has: {known}"
