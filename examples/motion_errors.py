@@ -38,7 +38,7 @@ from hidden_two_stream.progress import note
 from hidden_two_stream.synthetic.dataset import load_ground_truth
 from hidden_two_stream.types import FloatArray, RawClip
 from hidden_two_stream.video.reader import VideoReader
-from hidden_two_stream.weights.motion import shipped_motion
+from hidden_two_stream.weights.motion import shipped_motion_weights
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 CHAIRS = tuple(f"Chairs {number}" for number in range(4))
@@ -221,9 +221,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     given = parser.parse_intermixed_args(arguments)
     try:
-        methods = [
-            network(source, given.device, given.short_side) for source in given.networks or shipped_motion()
-        ]
+        names = given.networks or shipped_motion_weights()
+        methods = [network(source, given.device, given.short_side) for source in names]
         methods += [*classical(given.without), *enlarged(given.enlarged), Method("zero flow", zero)]
         pairs = read_pairs(Path(os.environ.get("HTS_TEST_DATA") or DATA))
         videos = [] if given.generated is None else test_clips(given.generated)

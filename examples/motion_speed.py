@@ -31,7 +31,7 @@ from hidden_two_stream.progress import note
 from hidden_two_stream.synthetic.training_scenes import generate_scene
 from hidden_two_stream.types import RawClip
 from hidden_two_stream.video.transforms import normalize, to_tensor
-from hidden_two_stream.weights.motion import shipped_motion
+from hidden_two_stream.weights.motion import shipped_motion_weights
 
 SIDE, NUM_FRAMES, SEED = 224, 11, 7
 
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_intermixed_args(arguments)
     frames = np.ascontiguousarray(generate_scene(SEED, num_frames=NUM_FRAMES, height=SIDE, width=SIDE).frames)
     try:
-        methods = {source: network(source, frames) for source in given.networks or shipped_motion()}
+        methods = {source: network(source, frames) for source in given.networks or shipped_motion_weights()}
     except HiddenTwoStreamError as error:
         print(f"motion_speed: {error}", file=sys.stderr)
         return error.exit_code

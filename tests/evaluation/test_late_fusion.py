@@ -1,4 +1,4 @@
-"""`hts fuse`: published scores give the published figures; rows, columns and weights are the right ones."""
+"""Late fusion: published scores give the published accuracies; rows, columns and weights are correct."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ import pytest
 
 from hidden_two_stream.errors import DataError, UsageError
 from hidden_two_stream.evaluation.accuracy import Evaluation, wilson_interval
-from hidden_two_stream.evaluation.fusion_search import search_weights
-from hidden_two_stream.evaluation.late_fusion import fuse_command, fusion_text
-from hidden_two_stream.evaluation.score_labels import class_order, match, read_classes, read_labels
+from hidden_two_stream.evaluation.late_fusion import FusionResult, fuse_score_files, search_weights
 
 Array = npt.NDArray[np.float64]
 Run = Callable[..., tuple[int, str, str]]
@@ -27,7 +25,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def published(data_root: Path) -> tuple[Path, Path, Path]:
-    """Spatial and temporal scores of UCF101 split 1, and its test list."""
+    """Return the spatial and temporal scores of UCF101 split 1, and its test list."""
     folder = data_root / "scores"
     names = ("spatial_quality100_split01.mat", "temporal_hidden_split01.mat", "testlist01.txt")
     return folder / names[0], folder / names[1], folder / names[2]
@@ -44,7 +42,7 @@ def numbers(files: tuple[Path, Path, Path]) -> tuple[Array, Array, npt.NDArray[n
 
 
 def shares(scores: Array) -> Array:
-    """Clipped at 0 and divided by the sum, in double precision."""
+    """Clip scores at 0 and divide each row by its sum, in double precision."""
     positive = np.where(scores > 0, scores, 0.0)
     total: Array = positive.sum(axis=1)[:, None]
     return positive / total
@@ -60,7 +58,12 @@ def test_published_scores_give_the_published_accuracies(
     code, out, _ = hts("fuse", *published[:2], "--labels", published[2], "--weights", "1", weight, "--json")
     assert code == 0
     found = json.loads(out)
-    assert list(found)[:2] == ["num_videos", "accuracy"]
+    assert list(found) == [
+        "num_videos", "accuracy", "accuracy_interval_95", "method", "weights", "streams", "num_classes",
+        "protocol", "protocols", "unlisted_rows", "searched_on",
+    ]  # fmt: skip
+    result = fuse_score_files(published[:2], published[2], weights=(1, float(weight)))
+    assert json.loads(json.dumps(result.to_dict())) == found
     assert found["num_videos"] == 3783
     assert found["accuracy"] == {"streams": [3063 / 3783, 3180 / 3783], "fused": right / 3783}
     assert found["accuracy_interval_95"]["fused"] == pytest.approx(wilson_interval(right / 3783, 3783))
@@ -81,7 +84,7 @@ def test_no_video_changes_its_class_in_single_precision(published: tuple[Path, P
         np.testing.assert_array_equal(fuse([spatial, temporal], [1, weight], "l1").argmax(axis=1), exact)
 
 
-def test_the_text_for_people(published: tuple[Path, Path, Path], hts: Run) -> None:
+def test_text_output(published: tuple[Path, Path, Path], hts: Run) -> None:
     code, out, _ = hts("fuse", *published[:2], "--labels", published[2], "--weights", 1, 1.5)
     assert code == 0
     lines = out.splitlines()
@@ -143,9 +146,14 @@ def saved(
     return folder / name
 
 
-def written(path: Path, lines: Sequence[str], newline: str = "\n") -> Path:
-    path.write_text("".join(line + newline for line in lines), newline="")
+def written(path: Path, lines: Sequence[str]) -> Path:
+    path.write_text("\n".join(lines))
     return path
+
+
+def alone(result: FusionResult) -> list[float]:
+    """Return the accuracy of each stream alone."""
+    return [stream.accuracy for stream in result.streams]
 
 
 def logits_of(path: Path, stream: str) -> Any:
@@ -157,46 +165,52 @@ def logits_of(path: Path, stream: str) -> Any:
 def test_scores_of_hts_evaluate_find_their_videos_by_name(tmp_path: Path, suffix: str) -> None:
     path = saved(tmp_path, f"scores{suffix}")
     order = np.random.default_rng(1).permutation(12)
-    listing = written(tmp_path / "list.txt", [VIDEOS[n] for n in order])
-    found = fuse_command([str(path)], listing, weights=(1, 1.5))
+    label_list = written(tmp_path / "list.txt", [VIDEOS[n] for n in order])
+    found = fuse_score_files([path], label_list, weights=(1, 1.5))
     archive = saved(tmp_path, "same.npz")
     spatial, temporal = (logits_of(archive, name) for name in ("spatial", "temporal"))
     truth = np.array([0, 1, 2] * 4)
-    assert found["accuracy"]["streams"] == [(s.argmax(1) == truth).mean() for s in (spatial, temporal)]
+    assert alone(found) == [(s.argmax(1) == truth).mean() for s in (spatial, temporal)]
     mixed = shares(spatial.astype(float)) + 1.5 * shares(temporal.astype(float))
-    assert found["accuracy"]["fused"] == (mixed.argmax(1) == truth).mean()
-    assert (found["protocol"], found["num_videos"], found["num_classes"]) == ("25x10", 12, 3)
-    assert found["streams"] == [f"{path}:spatial", f"{path}:temporal"]
+    assert found.accuracy == (mixed.argmax(1) == truth).mean()
+    assert (found.protocol, found.num_videos, found.num_classes) == ("25x10", 12, 3)
+    assert [stream.source for stream in found.streams] == [f"{path}:spatial", f"{path}:temporal"]
 
 
-def test_columns_go_by_the_names_of_their_classes(tmp_path: Path) -> None:
+def test_columns_go_by_the_names_of_their_classes(tmp_path: Path, hts: Run) -> None:
     path = saved(tmp_path)
     spatial = logits_of(path, "spatial").astype(float)
     rows = [f"{v},{r[2]!r},{r[0]!r},{r[1]!r}" for v, r in zip(VIDEOS, spatial.tolist(), strict=True)]
     table = written(tmp_path / "turned.csv", ["path,walk,jump,run", *rows])
-    listing = written(tmp_path / "list.txt", VIDEOS)
-    one = fuse_command([f"{path}:spatial"], listing)
-    two = fuse_command([f"{path}:spatial", str(table)], listing)
-    assert two["accuracy"] == {"streams": one["accuracy"]["streams"] * 2, "fused": one["accuracy"]["fused"]}
-    assert two["weights"] == [1, 1]
-    assert (two["protocol"], two["protocols"]) == (None, ["25x10", None])
-    assert "scores.npz:spatial is of protocol 25x10" in fusion_text(two)
+    label_list = written(tmp_path / "list.txt", VIDEOS)
+    one = fuse_score_files([f"{path}:spatial"], label_list)
+    two = fuse_score_files([f"{path}:spatial", str(table)], label_list)
+    assert alone(two) == alone(one) * 2
+    assert two.accuracy == one.accuracy
+    assert [stream.weight for stream in two.streams] == [1, 1]
+    assert (two.protocol, [stream.protocol for stream in two.streams]) == (None, ["25x10", None])
+    code, out, _ = hts("fuse", f"{path}:spatial", table, "--labels", label_list)
+    assert code == 0
+    assert "scores.npz:spatial has protocol 25x10\n" in out + "\n"
 
 
 def test_weights_are_equal_unless_given_and_softmax_is_another_fusion(tmp_path: Path) -> None:
-    path, listing = saved(tmp_path, seed=3), written(tmp_path / "list.txt", VIDEOS)
-    plain = fuse_command([str(path)], listing)
-    assert (plain["weights"], plain["method"]) == ([1.0, 1.0], "l1")
-    found = fuse_command([str(path)], listing, method="softmax", weights=(1, 3))
+    path, label_list = saved(tmp_path, seed=3), written(tmp_path / "list.txt", VIDEOS)
+    plain = fuse_score_files([path], label_list)
+    assert ([stream.weight for stream in plain.streams], plain.method) == ([1.0, 1.0], "l1")
+    found = fuse_score_files([path], label_list, method="softmax", weights=(1, 3))
     powers = [np.exp(logits_of(path, name).astype(float)) for name in ("spatial", "temporal")]
     mixed = powers[0] / powers[0].sum(1)[:, None] + 3 * powers[1] / powers[1].sum(1)[:, None]
-    assert found["accuracy"]["fused"] == (mixed.argmax(1) == np.array([0, 1, 2] * 4)).mean()
+    assert found.accuracy == (mixed.argmax(1) == np.array([0, 1, 2] * 4)).mean()
 
 
-def test_scored_videos_that_are_not_listed_are_told(tmp_path: Path) -> None:
-    found = fuse_command([str(saved(tmp_path))], written(tmp_path / "list.txt", VIDEOS[:7]))
-    assert (found["num_videos"], found["unlisted_rows"]) == (7, [5, 5])
-    assert "5 videos of " in fusion_text(found)
+def test_scored_videos_that_are_not_listed_are_reported(tmp_path: Path, hts: Run) -> None:
+    path, label_list = saved(tmp_path), written(tmp_path / "list.txt", VIDEOS[:7])
+    found = fuse_score_files([path], label_list)
+    assert (found.num_videos, [stream.unlisted_rows for stream in found.streams]) == (7, [5, 5])
+    code, out, _ = hts("fuse", path, "--labels", label_list)
+    assert code == 0
+    assert f"5 videos of {path}:temporal are not in the list" in out
 
 
 def plain(folder: Path, rows: int = 4, columns: int = 3) -> str:
@@ -217,124 +231,20 @@ def test_rows_and_columns_without_names_go_by_order(
     tmp_path: Path, lines: list[str], accuracy: float
 ) -> None:
     np.savez(tmp_path / "plain.npz", logits=np.eye(3)[[0, 1, 2, 0]])
-    found = fuse_command([str(tmp_path / "plain.npz")], written(tmp_path / "list.txt", lines))
-    assert found["accuracy"]["streams"] == [accuracy]
+    found = fuse_score_files([str(tmp_path / "plain.npz")], written(tmp_path / "list.txt", lines))
+    assert alone(found) == [accuracy]
 
 
 def test_a_list_of_classes_gives_their_order(tmp_path: Path) -> None:
     np.savez(tmp_path / "plain.npz", logits=np.eye(4)[[2, 0]])
-    source, listing = str(tmp_path / "plain.npz"), written(tmp_path / "list.txt", ["a/1.avi", "b/2.avi"])
+    source, label_list = str(tmp_path / "plain.npz"), written(tmp_path / "list.txt", ["a/1.avi", "b/2.avi"])
     with pytest.raises(DataError, match=r"has 4 columns but .*list\.txt.* has 2 classes; .*--classes"):
-        fuse_command([source], listing)
+        fuse_score_files([source], label_list)
     for lines in (["b", "x", "a", "y"], ["2 x", "1 b", "3 a", "4 y"]):
         classes = written(tmp_path / "classes.txt", lines)
-        assert fuse_command([source], listing, classes=classes)["accuracy"]["fused"] == 1
+        assert fuse_score_files([source], label_list, classes=classes).accuracy == 1
     by_number = written(tmp_path / "numbers.txt", ["1.avi 3", "2.avi 1"])
-    assert fuse_command([source], by_number, classes=classes)["accuracy"]["fused"] == 1
-
-
-# -- lists -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("newline", ["\n", "\r\n"])
-def test_forms_of_a_list(tmp_path: Path, newline: str) -> None:
-    def read(name: str, *lines: str) -> list[tuple[str, str]]:
-        found = read_labels(written(tmp_path / name, lines, newline))
-        return list(zip(found.names, found.labels, strict=True))
-
-    assert read("a.txt", "Run/my clip.avi", "", "x/Walk/v_1") == [
-        ("Run/my clip.avi", "Run"),
-        ("x/Walk/v_1", "Walk"),
-    ]
-    assert read("b.txt", "Run/1.avi 3", "my clip.avi 12") == [("Run/1.avi", "3"), ("my clip.avi", "12")]
-    rows = read("c.csv", "path,label", "1.avi,fall down", "2.avi,stand")
-    assert rows == [(str(tmp_path / "1.avi"), "fall down"), (str(tmp_path / "2.avi"), "stand")]
-
-
-@pytest.mark.parametrize(
-    ("lines", "expected"),
-    [
-        ([], "lists no videos"),
-        (["a/1.avi", "b/2.avi", "a/1.avi"], "lists 'a/1.avi' twice"),
-        (["a/1.avi", "2.avi"], "line 2: '2.avi' has no class"),
-        (["a/1.avi", "b/2.avi 2"], "line 2: .* not of the same form"),
-    ],
-)
-def test_broken_lists_say_where(tmp_path: Path, lines: list[str], expected: str) -> None:
-    with pytest.raises(DataError, match=expected):
-        read_labels(written(tmp_path / "list.txt", lines))
-
-
-def test_lists_that_are_no_text(tmp_path: Path) -> None:
-    (tmp_path / "list.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="not text in UTF-8"):
-        read_labels(tmp_path / "list.txt")
-    for read in (read_labels, read_classes):
-        with pytest.raises(UsageError, match=r"no list of .*gone\.txt"):
-            read(tmp_path / "gone.txt")
-    for lines in (["a"], ["a", "b", "a"], ["1 a", "2 a"], ["1 a", "1 b"]):
-        with pytest.raises(DataError, match="expected two or more, each once"):
-            read_classes(written(tmp_path / "classes.txt", lines))
-
-
-@pytest.mark.parametrize(
-    ("labels", "expected"),
-    [
-        (["b", "a", "b", "c"], ("a", "b", "c")),
-        (["10", "9", "1"], ("1", "9", "10")),
-        # UCF101's numbering makes no difference between capitals and small letters.
-        (["Hammering", "Hammering", "HammerThrow"], ("Hammering", "HammerThrow")),
-        (["HammerThrow", "HammerThrow", "Hammering"], ("HammerThrow", "Hammering")),
-        (["Hammering", "HammerThrow", "Hammering"], None),
-        (["b", "b", "a"], None),
-    ],
-)
-def test_order_of_the_classes(labels: list[str], expected: tuple[str, ...] | None) -> None:
-    if expected is None:
-        with pytest.raises(DataError, match=r"list\.txt: .*cannot be told.*--classes"):
-            class_order(labels, "list.txt")
-    else:
-        assert class_order(labels, "list.txt") == expected
-
-
-def test_ucf101_columns_are_in_the_order_of_its_numbering(data_root: Path) -> None:
-    folder = data_root / "splits" / "ucf101_splits"
-    numbering = tuple(line.split()[1] for line in (folder / "classInd.txt").read_text().splitlines() if line)
-    assert class_order(read_labels(folder / "testlist01.txt").labels, "") == numbering
-    assert tuple(read_classes(folder / "classInd.txt").values()) == numbering
-
-
-@pytest.mark.parametrize(
-    ("wanted", "names", "expected"),
-    [
-        (["a/1.avi", "b/1.avi"], ["/data/b/1.avi", "/data/a/1.avi"], [1, 0]),
-        (["/data/a/1.avi"], ["a/1.avi"], [0]),
-        (["a/1.avi"], ["x/a/1.avi", "a/1.avi"], [1]),
-        (["a/1.avi"], ["a\\1.mp4"], [0]),
-        (["a/1.avi", "a/1.mp4"], ["x/a/1.mp4", "x/a/1.avi"], [1, 0]),
-        (["a/v_1.avi"], ["frames/v_1", "frames/v_11"], [0]),
-        (["v1.2_x.avi"], ["v1.2_x", "v1"], [0]),
-        (["a.mp4[0-1 s]", "a.mp4[1-2 s]"], ["/x/a.mp4[1-2 s]", "/x/a.mp4[0-1 s]"], [1, 0]),
-    ],
-)
-def test_videos_are_matched_by_name(wanted: list[str], names: list[str], expected: list[int]) -> None:
-    assert match(wanted, names, "a.csv") == expected
-
-
-@pytest.mark.parametrize(
-    ("wanted", "names", "expected"),
-    [
-        (["a/1.avi"], ["x/a/1.avi", "y/a/1.avi"], r"'a/1\.avi' could be 'x/a/1\.avi' or 'y/a/1\.avi'"),
-        (["a/1.avi"], ["b/1.avi", "c/1.avi"], "could be"),
-        (["a/1.avi", "b/1.avi"], ["1.avi"], r"'1\.avi' could be 'a/1\.avi' or 'b/1\.avi'"),
-        (["a/1.avi"], ["a/1.avi", "a/1.avi"], "could be"),
-        (["a/1.avi", "a/2.avi", "a/3.avi"], ["a/1.avi"], r"lacks 2 of 3 listed videos, first 'a/2\.avi'"),
-    ],
-)
-def test_names_that_fit_none_or_several(wanted: list[str], names: list[str], expected: str) -> None:
-    with pytest.raises(DataError, match=expected) as caught:
-        match(wanted, names, "a.csv")
-    assert "a.csv" in str(caught.value)
+    assert fuse_score_files([source], by_number, classes=classes).accuracy == 1
 
 
 # -- search ----------------------------------------------------------------------------------------
@@ -346,7 +256,7 @@ def counts(first: Array, second: Array, truth: npt.NDArray[np.int64]) -> list[in
 
 
 def one_sided(low: float, high: float) -> tuple[Array, Array, npt.NDArray[np.int64]]:
-    """Right where low < weight (first video) and weight < high (second)."""
+    """Return scores that are right where low < weight (first video) and weight < high (second)."""
     first = np.array([[0.5 + 0.1 * low, 0.5 - 0.1 * low], [0.5 + 0.1 * high, 0.5 - 0.1 * high]])
     return first, np.array([[0.4, 0.6]] * 2), np.array([1, 0])
 
@@ -363,7 +273,7 @@ def one_sided(low: float, high: float) -> tuple[Array, Array, npt.NDArray[np.int
         (2.85, 2.95, 2.9),
     ],
 )
-def test_the_middle_of_the_best_weights_is_taken(low: float, high: float, expected: float) -> None:
+def test_the_middle_of_the_best_weights_is_chosen(low: float, high: float, expected: float) -> None:
     first, second, truth = one_sided(low, high)
     right = counts(first, second, truth)
     assert [n for n, count in enumerate(right) if count == max(right)] == [
@@ -372,9 +282,9 @@ def test_the_middle_of_the_best_weights_is_taken(low: float, high: float, expect
     assert search_weights([first, second], truth, "l1") == [1.0, expected]
 
 
-def test_of_two_plateaus_the_one_nearer_to_equal_weights_is_taken() -> None:
+def test_the_plateau_nearer_to_equal_weights_is_chosen() -> None:
     first, second, truth = one_sided(1.45, 1.85)
-    # A third video that is right from 2.65 on, where the second no longer is.
+    # A third video, which is right from 2.65 on, where the second is not.
     first = np.concatenate((first, [[0.5 + 0.1 * 2.65, 0.5 - 0.1 * 2.65]]))
     second, truth = np.concatenate((second, [[0.4, 0.6]])), np.concatenate((truth, [1]))
     right = counts(first, second, truth)
@@ -394,7 +304,7 @@ def test_the_nearer_plateau_may_be_the_upper_one() -> None:
 def test_three_streams_have_a_plane_of_weights() -> None:
     first, second, truth = one_sided(1.15, 1.65)
     nothing = np.full_like(first, 0.5)
-    # The third stream says nothing: its weight is free, and the middle of 0 ... 4 is 2.
+    # The third stream is uniform, so its weight has no effect, and the middle of 0 ... 4 is 2.
     assert search_weights([first, second, nothing], truth, "l1") == [1.0, 1.4, 2.0]
     assert search_weights([first, nothing, second], truth, "l1") == [1.0, 2.0, 1.4]
 
@@ -405,9 +315,9 @@ def test_the_search_takes_two_or_three_streams() -> None:
             search_weights([np.eye(2)] * number, np.array([0, 1]), "l1")
 
 
-def test_the_search_sees_no_test_video(tmp_path: Path) -> None:
-    """Scores of the test videos may change as they like: the weights stay."""
-    listing, validation = written(tmp_path / "list.txt", VIDEOS), written(tmp_path / "val.txt", VIDEOS[:6])
+def test_the_search_ignores_test_videos(tmp_path: Path) -> None:
+    """Other scores of the test videos give the same weights."""
+    label_list, validation = written(tmp_path / "list.txt", VIDEOS), written(tmp_path / "val.txt", VIDEOS[:6])
     chosen = []
     for seed in (0, 1, 2):
         path = saved(tmp_path, f"{seed}.npz", 0)
@@ -416,68 +326,68 @@ def test_the_search_sees_no_test_video(tmp_path: Path) -> None:
         for name in ("spatial", "temporal"):
             changed[name][6:] = np.random.default_rng(seed).normal(size=(6, 3))
         np.savez(path, **changed)
-        found = fuse_command([str(path)], listing, search=validation)
-        assert (found["num_videos"], found["searched_on"]) == (6, 6)
+        found = fuse_score_files([path], label_list, search=validation)
+        assert (found.num_videos, found.searched_on) == (6, 6)
         temporal = changed["temporal"][6:].argmax(1)
-        assert found["accuracy"]["streams"][1] == (temporal == np.array([0, 1, 2] * 2)).mean()
-        chosen.append(found["weights"])
+        assert alone(found)[1] == (temporal == np.array([0, 1, 2] * 2)).mean()
+        chosen.append([stream.weight for stream in found.streams])
     assert chosen[0] == chosen[1] == chosen[2]
 
 
-def test_searches_that_are_refused(tmp_path: Path) -> None:
-    path, listing = str(saved(tmp_path)), written(tmp_path / "list.txt", VIDEOS)
+def test_invalid_searches_are_rejected(tmp_path: Path) -> None:
+    path, label_list = str(saved(tmp_path)), written(tmp_path / "list.txt", VIDEOS)
     with pytest.raises(UsageError, match="no test video is left"):
-        fuse_command([path], listing, search=listing)
+        fuse_score_files([path], label_list, search=label_list)
     with pytest.raises(UsageError, match="no test video is left"):
-        fuse_command([path], listing, search=written(tmp_path / "all.txt", [f"x/{v}" for v in VIDEOS]))
-    with pytest.raises(UsageError, match="leave out --weights"):
-        fuse_command([path], listing, search=written(tmp_path / "val.txt", VIDEOS[:3]), weights=(1, 1))
+        fuse_score_files([path], label_list, search=written(tmp_path / "all.txt", [f"x/{v}" for v in VIDEOS]))
+    with pytest.raises(UsageError, match="got weights and a list to search them on; leave out --weights"):
+        fuse_score_files([path], label_list, search=written(tmp_path / "val.txt", VIDEOS[:3]), weights=(1, 1))
     with pytest.raises(DataError, match=r"list\.txt lacks 1 of 2 listed videos, first 'run/new\.avi'"):
-        fuse_command([path], listing, search=written(tmp_path / "val.txt", [VIDEOS[0], "run/new.avi"]))
+        fuse_score_files([path], label_list, search=written(tmp_path / "val.txt", [VIDEOS[0], "run/new.avi"]))
     with pytest.raises(DataError, match=r"'jump/v0\.avi' is 'run' in .*val\.txt but 'jump' in .*list\.txt"):
-        fuse_command([path], listing, search=written(tmp_path / "val.txt", ["jump/v0.avi run"]))
+        fuse_score_files([path], label_list, search=written(tmp_path / "val.txt", ["jump/v0.avi run"]))
 
 
-# -- what does not fit -----------------------------------------------------------------------------
+# -- invalid input ---------------------------------------------------------------------------------
 
 
-def test_files_that_do_not_fit_the_list(tmp_path: Path) -> None:
-    listing = written(tmp_path / "list.txt", ["a/1.avi", "b/2.avi", "c/3.avi", "a/4.avi"])
+def test_files_that_contradict_the_list_are_rejected(tmp_path: Path) -> None:
+    label_list = written(tmp_path / "list.txt", ["a/1.avi", "b/2.avi", "c/3.avi", "a/4.avi"])
     with pytest.raises(DataError, match=r"5 rows without names but .*list\.txt lists 4 videos"):
-        fuse_command([plain(tmp_path, 5)], listing)
+        fuse_score_files([plain(tmp_path, 5)], label_list)
     with pytest.raises(DataError, match=r"plain\.npz:logits has 4 columns but .* has 3 classes"):
-        fuse_command([plain(tmp_path, 4, 4)], listing)
+        fuse_score_files([plain(tmp_path, 4, 4)], label_list)
     table = written(tmp_path / "t.csv", ["path,a,b,d", *(f"{n}.avi,1,2,3" for n in range(1, 5))])
     with pytest.raises(DataError, match=r"has a class 'c' that the scores lack; they have a, b, d"):
-        fuse_command([str(table)], listing)
+        fuse_score_files([str(table)], label_list)
     other = written(tmp_path / "u.csv", ["path,a,b,c", *(f"{n}.avi,1,2,3" for n in range(1, 5))])
     with pytest.raises(DataError, match=r"t\.csv has no class 'c'; it has a, b, d"):
-        fuse_command([str(other), str(table)], listing)
-    labelled = written(tmp_path / "w.csv", ["path,label,a,b,c", *(f"{n}.avi,a,1,2,3" for n in range(1, 5))])
+        fuse_score_files([str(other), str(table)], label_list)
+    labeled = written(tmp_path / "w.csv", ["path,label,a,b,c", *(f"{n}.avi,a,1,2,3" for n in range(1, 5))])
     with pytest.raises(DataError, match=r"'b/2\.avi' is 'b' in .*list\.txt but 'a' in .*w\.csv"):
-        fuse_command([str(labelled)], listing)
+        fuse_score_files([str(labeled)], label_list)
 
 
-def test_options_that_do_not_fit(tmp_path: Path) -> None:
-    path, listing = str(saved(tmp_path)), written(tmp_path / "list.txt", VIDEOS)
+def test_contradicting_options_are_rejected(tmp_path: Path) -> None:
+    path, label_list = str(saved(tmp_path)), written(tmp_path / "list.txt", VIDEOS)
     with pytest.raises(UsageError, match=r"3 weights for 2 streams \(.*:spatial, .*:temporal\)"):
-        fuse_command([path], listing, weights=(1, 1, 1))
+        fuse_score_files([path], label_list, weights=(1, 1, 1))
     with pytest.raises(UsageError, match="unknown fusion 'max'"):
-        fuse_command([path], listing, method="max")
+        fuse_score_files([path], label_list, method="max")
     with pytest.raises(UsageError, match="not negative"):
-        fuse_command([path], listing, weights=(1, -1))
+        fuse_score_files([path], label_list, weights=(1, -1))
 
 
 def test_errors_are_one_line_with_a_code(tmp_path: Path, hts: Run) -> None:
     (tmp_path / "text.mat").write_text("accuracy 80.97 %")
     np.savez(tmp_path / "nan.npz", logits=np.array([[0, np.nan, 1]]))
-    listing = written(tmp_path / "list.txt", VIDEOS)
+    label_list = written(tmp_path / "list.txt", VIDEOS)
     for source, code, expected in (
-        ("text.mat", 1, "no MATLAB 5 file"),
+        ("text.mat", 1, "not a MATLAB 5 file"),
         ("gone.mat", 2, "no score file"),
         ("nan.npz", 1, "NaN or infinite"),
     ):
-        got, out, err = hts("fuse", tmp_path / source, "--labels", listing, "--json")
+        got, out, err = hts("fuse", tmp_path / source, "--labels", label_list, "--json")
         assert (got, out) == (code, "")
         assert err.startswith("hts: ")
         assert err.count("\n") == 1
@@ -485,15 +395,15 @@ def test_errors_are_one_line_with_a_code(tmp_path: Path, hts: Run) -> None:
         assert source in err
 
 
-def test_evaluate_refuses_other_score_files_before_it_works(tmp_path: Path, hts: Run) -> None:
-    """The run does not even exist: the suffix is looked at first."""
+def test_evaluate_checks_the_score_file_first(tmp_path: Path, hts: Run) -> None:
+    """The run does not exist, and the error is about the suffix."""
     code, _, err = hts("evaluate", tmp_path / "run", "--data", tmp_path, "--save-scores", tmp_path / "s.mat")
     assert code == 2
-    assert err == "hts: cannot write scores as 's.mat'; expected a name that ends in .npz, .csv\n"
+    assert err == "hts: cannot write scores as 's.mat'; expected a name that ends in .npz or .csv\n"
 
 
-def test_columns_without_names_do_not_follow_another_files_order(tmp_path: Path, hts: Run) -> None:
-    """The named file has its classes in another order than the alphabet; the nameless one is alphabetical."""
+def test_columns_without_names_ignore_the_order_of_other_files(tmp_path: Path, hts: Run) -> None:
+    """The columns of the named file are not in alphabetical order; those of the nameless one are."""
     names = [f"{label}/v{i}.avi" for label in ("a", "b", "c") for i in range(2)]
     right = np.repeat(np.eye(3), 2, axis=0)
     (tmp_path / "list.txt").write_text("\n".join(names), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Score files: what is written comes back, what others wrote is read, and what cannot be read says why."""
+"""Score files: written scores are read back, other formats are read, and errors give their reason."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAMES = ("a/1.avi", "b, c/2.avi", 'quote".mp4', "two\rlines.mp4", "caf\udce9.avi
 
 def made(seed: int = 0) -> Evaluation:
     rng = np.random.default_rng(seed)
-    # From denormal to large, so that a shortened number would show.
+    # From denormal to large, so that a rounded number would show.
     powers = 10.0 ** rng.integers(-38, 38, size=(5, 4))
     logits = {name: (rng.normal(size=(5, 4)) * powers).astype(np.float32) for name in ("spatial", "temporal")}
     fused = rng.dirichlet(np.ones(4), 5).astype(np.float32)
@@ -36,7 +36,7 @@ TRUTH = ("möve", "walk", "walk", "stream", 'a "quoted", class')
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".csv", ".NPZ", ".CSV"])
-def test_what_an_evaluation_writes_comes_back_bit_for_bit(tmp_path: Path, suffix: str) -> None:
+def test_written_scores_are_read_back_bit_for_bit(tmp_path: Path, suffix: str) -> None:
     result, path = made(), tmp_path / f"scores{suffix}"
     result.save_scores(path)
     streams = read_scores(str(path))
@@ -61,7 +61,7 @@ def test_the_archive_holds_protocol_and_unreadable_videos(tmp_path: Path) -> Non
         load_scores(tmp_path / "scores.npz", "center")
 
 
-def test_archives_from_before_the_protocol_was_kept_are_read(tmp_path: Path) -> None:
+def test_archives_without_a_protocol_are_read(tmp_path: Path) -> None:
     result = made()
     np.savez(tmp_path / "old.npz", names=NAMES, truth=result.truth, classes=CLASSES, **result.scores())  # type: ignore[arg-type]
     loaded = load_scores(tmp_path / "old.npz", "10x1")
@@ -69,7 +69,7 @@ def test_archives_from_before_the_protocol_was_kept_are_read(tmp_path: Path) -> 
     assert read_scores(str(tmp_path / "old.npz:fused"))[0].protocol is None
 
 
-def test_a_table_as_a_person_writes_it(tmp_path: Path) -> None:
+def test_a_table_written_by_hand(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text("\ufeffpath,walk,run\nx.avi,0.1,-3\n\ny.avi,1e2,0\n", encoding="utf-8")
     (scores,) = read_scores(str(path))
@@ -110,7 +110,7 @@ def save_mat(path: Path, **arrays: Any) -> str:
     return str(path)
 
 
-def test_the_one_table_of_a_matlab_file_is_taken(tmp_path: Path) -> None:
+def test_the_only_table_of_a_matlab_file_is_read(tmp_path: Path) -> None:
     table = np.random.default_rng(0).normal(size=(6, 3))
     source = save_mat(tmp_path / "a.mat", prediction=table, labels=np.arange(6)[:, None], note="text", n=3.0)
     (scores,) = read_scores(source)
@@ -121,7 +121,7 @@ def test_the_one_table_of_a_matlab_file_is_taken(tmp_path: Path) -> None:
     assert whole.values.tolist() == [[1, 2]]
 
 
-def test_of_several_tables_one_is_named(tmp_path: Path) -> None:
+def test_one_of_several_tables_has_to_be_named(tmp_path: Path) -> None:
     source = save_mat(tmp_path / "a.mat", first=np.eye(2), second=2 * np.eye(2))
     with pytest.raises(UsageError, match=r"several arrays, first, second; name one, such as .*a\.mat:first"):
         read_scores(source)
@@ -130,7 +130,7 @@ def test_of_several_tables_one_is_named(tmp_path: Path) -> None:
         read_scores(f"{source}:third")
 
 
-def test_without_scipy_the_message_says_what_to_install(
+def test_without_scipy_the_error_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.mat").write_bytes(b"MATLAB 5.0 MAT-file")
@@ -152,22 +152,22 @@ V73 = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(116) + bytes(8) + b"\x00\x
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"accuracy: 80.97 %\n", "no MATLAB 5 file"),
-        (b"", "no MATLAB 5 file"),
-        (b"MATLAB 5.0 MAT-file", "no MATLAB 5 file"),
+        (b"accuracy: 80.97 %\n", "not a MATLAB 5 file"),
+        (b"", "not a MATLAB 5 file"),
+        (b"MATLAB 5.0 MAT-file", "not a MATLAB 5 file"),
         (V73, r"MATLAB 7\.3 \(HDF5\) file; save it again with save\(\.\.\., '-v7'\)"),
         (b"\x89HDF\r\n\x1a\n" + bytes(500), r"HDF5"),
     ],
 )
-def test_what_is_no_matlab_5_file(tmp_path: Path, content: bytes, expected: str) -> None:
+def test_other_files_are_not_matlab_5(tmp_path: Path, content: bytes, expected: str) -> None:
     (tmp_path / "a.mat").write_bytes(content)
     with pytest.raises(DataError, match=expected):
         read_scores(str(tmp_path / "a.mat"))
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-def test_a_matlab_file_that_was_cut_or_damaged(tmp_path: Path, compressed: bool) -> None:
-    """scipy's reader crashes the process on some of these, so each has to be found before."""
+def test_a_truncated_or_damaged_matlab_file(tmp_path: Path, compressed: bool) -> None:
+    """scipy's reader crashes the process on some of these files, so the check has to find them first."""
     path, scipy_io = tmp_path / "a.mat", pytest.importorskip("scipy.io", reason="no extra 'matlab'")
     numbers = np.random.default_rng(0).normal(size=(3, 2))
     arrays = {"note": "text", "cell": {"a": numbers}, "p": numbers, "labels": np.arange(3)[:, None]}
@@ -189,14 +189,14 @@ def test_a_matlab_file_that_was_cut_or_damaged(tmp_path: Path, compressed: bool)
     assert failed > 20
 
 
-# -- what cannot be read ---------------------------------------------------------------------------
+# -- unreadable files ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "source", ["scores", "scores.txt", "scores.npz:", ":temporal", "scores.npy:temporal", ""]
 )
-def test_other_kinds_of_file_are_refused(source: str) -> None:
-    with pytest.raises(UsageError, match=r"is no score file; expected .*\.npz, \.csv, \.mat"):
+def test_other_kinds_of_file_are_rejected(source: str) -> None:
+    with pytest.raises(UsageError, match=r"is not a score file; expected .*\.npz, \.csv, \.mat"):
         read_scores(source)
 
 
@@ -209,20 +209,29 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", r"first column is \[\]; expected path"),
-        ("video,walk,run\na,1,2\n", r"first column is \['video'\]"),
+        ("", r"has the first column \[\]; expected path"),
+        ("video,walk,run\na,1,2\n", r"has the first column \['video'\]"),
         ("path,walk,run\na,1\n", "line 2: 2 values but 3 columns"),
         ("path,walk,run\na,1,2\nb,1,high\n", "line 3: could not convert string to float: 'high'"),
         ("path,walk,run\n", "holds no scores"),
         ("path,walk\na,1\n", r"1 videos × 1 classes; expected 1 × 2"),
-        ("path,walk,walk\na,1,2\n", "two classes have one name"),
-        ("path,walk,run\na,1,2\nb,1,nan\n", "scores of 1 of 2 videos are NaN or infinite, first 'b'"),
-        ("path,walk,run\na,1,-inf\nb,1,nan\n", "scores of 2 of 2 videos are NaN or infinite, first 'a'"),
-        ("path,protocol,walk,run\na,center,1,2\nb,10x1,1,2\n", "several protocols, 10x1, center"),
-        ('path,walk,run\n"a,1,2\n', "is no CSV"),
+        ("path,walk,walk\na,1,2\n", "two classes of the same name"),
+        (
+            "path,walk,run\na,1,2\nb,1,nan\n",
+            "NaN or infinite scores for 1 of 2 videos, first 'b'; expected",
+        ),
+        (
+            "path,walk,run\na,1,-inf\nb,1,nan\n",
+            "NaN or infinite scores for 2 of 2 videos, first 'a'; expected",
+        ),
+        (
+            "path,protocol,walk,run\na,center,1,2\nb,10x1,1,2\n",
+            "several protocols in one stream, 10x1, cen",
+        ),
+        ('path,walk,run\n"a,1,2\n', "is not a CSV file"),
     ],
 )
-def test_broken_tables_say_where(tmp_path: Path, text: str, expected: str) -> None:
+def test_errors_in_tables_say_where(tmp_path: Path, text: str, expected: str) -> None:
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises(DataError, match=expected) as caught:
         read_scores(str(tmp_path / "a.csv"))
@@ -233,50 +242,50 @@ def test_broken_tables_say_where(tmp_path: Path, text: str, expected: str) -> No
     ("arrays", "expected"),
     [
         ({"logits": np.zeros(3)}, "holds no scores"),
-        ({"logits": np.array([[1, "x"]], dtype=object)}, r"no \.npz file of scores"),
+        ({"logits": np.array([[1, "x"]], dtype=object)}, r"cannot read scores .*; expected an \.npz file"),
         ({"logits": np.zeros((0, 3))}, "0 videos × 3 classes"),
-        ({"logits": np.zeros((3, 2)), "names": np.array(["a"])}, "1 names but scores 3 × 2"),
-        ({"logits": np.zeros((3, 2)), "classes": np.array(["a"])}, "1 class names but scores 3 × 2"),
+        ({"logits": np.zeros((3, 2)), "names": np.array(["a"])}, "1 names but 3 × 2 scores"),
+        ({"logits": np.zeros((3, 2)), "classes": np.array(["a"])}, "1 class names but 3 × 2 scores"),
         (
             {"logits": np.zeros((1, 2)), "classes": np.array(["a", "b"]), "truth": np.array([-1])},
-            r"no \.npz file",
+            r"cannot read scores .*; expected an \.npz file",
         ),
         (
             {"logits": np.array([[0, np.inf], [1, 0]])},
-            "scores of 1 of 2 videos are NaN or infinite, first row 1",
+            "NaN or infinite scores for 1 of 2 videos, first row 1; expected finite",
         ),
     ],
 )
-def test_broken_archives_say_why(tmp_path: Path, arrays: dict[str, Any], expected: str) -> None:
+def test_errors_in_archives_say_why(tmp_path: Path, arrays: dict[str, Any], expected: str) -> None:
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(DataError, match=expected):
         read_scores(str(tmp_path / "a.npz"))
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 half of an archive"])
-def test_what_is_no_archive(tmp_path: Path, content: bytes) -> None:
+def test_other_files_are_not_archives(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.npz").write_bytes(content)
-    with pytest.raises(DataError, match=r"a\.npz' is no \.npz file of scores"):
+    with pytest.raises(DataError, match=r"cannot read scores from .*a\.npz'.*expected an \.npz file"):
         read_scores(str(tmp_path / "a.npz"))
 
 
-# -- what cannot be written ------------------------------------------------------------------------
+# -- invalid output --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["scores", "scores.mat", "scores.txt", "scores.npz.gz"])
 def test_other_suffixes_are_not_written(tmp_path: Path, name: str) -> None:
-    for refuse in (check_scores_path, made().save_scores):
-        with pytest.raises(UsageError, match=rf"cannot write scores as '{name}'; .*\.npz, \.csv"):
-            refuse(tmp_path / name)
+    for write in (check_scores_path, made().save_scores):
+        with pytest.raises(UsageError, match=rf"cannot write scores as '{name}'; .*\.npz or \.csv"):
+            write(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".csv"])
 def test_a_missing_folder_is_named(tmp_path: Path, suffix: str) -> None:
-    with pytest.raises(OutputError, match=r"no folder .*missing'; make it first"):
+    with pytest.raises(OutputError, match=r"no folder .*missing'; create it first"):
         made().save_scores(tmp_path / "missing" / f"scores{suffix}")
 
 
-def test_scores_without_their_names_are_not_written(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="fill them in"):
+def test_scores_without_names_are_not_written(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="without names, truth, classes and protocol; fill them in"):
         write_scores(tmp_path / "a.npz", [Scores("temporal", np.eye(2))])

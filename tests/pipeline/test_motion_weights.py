@@ -193,7 +193,7 @@ def never(*_: object, **__: object) -> None:
 SLIPS: list[tuple[dict[str, str], str]] = [
     (
         {"motion_init": "shipped", "model.motion": "tiny"},
-        "no weights for tiny on 3 frames come with the package",
+        "the package has no weights for tiny on 3 frames",
     ),
     ({"motion_init": "gone"}, "no motion weights 'gone'"),
     ({"motion_init": "tiny-2"}, "expected weights for nano on 3 frames"),

@@ -1,4 +1,4 @@
-"""Backbones: torchvision's parameter names, shapes and arithmetic, and any input size."""
+"""Backbones have torchvision's parameter names, shapes and arithmetic, and take any input size."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hidden_two_stream.recognition.backbones import BACKBONES, VGG16, build_back
 
 DEPTHS = {"resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3)}
 
-# Published layout of torchvision's models, spot by spot.
+# A sample of the published parameters of torchvision's models.
 PUBLISHED = {
     "resnet18": {
         "conv1.weight": (64, 3, 7, 7), "bn1.running_mean": (64,), "bn1.num_batches_tracked": (),
@@ -44,7 +44,9 @@ ABSENT = {
 }  # fmt: skip
 
 
-def on_meta(name: str, in_channels: int = 3, num_classes: int = 1000, dropout: float = 0.5) -> nn.Module:
+def meta_backbone(
+    name: str, in_channels: int = 3, num_classes: int = 1000, dropout: float = 0.5
+) -> nn.Module:
     with torch.device("meta"):
         return build_backbone(name, in_channels, num_classes, dropout)
 
@@ -53,8 +55,8 @@ def parameter_count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def lively(name: str, in_channels: int, num_classes: int = 7) -> nn.Module:
-    """In evaluation mode, with statistics and affine weights that all matter."""
+def backbone_with_statistics(name: str, in_channels: int, num_classes: int = 7) -> nn.Module:
+    """Return a backbone in evaluation mode whose statistics and affine weights all affect the output."""
     torch.manual_seed(0)
     network = build_backbone(name, in_channels, num_classes, 0.5).eval()
     with torch.no_grad():
@@ -71,7 +73,7 @@ def lively(name: str, in_channels: int, num_classes: int = 7) -> nn.Module:
     return network
 
 
-# --- torchvision's layout
+# --- torchvision's parameters
 
 
 @pytest.mark.parametrize(
@@ -83,20 +85,20 @@ def lively(name: str, in_channels: int, num_classes: int = 7) -> nn.Module:
     ],
 )
 def test_published_parameter_counts(name: str, in_channels: int, num_classes: int, count: int) -> None:
-    assert parameter_count(on_meta(name, in_channels, num_classes)) == count
+    assert parameter_count(meta_backbone(name, in_channels, num_classes)) == count
 
 
 def test_vgg16_temporal_stream_has_134_7_million() -> None:
-    assert round(parameter_count(on_meta("vgg16", 20, 101)) / 1e6, 1) == 134.7
+    assert round(parameter_count(meta_backbone("vgg16", 20, 101)) / 1e6, 1) == 134.7
 
 
 def test_small_has_less_than_half_a_million() -> None:
-    assert parameter_count(on_meta("small", 20, 101)) < 0.5e6
+    assert parameter_count(meta_backbone("small", 20, 101)) < 0.5e6
 
 
 @pytest.mark.parametrize("name", list(PUBLISHED))
 def test_names_and_shapes_are_torchvisions(name: str) -> None:
-    state = on_meta(name).state_dict()
+    state = meta_backbone(name).state_dict()
     for key, shape in PUBLISHED[name].items():
         assert state[key].shape == shape, key
     for key in ABSENT[name]:
@@ -104,7 +106,7 @@ def test_names_and_shapes_are_torchvisions(name: str) -> None:
 
 
 def resnet_keys(name: str) -> set[str]:
-    """All names of a published ResNet checkpoint."""
+    """Return all parameter names of a published ResNet checkpoint."""
     layers, norms = ["conv1"], ["bn1"]
     convolutions = 2 if name == "resnet18" else 3
     for stage, depth in enumerate(DEPTHS[name], start=1):
@@ -122,12 +124,12 @@ def resnet_keys(name: str) -> set[str]:
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_no_name_is_missing_or_added(name: str) -> None:
-    assert set(on_meta(name).state_dict()) == resnet_keys(name)
+    assert set(meta_backbone(name).state_dict()) == resnet_keys(name)
 
 
 def test_vgg16_is_configuration_d() -> None:
-    """Kind and place of each layer, as in the published checkpoint's numbering."""
-    network = on_meta("vgg16", 20, 101)
+    """Each layer has the type and index of the published checkpoint."""
+    network = meta_backbone("vgg16", 20, 101)
     assert isinstance(network, VGG16)
     pools = {4, 9, 16, 23, 30}
     convolutions = {0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28}
@@ -150,10 +152,10 @@ def dropouts(network: nn.Module) -> list[float]:
 
 
 def test_dropout() -> None:
-    assert dropouts(on_meta("vgg16", 20, 101, dropout=0.9)) == pytest.approx([0.9, 0.8])
-    assert dropouts(on_meta("vgg16", dropout=0.0)) == [0, 0]
+    assert dropouts(meta_backbone("vgg16", 20, 101, dropout=0.9)) == pytest.approx([0.9, 0.8])
+    assert dropouts(meta_backbone("vgg16", dropout=0.0)) == [0, 0]
     for name in ("small", "resnet18", "resnet50"):
-        assert dropouts(on_meta(name, dropout=0.3)) == [0.3]
+        assert dropouts(meta_backbone(name, dropout=0.3)) == [0.3]
 
 
 # --- strides
@@ -172,7 +174,7 @@ def shapes_at(network: nn.Module, layers: list[str], x: Tensor) -> list[tuple[in
 @pytest.mark.parametrize(("name", "expansion"), [("resnet18", 1), ("resnet50", 4)])
 def test_resnet_sizes_at_224(name: str, expansion: int) -> None:
     layers = ["conv1", "layer1", "layer2", "layer3", "layer4"]
-    shapes = shapes_at(on_meta(name), layers, torch.empty(2, 3, 224, 224, device="meta"))
+    shapes = shapes_at(meta_backbone(name), layers, torch.empty(2, 3, 224, 224, device="meta"))
     assert shapes == [
         (64, 112, 112),
         (64 * expansion, 56, 56),
@@ -183,7 +185,7 @@ def test_resnet_sizes_at_224(name: str, expansion: int) -> None:
 
 
 def test_bottleneck_strides_at_its_3x3() -> None:
-    network = on_meta("resnet50")
+    network = meta_backbone("resnet50")
     for stage in (2, 3, 4):
         strides = []
         for layer in ("conv1", "conv2", "conv3", "downsample.0"):
@@ -195,7 +197,7 @@ def test_bottleneck_strides_at_its_3x3() -> None:
 
 def test_vgg16_sizes_at_224() -> None:
     layers = [f"features.{index}" for index in (2, 4, 9, 16, 23, 30)]
-    shapes = shapes_at(on_meta("vgg16", 20, 101), layers, torch.empty(1, 20, 224, 224, device="meta"))
+    shapes = shapes_at(meta_backbone("vgg16", 20, 101), layers, torch.empty(1, 20, 224, 224, device="meta"))
     assert shapes == [
         (64, 224, 224), (64, 112, 112), (128, 56, 56), (256, 28, 28), (512, 14, 14), (512, 7, 7),
     ]  # fmt: skip
@@ -212,7 +214,7 @@ def norm(state: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
 
 
 def resnet_logits(name: str, state: dict[str, Tensor], x: Tensor) -> Tensor:
-    """Evaluation mode, by the names of the checkpoint alone."""
+    """Compute logits in evaluation mode from a checkpoint alone, by its parameter names."""
     x = norm(state, "bn1", functional.conv2d(x, state["conv1.weight"], stride=2, padding=3)).clamp(min=0)
     x = functional.max_pool2d(x, kernel_size=3, stride=2, padding=1)
     strided = 1 if name == "resnet18" else 2  # which convolution of a block takes the stride
@@ -234,8 +236,8 @@ def resnet_logits(name: str, state: dict[str, Tensor], x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
-def test_resnet_computes_what_a_checkpoint_means(name: str) -> None:
-    network = lively(name, 4)
+def test_resnet_agrees_with_its_checkpoint(name: str) -> None:
+    network = backbone_with_statistics(name, 4)
     x = torch.randn(2, 4, 45, 33)
     with torch.no_grad():
         torch.testing.assert_close(
@@ -243,8 +245,8 @@ def test_resnet_computes_what_a_checkpoint_means(name: str) -> None:
         )
 
 
-def test_vgg16_computes_what_a_checkpoint_means() -> None:
-    """Its convolutions only: the classifier of 120 M weights is tested by its layers."""
+def test_vgg16_agrees_with_its_checkpoint() -> None:
+    """Covers the convolutions only; the classifier with its 120 M weights is tested layer by layer."""
     with torch.device("meta"):
         network = VGG16(2, 5, (0.9, 0.8))
     features = network.features.to_empty(device="cpu").eval()
@@ -268,7 +270,7 @@ def test_vgg16_computes_what_a_checkpoint_means() -> None:
 
 def test_dropout_works_in_training_only() -> None:
     for name in ("small", "resnet18"):
-        network = lively(name, 2)
+        network = backbone_with_statistics(name, 2)
         x = torch.randn(3, 2, 33, 33)
         with torch.no_grad():
             assert torch.equal(network(x), network(x))
@@ -277,8 +279,8 @@ def test_dropout_works_in_training_only() -> None:
             assert not torch.equal(network(x), network(x))
 
 
-def test_small_does_not_care_for_the_scale_of_its_input() -> None:
-    """In training it normalises its input: pictures in −0.5…0.5 and flow in −128…127 serve alike."""
+def test_small_is_invariant_to_the_scale_of_its_input() -> None:
+    """Batch normalization of the input makes frames in −0.5…0.5 and flow in −128…127 equivalent."""
     torch.manual_seed(0)
     network = build_backbone("small", 4, 5, 0.0).train()
     x = torch.randn(6, 4, 32, 32)
@@ -292,18 +294,18 @@ def test_small_does_not_care_for_the_scale_of_its_input() -> None:
 @pytest.mark.parametrize("name", ["small", "resnet18", "resnet50"])
 @pytest.mark.parametrize(("height", "width"), [(17, 33), (1, 1), (50, 31)])
 def test_odd_sizes(name: str, height: int, width: int) -> None:
-    network = on_meta(name, 20, 6).eval()
+    network = meta_backbone(name, 20, 6).eval()
     assert network(torch.empty(3, 20, height, width, device="meta")).shape == (3, 6)
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (33, 70), (225, 340)])
 def test_vgg16_pools_other_sizes_to_seven(height: int, width: int) -> None:
-    assert on_meta("vgg16", 20, 6)(torch.empty(2, 20, height, width, device="meta")).shape == (2, 6)
+    assert meta_backbone("vgg16", 20, 6)(torch.empty(2, 20, height, width, device="meta")).shape == (2, 6)
 
 
 @pytest.mark.parametrize("name", ["small", "resnet18"])
 def test_values_at_odd_sizes_are_finite_and_clips_do_not_mix(name: str) -> None:
-    network = lively(name, 6)
+    network = backbone_with_statistics(name, 6)
     x = torch.randn(2, 6, 37, 23)
     with torch.no_grad():
         together = network(x)

@@ -1,4 +1,4 @@
-"""Late fusion against loops written from its definition."""
+"""Late fusion agrees with loops written from its definition."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ def test_product_is_the_geometric_mean(weights: tuple[float, float]) -> None:
     np.testing.assert_allclose(fused, expected, rtol=1e-4, atol=1e-7)
 
 
-def test_a_stream_that_knows_nothing_leaves_the_product_to_the_other() -> None:
-    """In the mean of probabilities it does, too; but one that is sure against a class has no veto there."""
+def test_a_uniform_stream_leaves_the_product_to_the_other() -> None:
+    """A confident stream can veto a class in the product, but not in the mean of probabilities."""
     temporal = example(3)
     order = fuse([np.zeros_like(temporal), temporal], [1, 2], "product").argsort(axis=1)
     np.testing.assert_array_equal(order, temporal.argsort(axis=1))
@@ -123,7 +123,7 @@ def test_a_strong_stream_wins_over_a_weak_one_by_weight() -> None:
     assert fuse([spatial, temporal], [1.5, 1]).argmax() == 0
 
 
-def test_inputs_are_left_alone() -> None:
+def test_inputs_are_not_modified() -> None:
     logits = example(4)
     before = logits.copy()
     for method in FUSIONS:
@@ -131,7 +131,7 @@ def test_inputs_are_left_alone() -> None:
     np.testing.assert_array_equal(logits, before)
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_inconsistent_arguments_are_rejected() -> None:
     a = example(0)
     with pytest.raises(UsageError, match=r"'max'.*softmax, l1, product"):
         fuse([a], [1], "max")
@@ -139,13 +139,13 @@ def test_what_does_not_fit_is_refused() -> None:
         fuse([a, a], [1])
     with pytest.raises(UsageError, match="0 score arrays"):
         fuse([], [])
-    with pytest.raises(UsageError, match=r"not negative.*\(2, -1\)"):
+    with pytest.raises(UsageError, match=r"got fusion weights \(2, -1\); expected .*not negative"):
         fuse([a, a], (2, -1))
     with pytest.raises(UsageError, match="not all zero"):
         fuse([a, a], (0, 0))
 
 
-def test_scores_that_cannot_be_fused_are_refused() -> None:
+def test_unusable_scores_are_rejected() -> None:
     with pytest.raises(UsageError, match="different shapes"):
         fuse([np.ones((2, 3)), np.ones((1, 3))], (1, 1))
     with pytest.raises(UsageError, match="finite"):

@@ -1,4 +1,4 @@
-"""Inflation over time: a still video gives what its frame gave, in the same parameters, and order matters."""
+"""Inflation over time: a still video gives the features of its frame, and parameter names stay."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from hidden_two_stream.convnets import resnet_pyramid
 from hidden_two_stream.recognition.backbones import VGG16, build_backbone, inflate
 
 TEMPORAL_LAYERS = {"small": 4, "resnet18": 17, "resnet50": 17, "vgg16": 13}
-"""Convolutions larger than 1×1 from input to pooling: each sees one frame more to either side.
+"""Convolutions larger than 1×1 from input to pooling: each widens the view by one frame on both sides.
 
-ResNets: the stem, and 2 in each of 8 basic blocks, or 1 in each of 16 bottlenecks.
+ResNets have the stem, and 2 in each of 8 basic blocks or 1 in each of 16 bottlenecks.
 """
 
 NAMES = list(TEMPORAL_LAYERS)
 
 
 def flat(name: str) -> nn.Module:
-    """In evaluation mode, with random affine weights, statistics and biases; VGG16 is narrow."""
+    """Return a 2-D network in evaluation mode with random weights, statistics and biases; VGG16 is narrow."""
     torch.manual_seed(0)
     if name == "vgg16":
         network: nn.Module = VGG16(4, 5, (0.5, 0.4), widths=(6, 8, 8, 10, 12), hidden=16)
@@ -34,7 +34,7 @@ def flat(name: str) -> nn.Module:
                 tensor.uniform_(0.5, 1.5)
             elif key.endswith(("bias", "running_mean")):
                 tensor.normal_(std=0.1)
-            elif name == "vgg16" and tensor.ndim == 4:  # without batch norm what it sees must not fade
+            elif name == "vgg16" and tensor.ndim == 4:  # without batch norm, activations must not fade
                 tensor.normal_(std=1.2 * (2 / tensor[0].numel()) ** 0.5)
             elif tensor.ndim == 2:
                 tensor.normal_(std=(2 / tensor.shape[1]) ** 0.5)
@@ -55,7 +55,7 @@ def pairs() -> Callable[[str], tuple[nn.Module, nn.Module]]:
 
 
 def features(network: nn.Module, x: Tensor) -> Tensor:
-    """What the network has before it averages over space and time."""
+    """Return the features before the average over space and time."""
     if isinstance(network, VGG16):
         return network.features(x)
     if hasattr(network, "layer1"):
@@ -68,7 +68,7 @@ def features(network: nn.Module, x: Tensor) -> Tensor:
 def test_a_still_video_gives_what_its_frame_gives(
     name: str, pairs: Callable[[str], tuple[nn.Module, nn.Module]]
 ) -> None:
-    """In all frames that the zeros beyond both ends cannot reach, and in no others; time keeps its length."""
+    """Holds exactly for the frames that the zeros beyond both ends do not reach; time keeps its length."""
     plain, inflated = pairs(name)
     reach = TEMPORAL_LAYERS[name]
     total = 2 * reach + 2
@@ -103,7 +103,7 @@ def test_time_is_averaged_at_the_end(name: str, pairs: Callable[[str], tuple[nn.
 def test_parameters_keep_their_names_and_weights(
     name: str, pairs: Callable[[str], tuple[nn.Module, nn.Module]]
 ) -> None:
-    """Convolutions become 5-D and add up to the flat ones over time; all else is copied."""
+    """Convolutions become 5-D, and their sum over time equals the 2-D ones; the rest is copied."""
     plain, inflated = pairs(name)
     before, after = plain.state_dict(), inflated.state_dict()
     assert list(before) == list(after)
@@ -123,7 +123,7 @@ def test_parameters_keep_their_names_and_weights(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_nothing_flat_is_left(name: str, pairs: Callable[[str], tuple[nn.Module, nn.Module]]) -> None:
+def test_no_2d_layer_is_left(name: str, pairs: Callable[[str], tuple[nn.Module, nn.Module]]) -> None:
     flat_kinds = (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d)
     plain, inflated = pairs(name)
     assert any(isinstance(module, flat_kinds) for module in plain.modules())
@@ -136,7 +136,7 @@ def test_nothing_flat_is_left(name: str, pairs: Callable[[str], tuple[nn.Module,
 def test_order_matters_once_weights_are_not_symmetric_in_time(
     name: str, pairs: Callable[[str], tuple[nn.Module, nn.Module]]
 ) -> None:
-    """Fresh from inflation, a video forward and backward look alike; after learning they need not."""
+    """Right after inflation, a reversed video gives the same logits; after training it need not."""
     inflated = copy.deepcopy(pairs(name)[1])
     x = torch.randn(2, 4, 5, 33, 33)
     with torch.no_grad():
@@ -150,10 +150,10 @@ def test_order_matters_once_weights_are_not_symmetric_in_time(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_only_the_inflated_convolutions_look_at_other_frames(
+def test_only_inflated_convolutions_mix_frames(
     name: str, pairs: Callable[[str], tuple[nn.Module, nn.Module]]
 ) -> None:
-    """Without their outer weights each frame is by itself: poolings and 1×1 convolutions stay within it."""
+    """Without their outer weights, frames are independent: poolings and 1×1 convolutions mix none."""
     plain, inflated = pairs(name)
     inflated = copy.deepcopy(inflated)
     x = torch.randn(1, 4, 3, 33, 36)
@@ -185,7 +185,7 @@ def test_state_dict_round_trip(name: str, pairs: Callable[[str], tuple[nn.Module
 
 
 def test_inflated_networks_learn() -> None:
-    """A gradient for every parameter, and running statistics that move in training."""
+    """Every parameter gets a gradient, and running statistics change in training."""
     torch.manual_seed(0)
     network = inflate(build_backbone("small", 2, 3, 0.0)).train()
     before = network.get_buffer("bn0.running_mean").clone()

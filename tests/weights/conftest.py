@@ -1,4 +1,4 @@
-"""A writer of binary caffemodels, independent of the reader: what Caffe's serializer would write."""
+"""A writer of binary caffemodels, independent of the reader, which follows Caffe's serializer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from hidden_two_stream.motion.networks.motionnet import MotionNet
 from hidden_two_stream.recognition.backbones import VGG16
 from hidden_two_stream.recognition.model import HiddenTwoStream
-from hidden_two_stream.weights.caffe import Content
+from hidden_two_stream.weights.caffe_layers import CaffeNetworks
 
 Arrays = Mapping[str, Sequence[np.ndarray]]
 Form = Literal["new", "old", "unpacked", "doubles"]
@@ -37,7 +37,7 @@ def in_bytes(number: int, *parts: bytes) -> list[bytes]:
 
 
 def blob_parts(array: np.ndarray, form: Form) -> list[bytes]:
-    """BlobProto. "old": four sizes instead of a shape; "unpacked": a tag before each number."""
+    """Return a BlobProto. "old" has four sizes instead of a shape, "unpacked" a tag before each number."""
     numbers = np.ascontiguousarray(array, "<f8" if form == "doubles" else "<f4")
     if form == "unpacked":
         dims = b"".join(tag(1, 0) + varint(side) for side in array.shape)
@@ -52,7 +52,7 @@ def blob_parts(array: np.ndarray, form: Form) -> list[bytes]:
 
 
 def write_model(file: BinaryIO, layers: Arrays, form: Form = "new") -> None:
-    """NetParameter with one layer per name; between the fields that matter stand others."""
+    """Write a NetParameter with one layer per name, and other fields in between."""
     file.write(b"".join(in_bytes(1, b"net")))
     number, name_number, blobs_number = (2, 4, 6) if form == "old" else (100, 1, 7)
     for name, arrays in layers.items():
@@ -68,7 +68,7 @@ def write_model(file: BinaryIO, layers: Arrays, form: Form = "new") -> None:
 
 @pytest.fixture
 def write_caffemodel(tmp_path: Path) -> Callable[..., Path]:
-    """(layers, form="new", name="net.caffemodel") → path of the file."""
+    """Return a function of (layers, form="new", name="net.caffemodel") that gives the path of the file."""
 
     def write(layers: Arrays, form: Form = "new", name: str = "net.caffemodel") -> Path:
         path = tmp_path / name
@@ -85,7 +85,7 @@ VGG16_WIDTHS, HIDDEN = (4, 6, 8, 10, 12), 16
 
 @pytest.fixture
 def small_model() -> HiddenTwoStream:
-    """The reference's two networks with few channels, four frames and five classes, in evaluation mode."""
+    """Return the reference's two networks with few channels, four frames and five classes."""
     model = HiddenTwoStream("nano", "small", 5, 4, streams=("temporal",), border="reference")
     model.motion_net = MotionNet(4, WIDTHS)
     model.temporal_stream.backbone = VGG16(6, 5, (0.9, 0.8), VGG16_WIDTHS, HIDDEN)
@@ -94,22 +94,22 @@ def small_model() -> HiddenTwoStream:
 
 @pytest.fixture
 def small_layers(small_model: HiddenTwoStream) -> dict[str, list[np.ndarray]]:
-    """Random weights for `small_model`, by Caffe's names, in Caffe's shapes."""
+    """Return random weights for `small_model`, by Caffe's names, in Caffe's shapes."""
     return random_layers({name: tuple(tensor.shape) for name, tensor in small_model.state_dict().items()})
 
 
 @pytest.fixture
 def make_layers() -> Callable[..., dict[str, list[np.ndarray]]]:
-    """(shapes of our state dict, by name) → random weights by Caffe's names."""
+    """Return a function from the shapes of a state dict to random weights by Caffe's names."""
     return random_layers
 
 
 def random_layers(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, list[np.ndarray]]:
-    """Weights that keep the size of activations, biases that are not zero, and the constants in between."""
+    """Return weights that keep the size of activations, nonzero biases, and the constants in between."""
     stacked = any(name.startswith("temporal_stream") for name in shapes)
     generator = np.random.default_rng(0)
     layers: dict[str, list[np.ndarray]] = {}
-    for name, module in Content(stacked, 0, 0).modules.items():
+    for name, module in CaffeNetworks(stacked, 0, 0).modules.items():
         weight, bias = shapes[f"{module}.weight"], shapes[f"{module}.bias"]
         # A deconvolution of stride 2 sums a quarter of its 4×4 taps over its inputs, the first axis.
         fan_in = 4 * weight[0] if name.startswith(("deconv", "upsample")) else int(np.prod(weight[1:]))
@@ -118,7 +118,7 @@ def random_layers(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, list[np.nd
             generator.standard_normal(weight, np.float32) * scale,
             generator.standard_normal(bias, np.float32) * np.float32(0.1),
         ]
-    # Flow of a few pixels, of which little is beyond ±20.
+    # Flow of a few pixels, of which a small part is beyond ±20.
     layers["conv_pr2"] = [array * np.float32(0.4) for array in layers["conv_pr2"]]
     if stacked:
         channels = shapes["temporal_stream.backbone.features.0.weight"][1]
@@ -129,7 +129,7 @@ def random_layers(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, list[np.nd
     return layers
 
 
-# Of the published network definition; typed again, not imported.
+# Copied from the published network definition, independent of the package.
 CONSTANTS = {
     "predict_flow2_scale20": (20,),
     "boudary_1": (20,),

@@ -1,261 +1,234 @@
-"""The mapping: every weight finds its place, colours change order, and what doesn't fit is named."""
+"""The import of Caffe weights: a file becomes a run that loads, and each error is one line."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from hidden_two_stream.errors import CheckpointError
+import hidden_two_stream as hts
+from hidden_two_stream.cli.main import main
+from hidden_two_stream.config.loading import recipe_from_dict
+from hidden_two_stream.errors import UsageError
 from hidden_two_stream.recognition.model import HiddenTwoStream
-from hidden_two_stream.weights.caffe import (
-    Content,
-    constant_warnings,
-    convert,
-    find_content,
-    ignored_layers,
-)
-from hidden_two_stream.weights.caffemodel import open_caffemodel
+from hidden_two_stream.tensors import read_tensors
+from hidden_two_stream.weights import caffe
+from hidden_two_stream.weights.caffe import import_caffe, read_class_names
 
 Layers = dict[str, list[np.ndarray]]
 Write = Callable[..., Path]
+NAMES = [f"{number} Action{number}" for number in (2, 1, 3, 5, 4)]
 
 
-def import_into(model: HiddenTwoStream, path: Path) -> Content:
-    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    with open_caffemodel(path) as layers:
-        content = find_content(layers, "file")
-        model.load_state_dict(convert(layers, content.modules, shapes, "file"))
-    return content
+@pytest.fixture
+def small_networks(small_model: HiddenTwoStream, monkeypatch: pytest.MonkeyPatch) -> HiddenTwoStream:
+    """Import into networks with few channels instead of the published ones."""
+    monkeypatch.setattr(caffe, "build_model", lambda recipe, num_classes: small_model)
+    return small_model
 
 
-def refusal(model: HiddenTwoStream, path: Path) -> str:
-    with pytest.raises(CheckpointError) as caught:
-        import_into(model, path)
-    return str(caught.value)
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    path = tmp_path / "classInd.txt"
+    path.write_text("\n".join(NAMES) + "\n\n", encoding="utf-8")
+    return path
 
 
-@pytest.mark.parametrize("streams", [("temporal",), ()])
-def test_every_weight_and_buffer_of_the_full_networks_is_mapped(streams: tuple[str, ...]) -> None:
+def test_motionnet_alone_becomes_a_run_that_gives_flow(
+    tmp_path: Path, write_caffemodel: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Uses the two-frame network at full size; only the last bias is not zero, so the flow is known."""
     with torch.device("meta"):
-        model = HiddenTwoStream("full", "vgg16", 101, streams=streams)
-    modules = Content(bool(streams), 11, 101).modules
-    parts = [f"{module}.{part}" for module in modules.values() for part in ("weight", "bias")]
-    assert sorted(parts) == sorted(model.state_dict())
-    assert len(modules) == (45 if streams else 29)
+        empty = HiddenTwoStream("full", "vgg16", 0, 2, streams=())
+    shapes = {name.split(".")[1]: {} for name in empty.state_dict()}
+    for name, tensor in empty.state_dict().items():
+        shapes[name.split(".")[1]][name.rpartition(".")[2]] = np.zeros(tensor.shape, np.float32)
+    layers = {name: [parts["weight"], parts["bias"]] for name, parts in shapes.items()}
+    layers["conv_pr2"][1][:] = (0.1, -0.2)
+    source = write_caffemodel(layers)
+    out = tmp_path / "new" / "run"
+    assert main(["import-caffe", str(source), "-o", str(out), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["networks"] == ["motion"]
+    assert (result["num_frames"], result["classes"]) == (2, [])
+    assert (result["ignored"], result["warnings"]) == ([], [])
+    assert result["sha256"] == hashlib.sha256(source.read_bytes()).hexdigest()
+    recognizer = hts.load(out)
+    source.unlink()  # pytest keeps its folders; these two files are 340 MB
+    (out / "model.safetensors").unlink()
+    assert recognizer.info.recipe.model.streams == ()
+    assert recognizer.info.recipe.model.hand_over == "reference"
+    assert recognizer.info.provenance["source"] == "net.caffemodel"
+    assert recognizer.info.provenance["sha256"] == result["sha256"]
+    assert recognizer.trained_streams == ()
+    flow = recognizer.flow(np.zeros((2, 64, 96, 3), np.uint8), short_side=64)
+    # Raw × 20 is pixels of the input, half of that pixels of the finest grid.
+    np.testing.assert_allclose(flow, np.broadcast_to(np.float32([1, -2]).reshape(2, 1, 1), (1, 2, 32, 48)))
 
 
-@pytest.mark.parametrize("form", ["new", "old"])
-def test_weights_stand_where_they_belong(
-    small_model: HiddenTwoStream, small_layers: Layers, write_caffemodel: Write, form: str
+def test_the_run_holds_the_content_of_the_file(
+    small_networks: HiddenTwoStream,
+    small_layers: Layers,
+    write_caffemodel: Write,
+    labels: Path,
+    tmp_path: Path,
 ) -> None:
-    assert import_into(small_model, write_caffemodel(small_layers, form)) == Content(True, 4, 5)
-    state = small_model.state_dict()
-    for name, module in {
-        "conv1_1": "motion_net.conv1_1.0",
-        "conv6_1": "motion_net.conv6_1.0",
-        "conv_pr6": "motion_net.conv_pr6",
-        "deconv5": "motion_net.deconv5.0",
-        "deconv2": "motion_net.deconv2.0",
-        "upsample_flow3to2": "motion_net.upsample_flow3to2",
-        "smooth_conv4": "motion_net.smooth_conv4",
-        "conv_pr2": "motion_net.conv_pr2",
-        "conv1_1_vgg16": "temporal_stream.backbone.features.0",
-        "conv2_1_vgg16": "temporal_stream.backbone.features.5",
-        "conv3_3_vgg16": "temporal_stream.backbone.features.14",
-        "conv5_3_vgg16": "temporal_stream.backbone.features.28",
-        "fc6_vgg16": "temporal_stream.backbone.classifier.0",
-        "fc8_vgg16": "temporal_stream.backbone.classifier.6",
-    }.items():
-        for array, part in zip(small_layers[name], ("weight", "bias"), strict=True):
-            np.testing.assert_array_equal(state[f"{module}.{part}"].numpy(), array, err_msg=name)
+    small_layers["FlowScale6_0"] = [np.float32([0.625])]
+    small_layers["predict_flow2_scale20"] = [np.float32([10] * 6)]
+    source = write_caffemodel(small_layers)
+    imported = import_caffe(str(source), str(tmp_path / "run"), str(labels))
+    assert imported.classes == tuple(f"Action{number}" for number in range(1, 6))
+    assert imported.networks == ("motion", "temporal")
+    assert imported.ignored_layers == ("FlowScale6_0",)
+    assert [warning.split(" as ")[0] for warning in imported.warnings] == [
+        "predict_flow2_scale20 holds 10, not 20"
+    ]
+    assert list(imported.to_dict()) == [
+        "run", "source", "sha256", "networks", "num_frames", "num_parameters", "classes", "ignored",
+        "warnings",
+    ]  # fmt: skip
+    assert imported.num_parameters == sum(parameter.numel() for parameter in small_networks.parameters())
+    tensors, metadata = read_tensors(tmp_path / "run" / "model.safetensors")
+    np.testing.assert_array_equal(
+        tensors["temporal_stream.backbone.classifier.6.weight"].numpy(), small_layers["fc8_vgg16"][0]
+    )
+    described = json.loads(metadata["hidden_two_stream"])
+    model = described["recipe"]["model"]
+    expected = {
+        "motion": "full",
+        "backbone": "vgg16",
+        "streams": ["temporal"],
+        "num_frames": 4,
+        "hand_over": "reference",
+    }
+    assert {key: model[key] for key in expected} == expected
+    recipe = recipe_from_dict(described["recipe"], "recipe")
+    assert recipe.model.streams == ("temporal",)
+    assert (recipe.spatial.steps, recipe.joint.steps, recipe.init) == (0, 16000, "none")
+    assert described["provenance"]["stages"] == ["motion", "joint"]
+    assert described["classes"] == imported.to_dict()["classes"]
+    assert (described["recipe"]["input"]["size"], described["recipe"]["input"]["resize"]) == (224, [256, 340])
 
 
-def test_conv1_sees_red_where_caffe_saw_it(
-    small_model: HiddenTwoStream, small_layers: Layers, write_caffemodel: Write
+def test_without_labels_classes_are_numbered(
+    small_networks: HiddenTwoStream,
+    small_layers: Layers,
+    write_caffemodel: Write,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    weight = np.zeros_like(small_layers["conv1"][0])
-    weight[0, 3 + 2] = 1  # B, G, R of the first frame, then B, G, R: red of the second
-    weight[1, 6 + 0] = 1  # blue of the third
-    small_layers["conv1"] = [weight, np.zeros_like(small_layers["conv1"][1])]
-    import_into(small_model, write_caffemodel(small_layers))
-    frames = torch.zeros(1, 4, 3, 32, 32)
-    frames[0, 1, 0], frames[0, 2, 2] = 5, 7  # red of the second frame, blue of the third
-    features = small_model.motion_net.conv1(frames.flatten(1, 2))
-    # Each filter sums its nine taps; at the centre all of them see the picture.
-    assert features[0, :2, 16, 16].tolist() == [45, 63]
+    source = write_caffemodel(small_layers | {f"Delta{index}": [np.zeros(1)] for index in range(9)})
+    assert main(["import-caffe", str(source), "-o", str(tmp_path / "run")]) == 0
+    out = capsys.readouterr().out
+    assert "MotionNet and the temporal stream" in out
+    assert "4 frames, 5 classes" in out
+    assert "ignored layers: Delta0, Delta1, Delta2, Delta3, Delta4 and 4 more" in out
+    assert "warning: got no labels; the classes are named class_000" in out
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["classes"][4] == "class_004"
 
 
-def test_a_deconvolution_without_bias_gets_zeros(
-    small_model: HiddenTwoStream, small_layers: Layers, write_caffemodel: Write
+def test_a_wrong_number_of_labels_is_rejected(
+    small_networks: HiddenTwoStream,
+    small_layers: Layers,
+    write_caffemodel: Write,
+    labels: Path,
+    tmp_path: Path,
 ) -> None:
-    small_model.motion_net.deconv4[0].bias.fill_(9)
-    del small_layers["deconv4"][1], small_layers["upsample_flow6to5"][1]
-    import_into(small_model, write_caffemodel(small_layers))
-    assert small_model.motion_net.deconv4[0].bias.tolist() == [0] * 8
-    assert small_model.motion_net.upsample_flow6to5.bias.tolist() == [0] * 6
+    labels.write_text("walk\nrun\njump\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="has 3 labels, but the network has 5 outputs"):
+        import_caffe(write_caffemodel(small_layers), tmp_path / "run", labels)
+    assert not (tmp_path / "run").exists()
 
 
-def test_motionnet_alone(small_model: HiddenTwoStream, small_layers: Layers, write_caffemodel: Write) -> None:
+def test_labels_for_motionnet_alone_are_rejected(
+    small_networks: HiddenTwoStream,
+    small_layers: Layers,
+    write_caffemodel: Write,
+    labels: Path,
+    tmp_path: Path,
+) -> None:
+    del small_networks.temporal_stream
     motion = {name: arrays for name, arrays in small_layers.items() if "vgg16" not in name}
-    with open_caffemodel(write_caffemodel(motion)) as layers:
-        assert find_content(layers, "file") == Content(False, 4, 0)
+    with pytest.raises(UsageError, match="which has no classes; leave out --labels"):
+        import_caffe(write_caffemodel(motion), tmp_path / "run", labels)
 
 
-def test_a_senseless_number_of_input_channels_counts_as_the_papers(write_caffemodel: Write) -> None:
-    for channels, num_frames in ((6, 2), (33, 11), (3, 11), (7, 11)):
-        weight = np.zeros((64, channels, 3, 3), np.float32)
-        with open_caffemodel(write_caffemodel({"conv1": [weight]})) as layers:
-            assert find_content(layers, "file").num_frames == num_frames
+def test_a_run_is_never_overwritten(
+    small_networks: HiddenTwoStream, small_layers: Layers, write_caffemodel: Write, tmp_path: Path
+) -> None:
+    source = write_caffemodel(small_layers)
+    import_caffe(source, tmp_path / "run")
+    with pytest.raises(UsageError, match="already holds a run"):
+        import_caffe(source, tmp_path / "run")
 
 
-def change(layers: Layers, name: str) -> None:
-    """Spoil `layers` in one of the ways tested below."""
-    weight, bias = layers["conv3"]
-    spoiled: dict[str, Callable[[], Any]] = {
-        "missing": lambda: layers.pop("conv3"),
-        "no blobs": lambda: layers.update(conv3=[]),
-        "no bias": lambda: layers.update(conv3=[weight]),
-        "three": lambda: layers.update(conv3=[weight, bias, bias]),
-        "shape": lambda: layers.update(conv3=[weight[:, :5], bias]),
-        "transposed": lambda: layers.update(fc7_vgg16=[layers["fc6_vgg16"][0].T, layers["fc7_vgg16"][1]]),
-        "nan": lambda: layers.update(conv3=[weight, np.full_like(bias, np.nan)]),
-        "inf": lambda: layers.update(
-            conv3=[np.append(weight.ravel()[1:], np.float32(-np.inf)).reshape(weight.shape), bias]
+@pytest.mark.parametrize(
+    ("content", "code", "what"),
+    [
+        (None, 2, "no file at"),
+        (b"", 1, "is empty"),
+        (b'name: "hidden_deploy"\n', 1, "is text"),
+        (b"\x89HDF\r\n\x1a\n", 1, "is an HDF5 file"),
+        (b"version https://git-lfs.github.com/spec/v1\n", 1, "is a git-lfs pointer"),
+        (bytes.fromhex("0a036e6574a206ff7f0a"), 1, "is cut off"),
+        (bytes.fromhex("0a036e6574"), 1, "has no layers of MotionNet: it has no layers with weights"),
+    ],
+)
+def test_bad_files_give_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None, code: int, what: str
+) -> None:
+    source = tmp_path / "net.caffemodel"
+    if content is not None:
+        source.write_bytes(content)
+    assert main(["import-caffe", str(source), "-o", str(tmp_path / "run")]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("hts: ")
+    assert what in err
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("walk\nrun\n", ("walk", "run")),
+        ("2 run fast\n1 walk\n", ("walk", "run fast")),
+        ("0\twalk\n1  run\n\n", ("walk", "run")),
+        (
+            "".join(f"{n} a{n}\n" for n in (10, 9, 1, 2, 3, 4, 5, 6, 7, 8)),
+            tuple(f"a{n}" for n in range(1, 11)),
         ),
-        "one frame": lambda: layers.update(conv1=[layers["conv1"][0][:, :3], layers["conv1"][1]]),
-        "fc8": lambda: layers.pop("fc8_vgg16"),
-    }
-    spoiled[name]()
+        ("3 point throw\nrun\n", ("3 point throw", "run")),  # not all lines begin with a number
+        ("\ufeffwalk\r\nbrush hair\r\n", ("walk", "brush hair")),
+        ("", ()),
+    ],
+)
+def test_class_names_are_read_in_their_order(tmp_path: Path, text: str, expected: tuple[str, ...]) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_text(text, encoding="utf-8", newline="")
+    assert read_class_names(path) == expected
 
 
 @pytest.mark.parametrize(
-    ("how", "message"),
+    ("content", "what"),
     [
-        ("missing", "conv3 is missing"),
-        ("no blobs", "conv3 is missing"),
-        ("no bias", "conv3 has 1 arrays, expected weight and bias"),
-        ("three", "conv3 has 3 arrays, expected weight and bias"),
-        ("shape", "weight of conv3 has shape (8, 5, 3, 3), expected (8, 6, 3, 3)"),
-        ("transposed", "weight of fc7_vgg16 has shape (588, 16), expected (16, 16)"),
-        ("nan", "the bias of conv3 has values that aren't finite"),
-        ("inf", "the weight of conv3 has values that aren't finite"),
-        ("one frame", "weight of conv1 has shape (4, 3, 3, 3), expected (4, 12, 3, 3)"),
-        ("fc8", "fc8_vgg16 is missing"),
+        (b"walk\nrun\nwalk\n", "have walk twice"),
+        (b"1 walk\n3 run\n", "are numbered 1 to 3 on 2 lines"),
+        (b"1 walk\n1 run\n", "are numbered 1 to 1 on 2 lines"),
+        (b"2 walk\n3 run\n", "are numbered 2 to 3 on 2 lines"),
+        (b"walk\n\xff\xfe\n", "cannot read the labels"),
     ],
 )
-def test_what_does_not_fit_is_named(
-    small_model: HiddenTwoStream, small_layers: Layers, write_caffemodel: Write, how: str, message: str
-) -> None:
-    change(small_layers, how)
-    text = refusal(small_model, write_caffemodel(small_layers))
-    assert text.startswith("file")
-    assert message in text
-
-
-def test_all_that_is_wrong_is_in_one_error(
-    small_model: HiddenTwoStream, small_layers: Layers, write_caffemodel: Write
-) -> None:
-    change(small_layers, "shape")
-    few = {name: arrays for name, arrays in small_layers.items() if not name.startswith(("conv4", "fc"))}
-    few.pop("deconv2")
-    text = refusal(small_model, write_caffemodel(few))
-    for part in (
-        "weight of conv3",
-        "conv4 is",
-        "conv4_1 is",
-        "deconv2 is",
-        "conv4_3_vgg16 is",
-        "fc6_vgg16 is",
-    ):
-        assert part in text, part
-    assert "; and 2 more" in text  # ten problems, eight of them named
-    assert "conv1 is" not in text
-
-
-def test_vgg16_without_motionnet_is_refused(
-    small_model: HiddenTwoStream, small_layers: Layers, write_caffemodel: Write
-) -> None:
-    alone = {name: arrays for name, arrays in small_layers.items() if name.endswith("_vgg16")}
-    text = refusal(small_model, write_caffemodel(alone))
-    assert "conv1 is missing; conv1_1 is missing" in text
-    assert "and 21 more" in text  # 29 layers of MotionNet
-
-
-def test_other_networks_are_refused(small_model: HiddenTwoStream, write_caffemodel: Write) -> None:
-    other = {f"res{index}": [np.zeros(2, np.float32)] for index in range(10)}
-    text = refusal(small_model, write_caffemodel(other))
-    assert "holds nothing of MotionNet: its layers with weights are res0, res1, " in text
-    assert "res7, and 2 more" in text
-    assert "it has no layers with weights" in refusal(small_model, write_caffemodel({"data": []}))
-
-
-def test_a_layer_that_occurs_twice_is_refused(
-    small_model: HiddenTwoStream, small_layers: Layers, write_caffemodel: Write
-) -> None:
-    path = write_caffemodel(small_layers)
-    again = write_caffemodel({"conv2": small_layers["conv2"]}, name="again")
-    path.write_bytes(path.read_bytes() + again.read_bytes())
-    assert "conv2 occurs twice" in refusal(small_model, path)
-
-
-def test_published_constants_give_no_warning(small_layers: Layers, write_caffemodel: Write) -> None:
-    for form in ("new", "old"):
-        with open_caffemodel(write_caffemodel(small_layers, form)) as layers:
-            assert constant_warnings(layers) == []
-
-
-@pytest.mark.parametrize(
-    ("name", "index", "holds"),
-    [
-        ("predict_flow2_scale20", 0, "holds 21, not 20 as published"),
-        ("boudary_1", 0, "holds 21, not 20"),
-        ("boudary_3", 0, "holds 0, not -1"),
-        ("boudary_3", 1, "holds 41, not 40"),
-        ("boudary_5", 1, "holds 21, not 20"),
-        ("predict_flow2_bias20", 0, "holds 21, not 20"),
-        ("predict_flow2_scale255", 0, "holds 7.375, not 6.375"),
-        ("predict_flow2_scale_upsample", 0, "holds 1.0625 to 1.5625, not 0.0625 to 0.5625"),
-        ("predict_flow2_bias128", 0, "holds -127, not -128"),
-    ],
-)
-def test_other_constants_are_warned_of(
-    small_layers: Layers, write_caffemodel: Write, name: str, index: int, holds: str
-) -> None:
-    small_layers[name][index] = small_layers[name][index] + 1
-    with open_caffemodel(write_caffemodel(small_layers)) as layers:
-        (warning,) = constant_warnings(layers)
-    assert warning.startswith(name)
-    assert holds in warning
-
-
-def test_one_channel_that_differs_is_enough_for_a_warning(
-    small_layers: Layers, write_caffemodel: Write
-) -> None:
-    small_layers["predict_flow2_bias128"][0][3] = 0
-    small_layers["predict_flow2_scale20"].append(
-        np.float32([0, 0, 0, 0, 0, 5])
-    )  # a bias that was not published
-    small_layers["predict_flow2_scale_upsample"] = [np.ones((6, 1, 2, 2), np.float32)]
-    small_layers["boudary_1"] = [np.zeros(0, np.float32)]
-    with open_caffemodel(write_caffemodel(small_layers)) as layers:
-        warnings = "\n".join(constant_warnings(layers))
-    assert "predict_flow2_bias128 holds -128 to 0" in warnings
-    assert "predict_flow2_scale20 holds 0 to 5, not 0" in warnings
-    assert "predict_flow2_scale_upsample holds 1, not" in warnings
-    assert "boudary_1 holds nothing" in warnings
-
-
-def test_other_layers_with_arrays_are_listed(small_layers: Layers, write_caffemodel: Write) -> None:
-    small_layers |= {
-        "FlowScale6_0": [np.float32([0.625])],
-        "action_loss": [],
-        "FlowDeltas2_9": [np.ones((2, 1, 3, 3))],
-    }
-    with open_caffemodel(write_caffemodel(small_layers)) as layers:
-        modules = find_content(layers, "file").modules
-        assert ignored_layers(layers, modules) == ["FlowScale6_0", "FlowDeltas2_9"]
+def test_invalid_labels_are_rejected(tmp_path: Path, content: bytes, what: str) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=what):
+        read_class_names(path)
+    with pytest.raises(UsageError, match="cannot read the labels"):
+        read_class_names(tmp_path / "none.txt")

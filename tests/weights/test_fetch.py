@@ -1,4 +1,4 @@
-"""Weights' files: downloads are checked by hash, and reading one runs nothing."""
+"""Weights files: downloads are checked by hash, and reading a file runs no code."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from safetensors.torch import save_file
 
 from hidden_two_stream.errors import CheckpointError, OutputError, UsageError
 from hidden_two_stream.recognition.model import HiddenTwoStream
-from hidden_two_stream.weights.fetch import download, locate, read_state_dict
-from hidden_two_stream.weights.pretrained import initialize_streams
+from hidden_two_stream.weights.fetch import download_weights, fetch_weights, read_state_dict
+from hidden_two_stream.weights.imagenet import initialize_streams
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Torch hub's folder for one test."""
+    """Return a folder of PyTorch Hub for one test."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     return tmp_path / "torch" / "hub" / "checkpoints"
 
 
 def published(folder: Path, content: bytes = b"weights", digits: int = 8) -> tuple[Path, str]:
-    """A file named as torchvision names its own, and its hash."""
+    """Return a file named like torchvision's, and its hash."""
     digest = hashlib.sha256(content).hexdigest()
     path = folder / f"net-{digest[:digits]}.pth"
     path.write_bytes(content)
@@ -38,51 +38,53 @@ def test_a_download_is_kept(
     tmp_path: Path, cache: Path, digits: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path, digest = published(tmp_path, digits=digits)
-    assert download(path.as_uri(), quiet=True) == (cache / path.name, digest)
+    assert download_weights(path.as_uri(), quiet=True) == (cache / path.name, digest)
     path.unlink()
-    assert locate(path.as_uri(), quiet=True) == (cache / path.name, digest)
+    assert fetch_weights(path.as_uri(), quiet=True) == (cache / path.name, digest)
     assert (cache / path.name).read_bytes() == b"weights"
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_broken_file_in_the_cache_is_downloaded_once_more(tmp_path: Path, cache: Path) -> None:
+def test_a_broken_file_in_the_cache_is_downloaded_again(tmp_path: Path, cache: Path) -> None:
     path, digest = published(tmp_path)
     cache.mkdir(parents=True)
     (cache / path.name).write_bytes(b"weig")
-    assert download(path.as_uri(), quiet=True) == (cache / path.name, digest)
+    assert download_weights(path.as_uri(), quiet=True) == (cache / path.name, digest)
     assert (cache / path.name).read_bytes() == b"weights"
 
 
-def test_a_hash_behind_the_url_counts_and_keeps_equal_names_apart(tmp_path: Path, cache: Path) -> None:
+def test_a_hash_behind_the_url_keeps_equal_names_apart(tmp_path: Path, cache: Path) -> None:
     kept = []
     for number in range(2):
         folder = tmp_path / str(number)
         folder.mkdir()
         (folder / "net.pth").write_bytes(bytes([number]))
         digest = hashlib.sha256(bytes([number])).hexdigest()
-        kept.append(download(f"{(folder / 'net.pth').as_uri()}#sha256={digest.upper()}", quiet=True)[0])
+        kept.append(
+            download_weights(f"{(folder / 'net.pth').as_uri()}#sha256={digest.upper()}", quiet=True)[0]
+        )
     assert [path.read_bytes() for path in kept] == [b"\0", b"\1"]
     assert kept[0].parent == cache
 
 
 @pytest.mark.parametrize("in_cache", [False, True])
-def test_another_hash_is_an_error_and_nothing_is_kept(tmp_path: Path, cache: Path, in_cache: bool) -> None:
+def test_another_hash_is_an_error_and_no_file_is_kept(tmp_path: Path, cache: Path, in_cache: bool) -> None:
     path = tmp_path / "net-0123abcd.pth"
     path.write_bytes(b"other weights")
     if in_cache:
         cache.mkdir(parents=True)
         (cache / path.name).write_bytes(b"other weights")
     with pytest.raises(CheckpointError, match=r'expected "0123abcd", got .*--init FILE'):
-        download(path.as_uri(), quiet=True)
+        download_weights(path.as_uri(), quiet=True)
     assert list(cache.iterdir()) == []
 
 
 @pytest.mark.parametrize(
     "end", ["net.pth", "net-0123abc.pth", "net-0123abcd.pth#sha256=xyz", "net-0123abcd.pth#md5=0123abcd"]
 )
-def test_a_url_without_a_hash_is_refused(tmp_path: Path, cache: Path, end: str) -> None:
-    with pytest.raises(UsageError, match="doesn't say its file's hash"):
-        download(f"{tmp_path.as_uri()}/{end}")
+def test_a_url_without_a_hash_is_rejected(tmp_path: Path, cache: Path, end: str) -> None:
+    with pytest.raises(UsageError, match="has no hash of its file; give a name such as"):
+        download_weights(f"{tmp_path.as_uri()}/{end}")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +98,7 @@ def test_a_url_without_a_hash_is_refused(tmp_path: Path, cache: Path, end: str) 
 )
 def test_a_failed_download_says_what_to_do(cache: Path, url: str) -> None:
     with pytest.raises(CheckpointError, match=r"cannot download .*--init FILE") as caught:
-        download(url, quiet=True)
+        download_weights(url, quiet=True)
     assert "\n" not in str(caught.value)
     assert list(cache.iterdir()) == []
 
@@ -119,28 +121,26 @@ def test_imagenet_is_torchvisions_file(
     assert asked == [(f"https://download.pytorch.org/models/{name}", name, prefix)]
 
 
-def test_what_is_no_url_is_refused(cache: Path) -> None:
-    with pytest.raises(UsageError, match="cannot read the URL"):
-        download("http://[/net-0123abcd.pth")
+def test_an_invalid_url_is_rejected(cache: Path) -> None:
+    with pytest.raises(UsageError, match="cannot parse the URL"):
+        download_weights("http://[/net-0123abcd.pth")
 
 
-def test_a_cache_that_cannot_be_made_is_an_output_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_uncreatable_cache_is_an_output_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "file"))
     with pytest.raises(OutputError, match="cannot create the folder"):
-        download("file:///net-0123abcd.pth")
+        download_weights("file:///net-0123abcd.pth")
 
 
 @pytest.mark.parametrize("source", ["no/such/file.pth", "imagnet", "."])
-def test_a_file_that_is_not_there(source: str) -> None:
+def test_a_missing_file_is_named(source: str) -> None:
     with pytest.raises(UsageError, match=r"no weights at .*give none, imagenet, a URL, or a \.pth"):
-        locate(source)
+        fetch_weights(source)
 
 
 class Trap:
-    """Unpickled with code allowed, it makes the folder `path`."""
+    """Creates the folder `path` when unpickled with code allowed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -165,7 +165,7 @@ def test_code_in_a_pickle_does_not_run(tmp_path: Path, plain: bool) -> None:
     assert (tmp_path / "sprung").exists()  # the trap was a real one
 
 
-def test_damaged_files_are_refused(tmp_path: Path) -> None:
+def test_damaged_files_are_rejected(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(300)}, tmp_path / "whole.pth")
     save_file({"a": torch.zeros(300)}, tmp_path / "whole.safetensors")
     for suffix in (".pth", ".safetensors"):
@@ -187,13 +187,13 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     ("content", "found"),
     [({"epoch": 3, "state_dict": {}}, "a int .key 'epoch'"), (torch.zeros(3), "a Tensor"), ([1], "a list")],
 )
-def test_anything_but_tensors_by_name_is_refused(tmp_path: Path, content: object, found: str) -> None:
+def test_other_content_than_tensors_is_rejected(tmp_path: Path, content: object, found: str) -> None:
     torch.save(content, tmp_path / "odd.pth")
     with pytest.raises(CheckpointError, match=found):
         read_state_dict(tmp_path / "odd.pth")
 
 
-def test_tensors_come_as_float32(tmp_path: Path) -> None:
+def test_floating_point_tensors_become_float32(tmp_path: Path) -> None:
     torch.save({"a": torch.ones(2, dtype=torch.float16), "n": torch.tensor(7)}, tmp_path / "a.pth")
     tensors = read_state_dict(tmp_path / "a.pth")
     assert tensors["a"].dtype == torch.float32

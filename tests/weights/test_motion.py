@@ -1,4 +1,4 @@
-"""Motion weights by name and by file: what is written is what is loaded, and errors say what to do."""
+"""Motion weights by name and by file: saved weights load again, and errors say what to do."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from hidden_two_stream.weights.motion import (
     motion_weights_info,
     save_motion_weights,
     share_layers,
-    shipped_motion,
+    shipped_motion_weights,
 )
 
 PROVENANCE = {"data": "generated", "größe": 3, "steps": [1, 2]}
 
 
 def network(name: str = "nano", num_frames: int = 11, seed: int = 0) -> nn.Module:
-    """A network none of whose weights is 0, so that its flow isn't either."""
+    """Return a network without zero weights, whose flow is not zero."""
     torch.manual_seed(seed)
     built = build_motion(name, num_frames)
     with torch.no_grad():
@@ -52,7 +52,7 @@ def equal(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with nano, tiny (11 frames), tiny-2, and a file that holds no weights."""
+    """Return a folder with nano, tiny (11 frames), tiny-2, and a file without weights."""
     made = tmp_path_factory.mktemp("shipped")
     save_motion_weights(made / "nano.safetensors", network(), "nano", 0, PROVENANCE)
     save_motion_weights(made / "tiny.safetensors", network("tiny"), "tiny", 11, {})
@@ -63,17 +63,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def shipped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder as that of the package; not to be written to."""
+    """Use this folder as that of the package; tests must not write to it."""
     monkeypatch.setattr(motion, "SHIPPED", folder)
     return folder
 
 
-# -- what is kept ----------------------------------------------------------------------------------
+# -- saved weights ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("name", "member", "frames"), [("nano", "nano", 0), ("tiny-2", "tiny", 2)])
 def test_round_trip(shipped: Path, name: str, member: str, frames: int) -> None:
-    """Read by the safetensors library alone: half precision, rounded from the network's own weights."""
+    """The file, read with the safetensors library, holds the weights rounded to half precision."""
     saved = network(member, frames or 11)
     fresh = network(member, frames or 11, seed=5)
     info = load_motion_weights(fresh, name)
@@ -91,7 +91,7 @@ def load_and_build(path: Path) -> nn.Module:
     return built
 
 
-def test_header_says_what_it_is(shipped: Path) -> None:
+def test_header_describes_the_weights(shipped: Path) -> None:
     with safe_open(shipped / "nano.safetensors", framework="pt") as file:
         header = json.loads(file.metadata()["hidden_two_stream_motion"])
     assert header == {"format_version": 1, "network": "nano", "num_frames": 0, "provenance": PROVENANCE}
@@ -99,7 +99,7 @@ def test_header_says_what_it_is(shipped: Path) -> None:
 
 
 def test_names(shipped: Path) -> None:
-    assert shipped_motion() == ("nano", "tiny", "tiny-2")
+    assert shipped_motion_weights() == ("nano", "tiny", "tiny-2")
 
 
 @pytest.mark.parametrize("frames", [2, 3, 11])
@@ -114,7 +114,7 @@ def test_tiny_has_a_file_for_each_number_of_frames(shipped: Path, frames: int, n
 
 
 def test_half_precision_hardly_changes_the_flow(shipped: Path) -> None:
-    """At most 0.02 px anywhere, in pixels of the 96-pixel pictures, where the flow itself is not small."""
+    """The change is at most 0.02 px of the 96-pixel frames, where the flow itself is over 0.5 px."""
     full, half = network(), motion_weights_info("nano").build()
     clip = generate_clip("right", 3, num_frames=4, size=96).frames
     frames = normalize(to_tensor(clip))[None]
@@ -141,15 +141,15 @@ def with_description(path: Path, out: Path, **changes: Any) -> Path:
     [
         ({"format_version": 2}, "has format version 2, this package reads 1; use the version"),
         ({"format_version": None}, "has format version None"),
-        ({"network": "giant"}, "for the network 'giant', which this package lacks; it has full, tiny, nano"),
-        ({"network": ["nano"]}, r"the network \['nano'\]"),
+        ({"network": "giant"}, "for the unknown network 'giant'; this version has full, tiny, nano"),
+        ({"network": ["nano"]}, r"the unknown network \['nano'\]"),
         ({"num_frames": 1}, "is damaged: num_frames 1"),
         ({"num_frames": True}, "is damaged: num_frames True"),
         ({"num_frames": "2"}, "is damaged: num_frames '2'"),
         ({"provenance": None}, "is damaged: .*provenance None"),
     ],
 )
-def test_descriptions_that_cannot_be_read(
+def test_invalid_descriptions_are_rejected(
     shipped: Path, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     path = with_description(shipped / "nano.safetensors", tmp_path / "x.safetensors", **changes)
@@ -162,7 +162,7 @@ def test_descriptions_that_cannot_be_read(
     assert equal(state(fresh), before)
 
 
-def test_files_that_are_no_motion_weights(shipped: Path, tmp_path: Path) -> None:
+def test_other_files_are_rejected(shipped: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.safetensors"
     save_file({"x": torch.zeros(2)}, other)
     with pytest.raises(CheckpointError, match=r"holds no motion weights.*--motion-from RUN"):
@@ -174,27 +174,27 @@ def test_files_that_are_no_motion_weights(shipped: Path, tmp_path: Path) -> None
 
 
 def test_unknown_names(shipped: Path, tmp_path: Path) -> None:
-    listed = "comes with the package: nano, tiny, tiny-2"
+    listed = "a name that the package has: nano, tiny, tiny-2"
     for source in ("micro", "x" * 5000, tmp_path / "gone.safetensors", tmp_path):
         with pytest.raises(UsageError, match=listed):
             load_motion_weights(network(), source)
-    with pytest.raises(UsageError, match="no weights of the network 'full' come with the package"):
+    with pytest.raises(UsageError, match="no weights of the network 'full', only: nano, tiny"):
         motion_weights_info("full")
 
 
 def test_a_package_without_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(motion, "SHIPPED", tmp_path)
-    assert shipped_motion() == ()
+    assert shipped_motion_weights() == ()
     with pytest.raises(UsageError, match="none in this version"):
         motion_weights_info("nano")
-    with pytest.raises(UsageError, match="only: none in this version; start without them: --from-scratch"):
+    with pytest.raises(UsageError, match=r"only for: none in this version; start with .*: --from-scratch"):
         find_motion_weights("nano", 11)
 
 
 @pytest.mark.parametrize(("member", "frames"), [("tiny", 3), ("full", 11)])
 def test_no_shipped_weights_for_a_network(shipped: Path, member: str, frames: int) -> None:
     message = (
-        f"no weights for {member} on {frames} frames come with the package, only: "
+        f"the package has no weights for {member} on {frames} frames, only for: "
         "nano on any number of frames, tiny on 11 frames, tiny on 2 frames"
     )
     with pytest.raises(UsageError, match=message):
@@ -215,7 +215,7 @@ def test_weights_of_another_network(shipped: Path, member: str, frames: int, sou
 
 
 def test_damaged_weights(shipped: Path, tmp_path: Path) -> None:
-    """What fits its description in nothing but the shapes, and what is not finite."""
+    """Weights with a wrong shape or a value that is not finite are rejected."""
     tensors, path = load_file(shipped / "nano.safetensors"), tmp_path / "x.safetensors"
     with safe_open(shipped / "nano.safetensors", framework="pt") as file:
         metadata = dict(file.metadata())
@@ -246,7 +246,7 @@ def too_large() -> nn.Module:
         (too_large, "nano", 0, "is not finite in half precision"),
     ],
 )
-def test_weights_that_are_not_written(
+def test_invalid_weights_are_not_written(
     tmp_path: Path, make: Callable[[], nn.Module], name: str, frames: int, message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
@@ -254,19 +254,19 @@ def test_weights_that_are_not_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+def test_unwritable_paths_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"ends in \.safetensors"):
         save_motion_weights(tmp_path / "x.pth", network(), "nano", 0, {})
     with pytest.raises(OutputError, match="cannot write"):
         save_motion_weights(tmp_path / "gone" / "x.safetensors", network(), "nano", 0, {})
 
 
-# -- layers in common ------------------------------------------------------------------------------
+# -- shared layers ---------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def pairs_of_tiny(shipped: Path, tmp_path: Path) -> tuple[nn.Module, Path]:
-    """A two-frame network with the inner layers of the shipped one for eleven frames, and its file."""
+    """Return a two-frame network with inner layers of the shipped one for eleven frames, and its file."""
     built = network("tiny", 2, seed=7)
     assert share_layers(built, "tiny") == ["conv2.0", "conv3.0", "conv4.0", "deconv3.0", "deconv2.0"]
     save_motion_weights(tmp_path / "pairs.safetensors", built, "tiny", 2, {}, shares="tiny")
@@ -301,7 +301,7 @@ def test_shared_layers_are_kept_once(pairs_of_tiny: tuple[nn.Module, Path], ship
 def test_shared_layers_of_another_version(
     pairs_of_tiny: tuple[nn.Module, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Weights whose other half changed, or is gone, are an error, not another network."""
+    """If the shipped weights with the shared layers changed or are gone, loading is an error."""
     other = tmp_path / "other"
     other.mkdir()
     monkeypatch.setattr(motion, "SHIPPED", other)
@@ -312,23 +312,23 @@ def test_shared_layers_of_another_version(
         motion_weights_info(pairs_of_tiny[1])
     with pytest.raises(CheckpointError, match="shares 3"):
         motion_weights_info(with_description(pairs_of_tiny[1], tmp_path / "odd.safetensors", shares=3))
-    with pytest.raises(UsageError, match="no motion weights 'small' come with the package, only: tiny"):
+    with pytest.raises(UsageError, match="the package has no motion weights 'small', only: tiny"):
         save_motion_weights(tmp_path / "x.safetensors", network(), "nano", 0, {}, shares="small")
 
 
-# -- what comes with this package ------------------------------------------------------------------
+# -- the shipped weights --------------------------------------------------------------------------
 
 
-def test_shipped_weights_load_and_say_where_they_come_from() -> None:
-    for name in shipped_motion():
+def test_shipped_weights_load_and_have_a_provenance() -> None:
+    for name in shipped_motion_weights():
         info = motion_weights_info(name)
         assert info.provenance
         assert name == (info.network if info.num_frames in (0, 11) else f"{info.network}-{info.num_frames}")
         info.build()
 
 
-def test_nano_fine_is_nano_but_for_its_passes() -> None:
-    """Its file holds no weights of its own."""
+def test_nano_fine_has_the_weights_of_nano() -> None:
+    """The networks differ in their passes over the finest level; the file of nano-fine holds no weights."""
     fine, nano = motion_weights_info("nano-fine"), motion_weights_info("nano")
     assert load_file(fine.file) == {}
     networks = fine.build(), nano.build()

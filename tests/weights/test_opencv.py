@@ -1,6 +1,6 @@
-"""Imported weights against another engine: OpenCV runs the reference's graph from the same caffemodel.
+"""Imported weights agree with OpenCV, which runs the reference's graph from the same caffemodel.
 
-The graph is that of the authors' `stack_motionnet_vgg16_deploy.prototxt`. OpenCV has no Bias layer; a Scale
+The graph is that of the authors' `stack_motionnet_vgg16_deploy.prototxt`. OpenCV has no Bias layer. A Scale
 layer of weight 1 with a bias does the same, so these files hold such layers (…_cv) beside the published ones.
 """
 
@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 import hidden_two_stream as hts
 from hidden_two_stream.recognition.model import HiddenTwoStream
-from hidden_two_stream.weights import caffe
-from hidden_two_stream.weights.caffe import convert, find_content
+from hidden_two_stream.weights import caffe_layers
+from hidden_two_stream.weights.caffe_layers import convert_layers, find_networks
 from hidden_two_stream.weights.caffemodel import open_caffemodel
 
 Layers = dict[str, list[np.ndarray]]
@@ -34,7 +34,7 @@ TOLERANCE = 1e-3  # of the output's range: two engines, float32
 
 @pytest.fixture(scope="module")
 def cv2() -> ModuleType:
-    """OpenCV with its Caffe importer, which OpenCV 5 dropped."""
+    """Return OpenCV with its Caffe importer, which OpenCV 5 does not have."""
     module = pytest.importorskip("cv2")
     if not hasattr(module.dnn, "readNetFromCaffe"):
         reason = f"OpenCV {module.__version__} cannot read Caffe models; OpenCV 4 can"
@@ -53,7 +53,7 @@ def layer(name: str, kind: str, bottoms: Sequence[str], top: str, parameters: st
 def convolution(
     name: str, bottom: str, outputs: int, slope: float | None, stride: int = 1, top: str = ""
 ) -> str:
-    """3×3 convolution; with a leaky ReLU of `slope` behind it unless that is None."""
+    """Return a 3×3 convolution, with a leaky ReLU of `slope` behind it unless that is None."""
     top = top or name
     size = f"num_output: {outputs} pad: 1 kernel_size: 3 stride: {stride}"
     return layer(name, "Convolution", [bottom], top, f"convolution_param {{ {size} }}") + relu(top, slope)
@@ -71,7 +71,7 @@ def relu(blob: str, slope: float | None) -> str:
 
 
 def motionnet_graph(layers: Layers) -> str:
-    """MotionNet from "data" to "predict_flow2"; channels are those of the weights."""
+    """Return the graph of MotionNet from "data" to "predict_flow2", with the channels of the weights."""
     outputs = {name: len(arrays[-1]) for name, arrays in layers.items()}
     channels = layers["conv1"][0].shape[1]
     text = f'input: "data" input_dim: 1 input_dim: {channels} input_dim: {SIZE} input_dim: {SIZE}\n'
@@ -93,7 +93,7 @@ def motionnet_graph(layers: Layers) -> str:
 
 
 def temporal_graph(layers: Layers) -> str:
-    """From "predict_flow2" over clamping and enlarging to "fc8_vgg16"."""
+    """Return the graph from "predict_flow2" over clamping and upsampling to "fc8_vgg16"."""
     channels = len(layers["conv_pr2"][1])
     text, bottom = "", "predict_flow2"
     for name in (
@@ -127,7 +127,7 @@ def temporal_graph(layers: Layers) -> str:
 
 
 def with_opencv_layers(layers: Layers) -> Layers:
-    """The Bias layers once more, as OpenCV can run them."""
+    """Return the layers with copies of the Bias layers that OpenCV can run."""
     biases = {
         f"{name}_cv": [np.ones_like(layers[name][0]), layers[name][0]]
         for name in ("boudary_1", "predict_flow2_bias20", "predict_flow2_bias128")
@@ -136,7 +136,7 @@ def with_opencv_layers(layers: Layers) -> Layers:
 
 
 class Reference:
-    """The reference's graph in OpenCV: raw flow and logits of `frames` (1, T, 3, H, W)."""
+    """The reference's graph in OpenCV, from `frames` (1, T, 3, H, W) to raw flow and logits."""
 
     def __init__(self, cv2: ModuleType, layers: Layers, caffemodel: Path) -> None:
         graph = caffemodel.with_suffix(".prototxt")
@@ -151,32 +151,35 @@ class Reference:
 
 
 def random_frames(num_frames: int) -> Tensor:
-    """Coloured noise, as `frames` are normalised: (pixel − mean) / 255, R, G, B."""
+    """Return color noise, normalized as `frames` are: (pixel − mean) / 255, R, G, B."""
     pixels = np.random.default_rng(1).integers(0, 256, (num_frames, 3, SIZE, SIZE))
     mean = np.array([123, 117, 104]).reshape(3, 1, 1)
     return torch.from_numpy(((pixels - mean) / 255).astype(np.float32))[None]
 
 
 def deviation(ours: np.ndarray, reference: np.ndarray) -> float:
-    """Largest difference as a part of the reference's range."""
+    """Return the largest difference as a fraction of the reference's range."""
     return float(np.abs(ours - reference).max() / np.ptp(reference))
 
 
 @torch.inference_mode()
 def deviations(model: HiddenTwoStream, frames: Tensor, reference: Reference) -> tuple[float, float]:
-    """Of the finest flow, raw × 20 px of the input, so raw × 20 / 2 px of its own grid, and of the logits."""
+    """Return the deviations of the finest flow and of the logits.
+
+    Raw flow × 20 is px of the input, and × 20 / 2 is px of its own grid.
+    """
     raw, logits = reference(frames)
     clamped = float((np.abs(raw * 20) > 20).mean())
-    assert 0.001 < clamped < 0.3, f"{clamped:.2%} of the flow beyond 20 px: the clamp isn't tested"
+    assert 0.001 < clamped < 0.3, f"{clamped:.2%} of the flow beyond 20 px: the clamp is not tested"
     flow = model.motion(frames)[0].flatten(1, 2).numpy()
     return deviation(flow, raw * 20 / 2), deviation(model.temporal(frames).numpy(), logits)
 
 
 def load_into(model: HiddenTwoStream, path: Path) -> HiddenTwoStream:
     with open_caffemodel(path) as layers:
-        modules = find_content(layers, "file").modules
+        modules = find_networks(layers, "file").modules
         shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
-        model.load_state_dict(convert(layers, modules, shapes, "file"))
+        model.load_state_dict(convert_layers(layers, modules, shapes, "file"))
     return model
 
 
@@ -193,7 +196,7 @@ def test_small_networks_agree(small_model: HiddenTwoStream, small_reference: tup
     assert logits < TOLERANCE
 
 
-def test_files_of_the_older_form_agree(
+def test_files_of_the_older_format_agree(
     cv2: ModuleType, small_model: HiddenTwoStream, small_layers: Layers, write_caffemodel: Write
 ) -> None:
     layers = with_opencv_layers(small_layers)
@@ -203,22 +206,22 @@ def test_files_of_the_older_form_agree(
 
 
 class _LastAxisFirst(nn.Module):
-    """Height, width, channels: another order to flatten in."""
+    """Flattens in another order: height, width, channels."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.permute(0, 2, 3, 1).flatten(1)[:, :, None, None]
 
 
-@pytest.mark.parametrize("mistake", ["colours", "border", "flatten", "limit", "upside"])
-def test_a_wrong_reading_shows(
+@pytest.mark.parametrize("mistake", ["colors", "border", "flatten", "limit", "upside"])
+def test_mistakes_are_detected(
     small_model: HiddenTwoStream,
     small_reference: tuple[Reference, Path],
     monkeypatch: pytest.MonkeyPatch,
     mistake: str,
 ) -> None:
     reference, path = small_reference
-    if mistake == "colours":
-        monkeypatch.setattr(caffe, "_rgb", lambda weight: weight)
+    if mistake == "colors":
+        monkeypatch.setattr(caffe_layers, "bgr_to_rgb", lambda weight: weight)
     model = load_into(small_model, path)
     if mistake == "border":
         model.temporal_stream.border = "edge"
@@ -231,10 +234,10 @@ def test_a_wrong_reading_shows(
     flow, logits = deviations(model, random_frames(4), reference)
     print(f"{mistake}: flow {flow:.1e}, logits {logits:.1e}")
     assert logits > 3 * TOLERANCE
-    assert (flow > 3 * TOLERANCE) == (mistake in ("colours", "upside"))
+    assert (flow > 3 * TOLERANCE) == (mistake in ("colors", "upside"))
 
 
-# Prints what the command prints, then the most memory that this process ever held (kB, Linux).
+# Prints the output of the command, then the peak memory of this process (kB, Linux).
 _MEASURED = """
 import sys
 from pathlib import Path
@@ -251,7 +254,7 @@ sys.exit(code)
 def test_the_published_networks_agree(
     cv2: ModuleType, make_layers: Callable[..., Layers], write_caffemodel: Write, tmp_path: Path
 ) -> None:
-    """At full size, through the command: 708 MB in under a minute and in less than 2 GB of memory."""
+    """At full size, the command imports 708 MB in under a minute and in less than 2 GB of memory."""
     with torch.device("meta"):
         empty = HiddenTwoStream("full", "vgg16", 101, streams=("temporal",))
     layers = with_opencv_layers(make_layers({name: t.shape for name, t in empty.state_dict().items()}))

@@ -1,4 +1,4 @@
-"""The wire format on bytes made by hand, most of them examples of the protobuf documentation."""
+"""The wire format on bytes written by hand, most of them examples of the protobuf documentation."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_documented_packed_numbers() -> None:
     assert read_varints(BytesIO(data), field) == [3, 270, 86942]
 
 
-def test_a_number_alone_is_a_list_of_one() -> None:
+def test_a_single_number_is_a_list_of_one() -> None:
     data = bytes.fromhex("089601")
     assert read_varints(BytesIO(data), fields(data)[0]) == [150]
 
@@ -64,7 +64,7 @@ def test_negative_numbers_take_ten_bytes() -> None:
     assert [signed(value) for value in (field.value, 2**63, 2**63 - 1, 7)] == [-1, -(2**63), 2**63 - 1, 7]
 
 
-def test_only_the_bytes_asked_for_are_read() -> None:
+def test_only_the_given_bytes_are_read() -> None:
     data = bytes.fromhex("ffff0896011005ff")
     assert [field.value for field in read_fields(BytesIO(data), 2, 7)] == [150, 5]
 
@@ -82,16 +82,16 @@ def test_the_caller_may_seek_between_fields() -> None:
 @pytest.mark.parametrize(
     ("data", "reason", "needed"),
     [
-        ("1207746573", "byte 0 begins a field of 7 bytes, where 3 are left", 9),
-        ("08010d0000", "byte 2 begins a field of 4 bytes, where 2 are left", 7),
-        ("080180", "byte 2 begins a number that doesn't end", 4),
-        ("08ffff", "byte 1 begins a number that doesn't end", 4),
-        ("08" + "ff" * 11, "byte 1 begins a number that doesn't end", 0),
-        ("0b", "byte 0 begins no field (tag 11)", 0),
-        ("08010001", "byte 2 begins no field (tag 0)", 0),
+        ("1207746573", "byte 0 starts a field of 7 bytes, but only 3 are left", 9),
+        ("08010d0000", "byte 2 starts a field of 4 bytes, but only 2 are left", 7),
+        ("080180", "byte 2 starts a number without an end", 4),
+        ("08ffff", "byte 1 starts a number without an end", 4),
+        ("08" + "ff" * 11, "byte 1 starts a number without an end", 0),
+        ("0b", "no field starts at byte 0 (tag 11)", 0),
+        ("08010001", "no field starts at byte 2 (tag 0)", 0),
     ],
 )
-def test_what_is_no_message_is_refused(data: str, reason: str, needed: int) -> None:
+def test_invalid_messages_are_rejected(data: str, reason: str, needed: int) -> None:
     with pytest.raises(WireError) as caught:
         fields(bytes.fromhex(data))
     assert str(caught.value) == reason
@@ -100,5 +100,5 @@ def test_what_is_no_message_is_refused(data: str, reason: str, needed: int) -> N
 
 def test_a_message_ends_where_its_parent_does() -> None:
     data = bytes.fromhex("1207" + "00" * 20)
-    with pytest.raises(WireError, match="where 3 are left"):
+    with pytest.raises(WireError, match="but only 3 are left"):
         list(read_fields(BytesIO(data), 0, 5))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hidden_two_stream.cli.options import (
-    Parser,
-    show,
-)
+from hidden_two_stream.cli.options import Parser, show
+
+if TYPE_CHECKING:
+    from hidden_two_stream.evaluation.late_fusion import FusionResult
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
@@ -51,9 +52,9 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    from hidden_two_stream.evaluation.late_fusion import fuse_command, fusion_text
+    from hidden_two_stream.evaluation.late_fusion import fuse_score_files
 
-    result = fuse_command(
+    result = fuse_score_files(
         arguments.scores,
         arguments.labels,
         weights=arguments.weights,
@@ -61,5 +62,35 @@ def run(arguments: argparse.Namespace) -> int:
         search=arguments.search,
         classes=arguments.classes,
     )
-    show(arguments, result, fusion_text(result))
+    show(arguments, result.to_dict(), _text(result))
     return 0
+
+
+def _text(result: FusionResult) -> str:
+    """Return the result as lines to read."""
+    weights = " : ".join(f"{stream.weight:g}" for stream in result.streams)
+    lines = [
+        f"{result.num_videos} videos, {result.num_classes} classes, {result.method} fusion, "
+        f"weights {weights}, protocol {result.protocol or 'not known'}"
+    ]
+    if result.searched_on is not None:
+        lines.append(f"weights searched on {result.searched_on} other videos, "
+                     f"fused accuracy there {result.validation_accuracy:.2%}")  # fmt: skip
+    rows = [(stream.source, stream.accuracy, stream.interval_95) for stream in result.streams]
+    rows.append(("fused", result.accuracy, result.interval_95))
+    width = max(len(name) for name, _, _ in rows)
+    lines += [
+        f"  {name:<{width}} {accuracy:7.2%}  (95 %: {low:.2%} to {high:.2%})"
+        for name, accuracy, (low, high) in rows
+    ]
+    lines += [
+        f"  {stream.source} has protocol {stream.protocol}"
+        for stream in result.streams
+        if result.protocol is None and stream.protocol is not None
+    ]
+    lines += [
+        f"{stream.unlisted_rows} videos of {stream.source} are not in the list and not counted"
+        for stream in result.streams
+        if stream.unlisted_rows
+    ]
+    return "\n".join(lines)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hidden_two_stream.cli.options import (
-    Parser,
-    show,
-)
+from hidden_two_stream.cli.options import Parser, show
+
+if TYPE_CHECKING:
+    from hidden_two_stream.weights.caffe import ImportedCaffe
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
@@ -19,14 +20,34 @@ def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts import-caffe`."""
     parser.add_argument("file", type=Path, metavar="FILE", help="binary .caffemodel")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="RUN", help="run folder")
-    parser.add_argument("--labels", type=Path, metavar="LABELS", help="text file with one class name a line, "
-                       "in the order of the outputs, or numbered like UCF101's classInd.txt")  # fmt: skip
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        metavar="LABELS",
+        help="text file with one class name per line, "
+        "in the order of the outputs, or numbered like UCF101's classInd.txt",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    from hidden_two_stream.weights.import_caffe import import_caffe_command, import_caffe_text
+    from hidden_two_stream.weights.caffe import import_caffe
 
-    result = import_caffe_command(arguments.file, arguments.out, arguments.labels)
-    show(arguments, result, import_caffe_text(result))
+    imported = import_caffe(arguments.file, arguments.out, arguments.labels)
+    show(arguments, imported.to_dict(), _text(imported))
     return 0
+
+
+def _text(imported: ImportedCaffe) -> str:
+    """Return the result as lines to read."""
+    networks = "MotionNet and the temporal stream" if "temporal" in imported.networks else "MotionNet"
+    lines = [
+        f"{imported.run}: {networks}, {imported.num_parameters / 1e6:.1f} M parameters, "
+        f"{imported.num_frames} frames, {len(imported.classes)} classes"
+    ]
+    ignored = imported.ignored_layers
+    if ignored:
+        more = f" and {len(ignored) - 5} more" if len(ignored) > 5 else ""
+        lines.append(f"ignored layers: {', '.join(ignored[:5])}{more}")
+    lines += [f"warning: {warning}" for warning in imported.warnings]
+    return "\n".join(lines)

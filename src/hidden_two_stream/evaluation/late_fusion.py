@@ -1,7 +1,8 @@
-"""`hts fuse`: late fusion of score files, with weights that are given or searched on other videos."""
+"""Late fusion of score files, with weights that are given or searched on validation videos."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,231 +11,223 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hidden_two_stream.errors import DataError, UsageError
+from hidden_two_stream.errors import UsageError
 from hidden_two_stream.evaluation.accuracy import wilson_interval
-from hidden_two_stream.evaluation.fusion_search import search_weights
-from hidden_two_stream.evaluation.score_files import Scores, read_scores
-from hidden_two_stream.evaluation.score_labels import LabelList, class_order, match, read_classes, read_labels
-from hidden_two_stream.recognition.fusion import FUSIONS, fuse
+from hidden_two_stream.evaluation.label_lists import LabelList, read_class_list, read_label_list
+from hidden_two_stream.evaluation.score_alignment import align_scores, match_label_lists
+from hidden_two_stream.evaluation.score_files import read_scores
+from hidden_two_stream.recognition.fusion import FUSION_TERMS, check_fusion, fuse
 
-__all__ = ["fuse_command", "fusion_text"]
+__all__ = ["FusedStream", "FusionResult", "fuse_score_files", "search_weights"]
 
-_Values = npt.NDArray[np.floating]
-_Numbers = npt.NDArray[np.int64]
+_STEPS_PER_UNIT, _STEPS = 10, 40  # the grid of weights: 0, 0.1 ... 4
+_Point = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class _Table:
-    """Streams brought to the same rows and columns: `values` (N, classes) each, `truth` (N,)."""
+class FusedStream:
+    """One stream of a late fusion.
 
-    values: tuple[_Values, ...]
-    truth: _Numbers
+    Attributes:
+        source: FILE:STREAM, where the scores are from.
+        weight: weight in the fusion.
+        accuracy: accuracy of this stream alone, 0…1.
+        interval_95: 95 % interval of the accuracy.
+        protocol: name of the test protocol; None: the file does not say.
+        unlisted_rows: videos of the file that are not in the list, and not counted.
+    """
 
-    def of(self, rows: npt.NDArray[np.bool_]) -> _Table:
-        return _Table(tuple(values[rows] for values in self.values), self.truth[rows])
+    source: str
+    weight: float
+    accuracy: float
+    interval_95: tuple[float, float]
+    protocol: str | None
+    unlisted_rows: int
 
-    def accuracy(self, scores: _Values) -> float:
-        return float((scores.argmax(axis=1) == self.truth).mean())
+
+@dataclass(frozen=True)
+class FusionResult:
+    """Accuracy of several streams and of their late fusion.
+
+    Attributes:
+        streams: each stream alone, in the order of the files.
+        accuracy: accuracy of the fused scores, 0…1.
+        interval_95: 95 % interval of the accuracy.
+        method: fusion method.
+        num_videos: videos that the accuracies are of.
+        num_classes: number of classes.
+        searched_on: validation videos of the search for weights; None: there was no search.
+        validation_accuracy: fused accuracy on these; None: there was no search.
+    """
+
+    streams: tuple[FusedStream, ...]
+    accuracy: float
+    interval_95: tuple[float, float]
+    method: str
+    num_videos: int
+    num_classes: int
+    searched_on: int | None = None
+    validation_accuracy: float | None = None
+
+    @property
+    def protocol(self) -> str | None:
+        """The test protocol that all streams share; None if they differ or their files do not say."""
+        protocols = {stream.protocol for stream in self.streams}
+        return protocols.pop() if len(protocols) == 1 else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready figures; accuracies are fractions, lists are in the order of the streams."""
+        searched = {} if self.searched_on is None else {"validation_accuracy": self.validation_accuracy}
+        return {
+            "num_videos": self.num_videos,
+            "accuracy": {"streams": [stream.accuracy for stream in self.streams], "fused": self.accuracy},
+            "accuracy_interval_95": {
+                "streams": [stream.interval_95 for stream in self.streams],
+                "fused": self.interval_95,
+            },
+            "method": self.method,
+            "weights": [stream.weight for stream in self.streams],
+            "streams": [stream.source for stream in self.streams],
+            "num_classes": self.num_classes,
+            "protocol": self.protocol,
+            "protocols": [stream.protocol for stream in self.streams],
+            "unlisted_rows": [stream.unlisted_rows for stream in self.streams],
+            "searched_on": self.searched_on,
+            **searched,
+        }
 
 
-def fuse_command(
-    sources: Sequence[str],
-    labels: Path,
+def fuse_score_files(
+    sources: Sequence[str | Path],
+    labels: str | Path,
     *,
     weights: Sequence[float] | None = None,
     method: str = "l1",
-    search: Path | None = None,
-    classes: Path | None = None,
-) -> dict[str, Any]:
-    """Fuse score files and compare with the truth.
+    search: str | Path | None = None,
+    classes: str | Path | None = None,
+) -> FusionResult:
+    """Fuse the scores of several files and compare them with the true classes.
 
-    Rows with names find their video by name; rows without are in the order of the list. Columns with class
-    names go by these; without, by `classes`, else as `labels.class_order` says.
+    `score_alignment.align_scores` says which row is which video, and which column is which class.
 
     Args:
-        sources: score files, FILE or FILE:STREAM.
-        labels: list of the videos and their classes; the accuracy is over these.
+        sources: score files, FILE or FILE:STREAM, as `score_files.read_scores` takes them.
+        labels: list of the test videos and their classes, as `label_lists.read_label_list` takes it.
         weights: one per stream; None: all equal, or searched.
         method: "l1" (the reference's), "softmax" or "product".
-        search: list of validation videos, a part of `labels`. The weights that are best on these are used for
-            the others, and the accuracy is that of the others.
-        classes: file with the order of the classes.
-
-    Returns:
-        What `--json` prints; accuracies are fractions, "streams" in the order of the files.
+        search: list of validation videos, a part of `labels`. The fusion uses the weights that are best on
+            these videos, and the accuracies are those of the other videos.
+        classes: file with the order of columns without names, as `label_lists.read_class_list` takes it.
 
     Raises:
-        UsageError: a file that isn't there, or options that don't fit each other or the files.
-        DataError: a damaged file, or files that don't fit each other.
-        MissingDependencyError: as `read_scores`.
+        UsageError: a file does not exist, or the arguments contradict each other or the files.
+        DataError: a file is damaged, or the files contradict each other.
+        MissingDependencyError: scipy, which reads .mat files, is not installed.
     """
-    if method not in FUSIONS:
-        raise UsageError(f"unknown fusion {method!r}; choose one of {', '.join(FUSIONS)}")
+    check_fusion(method)
     if search is not None and weights is not None:
-        raise UsageError("--search finds the weights; leave out --weights, or leave out --search")
-    streams = [scores for source in sources for scores in read_scores(source)]
-    named = [scores.source for scores in streams]
+        raise UsageError("got weights and a list to search them on; leave out --weights or --search")
+    streams = [scores for source in sources for scores in read_scores(str(source))]
     if weights is not None and len(weights) != len(streams):
-        raise UsageError(
-            f"{len(weights)} weights for {len(streams)} streams ({', '.join(named)}); give one each"
-        )
-    known = None if classes is None else read_classes(classes)
-    listing = read_labels(labels, known)
-    table, unlisted = _align(streams, listing, None if known is None else tuple(known.values()))
+        named = ", ".join(scores.source for scores in streams)
+        raise UsageError(f"{len(weights)} weights for {len(streams)} streams ({named}); give one each")
+    known = None if classes is None else read_class_list(Path(classes))
+    videos = read_label_list(Path(labels), known)
+    test, unlisted = align_scores(streams, videos, None if known is None else tuple(known.values()))
     chosen = [1.0] * len(streams) if weights is None else list(weights)
-    searched: dict[str, Any] = {"searched_on": None}
+    searched_on = validation_accuracy = None
     if search is not None:
-        held = _validation(search, listing, known)
-        validation, table = table.of(held), table.of(~held)
+        held = _validation_rows(Path(search), videos, known)
+        validation, test = test.select(held), test.select(~held)
         chosen = search_weights(validation.values, validation.truth, method)
-        found = validation.accuracy(fuse(validation.values, chosen, method))
-        searched = {"searched_on": int(held.sum()), "validation_accuracy": found}
-    protocols = [scores.protocol for scores in streams]
-    return {
-        **_figures(table, chosen, method),
-        "method": method,
-        "weights": chosen,
-        "streams": named,
-        "num_classes": table.values[0].shape[1],
-        "protocol": protocols[0] if len(set(protocols)) == 1 else None,
-        "protocols": protocols,
-        "unlisted_rows": unlisted,
-        **searched,
-    }
+        searched_on = int(held.sum())
+        validation_accuracy = validation.accuracy(fuse(validation.values, chosen, method))
+    count = len(test.truth)
+    fused = test.accuracy(fuse(test.values, chosen, method))
+    parts = []
+    for scores, values, weight, rows in zip(streams, test.values, chosen, unlisted, strict=True):
+        alone = test.accuracy(values)
+        interval = wilson_interval(alone, count)
+        parts.append(FusedStream(scores.source, weight, alone, interval, scores.protocol, rows))
+    return FusionResult(
+        streams=tuple(parts),
+        accuracy=fused,
+        interval_95=wilson_interval(fused, count),
+        method=method,
+        num_videos=count,
+        num_classes=test.values[0].shape[1],
+        searched_on=searched_on,
+        validation_accuracy=validation_accuracy,
+    )
 
 
-def fusion_text(result: dict[str, Any]) -> str:
-    """The result for people."""
-    weights = " : ".join(f"{weight:g}" for weight in result["weights"])
-    lines = [
-        f"{result['num_videos']} videos, {result['num_classes']} classes, {result['method']} fusion, "
-        f"weights {weights}, protocol {result['protocol'] or 'not known'}"
-    ]
-    if result["searched_on"] is not None:
-        lines.append(f"weights searched on {result['searched_on']} other videos, "
-                     f"fused accuracy there {result['validation_accuracy']:.2%}")  # fmt: skip
-    names = [*result["streams"], "fused"]
-    accuracy, interval = result["accuracy"], result["accuracy_interval_95"]
-    width = max(len(name) for name in names)
-    for name, value, (low, high) in zip(
-        names,
-        [*accuracy["streams"], accuracy["fused"]],
-        [*interval["streams"], interval["fused"]],
-        strict=True,
-    ):
-        lines.append(f"  {name:<{width}} {value:7.2%}  (95 %: {low:.2%} to {high:.2%})")
-    for name, protocol in zip(names, result["protocols"], strict=False):
-        if result["protocol"] is None and protocol is not None:
-            lines.append(f"  {name} is of protocol {protocol}")
-    lines += [
-        f"{count} videos of {name} are not in the list and not counted"
-        for name, count in zip(names, result["unlisted_rows"], strict=False)
-        if count
-    ]
-    return "\n".join(lines)
-
-
-def _figures(table: _Table, weights: Sequence[float], method: str) -> dict[str, Any]:
-    count = len(table.truth)
-    alone = [table.accuracy(values) for values in table.values]
-    fused = table.accuracy(fuse(table.values, weights, method))
-    return {
-        "num_videos": count,
-        "accuracy": {"streams": alone, "fused": fused},
-        "accuracy_interval_95": {
-            "streams": [wilson_interval(value, count) for value in alone],
-            "fused": wilson_interval(fused, count),
-        },
-    }
-
-
-# -- rows and columns ------------------------------------------------------------------------------
-
-
-def _align(
-    streams: Sequence[Scores], listing: LabelList, classes: tuple[str, ...] | None
-) -> tuple[_Table, list[int]]:
-    """All streams with a row per listed video and columns in one order; how many rows are left over."""
-    # Columns without names are in the order of --classes or of the list, whatever another file's order is.
-    nameless = [scores for scores in streams if scores.classes is None]
-    order = classes if nameless else streams[0].classes
-    if order is None:
-        expected = len(set(listing.labels))
-        for scores in nameless:
-            _check_columns(scores, expected, listing.source)
-        order = class_order(listing.labels, listing.source)
-    numbers = {label: number for number, label in enumerate(order)}
-    strange = next((label for label in listing.labels if label not in numbers), None)
-    if strange is not None:
-        raise DataError(
-            f"{listing.source} has a class {strange!r} that the scores lack; they have {_few(order)}; "
-            "labels that are numbers need --classes FILE with lines of number and name"
-        )
-    values, unlisted = [], []
-    for scores in streams:
-        columns = _columns(scores, order, listing.source)
-        rows = _rows(scores, listing)
-        values.append(scores.values[rows][:, columns])
-        unlisted.append(len(scores.values) - len(rows))
-    return _Table(tuple(values), np.array([numbers[label] for label in listing.labels])), unlisted
-
-
-def _columns(scores: Scores, order: tuple[str, ...], source: str) -> list[int]:
-    _check_columns(scores, len(order), source)
-    if scores.classes is None:
-        return list(range(len(order)))
-    places = {label: column for column, label in enumerate(scores.classes)}
-    other = next((label for label in order if label not in places), None)
-    if other is not None:
-        raise DataError(f"{scores.source} has no class {other!r}; it has {_few(scores.classes)}")
-    return [places[label] for label in order]
-
-
-def _check_columns(scores: Scores, expected: int, source: str) -> None:
-    columns = scores.values.shape[1]
-    if columns != expected:
-        raise DataError(
-            f"{scores.source} has {columns} columns but {source}, or another file, has {expected} classes; "
-            "if the list lacks some classes, name all with --classes FILE"
-        )
-
-
-def _rows(scores: Scores, listing: LabelList) -> list[int]:
-    if scores.names is None:
-        if len(scores.values) != len(listing.names):
-            raise DataError(
-                f"{scores.source} has {len(scores.values)} rows without names but {listing.source} lists "
-                f"{len(listing.names)} videos; give the list that the rows follow"
-            )
-        return list(range(len(listing.names)))
-    rows = match(listing.names, scores.names, scores.source)
-    if scores.truth is not None:
-        for name, label, row in zip(listing.names, listing.labels, rows, strict=True):
-            if scores.truth[row] != label:
-                raise DataError(
-                    f"{name!r} is {label!r} in {listing.source} but {scores.truth[row]!r} in {scores.source}"
-                )
-    return rows
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-
-
-def _validation(path: Path, listing: LabelList, known: dict[str, str] | None) -> npt.NDArray[np.bool_]:
-    """Which of the listed videos are for the search; at least one is left for the test."""
-    wanted = read_labels(path, known)
-    places = match(wanted.names, listing.names, listing.source)
-    for name, label, place in zip(wanted.names, wanted.labels, places, strict=True):
-        if listing.labels[place] != label:
-            raise DataError(
-                f"{name!r} is {label!r} in {wanted.source} but {listing.labels[place]!r} in {listing.source}"
-            )
-    held = np.zeros(len(listing.names), np.bool_)
-    held[places] = True
+def _validation_rows(path: Path, videos: LabelList, known: dict[str, str] | None) -> npt.NDArray[np.bool_]:
+    """Mark the listed videos, (N,), that the search uses; at least one is left for the test."""
+    held = np.zeros(len(videos.names), np.bool_)
+    held[match_label_lists(read_label_list(path, known), videos)] = True
     if held.all():
         raise UsageError(
-            f"{str(path)!r} lists every video of {listing.source!r}: no test video is left; "
-            "weights must not be searched on the videos that the accuracy is of"
+            f"{str(path)!r} lists every video of {videos.source!r}: no test video is left; "
+            "leave out of it the videos that the accuracy is measured on"
         )
     return held
+
+
+# -- search ----------------------------------------------------------------------------------------
+
+
+def search_weights(
+    values: Sequence[npt.NDArray[np.floating]], truth: npt.NDArray[np.int64], method: str
+) -> list[float]:
+    """Return the weights with the best fused accuracy.
+
+    The first stream has weight 1; each other stream tries 0, 0.1 ... 4. Where several points of this grid are
+    best, neighboring ones form plateaus. The search takes the plateau nearest to equal weights, and on it the
+    point nearest to the plateau's mean, then to equal weights.
+
+    Args:
+        values: scores of two or three streams, (N, classes) each.
+        truth: (N,) class numbers.
+        method: "l1", "softmax" or "product".
+
+    Raises:
+        UsageError: there are fewer or more streams.
+    """
+    if not 2 <= len(values) <= 3:
+        raise UsageError(
+            f"the search takes two or three streams, not {len(values)}; give --weights instead of --search"
+        )
+    terms = [FUSION_TERMS[method](scores) for scores in values]
+    right: dict[_Point, int] = {}
+    for point in itertools.product(range(_STEPS + 1), repeat=len(values) - 1):
+        mixed = terms[0].copy()
+        for steps, term in zip(point, terms[1:], strict=True):
+            mixed += steps / _STEPS_PER_UNIT * term
+        right[point] = int((mixed.argmax(axis=1) == truth).sum())
+    best = max(right.values())
+    chosen = _plateau_center({point for point, count in right.items() if count == best})
+    return [1.0, *(steps / _STEPS_PER_UNIT for steps in chosen)]
+
+
+def _plateau_center(points: set[_Point]) -> _Point:
+    """Return the center of the plateau that is nearest to equal weights."""
+
+    def distance_to_equal(point: _Point) -> int:
+        return sum((steps - _STEPS_PER_UNIT) ** 2 for steps in point)
+
+    start = min(points, key=lambda point: (distance_to_equal(point), point))
+    plateau, frontier = {start}, [start]
+    while frontier:
+        point = frontier.pop()
+        for axis, step in itertools.product(range(len(point)), (-1, 1)):
+            neighbor = (*point[:axis], point[axis] + step, *point[axis + 1 :])
+            if neighbor in points and neighbor not in plateau:
+                plateau.add(neighbor)
+                frontier.append(neighbor)
+    # In whole numbers (coordinates times the size of the plateau), so that ties are exact.
+    size, total = len(plateau), [sum(axis) for axis in zip(*plateau, strict=True)]
+
+    def distance_to_mean(point: _Point) -> int:
+        return sum((steps * size - whole) ** 2 for steps, whole in zip(point, total, strict=True))
+
+    return min(plateau, key=lambda point: (distance_to_mean(point), distance_to_equal(point), point))

@@ -1,4 +1,4 @@
-"""Arrays of MATLAB 5 files, the kind that `save` writes up to `-v7`, read by scipy (extra `matlab`)."""
+"""Reads arrays of MATLAB 5 files, which MATLAB's `save` writes up to `-v7`; needs scipy (extra `matlab`)."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _Elements = Iterator[tuple[int, int, int]]
 
 
 def read_arrays(path: Path) -> dict[str, Any]:
-    """The numeric variables with two axes of a .mat file, by name.
+    """Return the 2-D numeric variables of a .mat file, by name.
 
     Raises:
         MissingDependencyError: scipy is not installed.
-        DataError: the file is damaged or of another kind, for example MATLAB 7.3 (HDF5).
+        DataError: the file is damaged or has another format, for example MATLAB 7.3 (HDF5).
     """
     try:
         scipy_io = importlib.import_module("scipy.io")
@@ -45,7 +45,7 @@ def read_arrays(path: Path) -> dict[str, Any]:
         arrays: dict[str, Any] = scipy_io.loadmat(io.BytesIO(data), variable_names=names)
     except DataError:
         raise
-    except Exception as error:  # on a damaged file scipy's reader raises errors of any kind
+    except Exception as error:  # scipy raises errors of any type on damaged files
         raise DataError(f"{str(path)!r} is a damaged MATLAB file: {error}") from error
     return {name: arrays[name] for name in names}
 
@@ -54,31 +54,31 @@ def _check_kind(path: Path, data: bytes) -> None:
     if data.startswith((b"MATLAB 7.3", b"\x89HDF")):
         raise DataError(f"{str(path)!r} is a MATLAB 7.3 (HDF5) file; save it again with save(..., '-v7')")
     if data[126:128] not in (b"IM", b"MI"):
-        raise DataError(f"{str(path)!r} is no MATLAB 5 file; expected what MATLAB's save(..., '-v7') writes")
+        raise DataError(f"{str(path)!r} is not a MATLAB 5 file; expected a file that save(..., '-v7') wrote")
 
 
 def _check_matrices(data: bytes) -> None:
-    """Raise ValueError at a matrix of numbers without its parts: scipy would crash the process on it.
+    """Raise ValueError if a matrix of numbers lacks one of its parts, on which scipy crashes the process.
 
-    Compressed matrices carry a checksum, and matrices of other classes aren't read.
+    Compressed matrices need no check, because they carry a checksum. Matrices of other classes are not read.
     """
     order = "<" if data[126:128] == b"IM" else ">"
     for kind, start, end in _elements(data, order, _HEADER, len(data)):
         if kind not in (_MATRIX, _COMPRESSED):
-            raise ValueError(f"byte {start} is no start of a matrix")
+            raise ValueError(f"no matrix starts at byte {start}")
         if kind == _MATRIX:
             (flags,) = struct.unpack_from(order + "I", data, start + 8)
             types = [part for part, _, _ in _elements(data, order, start, end)]
-            # Flags, size, name, numbers; and the imaginary parts, where the flags tell of them.
+            # Flags, size, name, numbers, and imaginary parts if the flags say so.
             expected = 5 if flags & _COMPLEX else 4
             if flags & 0xFF in _NUMERIC_CLASSES and not (
                 len(types) == expected and _NUMBER_TYPES.issuperset(types)
             ):
-                raise ValueError(f"the matrix at byte {start} is not one of numbers")
+                raise ValueError(f"the matrix at byte {start} does not hold numbers")
 
 
 def _elements(data: bytes, order: str, start: int, end: int) -> _Elements:
-    """Type, first byte and end of each element of a file or matrix."""
+    """Yield the type, first byte and end of each element of a file or matrix."""
     while start < end:
         kind, size = struct.unpack_from(order + "II", data, start)
         if kind >> 16:  # a small element: size, type and up to four bytes, in eight
@@ -87,6 +87,6 @@ def _elements(data: bytes, order: str, start: int, end: int) -> _Elements:
             continue
         start += 8
         if start + size > end:
-            raise ValueError(f"the data at byte {start} are cut")
+            raise ValueError(f"the data at byte {start} are cut off")
         yield kind, start, start + size
         start += size if kind == _COMPRESSED else -(-size // 8) * 8

@@ -1,10 +1,10 @@
-"""Score files: what a network said of each test video, by this package, NumPy, a table or MATLAB.
+"""Score files: one row of class scores per test video, from this package, NumPy, a table or MATLAB.
 
-    .npz   names, truth, classes, protocol, unreadable, and one 2-D array per stream; or a 2-D array alone
-    .csv   columns path, then label, stream, protocol where they are known, then one for each class
+    .npz   one 2-D array per stream; optionally names, truth, classes, protocol, unreadable
+    .csv   column path, optionally label, stream and protocol, then one column per class
     .mat   MATLAB 5 to 7.2, with a 2-D array
 
-FILE:STREAM names one stream of a file. FILE means all its streams but "fused", which follows from the others.
+FILE:STREAM names one stream of a file. FILE means all its streams except "fused", which follows from them.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ __all__ = ["FUSED", "Scores", "check_scores_path", "read_scores", "write_scores"
 FUSED = "fused"
 _READ = (".npz", ".csv", ".mat")
 _WRITTEN = (".npz", ".csv")
-_ABOUT = ("names", "truth", "classes", "protocol", "unreadable")
+_DESCRIPTION = ("names", "truth", "classes", "protocol", "unreadable")
 _LEADING = ("path", "label", "stream", "protocol")
 _Values = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What one stream said of a number of videos.
+    """Scores of one stream for N videos.
 
     Attributes:
-        stream: its name in the file, such as "temporal"; "" in a table that has no such column.
-        values: (N, classes) floats, finite; the higher, the likelier.
-        names: the N videos; None: the file doesn't say.
-        truth: the N class names; None: the file doesn't say.
-        classes: class names of the columns; None: the file doesn't say.
-        protocol: name of the test protocol; None: the file doesn't say.
-        source: how the command line names this stream.
+        stream: name in the file, such as "temporal"; "" in a table without such a column.
+        values: (N, classes) finite floats; higher is more likely.
+        names: paths of the N videos; None: the file does not say.
+        truth: true class names of the N videos; None: the file does not say.
+        classes: class names of the columns; None: the file does not say.
+        protocol: name of the test protocol; None: the file does not say.
+        source: FILE:STREAM, as `read_scores` takes it; FILE in a table without stream names.
     """
 
     stream: str
@@ -58,12 +58,19 @@ class Scores:
 
 
 def read_scores(source: str) -> list[Scores]:
-    """Read FILE or FILE:STREAM, where FILE is .npz, .csv or .mat.
+    """Read the streams of a score file.
+
+    Args:
+        source: FILE, for all its streams except "fused", or FILE:STREAM; FILE is .npz, .csv or .mat.
+
+    Returns:
+        The streams, in the order of the file.
 
     Raises:
-        UsageError: there is no such file, kind of file or stream.
-        DataError: the file is damaged, holds no scores, or some are NaN or infinite.
-        MissingDependencyError: scipy, which reads .mat, is not installed.
+        UsageError: the file or stream does not exist, the file has another suffix, or FILE is a .mat file
+            with several arrays.
+        DataError: the file is damaged, holds no scores, or some scores are NaN or infinite.
+        MissingDependencyError: scipy, which reads .mat files, is not installed.
     """
     path, wanted = _parse(source)
     if not path.is_file():
@@ -71,14 +78,14 @@ def read_scores(source: str) -> list[Scores]:
     readers = {".npz": _read_npz, ".csv": _read_csv, ".mat": _read_mat}
     found = {scores.stream: scores for scores in readers[path.suffix.lower()](path)}
     if not found:
-        raise DataError(f"{str(path)!r} holds no scores; expected a row per video, a column per class")
+        raise DataError(f"{str(path)!r} holds no scores; expected one row per video and one column per class")
     if wanted is not None:
         if wanted not in found:
             raise UsageError(f"{str(path)!r} has no stream {wanted!r}; it has {_joined(found)}")
         return [_checked(found[wanted])]
     if path.suffix.lower() == ".mat" and len(found) > 1:
-        one = f"{path}:{next(iter(found))}"
-        raise UsageError(f"{str(path)!r} holds several arrays, {_joined(found)}; name one, such as {one}")
+        example = f"{path}:{next(iter(found))}"
+        raise UsageError(f"{str(path)!r} holds several arrays, {_joined(found)}; name one, such as {example}")
     chosen = [scores for name, scores in found.items() if name != FUSED]
     return [_checked(scores) for scores in chosen or found.values()]
 
@@ -90,26 +97,27 @@ def _parse(source: str) -> tuple[Path, str | None]:
     if colon and stream and Path(head).suffix.lower() in _READ:
         return Path(head), stream
     raise UsageError(
-        f"{source!r} is no score file; expected FILE or FILE:STREAM with a FILE of {_joined(_READ)}"
+        f"{source!r} is not a score file; expected FILE or FILE:STREAM, where FILE ends in {_joined(_READ)}"
     )
 
 
 def _checked(scores: Scores) -> Scores:
     rows, columns = scores.values.shape
     if rows < 1 or columns < 2:
-        raise DataError(f"{scores.source}: {rows} videos × {columns} classes; expected 1 × 2 or more")
+        raise DataError(f"{scores.source} has {rows} videos × {columns} classes; expected 1 × 2 or more")
     lists = {"names": (scores.names, rows), "true classes": (scores.truth, rows),
              "class names": (scores.classes, columns)}  # fmt: skip
     for what, (texts, expected) in lists.items():
         if texts is not None and len(texts) != expected:
-            raise DataError(f"{scores.source}: {len(texts)} {what} but scores {rows} × {columns}")
+            raise DataError(f"{scores.source} has {len(texts)} {what} but {rows} × {columns} scores")
     if scores.classes is not None and len(set(scores.classes)) < columns:
-        raise DataError(f"{scores.source}: two classes have one name")
+        raise DataError(f"{scores.source} has two classes of the same name; expected different names")
     bad = np.flatnonzero(~np.isfinite(scores.values).all(axis=1))
     if len(bad):
         first = f"row {bad[0] + 1}" if scores.names is None else repr(scores.names[bad[0]])
         raise DataError(
-            f"{scores.source}: scores of {len(bad)} of {rows} videos are NaN or infinite, first {first}"
+            f"{scores.source} has NaN or infinite scores for {len(bad)} of {rows} videos, first {first}; "
+            "expected finite numbers"
         )
     return scores
 
@@ -119,29 +127,29 @@ def _checked(scores: Scores) -> Scores:
 
 def _read_npz(path: Path) -> list[Scores]:
     try:
-        # numpy leaves a file that it opened itself open when it cannot read it.
+        # If reading fails, NumPy does not close a file that it opened itself.
         with path.open("rb") as file, np.load(file) as archive:
             arrays = {name: archive[name] for name in archive.files}
-        about = {name: arrays.pop(name) for name in _ABOUT if name in arrays}
-        classes, truth = _texts(about.get("classes")), about.get("truth")
+        description = {name: arrays.pop(name) for name in _DESCRIPTION if name in arrays}
+        classes, truth = _strings(description.get("classes")), description.get("truth")
         numbered = dict(enumerate(classes or ()))
         common: dict[str, Any] = {
-            "names": _texts(about.get("names")),
+            "names": _strings(description.get("names")),
             "classes": classes,
             "truth": tuple(numbered[n] for n in truth.tolist()) if truth is not None and numbered else None,
-            "protocol": str(about["protocol"]) if "protocol" in about else None,
+            "protocol": str(description["protocol"]) if "protocol" in description else None,
         }
     except (OSError, ValueError, TypeError, LookupError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{str(path)!r} is no .npz file of scores: {error}") from error
+        raise DataError(f"cannot read scores from {str(path)!r}: {error}; expected an .npz file") from error
     return _streams(path, arrays, common)
 
 
-def _texts(array: npt.NDArray[Any] | None) -> tuple[str, ...] | None:
+def _strings(array: npt.NDArray[Any] | None) -> tuple[str, ...] | None:
     return None if array is None else tuple(str(text) for text in array.tolist())
 
 
 def _streams(path: Path, arrays: Mapping[str, Any], common: Mapping[str, Any]) -> list[Scores]:
-    """The 2-D arrays of real numbers among `arrays`."""
+    """Return the 2-D arrays of real numbers among `arrays` as streams."""
     return [
         Scores(
             name,
@@ -159,7 +167,7 @@ def _streams(path: Path, arrays: Mapping[str, Any], common: Mapping[str, Any]) -
 
 def _read_csv(path: Path) -> list[Scores]:
     try:
-        # Names of files may hold bytes that are no text; they come back as they were.
+        # File names may hold bytes that are not UTF-8; surrogates keep them.
         with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             rows = csv.reader(file, strict=True)
             header = next(rows, [])
@@ -168,16 +176,16 @@ def _read_csv(path: Path) -> list[Scores]:
                 lead += header[lead : lead + 1] == [column]
             if header[:1] != ["path"]:
                 raise DataError(
-                    f"{path}: the first column is {header[:1]}; expected path, then a column per class"
+                    f"{path} has the first column {header[:1]}; expected path, then one column per class"
                 )
             table = [_csv_row(path, rows.line_num, row, header, lead) for row in rows if row]
     except OSError as error:
         raise DataError(f"cannot read {str(path)!r}: {error.strerror}") from error
     except csv.Error as error:
-        raise DataError(f"{path} is no CSV: {error}") from error
+        raise DataError(f"{path} is not a CSV file: {error}") from error
     groups: dict[str, list[tuple[dict[str, str], list[float]]]] = {}
-    for about, values in table:
-        groups.setdefault(about.get("stream", ""), []).append((about, values))
+    for description, values in table:
+        groups.setdefault(description.get("stream", ""), []).append((description, values))
     return [_csv_stream(path, stream, group, tuple(header[lead:])) for stream, group in groups.items()]
 
 
@@ -189,20 +197,22 @@ def _csv_row(
     try:
         return dict(zip(header[:lead], row[:lead], strict=True)), [float(text) for text in row[lead:]]
     except ValueError as error:
-        raise DataError(f"{path}, line {line}: {error}; expected a number per class") from error
+        raise DataError(f"{path}, line {line}: {error}; expected one number per class") from error
 
 
 def _csv_stream(
     path: Path, stream: str, group: Sequence[tuple[dict[str, str], list[float]]], classes: tuple[str, ...]
 ) -> Scores:
-    protocols = {about.get("protocol", "") for about, _ in group}
+    protocols = {description.get("protocol", "") for description, _ in group}
     if len(protocols) > 1:
-        raise DataError(f"{path}: one stream has several protocols, {_joined(sorted(protocols))}")
+        raise DataError(
+            f"{path} has several protocols in one stream, {_joined(sorted(protocols))}; expected one protocol"
+        )
     return Scores(
         stream=stream,
         values=np.array([values for _, values in group], dtype=np.float64).reshape(len(group), len(classes)),
-        names=tuple(about["path"] for about, _ in group),
-        truth=tuple(about["label"] for about, _ in group) if "label" in group[0][0] else None,
+        names=tuple(description["path"] for description, _ in group),
+        truth=tuple(description["label"] for description, _ in group) if "label" in group[0][0] else None,
         classes=classes,
         protocol=protocols.pop() or None,
         source=f"{path}:{stream}" if stream else str(path),
@@ -213,7 +223,7 @@ def _csv_stream(
 
 
 def _read_mat(path: Path) -> list[Scores]:
-    # Every number in MATLAB is a 2-D array: one column is a list of labels, not scores.
+    # MATLAB stores scalars and lists as 2-D arrays too: an array with one column holds labels, not scores.
     tables = {name: array for name, array in read_arrays(path).items() if np.shape(array)[1:] > (1,)}
     return _streams(path, tables, {})
 
@@ -222,40 +232,42 @@ def _read_mat(path: Path) -> list[Scores]:
 
 
 def check_scores_path(path: Path) -> None:
-    """Refuse at once what `write_scores` would refuse after the work is done.
+    """Check that `write_scores` can write to a path, before the scores are computed.
 
     Raises:
         UsageError: the suffix is neither .npz nor .csv.
-        OutputError: the folder doesn't exist.
+        OutputError: the folder does not exist.
     """
     if path.suffix.lower() not in _WRITTEN:
         raise UsageError(
-            f"cannot write scores as {path.name!r}; expected a name that ends in {_joined(_WRITTEN)}"
+            f"cannot write scores as {path.name!r}; expected a name that ends in {_joined(_WRITTEN, ' or ')}"
         )
     if not path.parent.is_dir():
-        raise OutputError(f"cannot write {str(path)!r}: no folder {str(path.parent)!r}; make it first")
+        raise OutputError(f"cannot write {str(path)!r}: no folder {str(path.parent)!r}; create it first")
 
 
 def write_scores(path: Path, streams: Sequence[Scores], unreadable: Sequence[str] = ()) -> None:
-    """Write the streams of one test, .npz or .csv by suffix; `read_scores` gives the same numbers back.
+    """Write the streams of one test as .npz or .csv, by the suffix.
+
+    `read_scores` returns the same numbers, bit for bit.
 
     Args:
         path: the file.
-        streams: with names, truth, classes and protocol, which they share; all of them go into one file.
-        unreadable: names of videos without scores; kept in .npz only.
+        streams: scores of all streams; they share their names, truth, classes and protocol.
+        unreadable: names of videos without scores; stored in .npz only.
 
     Raises:
-        UsageError: as `check_scores_path`.
+        UsageError: the suffix is neither .npz nor .csv, or the names, truth, classes or protocol are missing.
         OutputError: the file cannot be written.
     """
     check_scores_path(path)
     first = streams[0]
     if first.names is None or first.truth is None or first.classes is None or first.protocol is None:
-        raise UsageError("scores are written with names, truth, classes and protocol; fill them in")
+        raise UsageError("cannot write scores without names, truth, classes and protocol; fill them in")
     with atomic_write(path) as part:
         if path.suffix.lower() == ".csv":
             with part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as text:
-                # Quoted throughout: a lone line break in a name would else be read as the end of its row.
+                # Quote every string: without quotes, a line break in a name would end its row.
                 writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
                 writer.writerow([*_LEADING, *first.classes])
                 writer.writerows(_csv_rows(streams))
@@ -273,10 +285,10 @@ def write_scores(path: Path, streams: Sequence[Scores], unreadable: Sequence[str
 
 def _csv_rows(streams: Sequence[Scores]) -> Iterable[list[str | float]]:
     for scores in streams:
-        about = zip(scores.names or (), scores.truth or (), strict=True)
-        for (name, label), row in zip(about, scores.values.tolist(), strict=True):
+        videos = zip(scores.names or (), scores.truth or (), strict=True)
+        for (name, label), row in zip(videos, scores.values.tolist(), strict=True):
             yield [name, label, scores.stream, scores.protocol or "", *row]
 
 
-def _joined(names: Iterable[str]) -> str:
-    return ", ".join(name or "''" for name in names)
+def _joined(names: Iterable[str], separator: str = ", ") -> str:
+    return separator.join(name or "''" for name in names)

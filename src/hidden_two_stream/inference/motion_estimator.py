@@ -32,8 +32,8 @@ def motion_estimator(source: str | Path, device: str = "cpu") -> MotionEstimator
     """A trained MotionNet for use; one for two frames sees large pictures from coarse to fine.
 
     Args:
-        source: a name that comes with the package ("nano"; `weights.motion.shipped_motion()` gives all), or a
-            file written by `weights.motion.save_motion_weights`.
+        source: a name that comes with the package ("nano"; `weights.motion.shipped_motion_weights()` gives
+            all), or a file written by `weights.motion.save_motion_weights`.
         device: where to compute, for example "cpu" or "cuda".
 
     Raises:

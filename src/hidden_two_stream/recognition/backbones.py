@@ -1,8 +1,8 @@
-"""The convolutional networks behind both streams, with torchvision's parameter names.
+"""Convolutional networks behind both streams, with torchvision's parameter names.
 
-Each takes (B, C, H, W) for any number of input channels C and returns logits (B, classes).
-Names and shapes of parameters are those of torchvision's `resnet18`, `resnet50` and `vgg16`, so published
-weights load by key. `inflate` makes any of them one over (B, C, T, H, W).
+Each network maps (B, C, H, W), with any number of input channels C, to logits (B, classes).
+ResNet and VGG16 have the parameter names and shapes of torchvision's `resnet18`, `resnet50` and `vgg16`, so
+published weights load by key. `inflate` turns any backbone into one over (B, C, T, H, W).
 """
 
 from __future__ import annotations
@@ -19,7 +19,16 @@ __all__ = ["BACKBONES", "VGG16", "ResNet", "SmallNet", "build_backbone", "inflat
 
 
 class ResNet(nn.Module):
-    """ResNet (arXiv 1512.03385): 7×7 stem, four stages, average pooling, dropout, one linear layer."""
+    """ResNet: 7×7 stem, four stages, average pooling, dropout, one linear layer.
+
+    Source: He et al., arXiv 1512.03385, table 1.
+
+    Args:
+        name: "resnet18" or "resnet50".
+        in_channels: input channels, C.
+        num_classes: number of actions.
+        dropout: probability in front of the linear layer.
+    """
 
     def __init__(self, name: str, in_channels: int, num_classes: int, dropout: float) -> None:
         super().__init__()
@@ -29,16 +38,24 @@ class ResNet(nn.Module):
         init_trunk(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) → logits (B, classes)."""
+        """Map (B, C, H, W) to logits (B, classes)."""
         logits: Tensor = self.fc(self.dropout(_mean(resnet_pyramid(self, x)[-1])))
         return logits
 
 
 class VGG16(nn.Module):
-    """VGG16 (arXiv 1409.1556, configuration D). fc6 and fc7 have 4096 units.
+    """VGG16: 13 convolutions in five blocks, then fc6, fc7 and fc8.
 
-    Dropout is 0.9 and 0.8 for the temporal stream in the reference, 0.5 in the original. Inputs other than
-    224×224 are pooled to 7×7 before fc6. `widths` and `hidden` shrink it for tests.
+    Source: Simonyan and Zisserman, arXiv 1409.1556, configuration D. Where the input is not 224×224, the
+    features are pooled to 7×7 before fc6.
+
+    Args:
+        in_channels: input channels, C.
+        num_classes: number of actions.
+        dropout: probabilities behind fc6 and fc7. The reference uses 0.9 and 0.8 for the temporal stream; the
+            original network uses 0.5.
+        widths: output channels of the five blocks; smaller values make a small network for tests.
+        hidden: units of fc6 and fc7.
     """
 
     def __init__(
@@ -60,7 +77,7 @@ class VGG16(nn.Module):
         init_trunk(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) → logits (B, classes)."""
+        """Map (B, C, H, W) to logits (B, classes)."""
         logits: Tensor = self.classifier(torch.flatten(self.avgpool(self.features(x)), 1))
         return logits
 
@@ -69,10 +86,16 @@ SMALL_STAGES = ((32, 2), (64, 2), (128, 2), (192, 1))
 
 
 class SmallNet(nn.Module):
-    """Our own for CPUs: four 3×3 stages (0.4 M parameters), average pooling, dropout, one linear layer.
+    """A small backbone for CPUs: four 3×3 stages, average pooling, dropout, one linear layer.
 
-    The input is batch-normalised, so that no stream has to care for the scale of its input. `stages` are
-    the width and the stride of each.
+    This project's own network, with 0.4 M parameters. Batch normalization of the input makes it independent
+    of the input's scale, which differs between RGB and flow.
+
+    Args:
+        in_channels: input channels, C.
+        num_classes: number of actions.
+        dropout: probability in front of the linear layer.
+        stages: (output channels, stride) of each stage.
     """
 
     def __init__(
@@ -96,23 +119,33 @@ class SmallNet(nn.Module):
         init_trunk(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) → logits (B, classes)."""
+        """Map (B, C, H, W) to logits (B, classes)."""
         logits: Tensor = self.fc(self.dropout(_mean(self.features(self.bn0(x)))))
         return logits
 
 
 def _mean(x: Tensor) -> Tensor:
-    """(B, C, ...) → (B, C), the mean over space, and over time where there is one."""
+    """Average (B, C, H, W) or (B, C, T, H, W) over all but the first two axes, to (B, C)."""
     return x.mean(dim=tuple(range(2, x.ndim)))
 
 
 def inflate(module: nn.Module) -> nn.Module:
-    """Give a 2-D network a time axis, in place: (B, C, H, W) → (B, C, T, H, W).
+    """Give a 2-D network a time axis, in place, so that it takes (B, C, T, H, W).
 
-    Carreira and Zisserman's inflation (arXiv 1705.07750): a k×k convolution becomes 3×k×k with its weights
-    repeated over time and divided by 3, so a video that stands still gives what its frame gave, away from
-    its ends. 1×1 convolutions and poolings stay within a frame; time keeps its length until the end, where
-    it is averaged: a clip has ten flow fields, too few to shorten. Our reading of the paper's I3D variant.
+    Each k×k convolution becomes 3×k×k, with its weights repeated over time and divided by 3. Away from the
+    ends of a clip, a still video then gives the features of its frame. 1×1 convolutions and poolings stay
+    within one frame. Time keeps its length T up to the final average, because a clip's ten flow fields are
+    too few to shorten.
+
+    Source: the inflation of Carreira and Zisserman (arXiv 1705.07750), as our reading of the paper's I3D
+    variant.
+
+    Args:
+        module: a network of `Conv2d`, `BatchNorm2d`, `MaxPool2d` and `AdaptiveAvgPool2d` layers; layers of
+            other types stay as they are.
+
+    Returns:
+        `module` itself, with parameters of the same names.
     """
     for name, child in module.named_children():
         if isinstance(child, nn.Conv2d):
@@ -160,13 +193,19 @@ BACKBONES: dict[str, Callable[[int, int, float], nn.Module]] = {
     "small": SmallNet,
     "resnet18": lambda channels, classes, dropout: ResNet("resnet18", channels, classes, dropout),
     "resnet50": lambda channels, classes, dropout: ResNet("resnet50", channels, classes, dropout),
-    # The reference drops 0.9 behind fc6 and 0.8 behind fc7: a difference of 0.1.
+    # The reference's dropout is 0.9 behind fc6 and 0.8 behind fc7: a difference of 0.1.
     "vgg16": lambda channels, classes, dropout: VGG16(channels, classes, (dropout, max(0.0, dropout - 0.1))),
 }
 
 
 def build_backbone(name: str, in_channels: int, num_classes: int, dropout: float) -> nn.Module:
-    """A fresh backbone: "small", "resnet18", "resnet50" or "vgg16".
+    """Return a backbone with random weights.
+
+    Args:
+        name: "small", "resnet18", "resnet50" or "vgg16".
+        in_channels: input channels, C.
+        num_classes: number of actions.
+        dropout: probability in front of the last layer; vgg16 has it behind fc6, and 0.1 less behind fc7.
 
     Raises:
         UsageError: the name is unknown.

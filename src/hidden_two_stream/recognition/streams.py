@@ -1,10 +1,10 @@
-"""The streams behind the motion network (the paper: projecting motion features to actions).
+"""Spatial and temporal streams: RGB frames or hidden flow to logits.
 
-A temporal stream comes in three forms:
+Source: the paper's section on projecting motion features to actions. The temporal stream has three forms:
 
 stacked   a 2-D backbone over the 2(T−1) channels of the hidden flow: the paper's stacked temporal stream
 inflated  a 3-D backbone over the hidden flow as a volume: the paper's I3D variant
-branched  an action branch on MotionNet's encoder, which it shares with the flow (of nano: on its decoder too)
+branched  an action branch on MotionNet's features: the paper's branched temporal stream
 """
 
 from __future__ import annotations
@@ -29,30 +29,32 @@ __all__ = [
 ]
 
 FLOW_LIMIT_PX = 20.0
-"""Flow beyond ±20 px of the input is clamped before the temporal stream sees it (reference definition)."""
+"""`hand_over` clamps flow to ±20 px of the input (the authors' published network definition)."""
 
 Border = Literal["edge", "reference"]
-"""What bilinear upsampling finds beyond the border: the edge again, or zeros as the reference does."""
+"""Values beyond the border in bilinear upsampling: the nearest flow, or the reference's zeros."""
 
 
 def hand_over(
     flow: Tensor, height: int, width: int, limit_px: float = FLOW_LIMIT_PX, border: Border = "edge"
 ) -> Tensor:
-    """Hidden flow → input of the temporal stream, as the reference hands it over.
+    """Turn hidden flow into the input of the temporal stream.
 
-    Flow in pixels of the input is clamped to ±limit, mapped linearly to 0…255, resized to the input's size
-    (bilinear), and shifted by −128. Differentiable, so that the action loss reaches MotionNet.
+    This is the hand-over from flow to action in the authors' published network definition. It scales the flow
+    to pixels of the input, clamps it to ±`limit_px`, maps it linearly to 0…255, resizes it bilinearly to the
+    size of the input, and subtracts 128. Every step is differentiable, so the action loss reaches MotionNet.
 
     Args:
-        flow: (B, T−1, 2, h, w) in pixels of its own grid (the finest level).
-        height, width: size of the input frames, px.
-        limit_px: largest motion that is told apart, px at input size.
-        border: "reference": the resizing sees zeros beyond the border, as the reference's deconvolution
-            does, which darkens the outermost pixels; the authors' weights were trained so. "edge": it
-            sees the nearest flow.
+        flow: (B, T−1, 2, h, w), in pixels of its own grid: the finest pyramid level.
+        height: height of the input frames, px.
+        width: width of the input frames, px.
+        limit_px: largest motion that stays distinguishable, px of the input.
+        border: values beyond the border in the resizing. "edge" repeats the nearest flow. "reference" uses
+            zeros, as the reference's deconvolution does: the outermost pixels get darker, and the authors'
+            weights expect that.
 
     Returns:
-        (B, 2(T−1), height, width): u and v of each pair, in −128…127.
+        (B, 2(T−1), height, width): u and v of each frame pair, in −128…127.
 
     Raises:
         UsageError: the border is unknown.
@@ -71,14 +73,27 @@ def hand_over(
 
 
 def _resize_over_zeros(x: Tensor, height: int, width: int) -> Tensor:
-    """Bilinear, pixel centres, zeros beyond the border: for factor 2 the reference's 4×4 deconvolution."""
+    """Resize (B, C, h, w) bilinearly to (B, C, height, width), with zeros beyond the border.
+
+    Convention: pixel centers, `align_corners=False`. For factor 2 the result equals the reference's 4×4
+    deconvolution.
+    """
     identity = torch.eye(2, 3, device=x.device, dtype=x.dtype).expand(len(x), 2, 3)
     grid = functional.affine_grid(identity, [len(x), 1, height, width], align_corners=False)
     return functional.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 class TemporalStream(nn.Module):
-    """A backbone over the hidden flow of a clip: stacked as channels, or inflated over time."""
+    """Temporal stream: a backbone over the hidden flow, stacked as channels or inflated over time.
+
+    Args:
+        backbone: name of the backbone.
+        num_frames: frames per clip, T.
+        num_classes: number of actions.
+        dropout: probability in front of the last layer(s).
+        inflated: take the flow as a volume (B, 2, T−1, H, W) instead of 2(T−1) channels.
+        border: border of `hand_over`.
+    """
 
     def __init__(
         self,
@@ -97,28 +112,31 @@ class TemporalStream(nn.Module):
         self.backbone = inflate(network) if inflated else network
 
     def forward(self, flow: Tensor, height: int, width: int) -> Tensor:
-        """`flow` (B, T−1, 2, h, w) of frames of height × width px → logits (B, classes)."""
-        handed = hand_over(flow, height, width, border=self.border)
+        """Map `flow` (B, T−1, 2, h, w) of frames of height × width px to logits (B, classes)."""
+        levels = hand_over(flow, height, width, border=self.border)
         if self.inflated:  # (B, 2, T−1, height, width)
-            handed = handed.unflatten(1, (flow.shape[1], 2)).transpose(1, 2)
-        logits: Tensor = self.backbone(handed)
+            levels = levels.unflatten(1, (flow.shape[1], 2)).transpose(1, 2)
+        logits: Tensor = self.backbone(levels)
         return logits
 
 
 class ActionBranch(nn.Module):
-    """Branched temporal stream: classifies what MotionNet knows, without making pictures of its flow.
+    """Branched temporal stream: classifies MotionNet's features directly.
 
-    Our reading, as the branch's layers are published nowhere that we found. On "vgg16" it is VGG16's fc6,
-    fc7 and fc8 over 7×7, so that with VGG16-MotionNet encoder and branch together are VGG16; on "small"
-    SmallNet, which halves twice where features come every 8 pixels, once at 16 and never at 32; on other
-    backbones two 3×3 convolutions with batch normalisation, average pooling and one linear layer.
+    The branch shares MotionNet's encoder with the flow decoder (with nano also that decoder). We found no
+    published definition of its layers; this is our reading:
+
+    - "vgg16": VGG16's fc6, fc7 and fc8 over 7×7 features. The encoder of VGG16-MotionNet and this branch
+      together are VGG16.
+    - "small": SmallNet. It halves the resolution twice for features of stride 8, once for 16, never for 32.
+    - other backbones: two 3×3 convolutions with batch normalization, average pooling, one linear layer.
 
     Args:
-        in_channels: of the features.
-        stride: pixels of the input from one to the next.
-        backbone: name.
+        in_channels: channels of MotionNet's features, C.
+        stride: distance between neighboring features, px of the input.
+        backbone: name of the backbone.
         num_classes: number of actions.
-        dropout: in front of the last layer(s).
+        dropout: probability in front of the last layer(s).
     """
 
     def __init__(
@@ -146,19 +164,25 @@ class ActionBranch(nn.Module):
         init_trunk(self)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, C, h, w), MotionNet's `action_features` → logits (B, classes)."""
+        """Map MotionNet's `action_features` (B, C, h, w) to logits (B, classes)."""
         logits: Tensor = self.layers(features)
         return logits
 
 
 class SpatialStream(nn.Module):
-    """Spatial stream: a backbone over one RGB frame, the middle one of the clip."""
+    """Spatial stream: a backbone over one RGB frame, the middle one of the clip.
+
+    Args:
+        backbone: name of the backbone.
+        num_classes: number of actions.
+        dropout: probability in front of the last layer(s).
+    """
 
     def __init__(self, backbone: str, num_classes: int, dropout: float) -> None:
         super().__init__()
         self.backbone = build_backbone(backbone, 3, num_classes, dropout)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """`frames` (B, T, 3, H, W), of which frame ⌊T/2⌋ is seen → logits (B, classes)."""
+        """Map `frames` (B, T, 3, H, W) to logits (B, classes) of frame ⌊T/2⌋."""
         logits: Tensor = self.backbone(frames[:, frames.shape[1] // 2])
         return logits

@@ -14,13 +14,13 @@ from hidden_two_stream.files import write_json
 from hidden_two_stream.inference.predictor import Recognizer, load
 from hidden_two_stream.progress import note
 from hidden_two_stream.recognition.model import HiddenTwoStream
+from hidden_two_stream.weights.imagenet import find_image_weights, initialize_streams
 from hidden_two_stream.weights.motion import (
     MotionWeights,
     find_motion_weights,
     load_motion_weights,
     motion_weights_info,
 )
-from hidden_two_stream.weights.pretrained import find_weights, initialize_streams
 
 __all__ = [
     "check_initial_weights",
@@ -78,7 +78,7 @@ def check_initial_weights(recipe: Recipe, classes: Sequence[str], warm_start: Ma
     _open(recipe, classes, warm_start)
     check_motion_weights(recipe, warm_start)
     if _begins_from_image_weights(recipe, warm_start):
-        find_weights(recipe.model.backbone, recipe.init)
+        find_image_weights(recipe.model.backbone, recipe.init)
 
 
 def check_motion_weights(recipe: Recipe, warm_start: Mapping[str, str]) -> None:

@@ -1,1 +1,1 @@
-"""Weights that others published, read from their own file formats."""
+"""Published weights: the authors' Caffe files, torchvision's state dicts, and shipped motion weights."""

@@ -1,218 +1,193 @@
-"""The authors' published Caffe weights as weights of ours.
-
-Names, orders and constants are facts of their network definitions (bryanyzhu/Hidden-Two-Stream:
-`deploy.prototxt` of MotionNet alone, `stack_motionnet_vgg16_deploy.prototxt` of MotionNet and VGG16).
-
-Convention: Caffe reads colours as B, G, R, ours are R, G, B. So the input channels of conv1, which are
-frames × colours, are reversed within each frame. VGG16 sees flow, (u, v) of each pair of frames, as ours.
-"""
+"""Imports the authors' published Caffe weights as a run folder."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+import re
 from dataclasses import dataclass
-from itertools import chain, repeat
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from hidden_two_stream.errors import CheckpointError
-from hidden_two_stream.types import FloatArray
-from hidden_two_stream.weights.caffemodel import Layer
+from hidden_two_stream.checkpoint import MODEL_FILE, RunInfo, RunMetadata, build_model, save_run
+from hidden_two_stream.config.loading import load_recipe
+from hidden_two_stream.config.schema import Recipe
+from hidden_two_stream.environment import versions
+from hidden_two_stream.errors import UsageError
+from hidden_two_stream.files import make_folder
+from hidden_two_stream.recognition.model import HiddenTwoStream
+from hidden_two_stream.weights.caffe_layers import (
+    CaffeNetworks,
+    constant_warnings,
+    convert_layers,
+    find_networks,
+    ignored_layers,
+)
+from hidden_two_stream.weights.caffemodel import open_caffemodel
+from hidden_two_stream.weights.fetch import file_sha256
 
-__all__ = ["Content", "constant_warnings", "convert", "find_content", "ignored_layers"]
+__all__ = ["ImportedCaffe", "import_caffe", "read_class_names"]
 
-_LEVELS = (5, 4, 3, 2)
-_TAPS = np.array([0.25, 0.75, 0.75, 0.25], np.float32)
-
-MOTION_LAYERS = {
-    **{f"conv{block}{half}": f"conv{block}{half}.0" for block in range(1, 7) for half in ("", "_1")},
-    **{f"conv_pr{level}": f"conv_pr{level}" for level in (6, *_LEVELS)},
-    **{f"smooth_conv{level}": f"smooth_conv{level}" for level in _LEVELS},
-    **{f"deconv{level}": f"deconv{level}.0" for level in _LEVELS},
-    **{f"upsample_flow{level + 1}to{level}": f"upsample_flow{level + 1}to{level}" for level in _LEVELS},
-}
-"""Layers of MotionNet → modules of `motion_net`."""
-
-_VGG16_CONVOLUTIONS = [
-    (block, place) for block, depth in enumerate((2, 2, 3, 3, 3), start=1) for place in range(1, depth + 1)
-]
-TEMPORAL_LAYERS = {
-    # Each convolution is followed by a ReLU, each block by a pooling.
-    **{
-        f"conv{block}_{place}_vgg16": f"features.{2 * index + block - 1}"
-        for index, (block, place) in enumerate(_VGG16_CONVOLUTIONS)
-    },
-    **{f"fc{6 + index}_vgg16": f"classifier.{3 * index}" for index in range(3)},
-}
-"""Layers of VGG16 → modules of `temporal_stream.backbone`."""
-
-CONSTANT_LAYERS: dict[str, tuple[FloatArray, ...]] = {
-    name: tuple(np.asarray(value, np.float32) for value in values)
-    for name, values in {
-        "predict_flow2_scale20": (20.0,),
-        "boudary_1": (20.0,),
-        "boudary_3": (-1.0, 40.0),
-        "boudary_5": (-1.0, 20.0),
-        "predict_flow2_bias20": (20.0,),
-        "predict_flow2_scale255": (6.375,),
-        "predict_flow2_scale_upsample": (np.outer(_TAPS, _TAPS),),
-        "predict_flow2_bias128": (-128.0,),
-    }.items()
-}
-"""Layers between MotionNet and VGG16 with arrays that are never trained; spelled as published."""
-
-_NAMED = 8  # problems that one error names
+_NUMBERED = re.compile(r"(\d+)\s+(\S.*)")
 
 
 @dataclass(frozen=True)
-class Content:
-    """What a caffemodel holds.
+class ImportedCaffe:
+    """The run that `import_caffe` wrote.
 
     Attributes:
-        stacked: MotionNet and VGG16; else MotionNet alone.
-        num_frames: frames per clip, from the channels that conv1 reads.
-        num_classes: rows of fc8; 0 for MotionNet alone.
+        run: the run folder.
+        source: the caffemodel.
+        sha256: SHA-256 of the caffemodel.
+        networks: "motion", and "temporal" if the file holds VGG16.
+        num_frames: frames per clip.
+        num_parameters: parameters of all networks.
+        classes: class names, in the order of the outputs; empty for MotionNet alone.
+        ignored_layers: layers of the file that the run has no place for.
+        warnings: differences from the published definition, and missing class names.
     """
 
-    stacked: bool
+    run: Path
+    source: Path
+    sha256: str
+    networks: tuple[str, ...]
     num_frames: int
-    num_classes: int
+    num_parameters: int
+    classes: tuple[str, ...]
+    ignored_layers: tuple[str, ...]
+    warnings: tuple[str, ...]
 
-    @property
-    def modules(self) -> dict[str, str]:
-        """Caffe's layers → modules of `HiddenTwoStream`."""
-        modules = {layer: f"motion_net.{module}" for layer, module in MOTION_LAYERS.items()}
-        if self.stacked:
-            backbone = "temporal_stream.backbone"
-            modules |= {layer: f"{backbone}.{module}" for layer, module in TEMPORAL_LAYERS.items()}
-        return modules
-
-
-def find_content(layers: Sequence[Layer], origin: str) -> Content:
-    """Which networks these layers are of, and their sizes as far as they can be read off.
-
-    Raises:
-        CheckpointError: no layer has a name of MotionNet's or VGG16's; `origin` names the file.
-    """
-    shapes = {layer.name: layer.blobs[0].shape for layer in layers if layer.blobs}
-    if not shapes.keys() & (MOTION_LAYERS.keys() | TEMPORAL_LAYERS.keys()):
-        some = f"its layers with weights are {_some(sorted(shapes))}"
-        found = some if shapes else "it has no layers with weights"
-        raise CheckpointError(f"{origin} holds nothing of MotionNet: {found}; expected conv1, conv1_1, …")
-    channels = shapes.get("conv1", ())[1:2]
-    rows = shapes.get("fc8_vgg16", ())[-2:-1]
-    stacked = any(name in TEMPORAL_LAYERS for name in shapes)
-    # Where a size is missing or senseless, the paper's: `convert` then names what is wrong.
-    num_frames = channels[0] // 3 if channels and channels[0] % 3 == 0 and channels[0] >= 6 else 11
-    num_classes = rows[0] if rows and rows[0] > 0 else 101
-    return Content(stacked, num_frames, num_classes if stacked else 0)
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready form."""
+        return {
+            "run": str(self.run),
+            "source": str(self.source),
+            "sha256": self.sha256,
+            "networks": list(self.networks),
+            "num_frames": self.num_frames,
+            "num_parameters": self.num_parameters,
+            "classes": list(self.classes),
+            "ignored": list(self.ignored_layers),
+            "warnings": list(self.warnings),
+        }
 
 
-def convert(
-    layers: Sequence[Layer], modules: Mapping[str, str], shapes: Mapping[str, Sequence[int]], origin: str
-) -> dict[str, Tensor]:
-    """Read the weights of all layers that `modules` names.
+def import_caffe(source: str | Path, out: str | Path, labels: str | Path | None = None) -> ImportedCaffe:
+    """Write a caffemodel of MotionNet, or of MotionNet and VGG16 stacked, as a run folder.
 
     Args:
-        layers: of an open caffemodel.
-        modules: Caffe's layers → our modules; `Content.modules`.
-        shapes: of our parameters and buffers, by name ("<module>.weight", "<module>.bias").
-        origin: names the file in errors.
-
-    Returns:
-        Tensors by our names, float32, each in memory of its own. A deconvolution without bias gets zeros.
+        source: the binary caffemodel.
+        out: the run folder to write.
+        labels: text file of the class names, as `read_class_names` takes it; None: class_000, class_001, …
 
     Raises:
-        CheckpointError: layers are missing, occur twice, have other shapes, or weights that are not finite.
+        UsageError: there is no file at `source`, `out` already holds a run, or the labels do not fit.
+        CheckpointError: the file is not a caffemodel, or holds other networks.
+        OutputError: the folder is not writable or the disk is full.
     """
-    found = {layer.name: layer.blobs for layer in layers if layer.blobs}
-    names = [layer.name for layer in layers if layer.blobs]
-    problems = [f"{name} occurs twice" for name in modules if names.count(name) > 1]
-    for name, module in modules.items():
-        expected = [tuple(shapes[f"{module}.{part}"]) for part in ("weight", "bias")]
-        problems += _problems(name, [blob.shape for blob in found.get(name, ())], expected)
-    if problems:
-        raise CheckpointError(
-            f"{origin} doesn't fit the published definition: {_some(problems, '; ')}; "
-            "give the file of MotionNet, or of MotionNet and VGG16 stacked"
+    source, out = Path(source), Path(out)
+    if (out / MODEL_FILE).exists():
+        raise UsageError(f"{str(out)!r} already holds a run; choose another folder")
+    origin = repr(str(source))
+    with open_caffemodel(source) as layers:
+        networks = find_networks(layers, origin)
+        recipe = _recipe(networks)
+        model = _empty_model(recipe, networks.num_classes)
+        shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+        weights = convert_layers(layers, networks.modules, shapes, origin)
+        ignored, warnings = ignored_layers(layers, networks.modules), constant_warnings(layers)
+    classes = _classes(None if labels is None else Path(labels), networks)
+    if networks.stacked and labels is None:
+        warnings.append("got no labels; the classes are named class_000, class_001, …")
+    model.load_state_dict(weights, assign=True)
+    digest = file_sha256(source)
+    stages = ("motion", "joint") if networks.stacked else ("motion",)
+    metadata = RunMetadata(
+        stages=stages, versions=versions(), imported_from={"file": source.name, "sha256": digest}
+    )
+    save_run(make_folder(out), model.eval(), RunInfo(recipe, classes, metadata))
+    return ImportedCaffe(
+        run=out,
+        source=source,
+        sha256=digest,
+        networks=("motion", "temporal") if networks.stacked else ("motion",),
+        num_frames=networks.num_frames,
+        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        classes=classes,
+        ignored_layers=tuple(ignored),
+        warnings=tuple(warnings),
+    )
+
+
+def read_class_names(path: Path) -> tuple[str, ...]:
+    """Read class names, one per line, in the order of a network's outputs.
+
+    If every line starts with a number, as in UCF101's classInd.txt, the numbers give the order.
+
+    Raises:
+        UsageError: the file is unreadable, a name occurs twice, or the numbers do not run from 0 or 1 on.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the labels {str(path)!r}: {error}; expected UTF-8 text") from error
+    numbered = [_NUMBERED.fullmatch(line) for line in lines]
+    names = lines
+    if 2 * sum(match is not None for match in numbered) > len(lines) and not all(numbered):
+        odd = next(line for line, match in zip(lines, numbered, strict=True) if match is None)
+        raise UsageError(
+            f"the labels {str(path)!r} have a line {odd!r} among lines of a number and a name; "
+            "expected the same form in all lines"
         )
-    tensors: dict[str, Tensor] = {}
-    for name, module in modules.items():
-        tensors[f"{module}.bias"] = torch.zeros(tuple(shapes[f"{module}.bias"]))
-        for part, blob in zip(("weight", "bias"), found[name], strict=False):
-            array = blob.read().reshape(tuple(shapes[f"{module}.{part}"]))
-            if not (np.isfinite(array.min()) and np.isfinite(array.max())):
-                raise CheckpointError(
-                    f"{origin}: the {part} of {name} has values that aren't finite; download it again"
-                )
-            tensors[f"{module}.{part}"] = torch.from_numpy(array)
-    first = f"{modules['conv1']}.weight"
-    tensors[first] = _rgb(tensors[first])
-    return tensors
+    if lines and all(numbered):
+        pairs = sorted((int(match[1]), match[2]) for match in numbered if match)
+        numbers = [number for number, _ in pairs]
+        if numbers not in (list(range(len(pairs))), list(range(1, len(pairs) + 1))):
+            raise UsageError(
+                f"the labels {str(path)!r} are numbered {numbers[0]} to {numbers[-1]} on {len(pairs)} lines; "
+                "expected each number once, from 0 or 1 on"
+            )
+        names = [name for _, name in pairs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(
+            f"the labels {str(path)!r} have {', '.join(twice[:3])} twice; expected different names"
+        )
+    return tuple(names)
 
 
-def constant_warnings(layers: Sequence[Layer]) -> list[str]:
-    """One sentence for each constant layer that has other values than the published definition."""
-    none = np.zeros((), np.float32)  # what an array that was not published, such as a bias, must hold
-    return [
-        f"{layer.name} holds {_range(values)}, not {_range(constant)} as published: "
-        "the network of this file behaved otherwise than the imported one will"
-        for layer in layers
-        if layer.name in CONSTANT_LAYERS
-        for blob, constant in zip(layer.blobs, chain(CONSTANT_LAYERS[layer.name], repeat(none)), strict=False)
-        if not _same(values := blob.read(), constant)
-    ]
+def _classes(labels: Path | None, networks: CaffeNetworks) -> tuple[str, ...]:
+    if labels is None:
+        return tuple(f"class_{index:03d}" for index in range(networks.num_classes))
+    if not networks.stacked:
+        raise UsageError("the file holds MotionNet alone, which has no classes; leave out --labels")
+    classes = read_class_names(labels)
+    if len(classes) != networks.num_classes:
+        raise UsageError(
+            f"{str(labels)!r} has {len(classes)} labels, but the network has {networks.num_classes} outputs; "
+            "give one label per line, in the order of the outputs"
+        )
+    return classes
 
 
-def ignored_layers(layers: Sequence[Layer], modules: Mapping[str, str]) -> list[str]:
-    """Names of the layers that have arrays, but are neither imported nor constants that were compared."""
-    known = modules.keys() | CONSTANT_LAYERS.keys()
-    return [layer.name for layer in layers if layer.blobs and layer.name not in known]
+def _recipe(networks: CaffeNetworks) -> Recipe:
+    """Return the paper's recipe for these networks, with the border that they were trained with."""
+    paper = load_recipe("paper")
+    model = dataclasses.replace(
+        paper.model,
+        motion="full",
+        backbone="vgg16",
+        num_frames=networks.num_frames,
+        streams=("temporal",) if networks.stacked else (),
+        hand_over="reference",
+    )
+    absent = ("spatial",) if networks.stacked else ("spatial", "temporal", "joint")
+    stages: dict[str, Any] = {name: dataclasses.replace(paper.stage(name), steps=0) for name in absent}
+    return dataclasses.replace(paper, model=model, init="none", **stages)
 
 
-def _rgb(weight: Tensor) -> Tensor:
-    """(out, 3T, k, k) over frames of B, G, R → the same over frames of R, G, B."""
-    rgb: Tensor = weight.unflatten(1, (-1, 3)).flip(2).flatten(1, 2)
-    return rgb
-
-
-def _problems(name: str, found: Sequence[tuple[int, ...]], expected: Sequence[tuple[int, ...]]) -> list[str]:
-    """What is wrong with the weight and bias of a layer, in words; nothing where they fit."""
-    if not found:
-        return [f"{name} is missing"]
-    fewest = 1 if name.startswith(("deconv", "upsample_flow")) else 2
-    if not fewest <= len(found) <= 2:
-        return [f"{name} has {len(found)} arrays, expected weight and bias"]
-    return [
-        f"{part} of {name} has shape {shape}, expected {wanted}"
-        for part, shape, wanted in zip(("weight", "bias"), found, expected, strict=False)
-        if _without_leading_ones(shape, len(wanted)) != wanted
-    ]
-
-
-def _without_leading_ones(shape: tuple[int, ...], axes: int) -> tuple[int, ...]:
-    """Old files have four axes everywhere: (1, 1, 1, out) for a bias, (1, 1, out, in) for fc6."""
-    while len(shape) > axes and shape[0] == 1:
-        shape = shape[1:]
-    return shape
-
-
-def _same(values: FloatArray, constant: FloatArray) -> bool:
-    """Whether all channels of `values` hold `constant`, a number or a 4×4 kernel."""
-    if values.size == 0 or values.shape[values.ndim - constant.ndim :] != constant.shape:
-        return False
-    return bool(np.allclose(values, constant, rtol=1e-4, atol=1e-6))
-
-
-def _some(items: Sequence[str], separator: str = ", ") -> str:
-    more = f"{separator}and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
-    return separator.join(items[:_NAMED]) + more
-
-
-def _range(values: FloatArray) -> str:
-    if values.size == 0:
-        return "nothing"
-    low, high = float(values.min()), float(values.max())
-    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+def _empty_model(recipe: Recipe, num_classes: int) -> HiddenTwoStream:
+    """Build the model without memory for its weights, which saves drawing 177 million random numbers."""
+    with torch.device("meta"):
+        return build_model(recipe, num_classes)

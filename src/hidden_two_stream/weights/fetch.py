@@ -1,4 +1,4 @@
-"""Files of published weights: found or downloaded, checked by their hash, read without running code."""
+"""Fetches weights files: finds or downloads them, checks their SHA-256, reads them without running code."""
 
 from __future__ import annotations
 
@@ -18,51 +18,52 @@ from torch import Tensor
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.files import make_folder
 
-__all__ = ["download", "locate", "read_state_dict"]
+__all__ = ["download_weights", "fetch_weights", "file_sha256", "read_state_dict"]
 
-_BY_HAND = "try again, or get the file by other means and give it with --init FILE"
+_ADVICE = "try again, or download the file by other means and give it with --init FILE"
 
 
-def locate(source: str, quiet: bool = False) -> tuple[Path, str]:
-    """The file on this machine and its SHA-256.
+def fetch_weights(source: str, quiet: bool = False) -> tuple[Path, str]:
+    """Return the local path of a weights file and its SHA-256, after a download if `source` is a URL.
 
     Args:
-        source: a file, or an http, https or file URL as `download` takes it.
-        quiet: no progress of a download on stderr.
+        source: a file, or an http, https or file URL as `download_weights` takes it.
+        quiet: do not show download progress on stderr.
 
     Raises:
-        UsageError: there is no such file.
-        CheckpointError: it is not readable; or as `download`.
+        UsageError: the file does not exist, or the URL has no hash.
+        CheckpointError: the file is unreadable, or the download fails or has another hash.
+        OutputError: the folder of PyTorch Hub is not writable.
     """
     if source.startswith(("http://", "https://", "file://")):
-        return download(source, quiet)
+        return download_weights(source, quiet)
     path = Path(source)
     if not path.is_file():
         raise UsageError(
             f"no weights at {source!r}; give none, imagenet, a URL, or a .pth or .safetensors file"
         )
-    return path, _sha256(path)
+    return path, file_sha256(path)
 
 
-def download(url: str, quiet: bool = False) -> tuple[Path, str]:
-    """The file behind `url` and its SHA-256, from torch hub's folder, where it is kept.
+def download_weights(url: str, quiet: bool = False) -> tuple[Path, str]:
+    """Download a file into the folder of PyTorch Hub and return its path and SHA-256.
 
-    The hash is checked also for a file that is there; a broken one is downloaded once more.
+    A file that is already there is used if its hash is right, and downloaded again if not.
 
     Args:
-        url: with the beginning of the SHA-256, at least 8 digits, in its name (name-1a2b3c4d.pth) or
-            behind it (#sha256=...).
-        quiet: no progress on stderr.
+        url: an http, https or file URL that contains the first 8 or more digits of the SHA-256, either in the
+            file name (name-1a2b3c4d.pth) or behind it (#sha256=...).
+        quiet: do not show progress on stderr.
 
     Raises:
         UsageError: the URL has no hash.
-        CheckpointError: the download fails, or has another hash; then nothing is kept of it.
-        OutputError: torch hub's folder is not writable.
+        CheckpointError: the download fails or has another hash; no file is kept.
+        OutputError: the folder of PyTorch Hub is not writable.
     """
     address, name, prefix = _parse_url(url)
     cached = make_folder(Path(torch.hub.get_dir()) / "checkpoints") / name
     if cached.is_file():
-        digest = _sha256(cached)
+        digest = file_sha256(cached)
         if digest.startswith(prefix):
             return cached, digest
     try:
@@ -70,31 +71,34 @@ def download(url: str, quiet: bool = False) -> tuple[Path, str]:
         torch.hub.download_url_to_file(address, str(cached), prefix, progress=not quiet)
     except RuntimeError as error:
         raise CheckpointError(
-            f"the download of {address} was thrown away: {_first_line(error)}; {_BY_HAND}"
+            f"the download of {address} is invalid: {_first_line(error)}; {_ADVICE}"
         ) from error
     except (OSError, HTTPException, ValueError) as error:
-        raise CheckpointError(f"cannot download {address}: {_first_line(error)}; {_BY_HAND}") from error
-    return cached, _sha256(cached)
+        raise CheckpointError(f"cannot download {address}: {_first_line(error)}; {_ADVICE}") from error
+    return cached, file_sha256(cached)
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Tensors by name, floating point ones as float32. Code in a pickle is refused, never run.
+    """Read a state dict from a .safetensors or PyTorch file, without running code of a pickle.
+
+    Returns:
+        Tensors by name; floating-point tensors are float32.
 
     Raises:
-        CheckpointError: the file is damaged, or holds anything but tensors.
+        CheckpointError: the file is damaged, or holds anything except tensors by name.
     """
     try:
         found = _load(path)
     except UnpicklingError as error:
         raise CheckpointError(
-            f"{str(path)!r} holds more than tensors, or is no weights' file; expected a state dict as "
-            "torchvision publishes it. What could run code is not opened"
+            f"{str(path)!r} holds more than tensors, or is not a weights file; expected a state dict as "
+            "torchvision publishes it. Files that could run code are not loaded"
         ) from error
-    except Exception as error:  # on a damaged file the readers raise errors of any kind
+    except Exception as error:  # the readers raise errors of any type on damaged files
         reason = f"{type(error).__name__}: {_first_line(error)}"
         raise CheckpointError(
             f"cannot read weights from {str(path)!r} ({reason}); expected a state dict as torchvision "
-            "publishes it, .pth or .safetensors; get it once more"
+            "publishes it, .pth or .safetensors; download it again"
         ) from error
     if not isinstance(found, Mapping):
         raise CheckpointError(f"{str(path)!r} holds a {type(found).__name__}; expected tensors by name")
@@ -103,7 +107,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         if not isinstance(value, Tensor):
             raise CheckpointError(
                 f"{str(path)!r} holds a {type(value).__name__} (key {name!r}); expected tensors by name, "
-                "nothing else: of a training checkpoint, save the weights alone"
+                "nothing else; of a training checkpoint, save the weights alone"
             )
         tensors[str(name)] = value.float() if value.is_floating_point() else value
     return tensors
@@ -112,33 +116,38 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 def _load(path: Path) -> object:
     if path.suffix == ".safetensors":
         return load_file(path)
-    with warnings.catch_warnings():  # about odd pickles, just before refusing them
+    with warnings.catch_warnings():  # PyTorch warns about odd pickles and then rejects them
         warnings.simplefilter("ignore")
         loaded: object = torch.load(path, map_location="cpu", weights_only=True)
     return loaded
 
 
 def _parse_url(url: str) -> tuple[str, str, str]:
-    """Address, file name in torch hub's folder, beginning of the SHA-256."""
+    """Return the address, the file name in the folder of PyTorch Hub, and the start of the SHA-256."""
     address, _, fragment = url.partition("#")
     try:
         name = PurePosixPath(urlsplit(address).path)
     except ValueError as error:
-        raise UsageError(f"cannot read the URL {url!r} ({error}); give one as a browser takes it") from error
+        raise UsageError(f"cannot parse the URL {url!r} ({error}); expected a valid URL") from error
     behind = re.fullmatch(r"sha256=([0-9a-fA-F]{8,64})", fragment)
     if behind:
-        # Other files may have the same name.
+        # The hash keeps files of equal names apart.
         return address, f"{name.stem}-{behind[1][:16].lower()}{name.suffix}", behind[1].lower()
     inside = re.search(r"-([0-9a-f]{8,64})\.", name.name)
     if inside and not fragment:
         return address, name.name, inside[1]
     raise UsageError(
-        f"the URL {url!r} doesn't say its file's hash; give a name such as resnet18-f37072fd.pth, or "
-        "append #sha256= and at least 8 digits of the hash"
+        f"the URL {url!r} has no hash of its file; give a name such as resnet18-f37072fd.pth, or append "
+        "#sha256= and at least 8 digits of the hash"
     )
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        CheckpointError: the file is unreadable.
+    """
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,8 +1,9 @@
-"""The protobuf wire format: tags, lengths and values, found in a file by seeking, without a schema.
+"""Finds the fields of protobuf messages in a file by seeking, without a schema.
 
-A message is a sequence of fields. Each begins with a tag, a varint of (field number << 3 | wire type); the
-wire type says how long the value is, so that unknown fields can be skipped. Large values aren't read here:
-they are arrays of numbers, which their owner reads straight to where they belong.
+Source: the wire format in the protobuf documentation. A message is a sequence of fields. Each field starts
+with a tag, a varint of (field number << 3 | wire type). The wire type tells the length of the value, so a
+reader can skip unknown fields. This module does not read large values: they are arrays of numbers, which the
+caller reads straight into place.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ __all__ = [
 ]
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-"""Wire types. 3 and 4, groups, are of a time before Caffe."""
+"""Wire types. Caffe's files do not use the deprecated types 3 and 4 (groups)."""
 
 _FIXED_SIZES = {FIXED64: 8, FIXED32: 4}
 _LONGEST_VARINT = 10  # bytes
 
 
 class WireError(Exception):
-    """Bytes that are no protobuf message; says at which byte of the file, and why.
+    """Bytes that are not a protobuf message; the text gives the byte of the file and the reason.
 
     Attributes:
-        needed: how long the file would have to be for the field at fault; 0 where length isn't the fault.
+        needed: length that the file needs for the faulty field, bytes; 0 if the length is not the fault.
     """
 
     def __init__(self, reason: str, needed: int = 0) -> None:
@@ -47,11 +48,11 @@ class Field:
     """One field of a message.
 
     Attributes:
-        number: which field, as in the schema.
+        number: field number of the schema.
         wire_type: one of VARINT, FIXED64, BYTES, FIXED32.
-        start: where its value begins in the file, behind tag and length.
-        end: where it ends.
-        value: of a VARINT, 0 … 2⁶⁴ − 1; else 0.
+        start: position of the value in the file, behind tag and length.
+        end: position behind the value.
+        value: value of a VARINT, 0 … 2⁶⁴ − 1; 0 for other wire types.
     """
 
     number: int
@@ -62,12 +63,12 @@ class Field:
 
 
 def read_fields(file: BufferedIOBase, start: int, end: int) -> Iterator[Field]:
-    """The fields of the message that takes up the bytes `start` to `end` of `file`, in their order.
+    """Yield the fields of the message in the bytes `start` to `end` of `file`, in the order of the file.
 
     The caller may seek and read between two fields.
 
     Raises:
-        WireError: the bytes are no message, or it goes on beyond `end`.
+        WireError: the bytes are not a message, or a field extends beyond `end`.
     """
     position = start
     while position < end:
@@ -84,17 +85,17 @@ def read_fields(file: BufferedIOBase, start: int, end: int) -> Iterator[Field]:
         elif wire_type in _FIXED_SIZES:
             size = _FIXED_SIZES[wire_type]
         if number == 0 or (wire_type != BYTES and size == 0):
-            raise WireError(f"byte {position} begins no field (tag {tag})")
+            raise WireError(f"no field starts at byte {position} (tag {tag})")
         field = Field(number, wire_type, position + used, position + used + size, value)
         if field.end > end:
-            left = f"where {max(0, end - field.start)} are left"
-            raise WireError(f"byte {position} begins a field of {size} bytes, {left}", needed=field.end)
+            left = f"but only {max(0, end - field.start)} are left"
+            raise WireError(f"byte {position} starts a field of {size} bytes, {left}", needed=field.end)
         yield field
         position = field.end
 
 
 def read_varints(file: BufferedIOBase, field: Field) -> list[int]:
-    """The numbers of a repeated integer field, which may be packed (BYTES) or one by one (VARINT)."""
+    """Return the numbers of a repeated integer field, packed (BYTES) or single (VARINT)."""
     if field.wire_type == VARINT:
         return [field.value]
     file.seek(field.start)
@@ -108,12 +109,12 @@ def read_varints(file: BufferedIOBase, field: Field) -> list[int]:
 
 
 def signed(value: int) -> int:
-    """A varint as int64: two's complement."""
+    """Return a varint as int64, by two's complement."""
     return value - 2**64 if value >= 2**63 else value
 
 
 def _varint(data: bytes, index: int, position: int) -> tuple[int, int]:
-    """The varint at `data[index]` and the index behind it; `position` of `data` is for the error."""
+    """Return the varint at `data[index]` and the index behind it; `position` of `data` is for the error."""
     value = 0
     digits = data[index : index + _LONGEST_VARINT]
     for shift, byte in enumerate(digits):
@@ -121,4 +122,4 @@ def _varint(data: bytes, index: int, position: int) -> tuple[int, int]:
         if byte < 0x80:
             return value & (2**64 - 1), index + shift + 1
     needed = position + len(data) + 1 if len(digits) < _LONGEST_VARINT else 0
-    raise WireError(f"byte {position + index} begins a number that doesn't end", needed)
+    raise WireError(f"byte {position + index} starts a number without an end", needed)

@@ -1,4 +1,4 @@
-"""Streams started from image weights answer as the published network does, on our inputs."""
+"""Streams with image weights give the logits of the published network, on this package's inputs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hidden_two_stream.recognition.backbones import VGG16, build_backbone
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.recognition.streams import hand_over
 from hidden_two_stream.video.transforms import normalize
-from hidden_two_stream.weights.pretrained import adapt, initialize_streams
+from hidden_two_stream.weights.imagenet import inflate_filters, initialize_streams
 
 # What torchvision subtracts and divides by, for pixels in 0…1.
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
@@ -27,7 +27,7 @@ SIDE = 64
 
 
 def made_up(network: nn.Module) -> nn.Module:
-    """Random statistics and offsets too: fresh ones are all 0 and 1, which hides what is not loaded."""
+    """Randomize statistics and offsets too; initial ones are all 0 and 1, which hides missing tensors."""
     generator = torch.Generator().manual_seed(7)
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
@@ -35,7 +35,7 @@ def made_up(network: nn.Module) -> nn.Module:
             layer.running_var = torch.rand(layer.num_features, generator=generator) + 0.5
             layer.num_batches_tracked = torch.tensor(1234)
             layer.weight.data = torch.rand(layer.num_features, generator=generator) + 0.5
-        if isinstance(layer, nn.Linear):  # fresh ones are so small that biases would drown the picture
+        if isinstance(layer, nn.Linear):  # initial ones are so small that biases would dominate
             layer.weight.data = torch.randn(layer.weight.shape, generator=generator) * layer.in_features**-0.5
         bias = getattr(layer, "bias", None)
         if isinstance(bias, Tensor):
@@ -65,7 +65,7 @@ def model_on(backbone: str, **options: Any) -> HiddenTwoStream:
 
 
 def with_head_of(network: nn.Module, other: nn.Module) -> nn.Module:
-    """`network` with the other's last layer, so that the logits of both can be compared."""
+    """Give `network` the other's last layer, so that the logits of both can be compared."""
     if isinstance(network, VGG16):
         network.classifier[6] = other.get_submodule("classifier.6")
     else:
@@ -92,7 +92,7 @@ def first_convolution(network: nn.Module) -> nn.Module:
 
 
 def spread(answers: Tensor) -> float:
-    """How much two inputs differ in their answers: what errors have to be small against."""
+    """Return how much the outputs of two inputs differ, as the scale for errors."""
     return float((answers[0] - answers[1]).std())
 
 
@@ -108,8 +108,8 @@ def clips(count: int) -> Tensor:
 
 
 @pytest.mark.parametrize("backbone", ["vgg16", "resnet18", "resnet50"])
-def test_pictures_give_what_the_published_network_gives(backbone: str, files: dict[str, Path]) -> None:
-    """Exactly so where its zero padding, its mean grey, is made the grey that is zero here."""
+def test_frames_give_the_logits_of_the_published_network(backbone: str, files: dict[str, Path]) -> None:
+    """They agree closely if the published network is padded with the gray that is zero here."""
     model = model_on(backbone, streams=("spatial",)) if backbone != "vgg16" else model_on(backbone)
     initialize_streams(model, backbone, str(files[backbone]))
     original = published_network(backbone)
@@ -122,16 +122,16 @@ def test_pictures_give_what_the_published_network_gives(backbone: str, files: di
         convolution = first_convolution(original)
         assert isinstance(convolution, nn.Conv2d)
         width = int(convolution.padding[0])
-        grey = (torch.tensor([123.0, 117.0, 104.0]).view(3, 1, 1) / 255 - MEAN) / STD
-        around = functional.pad(seen - grey, (width,) * 4) + grey
+        gray = (torch.tensor([123.0, 117.0, 104.0]).view(3, 1, 1) / 255 - MEAN) / STD
+        around = functional.pad(seen - gray, (width,) * 4) + gray
         convolution.padding = (0, 0)
         expected = original(around)
     assert_same(answer, expected)
     border = (answer - published).abs().max() / spread(published)
-    assert 1e-3 < border < 0.1  # the other grey around the picture is seen, but little
+    assert 1e-3 < border < 0.1  # the other gray around the frame has a small effect
 
 
-def test_the_middle_frame_of_a_clip_is_what_the_published_network_sees(files: dict[str, Path]) -> None:
+def test_the_spatial_stream_takes_the_middle_frame(files: dict[str, Path]) -> None:
     model = model_on("resnet18")
     initialize_streams(model, "resnet18", str(files["resnet18"]))
     original = published_network("resnet18")
@@ -148,8 +148,8 @@ def test_the_middle_frame_of_a_clip_is_what_the_published_network_sees(files: di
 # -- the temporal stream ---------------------------------------------------------------------------
 
 
-def test_flow_filters_are_the_mean_over_colours(files: dict[str, Path]) -> None:
-    """The rule of TSN, for levels instead of standardised pixels, in NumPy."""
+def test_flow_filters_are_the_mean_over_colors(files: dict[str, Path]) -> None:
+    """The rule of TSN in NumPy, for levels instead of standardized pixels."""
     model = model_on("resnet18")
     initialize_streams(model, "resnet18", str(files["resnet18"]))
     published = torch.load(files["resnet18"], weights_only=True)["conv1.weight"].numpy()
@@ -161,10 +161,10 @@ def test_flow_filters_are_the_mean_over_colours(files: dict[str, Path]) -> None:
 
 
 @pytest.mark.parametrize(("backbone", "num_frames"), [("vgg16", 11), ("resnet18", 11), ("resnet18", 4)])
-def test_equal_flow_in_all_channels_is_a_grey_picture(
+def test_equal_flow_in_all_channels_acts_as_a_gray_frame(
     backbone: str, num_frames: int, files: dict[str, Path]
 ) -> None:
-    """Of 20/3 times the contrast, for any number of frames."""
+    """The frame has 20/3 times the contrast, for any number of frames."""
     model = model_on(backbone, num_frames=num_frames)
     initialize_streams(model, backbone, str(files[backbone]))
     original = published_network(backbone)
@@ -176,8 +176,8 @@ def test_equal_flow_in_all_channels_is_a_grey_picture(
     assert_same(answer, expected)
 
 
-def test_unchanging_flow_gives_in_3d_what_it_gives_in_2d(files: dict[str, Path]) -> None:
-    """In the middle of a clip so long that no filter there reaches its ends: 17 layers see 3 fields each."""
+def test_constant_flow_gives_equal_features_in_2d_and_3d(files: dict[str, Path]) -> None:
+    """Holds in the middle of a clip that is too long for 17 layers, 3 fields each, to reach its ends."""
     model = model_on("resnet18", temporal="inflated", streams=("temporal",))
     solid = model.temporal_stream.backbone
     initialize_streams(model, "resnet18", str(files["resnet18"]))
@@ -197,16 +197,16 @@ def test_unchanging_flow_gives_in_3d_what_it_gives_in_2d(files: dict[str, Path])
     assert (video[:, :, 0] - expected).abs().max() > 0.01 * expected.std()  # the ends do differ
 
 
-def test_adapt_divides_by_the_length_in_time() -> None:
+def test_inflated_filters_are_divided_by_their_length() -> None:
     filters = torch.randn(4, 2, 3, 3)
-    solid = adapt(filters, (4, 2, 5, 3, 3))
+    solid = inflate_filters(filters, (4, 2, 5, 3, 3))
     assert solid.shape == (4, 2, 5, 3, 3)
     torch.testing.assert_close(solid.sum(dim=2), filters)
     assert torch.equal(solid[:, :, 0], solid[:, :, 4])
-    assert adapt(filters, filters.shape) is filters
+    assert inflate_filters(filters, filters.shape) is filters
 
 
-def test_recorded_flow_keeps_activations_within_the_size_that_pictures_give(
+def test_recorded_flow_gives_activations_of_similar_size_as_frames(
     data_root: Path, files: dict[str, Path]
 ) -> None:
     pytest.importorskip("cv2")
@@ -222,30 +222,30 @@ def test_recorded_flow_keeps_activations_within_the_size_that_pictures_give(
         stream.backbone = small_vgg(channels, 5)
     path = save(network, files["vgg16"].with_name("filters.pth"))
     initialize_streams(model, "vgg16", str(path))
-    pictures, flows = [], []
+    images, flows = [], []
     for name in ("person01_walking_d1_uncomp.avi", "v_BaseballPitch_g01_c01.avi"):
         with VideoReader(data_root / "clips" / name) as reader:
             frames = reader.read(range(20, 31))
         flow = torch.from_numpy(estimator("dis-medium")(frames))[None]
         flows.append(hand_over(flow, *frames.shape[1:3]))
-        pictures.append(normalize(torch.from_numpy(frames[5]).permute(2, 0, 1))[None])
+        images.append(normalize(torch.from_numpy(frames[5]).permute(2, 0, 1))[None])
     with torch.no_grad():
-        picture = torch.cat([model.spatial_stream.backbone.features[0](x).flatten() for x in pictures])
+        still = torch.cat([model.spatial_stream.backbone.features[0](x).flatten() for x in images])
         motion = torch.cat([model.temporal_stream.backbone.features[0](x).flatten() for x in flows])
-    assert 0.1 < motion.std() / picture.std() < 2
+    assert 0.1 < motion.std() / still.std() < 2
 
 
-# -- what is reported, and what is left alone ------------------------------------------------------
+# -- the result, and unchanged tensors -------------------------------------------------------------
 
 
-def test_none_does_nothing() -> None:
+def test_none_changes_nothing() -> None:
     model = model_on("small")
     before = {name: value.clone() for name, value in model.state_dict().items()}
     assert initialize_streams(model, "small", "none") is None
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_only_the_last_layers_stay_fresh_and_are_named(files: dict[str, Path]) -> None:
+def test_only_the_last_layers_stay_random_and_are_named(files: dict[str, Path]) -> None:
     model = model_on("resnet18")
     before = {name: value.clone() for name, value in model.state_dict().items()}
     done = initialize_streams(model, "resnet18", str(files["resnet18"]))
@@ -260,14 +260,14 @@ def test_only_the_last_layers_stay_fresh_and_are_named(files: dict[str, Path]) -
     assert kept == fresh | motion
 
 
-def test_a_last_layer_of_the_same_size_stays_fresh_too(files: dict[str, Path]) -> None:
+def test_a_last_layer_of_the_same_size_stays_random_too(files: dict[str, Path]) -> None:
     model = HiddenTwoStream("nano", "resnet18", 1000, streams=("spatial",))
     before = model.spatial_stream.backbone.fc.weight.clone()
     initialize_streams(model, "resnet18", str(files["resnet18"]))
     assert torch.equal(model.spatial_stream.backbone.fc.weight, before)
 
 
-def test_the_branched_temporal_stream_is_left_alone(files: dict[str, Path]) -> None:
+def test_the_branched_temporal_stream_does_not_change(files: dict[str, Path]) -> None:
     model = HiddenTwoStream("full", "resnet18", 5, temporal="branched")
     before = {name: value.clone() for name, value in model.temporal_stream.state_dict().items()}
     done = initialize_streams(model, "resnet18", str(files["resnet18"]))
@@ -277,7 +277,7 @@ def test_the_branched_temporal_stream_is_left_alone(files: dict[str, Path]) -> N
     assert all(torch.equal(value, before[name]) for name, value in model.temporal_stream.state_dict().items())
 
 
-def test_a_model_without_a_backbone_is_refused(files: dict[str, Path]) -> None:
+def test_a_model_without_a_backbone_is_rejected(files: dict[str, Path]) -> None:
     model = model_on("small", streams=("spatial",))
     del model.spatial_stream
     with pytest.raises(UsageError, match="no stream that image weights fit"):
@@ -321,11 +321,11 @@ def test_half_precision_files_load(tmp_path: Path) -> None:
     assert torch.equal(weight, network.get_parameter("features.2.weight").float())
 
 
-# -- files that don't fit --------------------------------------------------------------------------
+# -- invalid files --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("source", ["imagenet", "weights.pth"])
-def test_a_backbone_without_published_weights_is_refused(source: str) -> None:
+def test_a_backbone_without_published_weights_is_rejected(source: str) -> None:
     with pytest.raises(
         UsageError, match="'small' has no published image weights; choose one of resnet18, res"
     ):
@@ -366,7 +366,7 @@ def test_a_wrong_tensor_is_named_and_nothing_changes(
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_weights_of_another_backbone_are_refused_in_one_line(files: dict[str, Path]) -> None:
+def test_weights_of_another_backbone_are_rejected_in_one_line(files: dict[str, Path]) -> None:
     model = model_on("resnet50", streams=("spatial",))
     with pytest.raises(CheckpointError, match=r"holds no weights of resnet50: .* and \d+ more") as caught:
         initialize_streams(model, "resnet50", str(files["resnet18"]))

@@ -1,0 +1,121 @@
+"""Lists of labeled videos and lists of classes, as score files come with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from hidden_two_stream.data.index import read_dataset_index
+from hidden_two_stream.errors import DataError, UsageError
+from hidden_two_stream.video.reader import VIDEO_SUFFIXES
+
+__all__ = ["LabelList", "read_class_list", "read_label_list"]
+
+
+@dataclass(frozen=True)
+class LabelList:
+    """Videos with their classes, in the order of a file.
+
+    Attributes:
+        source: path of the file, for messages.
+        names: paths of the N videos, as the file spells them.
+        labels: class names of the N videos.
+    """
+
+    source: str
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+def read_label_list(path: Path, classes: Mapping[str, str] | None = None) -> LabelList:
+    """Read a list of labeled videos.
+
+    A .csv file has the columns path and label. Any other file has one video per line, in one of two forms:
+    "CLASS/video.avi", where the folder is the class, as in UCF101's test lists, or "path label", as in its
+    training lists.
+
+    Args:
+        path: the file.
+        classes: label → class name, from `read_class_list`; other labels stay as they are.
+
+    Raises:
+        UsageError: the file does not exist.
+        DataError: the file is unreadable or empty, names a video twice, or has a line without a class.
+    """
+    if not path.is_file():
+        raise UsageError(f"no list of labeled videos at {str(path)!r}; check the path")
+    if path.suffix.lower() == ".csv":
+        rows = [(sample.name, sample.label) for sample in read_dataset_index(path, min_classes=1).samples]
+    else:
+        rows = _read_lines(path)
+    names = tuple(name for name, _ in rows)
+    if not names:
+        raise DataError(f"{str(path)!r} lists no videos; expected one per line, such as CLASS/video.avi")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{str(path)!r} lists {twice!r} twice; remove one of them")
+    known = classes or {}
+    return LabelList(str(path), names, tuple(known.get(label, label) for _, label in rows))
+
+
+def _read_lines(path: Path) -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    forms: set[bool] = set()
+    for number, line in enumerate(_lines(path), start=1):
+        if not line:
+            continue
+        words = line.rsplit(maxsplit=1)
+        has_label = len(words) == 2 and PurePosixPath(line).suffix.lower() not in VIDEO_SUFFIXES
+        folder = PurePosixPath(line.replace("\\", "/")).parent.name
+        name, label = (words[0], words[1]) if has_label else (line, folder)
+        if not label:
+            raise DataError(
+                f"{path}, line {number}: {line!r} has no class; expected CLASS/video or path label"
+            )
+        forms.add(has_label)
+        if len(forms) > 1:
+            raise DataError(
+                f"{path}, line {number}: {line!r} has another form than the lines before it; expected "
+                "CLASS/video in all lines, or path label in all lines"
+            )
+        rows.append((name, label))
+    return rows
+
+
+def read_class_list(path: Path) -> dict[str, str]:
+    """Read the order of the classes of score columns.
+
+    The file has one class name per line, or a number and a name, as in UCF101's classInd.txt.
+
+    Returns:
+        Label → class name, in the order of the classes. The label is the number, or the name where the file
+        has no numbers.
+
+    Raises:
+        UsageError: the file does not exist.
+        DataError: the file names fewer than two classes, or a class twice.
+    """
+    if not path.is_file():
+        raise UsageError(f"no list of classes at {str(path)!r}; check the path")
+    lines = [line for line in _lines(path) if line]
+    pairs = [line.split(maxsplit=1) for line in lines]
+    if all(len(pair) == 2 and pair[0].isdecimal() for pair in pairs):
+        rows = sorted(((number, name) for number, name in pairs), key=lambda row: int(row[0]))
+    else:
+        rows = [(line, line) for line in lines]
+    classes = dict(rows)
+    if len(rows) < 2 or len(set(classes.values())) < len(rows):
+        raise DataError(
+            f"{str(path)!r} names {len(rows)} classes; expected two or more, each once, one per line"
+        )
+    return classes
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n")]
+    except OSError as error:
+        raise DataError(f"cannot read {str(path)!r}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{str(path)!r} is not text in UTF-8: {error}") from error
