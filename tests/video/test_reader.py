@@ -20,7 +20,8 @@ import pytest
 
 from hidden_two_stream.errors import UsageError, VideoError
 from hidden_two_stream.types import Frame
-from hidden_two_stream.video.reader import VideoReader, find_videos, is_frame_folder, probe, read_video
+from hidden_two_stream.video.finding import is_frame_folder
+from hidden_two_stream.video.reader import VideoReader, probe, read_video
 
 Clip = npt.NDArray[np.uint8]
 
@@ -394,7 +395,7 @@ def test_an_array_and_a_folder_of_its_frames_give_the_same(tmp_path: Path, scene
             assert same(reader.frames(9, 99), list(clip[9:]))
             assert [frame.pts_seconds for frame in reader.frames(9, 99)] == [0.36, 0.4, 0.44]
             assert same(reader.read([11, 2, 2]), [clip[11], clip[2], clip[2]])
-            with pytest.raises(VideoError, match="frame 12 was asked for, but it has 12 frames"):
+            with pytest.raises(VideoError, match="frame 12 was requested, but it has 12 frames"):
                 reader.read([3, 12])
         found, info = read_video(source)
         assert np.array_equal(found, clip)
@@ -558,38 +559,3 @@ def test_no_file_stays_open(tmp_path: Path, scene: Clip) -> None:
     with pytest.raises(VideoError):
         VideoReader(broken)
     assert open_files() == 0
-
-
-# ---------------------------------------------------------------- finding
-
-
-def test_find_videos_looks_everywhere_but_in_hidden_places(tmp_path: Path) -> None:
-    for name in ("b/x.AVI", "a/deep/y.mp4", "a/z.txt", "a/.hidden.mp4", ".git/v.mp4", "top.webm"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    expected = [tmp_path / "a/deep/y.mp4", tmp_path / "b/x.AVI", tmp_path / "top.webm"]
-    assert find_videos(tmp_path) == expected
-    with pytest.raises(UsageError, match="no folder"):
-        find_videos(tmp_path / "top.webm")
-
-
-@pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
-def test_find_videos_follows_links_and_survives_a_circle(tmp_path: Path) -> None:
-    (tmp_path / "store").mkdir()
-    (tmp_path / "store" / "a.mp4").touch()
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "class").symlink_to(tmp_path / "store")
-    (tmp_path / "store" / "back").symlink_to(tmp_path / "data")
-    assert find_videos(tmp_path / "data") == [tmp_path / "data/class/a.mp4"]
-
-
-def test_is_frame_folder(tmp_path: Path, scene: Clip) -> None:
-    folder = write_images(tmp_path / "frames", scene[:2])
-    assert is_frame_folder(folder)
-    assert not is_frame_folder(tmp_path)
-    assert not is_frame_folder(folder / "frame_0.png")
-    assert not is_frame_folder(tmp_path / "missing")
-    (folder / "sub").mkdir()
-    assert is_frame_folder(folder)
-    (folder / "sub" / "a.mp4").touch()
-    assert not is_frame_folder(folder)

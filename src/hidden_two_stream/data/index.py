@@ -13,7 +13,7 @@ from hidden_two_stream.data.benchmarks.reading import read_benchmark
 from hidden_two_stream.data.benchmarks.reference import NAMES, parse_reference
 from hidden_two_stream.data.samples import DatasetIndex, Sample
 from hidden_two_stream.errors import DataError, HiddenTwoStreamError, UsageError
-from hidden_two_stream.video.reader import VIDEO_SUFFIXES, find_videos, is_frame_folder
+from hidden_two_stream.video.finding import VIDEO_SUFFIXES, find_videos, is_frame_folder, is_url
 
 __all__ = [
     "DatasetIndex",
@@ -180,14 +180,10 @@ def _sample_of(row: dict[str, str], listing: Path, line: int) -> Sample:
         start, end = (_seconds(row, column) for column in ("start_seconds", "end_seconds"))
         if end is not None and end <= (start or 0):
             raise DataError(f"end_seconds {end:g} is not after start_seconds {start or 0:g}")
-        path = row["path"] if _is_url(row["path"]) else str(listing.parent / row["path"])
+        path = row["path"] if is_url(row["path"]) else str(listing.parent / row["path"])
         return Sample(path, row["label"], _split_name(row.get("split", "")), start, end, row)
     except DataError as error:
         raise DataError(f"{listing}, line {line}: {error}") from error
-
-
-def _is_url(path: str) -> bool:
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", path) is not None
 
 
 def _seconds(row: dict[str, str], column: str) -> float | None:

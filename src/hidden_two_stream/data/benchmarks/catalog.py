@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.errors import DataError, UsageError
-from hidden_two_stream.video.reader import VIDEO_SUFFIXES
+from hidden_two_stream.video.finding import VIDEO_SUFFIXES
 
 __all__ = ["Catalog", "VideoFinder", "broken", "find_list", "read_lines", "require_folder", "unique"]
 

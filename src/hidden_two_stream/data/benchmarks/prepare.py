@@ -25,7 +25,8 @@ from hidden_two_stream.errors import HiddenTwoStreamError, UsageError, VideoErro
 from hidden_two_stream.files import write_text
 from hidden_two_stream.parallel import WorkerPool
 from hidden_two_stream.progress import with_progress
-from hidden_two_stream.video.reader import IMAGE_SUFFIXES, VideoReader, probe
+from hidden_two_stream.video.finding import IMAGE_SUFFIXES
+from hidden_two_stream.video.reader import VideoReader, probe
 
 __all__ = ["prepare_command", "prepare_text"]
 
