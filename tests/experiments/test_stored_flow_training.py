@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo
-from hidden_two_stream.data.index import Sample
+from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.data.training_set import Augmentation, ClipKey, TrainingClips
 from hidden_two_stream.motion.warp import warp
 from hidden_two_stream.video.transforms import Crop, crop_flow, flip_flow, to_frames

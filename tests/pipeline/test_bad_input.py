@@ -95,7 +95,7 @@ def test_class_with_one_clip(hts: Hts, folder: Callable[..., Path], tmp_path: Pa
     data = folder(jump=1, run=3)
     code, line = train(hts, data, tmp_path / "run")
     assert code == 1
-    assert "'jump' has one video only" in line
+    assert "'jump' has only one video" in line
     assert "--test-fraction 0" in line
     assert hts("train", "--data", data, "--out", tmp_path / "run", *QUICK, "--test-fraction", 0)[0] == 0
 

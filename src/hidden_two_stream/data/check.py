@@ -7,7 +7,8 @@ from collections import Counter
 from typing import Any
 
 from hidden_two_stream.data.clip_cache import open_clip_cache
-from hidden_two_stream.data.index import read_dataset_index, unreadable_lines
+from hidden_two_stream.data.index import read_dataset_index
+from hidden_two_stream.data.samples import unreadable_lines
 from hidden_two_stream.progress import number_of, with_progress
 
 __all__ = ["check_command", "check_text"]

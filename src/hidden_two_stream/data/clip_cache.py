@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hidden_two_stream.data.index import Sample
+from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.errors import HiddenTwoStreamError, VideoError
 from hidden_two_stream.parallel import WorkerPool
 from hidden_two_stream.types import RawClip

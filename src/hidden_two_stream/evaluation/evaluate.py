@@ -7,7 +7,9 @@ from typing import Any
 
 from hidden_two_stream.data.benchmarks.reference import parse_reference
 from hidden_two_stream.data.clip_cache import open_clip_cache
-from hidden_two_stream.data.index import absolute_data, divide, read_dataset_index, unreadable_lines
+from hidden_two_stream.data.index import absolute_data, read_dataset_index
+from hidden_two_stream.data.samples import unreadable_lines
+from hidden_two_stream.data.splits import divide
 from hidden_two_stream.errors import CheckpointError, DataError, UsageError
 from hidden_two_stream.evaluation.accuracy import check_known, evaluate
 from hidden_two_stream.evaluation.score_files import check_scores_path

@@ -10,16 +10,9 @@ from typing import Any
 
 from hidden_two_stream.checkpoint import PLAN_FILE
 from hidden_two_stream.data.benchmarks.reference import NUM_SPLITS, Reference, parse_reference
-from hidden_two_stream.data.index import (
-    DatasetIndex,
-    Sample,
-    Split,
-    absolute_data,
-    group_values,
-    hold_out,
-    read_dataset_index,
-    split_listing,
-)
+from hidden_two_stream.data.index import absolute_data, read_dataset_index
+from hidden_two_stream.data.samples import DatasetIndex, Sample
+from hidden_two_stream.data.splits import Split, group_values, hold_out, split_dataset
 from hidden_two_stream.errors import DataError, UsageError
 from hidden_two_stream.files import make_folder, write_json
 from hidden_two_stream.training.runner import fingerprint
@@ -68,12 +61,12 @@ def read_one_split(data: str, test_fraction: float, seed: int) -> Folds:
     """The listing's own training and test parts, or a random share of each class to test.
 
     Raises:
-        UsageError, DataError: as `read_dataset_index` and `split_listing`.
+        UsageError, DataError: as `read_dataset_index` and `split_dataset`.
     """
     reference = parse_reference(data)
     source = data if reference is None else str(reference.absolute())
     listing = read_dataset_index(source)
-    split = split_listing(listing, test_fraction, seed)
+    split = split_dataset(listing, test_fraction, seed)
     return Folds(
         "split",
         True,
@@ -119,7 +112,7 @@ def _read_splits(reference: Reference) -> Folds:
         "split",
         False,
         listings,
-        {value: split_listing(listing) for value, listing in listings.items()},
+        {value: split_dataset(listing) for value, listing in listings.items()},
         {value: {"data": str(part), "held_out": None} for value, part in parts.items()},
     )
 

@@ -25,7 +25,10 @@ VIDEO_SUFFIXES = frozenset(
     f".{kind}"
     for kind in "3gp asf avi flv gif m2ts m4v mkv mov mp4 mpeg mpg mts mxf ogv ts vob webm wmv".split()  # noqa: SIM905
 )
+"""Suffixes of video files, in lower case."""
+
 IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".webp"))
+"""Suffixes of images that can be the frames of a video, in lower case."""
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 

@@ -10,7 +10,9 @@ import pytest
 
 from hidden_two_stream.data.benchmarks.reference import Reference, parse_reference
 from hidden_two_stream.data.clip_cache import open_clip_cache
-from hidden_two_stream.data.index import DatasetIndex, absolute_data, read_dataset_index, split_listing
+from hidden_two_stream.data.index import absolute_data, read_dataset_index
+from hidden_two_stream.data.samples import DatasetIndex
+from hidden_two_stream.data.splits import split_dataset
 from hidden_two_stream.errors import DataError, UsageError
 
 from ..benchmark_trees import make_hmdb51, make_ucf101, touch, write
@@ -105,7 +107,7 @@ def test_official_lists_of_ucf101(data_root: Path, tmp_path: Path, split: int) -
     assert listing.classes[0] == "ApplyEyeMakeup"
     assert listing.classes[100] == "YoYo"
     assert len({s.name for s in listing.samples}) == 13320
-    assert len(split_listing(listing).test) == UCF_COUNTS[split][1]
+    assert len(split_dataset(listing).test) == UCF_COUNTS[split][1]
 
 
 def test_ucf101_finds_its_videos(tmp_path: Path) -> None:
@@ -191,7 +193,7 @@ def test_broken_lists_of_ucf101(tmp_path: Path, file: str, line: str | bytes, me
     path = make_ucf101(tmp_path, num_frames=1) / "ucfTrainTestlist" / file
     path.write_bytes(path.read_bytes() + (line if isinstance(line, bytes) else line.encode()))
     with pytest.raises(DataError, match=message) as caught:
-        split_listing(read_dataset_index(f"ucf101:{tmp_path}"))
+        split_dataset(read_dataset_index(f"ucf101:{tmp_path}"))
     assert "\n" not in str(caught.value)
 
 
@@ -275,7 +277,7 @@ def test_tsn_lists(tmp_path: Path) -> None:
     assert listing.classes == ("class_000", "class_001", "class_002")
     assert {sample.split for sample in read_dataset_index(f"tsn:{train}").samples} == {None}
     with pytest.raises(DataError, match=r"no training video of \['class_002'\]"):
-        split_listing(listing)
+        split_dataset(listing)
 
 
 @pytest.mark.parametrize("base", [0, 1])

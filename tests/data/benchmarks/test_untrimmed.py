@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from hidden_two_stream.data.clip_cache import open_clip_cache
-from hidden_two_stream.data.index import read_dataset_index, split_listing
+from hidden_two_stream.data.index import read_dataset_index
 from hidden_two_stream.data.samples import Sample
+from hidden_two_stream.data.splits import split_dataset
 from hidden_two_stream.errors import DataError
 from hidden_two_stream.synthetic.clips import generate_clip
 from hidden_two_stream.video.writer import write_video
@@ -48,7 +49,7 @@ def make_thumos14(root: Path, annotations: str = "annotations") -> Path:
 def test_thumos14(tmp_path: Path, folder: str) -> None:
     listing = read_dataset_index(f"thumos14:{make_thumos14(tmp_path, folder)}")
     assert listing.classes == ("CliffDiving", "Diving")
-    split = split_listing(listing)
+    split = split_dataset(listing)
     assert times(split.train) == [
         (f"{VALIDATION}.mp4", "Diving", 67.5, 75.9),
         (f"{VALIDATION}.mp4", "CliffDiving", 80.0, 81.25),
@@ -135,7 +136,7 @@ def test_activitynet(tmp_path: Path, name: str) -> None:
     touch(tmp_path, "train/v_-ab_C.mp4", "val/-ab_c.webm")
     listing = read_dataset_index(f"activitynet:{tmp_path}")
     assert listing.classes == ("Zumba", "Arm wrestling")
-    split = split_listing(listing)
+    split = split_dataset(listing)
     assert times(split.train) == [
         ("v_-ab_C.mp4", "Zumba", 3.5, 9.25),
         ("v_-ab_C.mp4", "Arm wrestling", 10.0, 12.0),
@@ -212,7 +213,7 @@ def test_kinetics_folder(tmp_path: Path) -> None:
     )
     listing = read_dataset_index(f"kinetics:{tmp_path}")
     assert listing.classes == ("brush, comb", "zumba")
-    split = split_listing(listing)
+    split = split_dataset(listing)
     assert [Path(sample.path).relative_to(tmp_path).as_posix() for sample in split.train] == [
         "train/zumba/-Ab_000010_000020.mp4",
         "brush,_comb/cd.mkv",
