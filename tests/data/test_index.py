@@ -1,4 +1,4 @@
-"""Dataset indexes: the samples that folders and CSV files hold, and what is refused. Most videos are empty."""
+"""Dataset indexes: the samples that folders and CSV files hold, and what is refused."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from hidden_two_stream.data.benchmarks import prepare
+from hidden_two_stream.data.benchmarks import check
 from hidden_two_stream.experiments.cross_validation import _results
 from hidden_two_stream.synthetic.clips import generate_clip
 from hidden_two_stream.video.writer import write_video
@@ -32,11 +32,11 @@ QUICK = [
 def small_sets_are_official(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take the counts of the made-up copies for the official ones."""
     monkeypatch.setattr(
-        prepare,
+        check,
         "OFFICIAL_COUNTS",
         {"ucf101": dict.fromkeys((1, 2, 3), (12, 6, 0)), "hmdb51": dict.fromkeys((1, 2, 3), (9, 6, 3))},
     )
-    monkeypatch.setattr(prepare, "_CLASSES", {"ucf101": 3, "hmdb51": 3})
+    monkeypatch.setattr(check, "OFFICIAL_CLASSES", {"ucf101": 3, "hmdb51": 3})
 
 
 @pytest.mark.usefixtures("small_sets_are_official")
@@ -129,7 +129,7 @@ def test_unused_videos_are_not_needed(hts: Hts, tmp_path: Path) -> None:
     code, out, _ = hts("prepare", "hmdb51", tmp_path, "--splits", 1, "--quiet", "--workers", 0)
     assert code == 1
     assert "1 missing" in out
-    assert "all that trains or tests is there" in out
+    assert "all training and test videos are there" in out
 
 
 def test_tsn_frame_folders_are_counted(hts: Hts, tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_a_list_that_cannot_be_written_is_said_before_any_video_is_opened(
     def opened(*_: object) -> None:
         raise AssertionError("videos were opened first")
 
-    monkeypatch.setattr("hidden_two_stream.data.benchmarks.prepare._opened", opened)
+    monkeypatch.setattr(check, "VideoReader", opened)
     code, out, err = hts("prepare", "ucf101", root, "--out", tmp_path / "nowhere" / "list.txt")
     assert (code, out) == (1, "")
     assert "nowhere" in err

@@ -70,7 +70,7 @@ def test_one_class_may_be_looked_at_and_tested(
     data = folder(up=2)
     code, out, _ = hts("check", data, "--workers", 0)
     assert (code, out.splitlines()[0]) == (0, "2 videos, 2 readable, 1 class")
-    assert "up is the only class; a recogniser needs at least two" in out
+    assert "up is the only class; a recognizer needs at least two" in out
     code, out, _ = hts("evaluate", small_run, "--data", data, "--json", "--workers", 0)
     assert code == 0
     result = json.loads(out)

@@ -17,13 +17,7 @@ from hidden_two_stream.data.benchmarks.catalog import (
 from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.errors import DataError
 
-__all__ = ["OFFICIAL_COUNTS", "read_hmdb51", "read_ucf101"]
-
-OFFICIAL_COUNTS: dict[str, dict[int, tuple[int, int, int]]] = {
-    "ucf101": {1: (9537, 3783, 0), 2: (9586, 3734, 0), 3: (9624, 3696, 0)},
-    "hmdb51": dict.fromkeys((1, 2, 3), (3570, 1530, 1666)),
-}
-"""Videos for training, for the test, and unused, of each split of the official lists."""
+__all__ = ["read_hmdb51", "read_ucf101"]
 
 _UCF_FOLDERS = ("", "ucfTrainTestlist", "splits", "annotations", "ucf101_splits")
 _UCF_SOURCE = (

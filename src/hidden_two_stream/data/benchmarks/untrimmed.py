@@ -21,10 +21,7 @@ from hidden_two_stream.data.benchmarks.catalog import (
 from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.errors import DataError
 
-__all__ = ["OFFICIAL_CLASSES", "read_activitynet", "read_thumos14"]
-
-OFFICIAL_CLASSES = {"thumos14": 20, "activitynet": 100}
-"""Classes with annotated segments; of ActivityNet in release 1.2."""
+__all__ = ["read_activitynet", "read_thumos14"]
 
 _THUMOS_FOLDERS = (
     "annotations",
