@@ -96,7 +96,7 @@ def _verdict(result: BenchmarkCheck) -> str:
     if result.unreadable:
         problems.append(f"{len(result.unreadable):,} unreadable")
     if result.different:
-        problems.append(f"{len(result.different):,} differences to the lists")
+        problems.append(f"{len(result.different):,} differences from the lists")
     used = [count for row in result.splits for part, count in row.parts.items() if part != "unused"]
     if result.missing and all(count.found == count.listed for count in used):
         problems.append("all training and test videos are there")

@@ -1,10 +1,10 @@
-"""Checks a copy of a research dataset: missing and unreadable videos, and lists that are not the official ones."""
+"""Checks a copy of a research dataset: missing and unreadable videos, and differences from official lists."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,8 @@ class SplitCount:
 
     Attributes:
         split: number of the split; None: the dataset has only one division.
-        parts: counts of "train" and "test", of "unused" if there are any, and of "no split" if the lists don't
-            say which part a sample belongs to.
+        parts: counts of "train" and "test", of "unused" if there are any, and of "no split" for samples that
+            belong to neither part.
     """
 
     split: int | None
@@ -55,7 +55,7 @@ class SplitCount:
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready form: the number of the split, and the counts by part."""
-        return {"split": self.split, **{part: vars(count) for part, count in self.parts.items()}}
+        return {"split": self.split, **{part: asdict(count) for part, count in self.parts.items()}}
 
 
 @dataclass(frozen=True)
