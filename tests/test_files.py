@@ -75,14 +75,14 @@ def test_what_is_in_the_way_is_named(tmp_path: Path, target: str, make_parents: 
 
 
 def test_something_in_the_way_is_told_before_the_work(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="is no file"), atomic_write(tmp_path):
+    with pytest.raises(OutputError, match="exists and is not a regular file"), atomic_write(tmp_path):
         pytest.fail("the block was entered")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="devices are no paths there")
 def test_a_device_is_not_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(OutputError, match="is no file"):
+    with pytest.raises(OutputError, match="exists and is not a regular file"):
         write_text(tmp_path / "pipe", "text")
     assert (tmp_path / "pipe").is_fifo()
 

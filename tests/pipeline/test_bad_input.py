@@ -210,7 +210,7 @@ def test_wrong_checkpoints(hts: Hts, small_data: Path, tmp_path: Path) -> None:
     code, _, err = hts("predict", tmp_path, video)
     assert (code, "holds no model.safetensors" in one_line(err)) == (1, True)
     code, _, err = hts("predict", video, video)
-    assert (code, "not a whole safetensors file" in one_line(err)) == (1, True)
+    assert (code, "not a complete safetensors file" in one_line(err)) == (1, True)
 
 
 def test_unknown_device(hts: Hts, small_run: Path, small_data: Path) -> None:

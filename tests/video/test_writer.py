@@ -186,6 +186,6 @@ def test_pictures_that_are_too_large_are_said_to_be(tmp_path: Path) -> None:
     widest = np.zeros((16, 16384, 3), np.uint8)
     write_video(tmp_path / "wide.mp4", [widest])
     assert decoded(tmp_path / "wide.mp4")[0].shape == (1, *widest.shape)
-    with pytest.raises(OutputError, match=r"no more than 16,384 px a side; these have 16400 x 16"):
+    with pytest.raises(OutputError, match=r"at most 16,384 px a side; these have 16400 x 16"):
         write_video(tmp_path / "wider.mp4", [np.zeros((16, 16400, 3), np.uint8)])
     assert [path.name for path in tmp_path.iterdir()] == ["wide.mp4"]
