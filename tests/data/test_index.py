@@ -1,4 +1,4 @@
-"""Dataset indexes: the samples that folders and CSV files hold, and what is refused."""
+"""Dataset indexes: the samples that folders and CSV files hold, and invalid input."""
 
 from __future__ import annotations
 
