@@ -1,4 +1,4 @@
-"""Finding videos: below folders, as folders of frame images, and from what a user names."""
+"""Finds videos: below folders, as folders of frame images, and from the sources that a user names."""
 
 from __future__ import annotations
 
