@@ -21,7 +21,8 @@ from statistics import mean
 from typing import Any
 
 from hidden_two_stream.data.clip_cache import ClipCache, open_clip_cache
-from hidden_two_stream.data.index import read_dataset_index, split_listing
+from hidden_two_stream.data.index import read_dataset_index
+from hidden_two_stream.data.splits import split_dataset
 from hidden_two_stream.environment import machine
 from hidden_two_stream.experiments.demo import flow_figures
 from hidden_two_stream.files import write_json
@@ -106,7 +107,7 @@ def main() -> None:
     data = arguments.out / "data" / "labels.csv"
     if not data.exists():
         write_dataset(data.parent, train_per_class=TRAIN_PER_CLASS, test_per_class=TEST_PER_CLASS)
-    tests = open_clip_cache(split_listing(read_dataset_index(data)).test, 64)
+    tests = open_clip_cache(split_dataset(read_dataset_index(data)).test, 64)
     chosen = {title: rows for title, rows in TABLES.items() if arguments.only.lower() in title.lower()}
     for title, rows in chosen.items():
         print(f"\n### {title}\n")

@@ -18,7 +18,8 @@ from pathlib import Path
 from statistics import mean
 
 from hidden_two_stream.config.loading import load_recipe
-from hidden_two_stream.data.index import read_dataset_index, split_listing
+from hidden_two_stream.data.index import read_dataset_index
+from hidden_two_stream.data.splits import split_dataset
 from hidden_two_stream.environment import machine
 from hidden_two_stream.evaluation.accuracy import Evaluation
 from hidden_two_stream.experiments.baselines import fit_baseline
@@ -72,7 +73,7 @@ def some_clips(root: Path, seed: int, count: int) -> Path:
 def stacked_frames(data: Path, folder: Path, seed: int, resources: Resources) -> Evaluation | None:
     """The test result of the temporal backbone over stacked frames, without a motion network."""
     index = read_dataset_index(data)
-    split = split_listing(index)
+    split = split_dataset(index)
     recipe = resolve_input(load_recipe("nano", ARMS[FRAMES]), split.train)
     cache = decode_samples(index.samples, recipe, resources, make_folder(folder))
     task = FitTask(

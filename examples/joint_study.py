@@ -22,7 +22,8 @@ from statistics import mean
 import numpy as np
 
 from hidden_two_stream.data.clip_cache import ClipCache, open_clip_cache
-from hidden_two_stream.data.index import read_dataset_index, split_listing
+from hidden_two_stream.data.index import read_dataset_index
+from hidden_two_stream.data.splits import split_dataset
 from hidden_two_stream.environment import machine
 from hidden_two_stream.evaluation.comparison import Correct, paired_difference
 from hidden_two_stream.experiments.demo import flow_figures
@@ -96,7 +97,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments = parser.parse_args()
     arguments.out = arguments.out or Path("runs/joint-branched" if arguments.branched else "runs/joint")
-    samples = split_listing(read_dataset_index(arguments.data)).test[::4]
+    samples = split_dataset(read_dataset_index(arguments.data)).test[::4]
     tests = open_clip_cache(samples, 64)
     print("| MotionNet | accuracy | gain over frozen, points [95 %] | flow error, px |\n|---|---:|---:|---:|")
     frozen: Correct | None = None

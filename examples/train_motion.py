@@ -26,7 +26,7 @@ from hidden_two_stream.checkpoint import build_model
 from hidden_two_stream.config.loading import load_recipe
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo
-from hidden_two_stream.data.index import Sample
+from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.environment import machine
 from hidden_two_stream.files import make_folder, write_json
 from hidden_two_stream.motion.networks.family import PAIRWISE

@@ -179,7 +179,7 @@ def test_nothing_there(tmp_path: Path) -> None:
 def test_a_cut_off_file(run: Path, kept: int) -> None:
     path = run / "model.safetensors"
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(CheckpointError, match=r"model\.safetensors' is not a whole safetensors file"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors' is not a complete safetensors file"):
         load_run(run)
 
 
@@ -187,7 +187,7 @@ def test_a_cut_off_file(run: Path, kept: int) -> None:
 def test_another_kind_of_file(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "weights.pt"
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"weights\.pt' is not a whole safetensors file"):
+    with pytest.raises(CheckpointError, match=r"weights\.pt' is not a complete safetensors file"):
         load_run(path)
 
 
@@ -196,7 +196,7 @@ def test_a_damaged_header(run: Path) -> None:
     content = bytearray(path.read_bytes())
     content[8:40] = b"\x00" * 32
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match="not a whole safetensors file"):
+    with pytest.raises(CheckpointError, match="not a complete safetensors file"):
         load_run(run)
 
 

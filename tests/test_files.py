@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, and what is in the way is named."""
+"""Atomic writes: complete or not at all, with errors that name the obstacle."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def write_half(path: Path, error: BaseException) -> None:
         raise error
 
 
-def test_the_file_appears_at_the_end_and_whole(tmp_path: Path) -> None:
+def test_the_file_appears_complete_at_the_end(tmp_path: Path) -> None:
     target = tmp_path / "a.npz"
     target.write_text("old")
     with atomic_write(str(target)) as part:
@@ -64,7 +64,7 @@ def test_a_block_that_writes_nothing_is_an_output_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("target", ["file/a.txt", "file/deeper/a.txt", "folder", ""])
 @pytest.mark.parametrize("make_parents", [False, True])
-def test_what_is_in_the_way_is_named(tmp_path: Path, target: str, make_parents: bool) -> None:
+def test_an_obstacle_is_named(tmp_path: Path, target: str, make_parents: bool) -> None:
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "folder").mkdir()
     with pytest.raises(OutputError, match=r"cannot write '.*; expected .*; choose") as caught:
@@ -74,21 +74,21 @@ def test_what_is_in_the_way_is_named(tmp_path: Path, target: str, make_parents: 
     assert names(tmp_path / "folder") == []
 
 
-def test_something_in_the_way_is_told_before_the_work(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="is no file"), atomic_write(tmp_path):
+def test_an_obstacle_is_reported_before_the_block_runs(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="exists and is not a regular file"), atomic_write(tmp_path):
         pytest.fail("the block was entered")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="devices are no paths there")
 def test_a_device_is_not_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(OutputError, match="is no file"):
+    with pytest.raises(OutputError, match="exists and is not a regular file"):
         write_text(tmp_path / "pipe", "text")
     assert (tmp_path / "pipe").is_fifo()
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_the_right_to_write(tmp_path: Path) -> None:
+def test_a_folder_without_write_permission(tmp_path: Path) -> None:
     locked = tmp_path / "locked"
     locked.mkdir()
     locked.chmod(0o500)
@@ -100,7 +100,7 @@ def test_a_folder_without_the_right_to_write(tmp_path: Path) -> None:
         make_folder(locked / "deeper")
 
 
-def test_parents_are_made_only_if_asked_for(tmp_path: Path) -> None:
+def test_parents_are_created_only_on_request(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"a\.txt"):
         write_text(tmp_path / "new" / "deep" / "a.txt", "text")
     assert names(tmp_path) == []
@@ -108,7 +108,7 @@ def test_parents_are_made_only_if_asked_for(tmp_path: Path) -> None:
     assert (tmp_path / "new" / "deep" / "a.txt").read_text() == "text"
 
 
-def test_long_names_that_the_system_takes_are_taken(tmp_path: Path) -> None:
+def test_the_longest_names_that_the_system_allows(tmp_path: Path) -> None:
     for name in ("a" * 251 + ".txt", "日" * 83 + ".txt"):
         write_text(tmp_path / name, "text")
     assert len(names(tmp_path)) == 2
@@ -119,7 +119,7 @@ def test_text_has_the_same_bytes_everywhere(tmp_path: Path) -> None:
     assert (tmp_path / "a.txt").read_bytes() == "Vögel\n歩く人\n".encode()
 
 
-def test_json_reads_back_with_names_that_are_no_text(tmp_path: Path) -> None:
+def test_json_reads_back_names_that_are_not_text(tmp_path: Path) -> None:
     data = {"path": "bad\udcffname.avi", "score": 0.5, "名": [1, None]}
     write_json(tmp_path / "a.json", data)
     text = (tmp_path / "a.json").read_text(encoding="utf-8")

@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from hidden_two_stream.checkpoint import RunInfo, build_model, load_run, save_run
 from hidden_two_stream.config.loading import load_recipe, recipe_from_dict
 from hidden_two_stream.config.schema import InputConfig, ModelConfig, Recipe
-from hidden_two_stream.data.index import group_values, read_dataset_index
+from hidden_two_stream.data.index import read_dataset_index
+from hidden_two_stream.data.splits import group_values
 from hidden_two_stream.errors import CheckpointError, DataError, HiddenTwoStreamError, UsageError
 from hidden_two_stream.evaluation.accuracy import load_scores
 from hidden_two_stream.tensors import read_tensors
@@ -40,7 +41,7 @@ def test_fds(tmp_path):
         import os, resource, sys
         import numpy as np
         from pathlib import Path
-        from hidden_two_stream.data.index import Sample
+        from hidden_two_stream.data.samples import Sample
         from hidden_two_stream.data.clip_cache import open_clip_cache
         from hidden_two_stream.video.writer import write_video
         if __name__ == "__main__":

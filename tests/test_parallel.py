@@ -1,4 +1,4 @@
-"""The pool of worker processes: one thread each, and quiet when it is interrupted."""
+"""The process pool: one thread in each worker, and no output on an interrupt."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_workers_share_the_cores() -> None:
         assert pool.submit(torch.get_num_threads).result() == 1
 
 
-def test_threads_are_as_many_for_torch_and_opencv_and_as_before_behind() -> None:
+def test_threads_are_set_for_torch_and_opencv_and_restored() -> None:
     cv2 = pytest.importorskip("cv2")
     before = torch.get_num_threads(), cv2.getNumThreads()
     other = before[0] + 2
@@ -48,7 +48,7 @@ def test_threads_are_as_many_for_torch_and_opencv_and_as_before_behind() -> None
     assert (torch.get_num_threads(), cv2.getNumThreads()) == before
 
 
-def test_a_worker_s_error_arrives_and_ends_the_rest() -> None:
+def test_a_workers_error_is_raised_and_cancels_the_rest() -> None:
     pool = WorkerPool(1)
     first, *others = [pool.submit(float, "x"), *(pool.submit(time.sleep, 1.0) for _ in range(60))]
     with pytest.raises(ValueError, match="could not convert"), pool:
@@ -72,7 +72,7 @@ SpawnProcess.start = interrupted
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 def test_ctrl_c_that_comes_before_the_workers_ends_them_too(tmp_path: Path) -> None:
-    """They are started behind it, and would be waited for."""
+    """Workers that start after the interrupt must not be waited for."""
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.replace("if __name__", f"{LATE}\nif __name__", 1))
     process = subprocess.Popen(
@@ -95,8 +95,8 @@ def test_ctrl_c_that_comes_before_the_workers_ends_them_too(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "seconds", [0.0, 0.1, 0.3, 1.0, None], ids=lambda x: "at work" if x is None else f"{x} s"
 )
-def test_ctrl_c_ends_all_processes_without_a_word(tmp_path: Path, seconds: float | None) -> None:
-    """As a terminal does it: to the whole group, at any moment of the workers' start and behind it."""
+def test_ctrl_c_ends_all_processes_without_output(tmp_path: Path, seconds: float | None) -> None:
+    """Interrupts the whole process group, as a terminal does, during and after the start of the workers."""
     script, begun = tmp_path / "script.py", tmp_path / "begun"
     script.write_text(SCRIPT)
     begun.mkdir()

@@ -1,4 +1,4 @@
-"""Safetensors files: what is read stays as it was, whatever happens to the file."""
+"""Safetensors files: tensors that were read don't change, whatever happens to the file."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from hidden_two_stream.tensors import read_metadata, read_tensors, write_tensors
 
 
 @pytest.mark.parametrize("length", range(0, 64, 8))
-def test_tensors_are_copies_that_begin_where_memory_does(tmp_path: Path, length: int) -> None:
-    """At multiples of 64 bytes, as tensors of torch's own do, whatever the length of the header."""
+def test_tensors_are_aligned_copies(tmp_path: Path, length: int) -> None:
+    """They start at multiples of 64 bytes, as torch's own tensors do, whatever the length of the header."""
     path = tmp_path / "one.safetensors"
     wanted = {"a": torch.randn(3, 2048), "b": torch.randn(40)}
     write_tensors(path, wanted, {"text": "x" * length})
@@ -30,7 +30,7 @@ def test_tensors_are_copies_that_begin_where_memory_does(tmp_path: Path, length:
 
 
 def numbered(path: Path, number: int) -> None:
-    """A file of one number, whose header and size depend on it."""
+    """Write a file whose values, header and size depend on `number`."""
     write_tensors(path, {"a": torch.full((5000 + number % 7,), float(number))}, {"number": "1" * number})
 
 
@@ -58,7 +58,7 @@ def test_a_file_that_is_replaced_all_the_time_is_read_as_one_version(tmp_path: P
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_what_was_replaced_while_it_was_read_is_read_again(
+def test_a_file_that_is_replaced_during_reading_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
 ) -> None:
     path, newer, original = tmp_path / "a.safetensors", tmp_path / "b.safetensors", module.safe_open
@@ -78,7 +78,7 @@ def test_what_was_replaced_while_it_was_read_is_read_again(
     assert (found["a"][0], metadata) == (4, {"number": "1111"})
 
 
-def test_what_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.safetensors"
     for read in (read_tensors, read_metadata):
         with pytest.raises(CheckpointError, match=r"a\.safetensors.*No such file"):

@@ -1,4 +1,4 @@
-"""What a result was computed with: library versions and the machine."""
+"""The software and hardware that compute a result: library versions, and the machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["machine", "versions"]
 
 
 def versions() -> dict[str, str]:
-    """Versions that can change a result."""
+    """Versions of the libraries that can change a result, by name."""
     import av
     import torch
 
@@ -24,7 +24,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> str:
-    """The machine in a few words: system, processor, threads, GPU if any."""
+    """The machine in a few words: system, processor, threads, and GPU if there is one."""
     import torch
 
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""

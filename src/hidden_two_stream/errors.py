@@ -1,7 +1,7 @@
-"""The package's own errors: one base class, and a child for each kind of trouble a user can mend.
+"""The package's own errors: a base class, and one class for each kind of problem that a user can fix.
 
-Every message says what was wrong (with the value), what was expected, and what to do.
-The command line prints it as one line and exits with the class's `exit_code`.
+Every message gives the wrong value, what was expected, and what to do. The command line prints the message
+as one line and exits with the class's `exit_code`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = [
 
 
 class HiddenTwoStreamError(Exception):
-    """Base of all errors that this package raises on purpose."""
+    """Base class of all errors that this package raises on purpose."""
 
     exit_code = 1
 
@@ -31,7 +31,12 @@ class UsageError(HiddenTwoStreamError):
 
 
 class VideoError(HiddenTwoStreamError):
-    """A video cannot be read. `source` names it, `reason` says why in a few words."""
+    """A video cannot be read.
+
+    Attributes:
+        source: name of the video.
+        reason: why it cannot be read, in a few words.
+    """
 
     def __init__(self, source: object, reason: str) -> None:
         super().__init__(f"cannot read video {str(source)!r}: {reason}")
@@ -39,24 +44,24 @@ class VideoError(HiddenTwoStreamError):
         self.reason = reason
 
     def __reduce__(self) -> tuple[type[VideoError], tuple[str, str]]:
-        # Worker processes pickle exceptions; the default would pass the message as `source`.
+        # Worker processes pickle exceptions; by default, the message would become `source`.
         return (type(self), (self.source, self.reason))
 
 
 class DataError(HiddenTwoStreamError):
-    """A data set cannot be used: no videos, one class only, a broken listing."""
+    """A dataset cannot be used: it has no videos, only one class, or a broken index."""
 
 
 class CheckpointError(HiddenTwoStreamError):
-    """A run folder or checkpoint is missing, damaged, or of another format version."""
+    """A run folder or checkpoint is missing, damaged, or has another format version."""
 
 
 class TrainingError(HiddenTwoStreamError):
-    """Training cannot go on, for example because the loss is not finite."""
+    """Training cannot continue, for example because the loss is not finite."""
 
 
 class MissingDependencyError(HiddenTwoStreamError):
-    """An optional library is needed for this and is not installed."""
+    """An optional library that is needed is not installed."""
 
 
 class OutputError(HiddenTwoStreamError):

@@ -1,4 +1,4 @@
-"""Writing files so that nothing half-written is ever taken for whole."""
+"""Atomic file writes."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ __all__ = ["atomic_write", "make_folder", "write_json", "write_text"]
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str], *, make_parents: bool = False) -> Iterator[Path]:
-    """Give a temporary name beside `path`; rename it to `path` at the end, delete it after an error.
+    """Yield a temporary path to write to; rename the file to `path` at the end, or delete it on an error.
 
-    The temporary name keeps the suffix, from which some writers choose a format. An older file at `path`
-    stays as it was until the new one is whole. Any OSError in the block is taken for one of writing.
+    The temporary file is in the same folder and has the same suffix, from which some writers choose a format.
+    An existing file at `path` is replaced only when the new one is complete. Every OSError in the block is
+    reported as a failure to write `path`.
 
     Args:
         path: the file to write.
         make_parents: make missing folders above it.
 
     Raises:
-        OutputError: the folder is missing or not writable, the disk is full, or something that is no file,
-            such as a folder or a device, is in the way.
+        OutputError: the folder is missing or not writable, the disk is full, or `path` is a folder or a
+            device.
     """
     target = Path(path)
     part = target.parent / f".{target.stem[:40]}.{secrets.token_hex(4)}.part{target.suffix}"
@@ -36,29 +37,29 @@ def atomic_write(path: str | os.PathLike[str], *, make_parents: bool = False) ->
         if make_parents:
             target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and not target.is_file():
-            raise OSError("what is there is no file")
+            raise OSError("it exists and is not a regular file")
         part.touch()
         mode = part.stat().st_mode
         part.unlink()
         yield part
-        part.chmod(mode)  # some writers make files that only their owner can read
+        part.chmod(mode)  # some writers create files that only their owner can read
         part.replace(target)
     except OSError as error:
         raise OutputError(
-            f"cannot write {str(target)!r}: {error.strerror or error}; expected a writable folder with room "
-            "on its disk; choose another path"
+            f"cannot write {str(target)!r}: {error.strerror or error}; expected a writable folder with free "
+            "disk space; choose another path"
         ) from error
     finally:
-        # Below something that is no folder even deleting fails, which must not hide the error above.
+        # If the parent is not a folder, even deleting fails; that must not hide the error above.
         with suppress(OSError):
             part.unlink()
 
 
 def write_text(path: str | os.PathLike[str], text: str, *, make_parents: bool = False) -> None:
-    r"""Write UTF-8 text, with the same bytes on every system.
+    r"""Write UTF-8 text atomically, with the same bytes on every system.
 
-    File names may hold bytes that are no text (lone surrogates in Python); they are written as escapes
-    such as `\udcff`, which JSON reads back as they were.
+    File names can hold bytes that are not text (lone surrogates in Python). They are written as escapes such
+    as `\udcff`, which JSON parsers turn back into the same surrogates.
 
     Raises:
         OutputError: as `atomic_write`.
@@ -68,7 +69,7 @@ def write_text(path: str | os.PathLike[str], text: str, *, make_parents: bool = 
 
 
 def write_json(path: str | os.PathLike[str], data: Any) -> None:
-    """Write JSON, indented.
+    """Write indented JSON atomically.
 
     Raises:
         OutputError: as `atomic_write`.
@@ -77,10 +78,10 @@ def write_json(path: str | os.PathLike[str], data: Any) -> None:
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:
-    """Create a folder with its parents, or take the one that is there.
+    """Create a folder and its parents unless it exists, and return its path.
 
     Raises:
-        OutputError: it cannot be created or written to.
+        OutputError: the folder cannot be created or written to.
     """
     folder = Path(path)
     try:

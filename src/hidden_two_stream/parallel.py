@@ -1,4 +1,4 @@
-"""Who computes: threads of this process; worker processes, which Ctrl-C ends without a word."""
+"""Thread limits and an interrupt-safe process pool."""
 
 from __future__ import annotations
 
@@ -18,43 +18,46 @@ __all__ = ["WorkerPool", "threads"]
 
 
 class WorkerPool(ProcessPoolExecutor):
-    """A `ProcessPoolExecutor` whose processes have one thread each; leaving it drops what still waits.
+    """A `ProcessPoolExecutor` with single-threaded workers; leaving its context cancels pending tasks.
 
-    They are spawned, not forked: this process may already run threads of torch. Ctrl-C reaches all processes
-    of a terminal; this one raises `KeyboardInterrupt`, those in the pool end at once and print nothing, also
-    while they still start.
+    Workers are spawned, not forked, because this process may already run threads of torch. Ctrl-C in a
+    terminal reaches all of its processes: this one raises `KeyboardInterrupt`; the workers end at once and
+    print nothing, even while they are starting.
     """
 
     def __init__(self, workers: int) -> None:
-        super().__init__(workers, mp_context=get_context("spawn"), initializer=_begin)
+        super().__init__(workers, mp_context=get_context("spawn"), initializer=_initialize_worker)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """As `ProcessPoolExecutor.submit`, which may start a process: Ctrl-C comes behind that."""
-        with _interrupt_behind():
+        """As `ProcessPoolExecutor.submit`; if it starts a process, Ctrl-C takes effect after that."""
+        with _interrupt_deferred():
             return super().submit(fn, *args, **kwargs)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # Interrupted while it is waited for, a thread counts as ended in Python 3.11; the exit would hang.
-        with _interrupt_behind():
+        # In Python 3.11, interrupting the wait for a thread marks it as ended, and the exit would hang.
+        with _interrupt_deferred():
             if kind is not None and issubclass(kind, KeyboardInterrupt):
-                # Those that started behind the Ctrl-C have not heard it, and would be waited for.
+                # Workers that started after the Ctrl-C did not receive it; shutdown would wait for them.
                 for process in tuple((self._processes or {}).values()):
                     process.terminate()
             self.shutdown(wait=True, cancel_futures=True)
 
 
 @contextlib.contextmanager
-def _interrupt_behind() -> Iterator[None]:
-    """Defer Ctrl-C in the main thread; a process that starts in here is deaf to it until `_begin`."""
-    deaf = signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None)  # None: the handler is not Python's
-    if deaf or threading.current_thread() is not threading.main_thread():
+def _interrupt_deferred() -> Iterator[None]:
+    """Defer Ctrl-C in the main thread to the end of the block.
+
+    A process that starts in the block ignores Ctrl-C until it runs `_initialize_worker`.
+    """
+    ignored = signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None)  # None: the handler is not Python's
+    if ignored or threading.current_thread() is not threading.main_thread():
         yield
         return
     missed: list[tuple[int, FrameType | None]] = []
-    # The handler: any thread may be the one that the system interrupts. The mask: processes inherit it.
+    # The handler is needed because the system may interrupt any thread; the mask because workers inherit it.
     handler = signal.signal(signal.SIGINT, lambda *interrupt: missed.append(interrupt))
     try:
-        with _blocked():
+        with _interrupt_blocked():
             yield
     finally:
         signal.signal(signal.SIGINT, handler)
@@ -63,7 +66,7 @@ def _interrupt_behind() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _blocked() -> Iterator[None]:
+def _interrupt_blocked() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -74,9 +77,9 @@ def _blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin() -> None:
-    """Set a new process up."""
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in the background of a script
+def _initialize_worker() -> None:
+    """Make Ctrl-C end this worker process at once, and limit it to one thread."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # background jobs of a script ignore it
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -85,7 +88,7 @@ def _begin() -> None:
 
 @contextlib.contextmanager
 def threads(number: int) -> Iterator[None]:
-    """Torch and OpenCV, where that is installed, compute with so many threads in here."""
+    """Set the number of threads of torch and, if installed, OpenCV within the block."""
     before = (torch.get_num_threads(), 1 if (opencv := _opencv()) is None else opencv.getNumThreads())
     _set_threads(number, number)
     try:
@@ -94,10 +97,10 @@ def threads(number: int) -> Iterator[None]:
         _set_threads(*before)
 
 
-def _set_threads(of_torch: int, of_opencv: int) -> None:
-    torch.set_num_threads(of_torch)
+def _set_threads(torch_threads: int, opencv_threads: int) -> None:
+    torch.set_num_threads(torch_threads)
     if (opencv := _opencv()) is not None:
-        opencv.setNumThreads(of_opencv)
+        opencv.setNumThreads(opencv_threads)
 
 
 def _opencv() -> Any:

@@ -1,4 +1,4 @@
-"""Notes and progress on stderr: a bar with the time left on a terminal, a line now and then elsewhere."""
+"""Messages and progress on stderr: a progress bar on a terminal, an occasional line elsewhere."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["ProgressLine", "note", "number_of", "with_progress"]
 
 T = TypeVar("T")
 
-_PLAIN_SECONDS = 10.0  # between lines where stderr is no terminal
+_PLAIN_SECONDS = 10.0  # between lines if stderr is not a terminal
 
 
 class ProgressLine:
-    """Progress of one task; a context manager.
+    """Shows the progress of one task on stderr. A context manager.
 
     Args:
-        title: what is being done.
+        title: name of the task.
         total: number of steps.
-        done: steps that were done before.
+        done: steps that are already done.
         quiet: show nothing.
     """
 
@@ -52,7 +52,7 @@ class ProgressLine:
             self._bar.stop()
 
     def update(self, done: int, note: str = "") -> None:
-        """Say that `done` of the total are done."""
+        """Show that `done` steps are done, with a `note` beside them."""
         if self._bar is not None:
             self._bar.update(self._task, completed=done, note=note)
             return
@@ -69,16 +69,16 @@ class ProgressLine:
 
 
 def note(text: str) -> None:
-    """One line on stderr."""
+    """Print one line to stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
 def number_of(number: int, noun: str, plural: str = "") -> str:
-    """Such as "1 video", "2 videos", "3 classes"."""
+    """A number with its noun, such as "1 video", "2 videos" or, with a plural given, "3 classes"."""
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def with_progress(title: str, total: int, quiet: bool, work: Callable[[Callable[[int, int], None]], T]) -> T:
-    """Call `work(progress)` with a callback that shows (done, total) under `title`."""
+    """Call `work(progress)` and return its result; `progress(done, total)` shows progress under `title`."""
     with ProgressLine(title, total, quiet=quiet) as line:
         return work(lambda done, _: line.update(done))

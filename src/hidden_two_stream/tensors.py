@@ -1,4 +1,4 @@
-"""Named tensors in safetensors files, with a description as JSON in the header: never pickle."""
+"""Named tensors in safetensors files (never pickle), with a JSON description in the header."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["mismatches", "parse_description", "read_metadata", "read_tensors", "
 
 T = TypeVar("T")
 
-_MOST_TRIES = 20
+_MAX_ATTEMPTS = 20
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write named tensors as safetensors, whole or not at all.
+    """Write named tensors and metadata to a safetensors file, atomically.
 
     Raises:
-        OutputError: the folder is not writable or the disk is full.
+        OutputError: the folder is not writable, or the disk is full.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_write(path) as part:
@@ -38,43 +38,45 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a safetensors file.
 
-    The tensors are copies in memory of their own. Those that safetensors gives are windows on the file, which
-    move if the file is replaced, and begin anywhere, where the same numbers can round differently.
+    The tensors are copies with memory of their own. The tensors that safetensors returns are views of the
+    mapped file: they change if the file is overwritten, and they can start at any address, where the same
+    computation can round differently.
 
     Raises:
-        CheckpointError: it is not one, or it is damaged.
+        CheckpointError: the file is missing or damaged, or is not a safetensors file.
     """
-    return _read(path, lambda file: (_copies(file), _said(file)))
+    return _read(path, lambda file: (_copies(file), _metadata(file)))
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The metadata of a safetensors file alone; its tensors are not read.
+    """Metadata of a safetensors file; its tensors are not read.
 
     Raises:
-        CheckpointError: it is not one, or it is damaged.
+        CheckpointError: the file is missing or damaged, or is not a safetensors file.
     """
-    return _read(path, _said)
+    return _read(path, _metadata)
 
 
 def _copies(file: Any) -> dict[str, Tensor]:
     return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
 
 
-def _said(file: Any) -> dict[str, str]:
+def _metadata(file: Any) -> dict[str, str]:
     return dict(file.metadata() or {})
 
 
-def _read(path: Path, what: Callable[[Any], T]) -> T:
-    """`what` of one version of a file that another process may be replacing, such as a run in training.
+def _read(path: Path, read: Callable[[Any], T]) -> T:
+    """Return `read(file)` for a single version of a file that another process may replace meanwhile.
 
-    `safe_open` opens the file by its name twice, for header and tensors, and may meet two versions.
+    `safe_open` opens the file twice by its name, for the header and for the tensors, so it can get two
+    versions of the file. A training run replaces its files in this way.
     """
-    for _ in range(_MOST_TRIES):
+    for _ in range(_MAX_ATTEMPTS):
         try:
             before = _version(path)
             try:
                 with safe_open(path, framework="pt") as file:
-                    found = what(file)
+                    found = read(file)
             except (SafetensorError, RuntimeError) as error:
                 if _version(path) == before:
                     raise _damaged(path, error) from error
@@ -92,15 +94,15 @@ def _version(path: Path) -> tuple[int, ...]:
 
 
 def parse_description(text: str, file: Path, version: int) -> dict[str, Any]:
-    """The JSON of a description, of the format version that is read here.
+    """Parse a JSON description and check its format version.
 
     Args:
-        text: as it stands in the metadata.
-        file: names it in errors.
-        version: the one `format_version` that is known.
+        text: the JSON, as found in the metadata.
+        file: file that holds it, for error messages.
+        version: the `format_version` that the description must have.
 
     Raises:
-        CheckpointError: it is no JSON table, or of another version.
+        CheckpointError: `text` is not a JSON object, or has another format version.
     """
     try:
         data = json.loads(text)
@@ -117,7 +119,7 @@ def parse_description(text: str, file: Path, version: int) -> dict[str, Any]:
 
 
 def mismatches(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
-    """What keeps the tensors `found` from standing in for `expected`: names and shapes, a line each."""
+    """Differences in names and shapes between `found` and `expected`, one line each; empty: none."""
     wrong = [f"{name} is missing" for name in expected if name not in found]
     wrong += [f"{name} is unknown" for name in found if name not in expected]
     for name in expected.keys() & found.keys():
@@ -127,4 +129,4 @@ def mismatches(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> l
 
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:
-    return CheckpointError(f"{str(path)!r} is not a whole safetensors file: {error}")
+    return CheckpointError(f"{str(path)!r} is not a complete safetensors file: {error}")

@@ -15,7 +15,10 @@ import numpy.typing as npt
 
 from hidden_two_stream.errors import UsageError
 
-__all__ = ["FloatArray", "Frame", "Prediction", "RawClip", "WindowPrediction", "validate_clip"]
+__all__ = ["FloatArray", "Frame", "Image", "Prediction", "RawClip", "WindowPrediction", "validate_clip"]
+
+Image = npt.NDArray[np.uint8]
+"""(H, W, 3) uint8 RGB."""
 
 RawClip = npt.NDArray[np.uint8]
 """(T, H, W, 3) uint8: decoded RGB frames."""
@@ -33,7 +36,7 @@ class Frame:
         pts_seconds: presentation time; the first frame of the source is at 0.
     """
 
-    image: npt.NDArray[np.uint8] = field(repr=False)
+    image: Image = field(repr=False)
     index: int
     pts_seconds: float
 

@@ -1,4 +1,4 @@
-"""Made-up copies of UCF101 and HMDB51: tiny generated videos, laid out and listed as the real sets are."""
+"""Small copies of UCF101 and HMDB51: generated videos, with the layout and lists of the real datasets."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 from hidden_two_stream.synthetic.clips import CLASSES, generate_clip
 from hidden_two_stream.video.writer import write_video
 
-# Real class names, so that recipes and code with special cases meet them. The lists of UCF101 write the
-# files of HandstandPushups with another letter case than the folder.
+# Real class names, so that special cases are tested. In the lists of UCF101, the files of HandstandPushups
+# differ from their folder in letter case.
 UCF_CLASSES = ("Archery", "HandstandPushups", "Bowling", "WalkingWithDog", "YoYo")
 HMDB_CLASSES = ("climb_stairs", "climb", "wave", "kick_ball", "kick")
 HMDB_STEMS = ("AAA [NEW]_what!_%s_u_nm_np1_fr", "50;(B)&c_#2%%_%s_f_cm_np1_le", "ça_@ va ?_%s_h_nm_np1_ri")
@@ -17,10 +17,10 @@ HMDB_STEMS = ("AAA [NEW]_what!_%s_u_nm_np1_fr", "50;(B)&c_#2%%_%s_f_cm_np1_le", 
 def make_ucf101(
     root: Path, classes: int = 3, groups: int = 3, clips: int = 2, num_frames: int = 6, size: int = 32
 ) -> Path:
-    """ROOT/UCF-101/CLASS/v_CLASS_g01_c01.avi and ROOT/ucfTrainTestlist; returns ROOT.
+    """Write ROOT/UCF-101/CLASS/v_CLASS_g01_c01.avi and ROOT/ucfTrainTestlist; return ROOT.
 
-    Each class is one kind of generated motion. Split n tests on every third group, from group n on, and
-    trains on the others. Class numbers are not in alphabetical order.
+    Each class is one kind of generated motion. In split n, every third group from group n on is for the test;
+    the others are for training. Class numbers are not in alphabetical order.
     """
     names = UCF_CLASSES[:classes]
     lists = root / "ucfTrainTestlist"
@@ -43,10 +43,10 @@ def make_ucf101(
 
 
 def make_hmdb51(root: Path, classes: int = 3, clips: int = 6, num_frames: int = 6, size: int = 32) -> Path:
-    """ROOT/hmdb51_org/CLASS/NAME_0.avi and ROOT/testTrainMulti_7030_splits; returns ROOT.
+    """Write ROOT/hmdb51_org/CLASS/NAME_0.avi and ROOT/testTrainMulti_7030_splits; return ROOT.
 
-    Names hold brackets and other marks, as those of the real set do. Of six clips a split trains on three,
-    tests on two and leaves one unused.
+    Names hold brackets and other special characters, like those of the real dataset. Of six clips, a split
+    has three for training and two for the test, and leaves one unused.
     """
     lists = root / "testTrainMulti_7030_splits"
     lists.mkdir(parents=True)
@@ -62,14 +62,14 @@ def make_hmdb51(root: Path, classes: int = 3, clips: int = 6, num_frames: int = 
 
 
 def write(path: Path, lines: list[str]) -> Path:
-    """A list as Windows writes it, which is how the real ones came; missing folders are made."""
+    """Write a list with Windows line ends, as in the real lists; create missing folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{line}\r\n" for line in lines), encoding="utf-8", newline="")
     return path
 
 
 def touch(root: Path, *names: str) -> None:
-    """Empty files, where only listing is tested."""
+    """Create empty files, for tests that read names only."""
     for name in names:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)

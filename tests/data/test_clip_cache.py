@@ -16,7 +16,8 @@ from torch import Tensor
 
 from hidden_two_stream.data import clip_cache as store_module
 from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo, decode_video, open_clip_cache, resized
-from hidden_two_stream.data.index import Sample, read_dataset_index
+from hidden_two_stream.data.index import read_dataset_index
+from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.errors import UsageError, VideoError
 from hidden_two_stream.types import RawClip
 from hidden_two_stream.video.writer import write_video

@@ -1,4 +1,4 @@
-"""`hts prepare`, and `hts cross-validate` over official splits, on made-up copies."""
+"""`hts prepare`, and `hts cross-validate` over official splits, on small generated copies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from hidden_two_stream.data.benchmarks import prepare
+from hidden_two_stream.data.benchmarks import check
 from hidden_two_stream.experiments.cross_validation import CrossValidation, FoldResult
 from hidden_two_stream.synthetic.clips import generate_clip
 from hidden_two_stream.video.writer import write_video
@@ -30,17 +30,17 @@ QUICK = [
 
 @pytest.fixture
 def small_sets_are_official(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take the counts of the made-up copies for the official ones."""
+    """Use the counts of the small copies as the official ones."""
     monkeypatch.setattr(
-        prepare,
+        check,
         "OFFICIAL_COUNTS",
         {"ucf101": dict.fromkeys((1, 2, 3), (12, 6, 0)), "hmdb51": dict.fromkeys((1, 2, 3), (9, 6, 3))},
     )
-    monkeypatch.setattr(prepare, "_CLASSES", {"ucf101": 3, "hmdb51": 3})
+    monkeypatch.setattr(check, "OFFICIAL_CLASSES", {"ucf101": 3, "hmdb51": 3})
 
 
 @pytest.mark.usefixtures("small_sets_are_official")
-def test_a_whole_copy(hts: Hts, tmp_path: Path) -> None:
+def test_a_complete_copy(hts: Hts, tmp_path: Path) -> None:
     make_ucf101(tmp_path / "ucf")
     code, out, err = hts("prepare", "ucf101", tmp_path / "ucf", "--workers", 0, "--quiet")
     assert (code, err) == (0, "")
@@ -69,7 +69,7 @@ def test_an_unreadable_video_makes_a_copy_incomplete(hts: Hts, tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("small_sets_are_official")
-def test_what_is_missing_or_unreadable_is_named(hts: Hts, tmp_path: Path) -> None:
+def test_missing_and_unreadable_videos_are_named(hts: Hts, tmp_path: Path) -> None:
     folder = make_ucf101(tmp_path / "ucf") / "UCF-101"
     for name in ("Archery", "Bowling"):
         shutil.rmtree(folder / name)
@@ -129,7 +129,7 @@ def test_unused_videos_are_not_needed(hts: Hts, tmp_path: Path) -> None:
     code, out, _ = hts("prepare", "hmdb51", tmp_path, "--splits", 1, "--quiet", "--workers", 0)
     assert code == 1
     assert "1 missing" in out
-    assert "all that trains or tests is there" in out
+    assert "all training and test videos are there" in out
 
 
 def test_tsn_frame_folders_are_counted(hts: Hts, tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_damage_in_the_middle_is_a_warning_of_decoding(hts: Hts, tmp_path: Path,
 def test_wrong_usage_and_missing_lists(hts: Hts, tmp_path: Path) -> None:
     for arguments, expected, message in (
         (("imagenet", tmp_path), 2, "unknown data set 'imagenet'; choose one of ucf101"),
-        (("thumos14", tmp_path, "--splits", 1), 2, "one division only"),
+        (("thumos14", tmp_path, "--splits", 1), 2, "only one division; leave the split out"),
         (("ucf101", tmp_path, "--splits", "1..4"), 2, "expected a number from 1 to 3"),
         (("ucf101", tmp_path / "nowhere"), 2, "no folder at"),
         (("ucf101", tmp_path), 1, "crcv.ucf.edu"),
@@ -285,7 +285,7 @@ def test_folds_that_cannot_be_made(hts: Hts, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_a_list_that_cannot_be_written_is_said_before_any_video_is_opened(
+def test_an_unwritable_list_is_reported_before_any_video_is_opened(
     tmp_path: Path, hts: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = make_ucf101(tmp_path / "ucf", classes=2, clips=1)
@@ -293,7 +293,7 @@ def test_a_list_that_cannot_be_written_is_said_before_any_video_is_opened(
     def opened(*_: object) -> None:
         raise AssertionError("videos were opened first")
 
-    monkeypatch.setattr("hidden_two_stream.data.benchmarks.prepare._opened", opened)
+    monkeypatch.setattr(check, "VideoReader", opened)
     code, out, err = hts("prepare", "ucf101", root, "--out", tmp_path / "nowhere" / "list.txt")
     assert (code, out) == (1, "")
     assert "nowhere" in err

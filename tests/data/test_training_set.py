@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo, open_clip_cache
-from hidden_two_stream.data.index import Sample
+from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.data.training_set import (
     Augmentation,
     ClipKey,

@@ -12,7 +12,7 @@ import torch
 from hidden_two_stream.checkpoint import RunInfo, build_model
 from hidden_two_stream.config.schema import FusionConfig, InputConfig, ModelConfig, Recipe
 from hidden_two_stream.data.clip_cache import ClipCache, open_clip_cache
-from hidden_two_stream.data.index import Sample
+from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.errors import DataError, OutputError
 from hidden_two_stream.evaluation.accuracy import (
     Evaluation,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hidden_two_stream.config.loading import load_recipe
 from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo
-from hidden_two_stream.data.index import Sample
+from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.data.training_set import Augmentation, ClipKey, TrainingClips
 from hidden_two_stream.experiments.baselines import BaselineModel
 from hidden_two_stream.experiments.stored_flow import FlowCache, FlowClips, FlowVideo, crop_flow, flip_flow

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo
-from hidden_two_stream.data.index import Sample
+from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.errors import OutputError, UsageError
 from hidden_two_stream.experiments import stored_flow as extract_module
 from hidden_two_stream.experiments.stored_flow import extract_flow

@@ -70,7 +70,7 @@ def test_one_class_may_be_looked_at_and_tested(
     data = folder(up=2)
     code, out, _ = hts("check", data, "--workers", 0)
     assert (code, out.splitlines()[0]) == (0, "2 videos, 2 readable, 1 class")
-    assert "up is the only class; a recogniser needs at least two" in out
+    assert "up is the only class; a recognizer needs at least two" in out
     code, out, _ = hts("evaluate", small_run, "--data", data, "--json", "--workers", 0)
     assert code == 0
     result = json.loads(out)
@@ -95,7 +95,7 @@ def test_class_with_one_clip(hts: Hts, folder: Callable[..., Path], tmp_path: Pa
     data = folder(jump=1, run=3)
     code, line = train(hts, data, tmp_path / "run")
     assert code == 1
-    assert "'jump' has one video only" in line
+    assert "'jump' has only one video" in line
     assert "--test-fraction 0" in line
     assert hts("train", "--data", data, "--out", tmp_path / "run", *QUICK, "--test-fraction", 0)[0] == 0
 
@@ -210,7 +210,7 @@ def test_wrong_checkpoints(hts: Hts, small_data: Path, tmp_path: Path) -> None:
     code, _, err = hts("predict", tmp_path, video)
     assert (code, "holds no model.safetensors" in one_line(err)) == (1, True)
     code, _, err = hts("predict", video, video)
-    assert (code, "not a whole safetensors file" in one_line(err)) == (1, True)
+    assert (code, "not a complete safetensors file" in one_line(err)) == (1, True)
 
 
 def test_unknown_device(hts: Hts, small_run: Path, small_data: Path) -> None:

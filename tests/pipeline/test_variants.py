@@ -17,7 +17,8 @@ from lightning_fabric import Fabric
 from hidden_two_stream.checkpoint import RunInfo, build_model, load_run, read_metrics
 from hidden_two_stream.config.schema import InputConfig, ModelConfig, Recipe, StageConfig
 from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo
-from hidden_two_stream.data.index import Sample, Split
+from hidden_two_stream.data.samples import Sample
+from hidden_two_stream.data.splits import Split
 from hidden_two_stream.data.training_set import mix_seed
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.inference.predictor import Recognizer

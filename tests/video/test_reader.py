@@ -1,4 +1,4 @@
-"""The reference in these tests is PyAV's plain loop over all frames, or pixels that were made here."""
+"""The reference in these tests is PyAV's plain loop over all frames, or pixels that were generated here."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ import pytest
 
 from hidden_two_stream.errors import UsageError, VideoError
 from hidden_two_stream.types import Frame
-from hidden_two_stream.video.reader import VideoReader, find_videos, is_frame_folder, probe, read_video
+from hidden_two_stream.video.finding import is_frame_folder
+from hidden_two_stream.video.reader import VideoReader, probe, read_video
 
 Clip = npt.NDArray[np.uint8]
 
@@ -102,7 +103,7 @@ def encoded(path: Path, clip: Clip, *args: Any, **kwargs: Any) -> Path:
 
 
 def decode_plainly(path: Path, wanted: Container[int] = range(10**6)) -> list[Clip]:
-    """Decode all frames; return the pixels of those wanted."""
+    """Decode all frames, and return the images of the wanted ones."""
     images = []
     with av.open(f"file:{path}") as container:
         stream = container.streams.video[0]
@@ -198,7 +199,7 @@ def test_a_video_that_breaks_off_keeps_its_good_frames_and_says_so(
         ("AudioVideoInterleave.avi", "it has a video track, but no frame in it"),
     ],
 )
-def test_what_holds_no_frames_is_refused_with_one_line_and_no_noise(
+def test_files_without_frames_are_refused_in_one_line_without_other_output(
     data_root: Path, name: str, reason: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = data_root / "odd" / name
@@ -228,7 +229,7 @@ def test_rotation_in_metadata_puts_the_real_scene_upright(data_root: Path) -> No
     assert clip.shape[1:3] == (info.height, info.width) == (568, 320)
 
     def best_match(image: npt.NDArray[np.float64]) -> float:
-        """Correlation of the best place for the key with the letter K, which both recordings show."""
+        """Best correlation, over all places, with the key labeled K that both recordings show."""
         key = upright[60:140:4, 370:440:4]
         key = (key - key.mean()) / key.std() / key.size
         windows = np.lib.stride_tricks.sliding_window_view(image[::4, ::4], key.shape)
@@ -239,7 +240,7 @@ def test_rotation_in_metadata_puts_the_real_scene_upright(data_root: Path) -> No
     assert scores[0] == max(scores), scores
 
 
-# ---------------------------------------------------------------- made recordings
+# ---------------------------------------------------------------- generated recordings
 
 
 @pytest.mark.parametrize("name", CODINGS)
@@ -257,7 +258,7 @@ def test_parts_equal_the_full_decode_for_every_way_of_coding(tmp_path: Path, sce
         assert reader.count_frames() == len(scene)
 
 
-def test_a_late_part_is_read_without_decoding_what_lies_before(tmp_path: Path, scene: Clip) -> None:
+def test_a_late_part_is_read_without_decoding_the_part_before(tmp_path: Path, scene: Clip) -> None:
     path = encoded(tmp_path / "a.mp4", scene, "libx264", {"x264-params": "keyint=12:scenecut=0"})
     reference = decode_plainly(path)
     damage(path, 0.3, 0.5)
@@ -271,7 +272,7 @@ def test_a_late_part_is_read_without_decoding_what_lies_before(tmp_path: Path, s
             reader.read([100])
 
 
-def test_frames_after_damage_are_never_given_out(tmp_path: Path, scene: Clip) -> None:
+def test_frames_after_damage_are_never_returned(tmp_path: Path, scene: Clip) -> None:
     # One keyframe: whatever follows the damage builds on it, and FFmpeg would conceal it and go on.
     path = encoded(tmp_path / "a.avi", scene, "mpeg4", {"g": "300"})
     reference = decode_plainly(path)
@@ -321,7 +322,7 @@ def test_a_later_frame_of_another_size_is_scaled_to_the_first(tmp_path: Path) ->
     joined = tmp_path / "c.ts"
     joined.write_bytes(first.read_bytes() + second.read_bytes())
     sizes = {image.shape for image in decode_plainly(joined)}
-    assert len(sizes) == 2, "the recording is meant to change its size"
+    assert len(sizes) == 2, "the recording must change its size"
     clip, _ = read_video(joined)
     assert clip.shape == (len(decode_plainly(joined)), 48, 64, 3)
     assert abs(int(clip[0].mean()) - 60) < 4
@@ -377,7 +378,7 @@ def test_a_url_is_read_like_a_file(tmp_path: Path, scene: Clip) -> None:
         thread.join()
 
 
-# ---------------------------------------------------------------- sources are equal citizens
+# ---------------------------------------------------------------- all kinds of sources
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "ppm"])
@@ -394,7 +395,7 @@ def test_an_array_and_a_folder_of_its_frames_give_the_same(tmp_path: Path, scene
             assert same(reader.frames(9, 99), list(clip[9:]))
             assert [frame.pts_seconds for frame in reader.frames(9, 99)] == [0.36, 0.4, 0.44]
             assert same(reader.read([11, 2, 2]), [clip[11], clip[2], clip[2]])
-            with pytest.raises(VideoError, match="frame 12 was asked for, but it has 12 frames"):
+            with pytest.raises(VideoError, match="frame 12 was requested, but it has 12 frames"):
                 reader.read([3, 12])
         found, info = read_video(source)
         assert np.array_equal(found, clip)
@@ -407,12 +408,12 @@ def test_jpeg_frames_are_close_to_what_was_written(tmp_path: Path, scene: Clip) 
     assert np.abs(found.astype(int) - scene[:3]).mean() < 6  # 80 for another frame
 
 
-def test_flow_pictures_beside_the_frames_are_no_frames(tmp_path: Path, scene: Clip) -> None:
-    """As TSN lays out a video: img_00001.jpg, flow_x_00001.jpg, flow_y_00001.jpg."""
+def test_flow_images_beside_the_frames_are_not_frames(tmp_path: Path, scene: Clip) -> None:
+    """TSN's layout of a video is img_00001.jpg, flow_x_00001.jpg, flow_y_00001.jpg."""
     folder = write_images(tmp_path / "video", scene[:3])
-    for number, picture in enumerate(sorted(folder.iterdir()), start=1):
+    for number, image in enumerate(sorted(folder.iterdir()), start=1):
         for axis in "xy":
-            shutil.copy(picture, folder / f"flow_{axis}_{number:05d}.png")
+            shutil.copy(image, folder / f"flow_{axis}_{number:05d}.png")
     assert is_frame_folder(folder)
     with VideoReader(folder) as reader:
         found = np.stack([frame.image for frame in reader.frames()])
@@ -558,38 +559,3 @@ def test_no_file_stays_open(tmp_path: Path, scene: Clip) -> None:
     with pytest.raises(VideoError):
         VideoReader(broken)
     assert open_files() == 0
-
-
-# ---------------------------------------------------------------- finding
-
-
-def test_find_videos_looks_everywhere_but_in_hidden_places(tmp_path: Path) -> None:
-    for name in ("b/x.AVI", "a/deep/y.mp4", "a/z.txt", "a/.hidden.mp4", ".git/v.mp4", "top.webm"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    expected = [tmp_path / "a/deep/y.mp4", tmp_path / "b/x.AVI", tmp_path / "top.webm"]
-    assert find_videos(tmp_path) == expected
-    with pytest.raises(UsageError, match="no folder"):
-        find_videos(tmp_path / "top.webm")
-
-
-@pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
-def test_find_videos_follows_links_and_survives_a_circle(tmp_path: Path) -> None:
-    (tmp_path / "store").mkdir()
-    (tmp_path / "store" / "a.mp4").touch()
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "class").symlink_to(tmp_path / "store")
-    (tmp_path / "store" / "back").symlink_to(tmp_path / "data")
-    assert find_videos(tmp_path / "data") == [tmp_path / "data/class/a.mp4"]
-
-
-def test_is_frame_folder(tmp_path: Path, scene: Clip) -> None:
-    folder = write_images(tmp_path / "frames", scene[:2])
-    assert is_frame_folder(folder)
-    assert not is_frame_folder(tmp_path)
-    assert not is_frame_folder(folder / "frame_0.png")
-    assert not is_frame_folder(tmp_path / "missing")
-    (folder / "sub").mkdir()
-    assert is_frame_folder(folder)
-    (folder / "sub" / "a.mp4").touch()
-    assert not is_frame_folder(folder)

@@ -139,7 +139,7 @@ def test_backward_time_stamps_of_a_real_recording_are_replaced(data_root: Path) 
     np.testing.assert_allclose(found, [0, 0.04, *(0.12 + np.arange(162) / 25)], rtol=0, atol=1e-12)
 
 
-# ---------------------------------------------------------------- made recordings
+# ---------------------------------------------------------------- generated recordings
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Written videos, read back by FFmpeg, and what can go wrong on the way."""
+"""Written videos, read back by FFmpeg, and errors while writing."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_frames_are_let_go_as_they_are_written(tmp_path: Path) -> None:
     assert len(decoded(tmp_path / "clip.mp4")[0]) == 200
 
 
-def test_pictures_with_even_sides_play_in_browsers(tmp_path: Path) -> None:
+def test_images_with_even_sides_play_in_browsers(tmp_path: Path) -> None:
     # Browsers decode 4:2:0 H.264 up to the High profile. Large enough for encoding in threads.
     wide = np.random.default_rng(0).integers(0, 256, (2, 240, 642, 3), np.uint8)
     write_video(tmp_path / "wide.mp4", wide)
@@ -171,7 +171,7 @@ def test_arguments_are_checked(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="crf"):
             write_video(tmp_path / "a.mp4", [BLACK], crf=crf)
     with pytest.raises(UsageError, match=r"shape \(16, 3\)"):
-        write_video(tmp_path / "a.mp4", BLACK)  # one picture, not a list of them
+        write_video(tmp_path / "a.mp4", BLACK)  # one image, not a list of them
     assert list(tmp_path.iterdir()) == []
 
 
@@ -182,10 +182,10 @@ def test_rates_are_kept(tmp_path: Path, fps: float) -> None:
 
 
 @pytest.mark.skipif("libx264" not in av.codecs_available, reason="its own limit")
-def test_pictures_that_are_too_large_are_said_to_be(tmp_path: Path) -> None:
+def test_images_that_are_too_large_are_reported(tmp_path: Path) -> None:
     widest = np.zeros((16, 16384, 3), np.uint8)
     write_video(tmp_path / "wide.mp4", [widest])
     assert decoded(tmp_path / "wide.mp4")[0].shape == (1, *widest.shape)
-    with pytest.raises(OutputError, match=r"no more than 16,384 px a side; these have 16400 x 16"):
+    with pytest.raises(OutputError, match=r"at most 16,384 px a side; these have 16400 x 16"):
         write_video(tmp_path / "wider.mp4", [np.zeros((16, 16400, 3), np.uint8)])
     assert [path.name for path in tmp_path.iterdir()] == ["wide.mp4"]

@@ -169,7 +169,7 @@ def test_other_files_are_rejected(shipped: Path, tmp_path: Path) -> None:
         motion_weights_info(other)
     whole = (shipped / "nano.safetensors").read_bytes()
     other.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(CheckpointError, match="is not a whole safetensors file"):
+    with pytest.raises(CheckpointError, match="is not a complete safetensors file"):
         motion_weights_info(other)
 
 

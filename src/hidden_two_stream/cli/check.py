@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from hidden_two_stream.cli.options import (
     DATA_HELP,
@@ -12,9 +13,12 @@ from hidden_two_stream.cli.options import (
     workers,
 )
 
+if TYPE_CHECKING:
+    from hidden_two_stream.data.check import DatasetCheck
+
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
-SUMMARY = "decode everything; list what is unreadable, class balance, lengths"
+SUMMARY = "decode every video; report unreadable ones, class balance, lengths"
 
 
 def add_arguments(parser: Parser) -> None:
@@ -25,8 +29,29 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    from hidden_two_stream.data.check import check_command, check_text
+    from hidden_two_stream.data.check import check_dataset
 
-    result = check_command(arguments.data, workers(arguments), quiet=arguments.quiet)
-    show(arguments, result, check_text(result))
-    return 1 if result["unreadable"] else 0
+    result = check_dataset(arguments.data, workers(arguments), quiet=arguments.quiet)
+    show(arguments, result.to_dict(), _text(result))
+    return 1 if result.unreadable else 0
+
+
+def _text(result: DatasetCheck) -> str:
+    from hidden_two_stream.progress import number_of
+
+    classes = number_of(len(result.classes), "class", "classes")
+    lines = [f"{number_of(result.num_videos, 'video')}, {result.num_readable} readable, {classes}"]
+    lines += [f"  {name}: {count.readable} of {count.videos}" for name, count in result.classes.items()]
+    if result.num_frames is not None:
+        frames = result.num_frames
+        lines.append(f"frames per video: {frames.min} to {frames.max}, median {frames.median:g}")
+    if result.seconds is not None:
+        seconds = result.seconds
+        lines.append(f"seconds per video: {seconds.min:g} to {seconds.max:g}, median {seconds.median:g}")
+    if result.num_shorter_than_a_clip:
+        lines.append(f"shorter than a clip: {result.num_shorter_than_a_clip} (their last frame is repeated)")
+    lines.append("sizes: " + ", ".join(f"{size} ({count})" for size, count in result.sizes.items()))
+    lines += [f"no videos in {folder}: not counted as a class" for folder in result.empty_folders]
+    lines += [f"unreadable: {line}" for line in result.unreadable]
+    lines += [f"warning: {line}" for line in result.warnings]
+    return "\n".join(lines)

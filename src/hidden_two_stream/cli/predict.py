@@ -33,23 +33,25 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     from hidden_two_stream.cli.output import print_json
     from hidden_two_stream.errors import VideoError
-    from hidden_two_stream.inference.sources import expand_sources, predict_command
+    from hidden_two_stream.video.finding import expand_sources
 
     if arguments.top < 1:
         raise UsageError(f"--top is {arguments.top}; expected 1 or more")
-    loaded = open_recognizer(arguments)
+    recognizer = open_recognizer(arguments)
     predictions, failed = [], []
-    for outcome in predict_command(loaded, expand_sources(arguments.sources), arguments.protocol):
-        if isinstance(outcome, VideoError):
-            failed.append({"source": outcome.source, "reason": outcome.reason})
-            print(f"hts: {outcome}", file=sys.stderr)
+    for source in expand_sources(arguments.sources):
+        try:
+            prediction = recognizer.predict(source, arguments.protocol)
+        except VideoError as error:
+            failed.append({"source": error.source, "reason": error.reason})
+            print(f"hts: {error}", file=sys.stderr)
             continue
-        predictions.append(outcome.to_dict(arguments.top))
+        predictions.append(prediction.to_dict(arguments.top))
         if not arguments.json:
-            best = ", ".join(f"{name} {score:.2f}" for name, score in outcome.top(arguments.top))
-            print(f"{outcome.source}: {best}", flush=True)
-        for warning in outcome.warnings:
-            print(f"hts: {outcome.source}: {warning}", file=sys.stderr)
+            best = ", ".join(f"{name} {score:.2f}" for name, score in prediction.top(arguments.top))
+            print(f"{prediction.source}: {best}", flush=True)
+        for warning in prediction.warnings:
+            print(f"hts: {prediction.source}: {warning}", file=sys.stderr)
     if arguments.json:
         print_json({"run": arguments.run, "predictions": predictions, "unreadable": failed})
     return 1 if failed else 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hidden_two_stream.cli.options import (
     Parser,
@@ -12,30 +14,37 @@ from hidden_two_stream.cli.options import (
     workers,
 )
 
+if TYPE_CHECKING:
+    from hidden_two_stream.data.benchmarks.check import BenchmarkCheck
+
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
-SUMMARY = "is a copy of a research data set whole, and are its lists right?"
+SUMMARY = "check a copy of a research dataset: missing or unreadable videos, wrong lists"
+
+_SHOWN = 10
 
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts prepare`."""
     parser.add_argument("name", metavar="NAME", help="ucf101, hmdb51, thumos14, activitynet, kinetics or tsn")
-    parser.add_argument("root", metavar="ROOT", help="its folder; of kinetics also a CSV; of tsn "
+    parser.add_argument("root", metavar="ROOT", help="its folder; for kinetics also a CSV; for tsn "
                          "TRAIN.txt or TRAIN.txt:TEST.txt")  # fmt: skip
     parser.add_argument(
-        "--splits", metavar="1..3", help="of ucf101 and hmdb51: one, or a range (default: all)"
+        "--splits", metavar="1..3", help="for ucf101 and hmdb51: a split or a range of splits (default: all)"
     )
-    parser.add_argument("--decode", action="store_true", help="decode all videos to their ends (default: "
-                         "open each up to its first frame)")  # fmt: skip
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write all missing and unreadable videos")
+    parser.add_argument("--decode", action="store_true", help="decode every video to its end (default: "
+                         "only its first frame)")  # fmt: skip
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="write all missing and unreadable videos to FILE"
+    )
     add_workers(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    from hidden_two_stream.data.benchmarks.prepare import prepare_command, prepare_text
+    from hidden_two_stream.data.benchmarks.check import check_benchmark
 
-    result = prepare_command(
+    result = check_benchmark(
         arguments.name,
         arguments.root,
         splits=arguments.splits,
@@ -44,5 +53,51 @@ def run(arguments: argparse.Namespace) -> int:
         out=arguments.out,
         quiet=arguments.quiet,
     )
-    show(arguments, result, prepare_text(result))
-    return 0 if result["complete"] else 1
+    show(arguments, result.to_dict(), _text(result))
+    return 0 if result.complete else 1
+
+
+def _text(result: BenchmarkCheck) -> str:
+    lists = list(result.lists)
+    if len(lists) > 3:
+        lists = list(dict.fromkeys(str(Path(path).parent) for path in lists))
+    lines = [f"lists: {path}" for path in lists]
+    lines += [f"videos: {count:,} in {folder}" for folder, count in result.video_folders.items()]
+    lines.append(f"{len(result.classes)} classes")
+    for row in result.splits:
+        counts = ", ".join(f"{part} {c.found:,} of {c.listed:,}" for part, c in row.parts.items())
+        lines.append(f"{'all' if row.split is None else f'split {row.split}'}: {counts} found")
+    elsewhere = f"all are in {result.listed_in}" if result.listed_in else "--json lists all"
+    lines += _first_of("missing", result.missing, elsewhere)
+    lines += _first_of("unreadable", [f"{p}: {reason}" for p, reason in result.unreadable.items()], elsewhere)
+    lines += _first_of("warning", result.warnings, elsewhere)
+    lines += _first_of("different", result.different, "--json lists all")
+    return "\n".join([*lines, _verdict(result)])
+
+
+def _first_of(title: str, items: Sequence[str], elsewhere: str) -> list[str]:
+    """A line for each of the first items, and one that says where to find the rest."""
+    lines = [f"{title}: {item}" for item in items[:_SHOWN]]
+    if len(items) > _SHOWN:
+        lines.append(f"{title}: {len(items) - _SHOWN:,} more; {elsewhere}")
+    return lines
+
+
+def _verdict(result: BenchmarkCheck) -> str:
+    from hidden_two_stream.data.benchmarks.official import OFFICIAL_COUNTS
+
+    found = f"{result.num_found:,} of {result.num_videos:,} videos are there"
+    if result.complete:
+        official = " and the lists have the official counts" if result.name in OFFICIAL_COUNTS else ""
+        return f"complete: {found}, all were read ({result.checked}){official}"
+    problems = []
+    if result.missing:
+        problems.append(f"{len(result.missing):,} missing")
+    if result.unreadable:
+        problems.append(f"{len(result.unreadable):,} unreadable")
+    if result.different:
+        problems.append(f"{len(result.different):,} differences from the lists")
+    used = [count for row in result.splits for part, count in row.parts.items() if part != "unused"]
+    if result.missing and all(count.found == count.listed for count in used):
+        problems.append("all training and test videos are there")
+    return f"not complete: {found}; {', '.join(problems)}"

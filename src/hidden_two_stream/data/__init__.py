@@ -1,1 +1,1 @@
-"""What to learn from: the dataset index, splits, the clip cache and the training set."""
+"""Data to learn from: the dataset index, splits, the clip cache, and the training set."""

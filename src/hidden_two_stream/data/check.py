@@ -1,91 +1,126 @@
-"""`hts check`: decode everything, before a night of training does."""
+"""Checks a dataset before training: decodes every video and counts classes, lengths, sizes and rates."""
 
 from __future__ import annotations
 
 import statistics
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from hidden_two_stream.data.clip_cache import open_clip_cache
-from hidden_two_stream.data.index import read_dataset_index, unreadable_lines
-from hidden_two_stream.progress import number_of, with_progress
+from hidden_two_stream.data.index import read_dataset_index
+from hidden_two_stream.data.samples import unreadable_lines
+from hidden_two_stream.progress import with_progress
 
-__all__ = ["check_command", "check_text"]
+__all__ = ["ClassCount", "DatasetCheck", "Spread", "check_dataset"]
+
+_MOST_SIZES = 10
 
 
-def check_command(data: str, workers: int, num_frames: int = 11, quiet: bool = False) -> dict[str, Any]:
-    """Decode all videos of a data set and say what is in it.
+@dataclass(frozen=True)
+class ClassCount:
+    """Videos of one class: all of them, and the readable ones."""
+
+    videos: int
+    readable: int
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Smallest, median and largest of some values."""
+
+    min: float
+    median: float
+    max: float
+
+
+@dataclass(frozen=True)
+class DatasetCheck:
+    """Facts about a dataset, found by decoding all of it.
+
+    Attributes:
+        data: what was checked.
+        num_videos: samples in the dataset's index.
+        num_readable: those that can be read.
+        classes: counts of each class.
+        empty_folders: folders that could be classes but hold no video.
+        splits: number of samples of "train" and "test", and of "none" for samples without a split.
+        num_frames: decoded frames of a video; None: no video is readable.
+        seconds: length of a video at its mean rate; None: no rate is known.
+        num_shorter_than_a_clip: videos with fewer frames than a clip.
+        sizes: number of videos of each size, as "WIDTHxHEIGHT", the most frequent sizes first.
+        fps: mean frames per second; None: no rate is known.
+        unreadable: names of unreadable samples, with reasons.
+        warnings: what is wrong with readable samples, and with the dataset.
+    """
+
+    data: str
+    num_videos: int
+    num_readable: int
+    classes: Mapping[str, ClassCount]
+    empty_folders: tuple[str, ...]
+    splits: Mapping[str, int]
+    num_frames: Spread | None
+    seconds: Spread | None
+    num_shorter_than_a_clip: int
+    sizes: Mapping[str, int]
+    fps: Spread | None
+    unreadable: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready form: the attributes by name."""
+        return asdict(self)
+
+
+def check_dataset(data: str, workers: int = 0, num_frames: int = 11, quiet: bool = False) -> DatasetCheck:
+    """Decode all videos of a dataset and return facts about it.
 
     Args:
-        data: folder or CSV.
-        workers: decoding processes.
-        num_frames: videos with fewer frames are counted as short (their last frame is repeated).
-        quiet: no progress.
+        data: a folder, a CSV, or a dataset by name, as for `read_dataset_index`.
+        workers: processes that decode; 0 decodes in this one.
+        num_frames: frames of a clip. In a shorter video the last frame repeats.
+        quiet: show no progress.
+
+    Raises:
+        UsageError, DataError: as `read_dataset_index`.
     """
-    listing = read_dataset_index(data, min_classes=1)
-    store = with_progress(
+    dataset = read_dataset_index(data, min_classes=1)
+    cache = with_progress(
         "decode",
-        len(listing.samples),
+        len(dataset.samples),
         quiet,
         lambda progress: open_clip_cache(
-            listing.samples, 64, budget_bytes=0, workers=workers, progress=progress
+            dataset.samples, 64, budget_bytes=0, workers=workers, progress=progress
         ),
     )
-    lengths = [video.num_frames for video in store.videos]
-    readable = Counter(sample.label for sample in store.samples)
-    warned = [f"{s.name}: {v.warning}" for s, v in zip(store.samples, store.videos, strict=True) if v.warning]
-    if len(listing.classes) == 1:
-        warned.append(f"{listing.classes[0]} is the only class; a recogniser needs at least two")
-    return {
-        "data": data,
-        "num_videos": len(listing.samples),
-        "num_readable": len(store.samples),
-        "classes": {
-            label: {"videos": count, "readable": readable[label]} for label, count in listing.counts().items()
-        },
-        "empty_folders": list(listing.empty),
-        "splits": dict(Counter(sample.split or "none" for sample in listing.samples)),
-        "num_frames": _spread(lengths),
-        "seconds": _spread([round(v.num_frames / v.fps, 2) for v in store.videos if v.fps]),
-        "num_shorter_than_a_clip": sum(length < num_frames for length in lengths),
-        "sizes": {
-            f"{w}x{h}": n for (h, w), n in Counter(video.size for video in store.videos).most_common(10)
-        },
-        "fps": _spread([round(video.fps, 2) for video in store.videos if video.fps]),
-        "unreadable": unreadable_lines(store.unreadable),
-        "warnings": warned,
-    }
-
-
-def check_text(result: dict[str, Any]) -> str:
-    """The result for people."""
-    lines = [
-        f"{number_of(result['num_videos'], 'video')}, {result['num_readable']} readable, "
-        f"{number_of(len(result['classes']), 'class', 'classes')}"
+    readable = Counter(sample.label for sample in cache.samples)
+    lengths = [video.num_frames for video in cache.videos]
+    sizes = Counter(video.size for video in cache.videos)
+    warnings = [
+        f"{sample.name}: {video.warning}"
+        for sample, video in zip(cache.samples, cache.videos, strict=True)
+        if video.warning
     ]
-    lines += [
-        f"  {name}: {counts['readable']} of {counts['videos']}" for name, counts in result["classes"].items()
-    ]
-    frames = result["num_frames"]
-    if frames:
-        lines.append(f"frames per video: {frames['min']} to {frames['max']}, median {frames['median']:g}")
-    if result["seconds"]:
-        length = result["seconds"]
-        lines.append(
-            f"seconds per video: {length['min']:g} to {length['max']:g}, median {length['median']:g}"
-        )
-    if result["num_shorter_than_a_clip"]:
-        lines.append(
-            f"shorter than a clip: {result['num_shorter_than_a_clip']} (their last frame is repeated)"
-        )
-    lines.append("sizes: " + ", ".join(f"{size} ({n})" for size, n in result["sizes"].items()))
-    lines += [f"no videos in {folder}: it is no class" for folder in result["empty_folders"]]
-    lines += [f"unreadable: {line}" for line in result["unreadable"]]
-    lines += [f"warning: {line}" for line in result["warnings"]]
-    return "\n".join(lines)
+    if len(dataset.classes) == 1:
+        warnings.append(f"{dataset.classes[0]} is the only class; a recognizer needs at least two")
+    return DatasetCheck(
+        data=data,
+        num_videos=len(dataset.samples),
+        num_readable=len(cache.samples),
+        classes={label: ClassCount(count, readable[label]) for label, count in dataset.counts().items()},
+        empty_folders=dataset.empty,
+        splits=dict(Counter(sample.split or "none" for sample in dataset.samples)),
+        num_frames=_spread(lengths),
+        seconds=_spread([round(video.num_frames / video.fps, 2) for video in cache.videos if video.fps]),
+        num_shorter_than_a_clip=sum(length < num_frames for length in lengths),
+        sizes={f"{width}x{height}": n for (height, width), n in sizes.most_common(_MOST_SIZES)},
+        fps=_spread([round(video.fps, 2) for video in cache.videos if video.fps]),
+        unreadable=tuple(unreadable_lines(cache.unreadable)),
+        warnings=tuple(warnings),
+    )
 
 
-def _spread(values: list[int] | list[float]) -> dict[str, float] | None:
-    if not values:
-        return None
-    return {"min": min(values), "median": statistics.median(values), "max": max(values)}
+def _spread(values: Sequence[float]) -> Spread | None:
+    return Spread(min(values), statistics.median(values), max(values)) if values else None

@@ -1,4 +1,4 @@
-"""The nouns of a data set: one labelled video, and the list of all of them."""
+"""A labeled video, and the index of a dataset: all of its labeled videos."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 
-__all__ = ["DatasetIndex", "Sample", "below_common_folder"]
+from hidden_two_stream.errors import HiddenTwoStreamError
+
+__all__ = ["DatasetIndex", "Sample", "below_common_folder", "unreadable_lines"]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled video, or a part of one.
+    """A labeled video, or a labeled part of one.
 
     Attributes:
         path: the video file or frame folder.
         label: class name.
-        split: "train" or "test" where the data set says so.
-        start_seconds, end_seconds: the labelled part; None: from the first, to the last frame.
-        columns: further columns of the CSV, for example subject or date.
+        split: "train" or "test" in the dataset's own split; None: it has none.
+        start_seconds, end_seconds: the labeled part; None: from the first frame, to the last frame.
+        columns: all columns of the CSV, for example subject or date.
     """
 
     path: str
@@ -33,7 +35,7 @@ class Sample:
 
     @property
     def name(self) -> str:
-        """The path, with the part in seconds where there is one."""
+        """The path, followed by the labeled part in seconds if there is one."""
         if self.start_seconds is None and self.end_seconds is None:
             return self.path
         end = "end" if self.end_seconds is None else f"{self.end_seconds:.12g}"
@@ -42,13 +44,13 @@ class Sample:
 
 @dataclass(frozen=True)
 class DatasetIndex:
-    """All samples of a data set, in a fixed order; the index in `classes` is the class number.
+    """All samples of a dataset, in a fixed order; the index in `classes` is the class number.
 
     Attributes:
-        source: the folder, CSV or data set by name.
-        samples: labelled videos.
+        source: the folder, the CSV, or the dataset by name.
+        samples: labeled videos.
         empty: folders that could be classes but hold no video.
-        class_order: all classes in the data set's own order; empty: those of the samples, alphabetical.
+        class_order: all classes in the dataset's own order; empty: those of the samples, alphabetically.
     """
 
     source: str
@@ -58,7 +60,7 @@ class DatasetIndex:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names, in the data set's own order where it has one, else in alphabetical order."""
+        """Class names, in the dataset's own order if it has one, else in alphabetical order."""
         return self.class_order or tuple(sorted({sample.label for sample in self.samples}))
 
     def fingerprint(self) -> str:
@@ -68,14 +70,22 @@ class DatasetIndex:
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
     def counts(self) -> dict[str, int]:
-        """Samples per class."""
+        """Number of samples of each class."""
         found = Counter(sample.label for sample in self.samples)
         return {name: found[name] for name in self.classes}
 
 
 def below_common_folder(names: Sequence[str]) -> list[str]:
-    """Names of samples without the folder that all are in, for data that is reached by another path."""
+    """Names of samples relative to the deepest folder that holds all of them.
+
+    They stay the same when the dataset is moved or reached by another path.
+    """
     parts = [Path(name).parts for name in names]
     folders = zip(*(path[:-1] for path in parts), strict=False)
     shared = sum(1 for _ in takewhile(lambda same: len(set(same)) == 1, folders))
     return [Path(*path[shared:]).as_posix() for path in parts]
+
+
+def unreadable_lines(failed: Sequence[tuple[Sample, HiddenTwoStreamError]]) -> list[str]:
+    """One line for each unreadable sample: its name and the reason."""
+    return [f"{sample.name}: {getattr(error, 'reason', error)}" for sample, error in failed]

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from hidden_two_stream.data.benchmarks.reference import parse_reference
 from hidden_two_stream.data.clip_cache import default_workers, open_clip_cache
-from hidden_two_stream.data.index import absolute_data, divide, read_dataset_index, unreadable_lines
+from hidden_two_stream.data.index import absolute_data, read_dataset_index
+from hidden_two_stream.data.samples import unreadable_lines
+from hidden_two_stream.data.splits import divide
 from hidden_two_stream.errors import CheckpointError, DataError, UsageError
 from hidden_two_stream.evaluation.accuracy import Evaluation, check_known, evaluate_videos
 from hidden_two_stream.inference.predictor import Recognizer, load

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from hidden_two_stream.data.index import read_dataset_index
 from hidden_two_stream.errors import DataError, UsageError
-from hidden_two_stream.video.reader import VIDEO_SUFFIXES
+from hidden_two_stream.video.finding import VIDEO_SUFFIXES
 
 __all__ = ["LabelList", "read_class_list", "read_label_list"]
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from hidden_two_stream.errors import DataError
 from hidden_two_stream.evaluation.label_lists import LabelList
 from hidden_two_stream.evaluation.score_files import Scores
-from hidden_two_stream.video.reader import VIDEO_SUFFIXES
+from hidden_two_stream.video.finding import VIDEO_SUFFIXES
 
 __all__ = ["AlignedScores", "align_scores", "infer_class_order", "match_label_lists", "match_videos"]
 

@@ -11,16 +11,9 @@ from typing import Any
 from hidden_two_stream.checkpoint import PLAN_FILE, RunMetadata
 from hidden_two_stream.config.loading import recipe_from_dict
 from hidden_two_stream.data.benchmarks.reference import NUM_SPLITS, Reference, parse_reference
-from hidden_two_stream.data.index import (
-    DatasetIndex,
-    Sample,
-    Split,
-    absolute_data,
-    group_values,
-    hold_out,
-    read_dataset_index,
-    split_listing,
-)
+from hidden_two_stream.data.index import absolute_data, read_dataset_index
+from hidden_two_stream.data.samples import DatasetIndex, Sample
+from hidden_two_stream.data.splits import Split, group_values, hold_out, split_dataset
 from hidden_two_stream.errors import DataError, UsageError
 from hidden_two_stream.files import make_folder, write_json
 
@@ -68,11 +61,11 @@ def read_one_split(data: str | Path, test_fraction: float, seed: int) -> Folds:
     """Return one fold: the data's own split, or a random part of each class held back for the test.
 
     Raises:
-        UsageError, DataError: as `read_dataset_index` and `split_listing`.
+        UsageError, DataError: as `read_dataset_index` and `split_dataset`.
     """
     source = absolute_data(data)
     index = read_dataset_index(source if parse_reference(data) else data)
-    split = split_listing(index, test_fraction, seed)
+    split = split_dataset(index, test_fraction, seed)
     metadata = RunMetadata(data=source, test_fraction=test_fraction)
     return Folds("split", True, {"test": index}, {"test": split}, {"test": metadata})
 
@@ -115,7 +108,7 @@ def _read_splits(reference: Reference) -> Folds:
         "split",
         False,
         indexes,
-        {value: split_listing(index) for value, index in indexes.items()},
+        {value: split_dataset(index) for value, index in indexes.items()},
         {value: RunMetadata(data=str(part)) for value, part in parts.items()},
     )
 

@@ -19,7 +19,8 @@ from hidden_two_stream.motion.color import flow_to_color
 from hidden_two_stream.motion.flo import write_flo
 from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.types import FloatArray
-from hidden_two_stream.video.reader import VIDEO_SUFFIXES, VideoReader
+from hidden_two_stream.video.finding import VIDEO_SUFFIXES
+from hidden_two_stream.video.reader import VideoReader
 from hidden_two_stream.video.writer import write_video
 
 __all__ = ["default_output", "flow_command"]

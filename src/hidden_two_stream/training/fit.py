@@ -16,7 +16,8 @@ from hidden_two_stream.checkpoint import UNREADABLE_FILE, RunInfo, RunMetadata, 
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.data.clip_cache import ClipCache, open_clip_cache
-from hidden_two_stream.data.index import Sample, Split, unreadable_lines
+from hidden_two_stream.data.samples import Sample, unreadable_lines
+from hidden_two_stream.data.splits import Split
 from hidden_two_stream.data.training_set import mix_seed
 from hidden_two_stream.environment import versions
 from hidden_two_stream.errors import DataError, HiddenTwoStreamError, UsageError

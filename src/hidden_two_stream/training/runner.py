@@ -16,7 +16,9 @@ from hidden_two_stream.config.loading import load_recipe, recipe_from_dict
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.data.clip_cache import ClipCache
-from hidden_two_stream.data.index import DatasetIndex, Split, absolute_data, divide, read_dataset_index
+from hidden_two_stream.data.index import absolute_data, read_dataset_index
+from hidden_two_stream.data.samples import DatasetIndex
+from hidden_two_stream.data.splits import Split, divide
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.files import make_folder, write_json
 from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol

@@ -1,1 +1,1 @@
-"""Pixels in: reading videos and choosing which of their frames make a clip."""
+"""Reads and writes video, and chooses and transforms the frames of clips."""

@@ -1,35 +1,51 @@
-"""Folders: finding the videos below one, and reading one that is itself a video, an image for each frame."""
+"""Finds videos: below folders, as folders of frame images, and from the sources that a user names."""
 
 from __future__ import annotations
 
-import io
+import glob
 import os
 import re
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import av
-from av.codec.context import ThreadType
-from av.video.frame import VideoFrame
+from hidden_two_stream.errors import UsageError
 
-from hidden_two_stream.errors import UsageError, VideoError
-from hidden_two_stream.types import Frame
-from hidden_two_stream.video.decoding import _Converter, _frames, _reason, _upright_size
-from hidden_two_stream.video.times import FALLBACK_FPS
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "VIDEO_SUFFIXES",
+    "expand_sources",
+    "find_videos",
+    "frame_images",
+    "holds_videos",
+    "is_frame_folder",
+    "is_url",
+]
 
 VIDEO_SUFFIXES = frozenset(
     f".{kind}"
     for kind in "3gp asf avi flv gif m2ts m4v mkv mov mp4 mpeg mpg mts mxf ogv ts vob webm wmv".split()  # noqa: SIM905
 )
+"""Suffixes of video files, in lower case."""
+
 IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".webp"))
+"""Suffixes of images that can be the frames of a video, in lower case."""
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+def is_url(source: str) -> bool:
+    """Whether `source` begins as a URL does, such as http://."""
+    return _URL.match(source) is not None
 
 
 def find_videos(folder: Path) -> list[Path]:
-    """All video files below `folder`, sorted; hidden files and folders are left out, links are followed.
+    """All video files below `folder`, sorted.
+
+    Hidden files and folders are left out; links are followed.
 
     Raises:
         UsageError: `folder` is not a folder.
-        OSError: a folder in it may not be listed, since its videos must not be missed in silence.
+        OSError: a folder below it cannot be listed.
     """
     if not folder.is_dir():
         raise UsageError(f"no folder at {str(folder)!r}; expected a folder that holds videos: check the path")
@@ -37,9 +53,41 @@ def find_videos(folder: Path) -> list[Path]:
 
 
 def is_frame_folder(path: str | os.PathLike[str]) -> bool:
-    """Whether `path` is one video as a folder of images: images directly in it, and no videos below it."""
+    """Whether `path` is a folder with images directly in it and no video files below it."""
     folder = Path(path)
-    return folder.is_dir() and bool(_frame_images(folder)) and next(_walk_videos(folder), None) is None
+    return folder.is_dir() and bool(frame_images(folder)) and not holds_videos(folder)
+
+
+def holds_videos(folder: Path) -> bool:
+    """Whether a video file lies anywhere below `folder`."""
+    return next(_walk_videos(folder), None) is not None
+
+
+def expand_sources(sources: Sequence[str]) -> list[str]:
+    """The videos that `sources` name, each once: files, URLs, frame folders, folders of these, and globs.
+
+    Raises:
+        UsageError: a name matches nothing.
+    """
+    found: list[str] = []
+    for source in sources:
+        path = Path(source)
+        if is_url(source) or path.is_file() or (path.is_dir() and is_frame_folder(path)):
+            found.append(source)
+        elif path.is_dir():
+            inside = sorted(
+                str(entry) for entry in path.rglob("*") if entry.is_dir() and is_frame_folder(entry)
+            )
+            videos = sorted([str(video) for video in find_videos(path)] + inside)
+            if not videos:
+                raise UsageError(f"no videos in the folder {source!r}")
+            found += videos
+        else:
+            matches = sorted(glob.glob(source, recursive=True))
+            if not matches:
+                raise UsageError(f"no file, folder or match for {source!r}; check the path")
+            found += expand_sources(matches)
+    return list(dict.fromkeys(found))
 
 
 def _walk_videos(folder: Path) -> Iterator[Path]:
@@ -60,10 +108,10 @@ def _walk_videos(folder: Path) -> Iterator[Path]:
                 yield Path(parent, name)
 
 
-def _frame_images(folder: Path) -> list[Path]:
+def frame_images(folder: Path) -> list[Path]:
     """The images directly in `folder` in natural order: frame_2 before frame_10.
 
-    Extracted optical flow, which other software keeps beside the frames (flow_x_00001.jpg), is no frame.
+    Images of optical flow, which other software keeps beside the frames (flow_x_00001.jpg), are left out.
     """
     paths = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != "."]
     frames = [path for path in paths if not path.name.lower().startswith(("flow_x", "flow_y"))]
@@ -73,71 +121,3 @@ def _frame_images(folder: Path) -> list[Path]:
 
 def _natural_key(name: str) -> list[str | int]:
     return [int(part) if i % 2 else part.lower() for i, part in enumerate(re.split(r"(\d+)", name))]
-
-
-class _ImageFolder:
-    """One image file per frame."""
-
-    fps: float | None = None
-    times_repaired = False
-
-    def __init__(self, folder: Path) -> None:
-        self.name = str(folder)
-        self.warning: str | None = None
-        self._paths = _frame_images(folder)
-        if next(_walk_videos(folder), None) is not None:
-            raise VideoError(folder, "the folder holds videos, so it is not one video: name one of them")
-        if not self._paths:
-            kinds = ", ".join(sorted(IMAGE_SUFFIXES))
-            raise VideoError(folder, f"the folder holds neither frame images ({kinds}) nor videos")
-        first = _decode_image(self._paths[0])
-        self.size = _upright_size(first)
-        self._to_rgb = _Converter(self.size)
-        self._count = len(self._paths)
-
-    def select(self, wanted: Iterable[int]) -> Generator[Frame, None, None]:
-        for index in wanted:
-            if index >= self._count:
-                return
-            frame = self._frame(index)
-            if frame is None:
-                return
-            yield Frame(self._to_rgb(frame), index, index / FALLBACK_FPS)
-
-    def count(self) -> int:
-        for index in range(self._count):
-            if self._frame(index) is None:
-                break
-        return self._count
-
-    def close(self) -> None:
-        """Nothing to close: each image is closed once it is read."""
-
-    def _frame(self, index: int) -> VideoFrame | None:
-        try:
-            return _decode_image(self._paths[index])
-        except VideoError as error:
-            self._count = index
-            self.warning = (
-                f"decoding stopped after {_frames(index)}: {self._paths[index].name}: {error.reason}"
-            )
-            return None
-
-
-def _decode_image(path: Path) -> VideoFrame:
-    """Decode an image file. It goes through memory, since FFmpeg takes a `%` in a name for a pattern."""
-    try:
-        with av.open(io.BytesIO(path.read_bytes()), "r", metadata_errors="replace") as container:
-            stream = container.streams.video[0]
-            stream.codec_context.thread_type = ThreadType.NONE
-            stream.codec_context.options = {
-                "err_detect": "explode"
-            }  # else half a JPEG passes for a whole one
-            frame = next(container.decode(stream))
-    except (av.FFmpegError, OSError) as error:
-        raise VideoError(path, _reason(error)) from error
-    except (StopIteration, IndexError) as error:
-        raise VideoError(path, "it holds no image") from error
-    if frame.is_corrupt:
-        raise VideoError(path, "the image is damaged")
-    return frame

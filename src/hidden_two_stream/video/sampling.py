@@ -1,12 +1,13 @@
-"""Which frames make a clip: pure functions of integers, the same for training and for inference.
+"""Chooses the frames of clips: pure functions of integers, the same for training and inference.
 
-A clip is `length` frames, `stride` frames apart, from a start frame on. The clips of a video of T frames
-start at 0 ... T - span, where span is what one clip covers.
+A clip has `length` frames, `stride` frames apart, and begins at a start frame. In a video of T frames, the
+possible starts are 0, …, T − span, where span is the number of frames that a clip covers.
 
-Rule for videos shorter than a clip: indices are clamped to the last frame, so the last frame repeats, which
-is a scene without motion. Such a video has one start, 0.
+In a video shorter than a clip, indices are clamped to the last frame: it repeats, as in a scene without
+motion. Such a video has one start, 0.
 
-Every function raises `UsageError` if a number of frames, clips, a length, a stride or a hop is below 1.
+Every function raises `UsageError` if a number of frames, clips or draws, a length, a stride or a hop is less
+than 1.
 """
 
 from __future__ import annotations
@@ -28,23 +29,23 @@ __all__ = [
 
 
 def _require_positive(**values: int) -> None:
-    """Raise a UsageError that names the first value below 1."""
+    """Raise a UsageError for the first value less than 1."""
     for name, value in values.items():
         if value < 1:
             raise UsageError(f"{name} is {value}; expected a whole number of 1 or more")
 
 
 def clip_span(length: int, stride: int) -> int:
-    """Frames from the first to the last frame of a clip, both included: (length - 1) * stride + 1."""
+    """Number of frames from the first to the last frame of a clip: (length − 1) · stride + 1."""
     _require_positive(length=length, stride=stride)
     return (length - 1) * stride + 1
 
 
 def clip_indices(start: int, length: int, stride: int, num_frames: int) -> tuple[int, ...]:
-    """The `length` frame indices of a clip that begins at `start`, clamped to the last frame.
+    """Frame indices of the clip that begins at `start`, (length,), clamped to the last frame.
 
     Raises:
-        UsageError: `start` is not a frame of the video, or another value is below 1.
+        UsageError: `start` is not a frame of the video, or another value is less than 1.
     """
     _require_positive(length=length, stride=stride, num_frames=num_frames)
     if not 0 <= start < num_frames:
@@ -53,44 +54,49 @@ def clip_indices(start: int, length: int, stride: int, num_frames: int) -> tuple
 
 
 def num_starts(num_frames: int, length: int, stride: int) -> int:
-    """How many start frames give a clip that lies inside the video; 1 for a video shorter than a clip."""
+    """Number of start frames whose clip lies within the video; 1 for a video shorter than a clip."""
     _require_positive(num_frames=num_frames)
     return max(1, num_frames - clip_span(length, stride) + 1)
 
 
 def segment_starts(num_frames: int, length: int, stride: int, draws: Sequence[float]) -> tuple[int, ...]:
-    """One random start frame from each of K equal parts of the video, K = the number of `draws`.
+    """One random start frame in each of K equal parts of the video.
 
-    Sparse sampling of temporal segment networks (Wang et al., arXiv 1608.00859): part k holds the possible
-    starts from floor(k S / K) up to, but not including, floor((k + 1) S / K), of S; a part of a video too
-    short to have one of its own gives the first start of the part. The caller makes the draws; one draw makes
-    all starts of the video equally likely.
+    This is the sparse sampling of temporal segment networks (Wang et al., arXiv 1608.00859). Of S possible
+    starts, part k holds those in [⌊k S / K⌋, ⌊(k + 1) S / K⌋). If this is empty, the start is ⌊k S / K⌋.
+
+    Args:
+        num_frames: frames of the video.
+        length: frames of a clip.
+        stride: distance between two frames of a clip.
+        draws: K random numbers in [0, 1), one for each part. With a single draw, uniform over [0, 1), all
+            starts of the video are equally likely.
 
     Raises:
-        UsageError: there are no draws, a draw lies outside [0, 1), or another value is below 1.
+        UsageError: there are no draws, a draw is not in [0, 1), or another value is less than 1.
     """
     _require_positive(segments=len(draws))
     starts, parts = num_starts(num_frames, length, stride), len(draws)
     found = []
     for part, draw in enumerate(draws):
         if not 0.0 <= draw < 1.0:
-            raise UsageError(f"draw is {draw}; expected a number from 0 up to, but not including, 1")
+            raise UsageError(f"draw is {draw}; expected a number of at least 0 and below 1")
         first, stop = part * starts // parts, (part + 1) * starts // parts
         found.append(first + int(draw * (stop - first)))
     return tuple(found)
 
 
 def center_start(num_frames: int, length: int, stride: int) -> int:
-    """The start frame of the clip in the middle; the earlier one of two middles."""
+    """Start frame of the clip in the middle of the video; the earlier one if there are two."""
     return (num_starts(num_frames, length, stride) - 1) // 2
 
 
 def uniform_starts(num_frames: int, length: int, stride: int, count: int) -> tuple[int, ...]:
-    """`count` start frames by the test protocol of the reference: i * floor(starts / count).
+    """Start frames of `count` clips in the authors' test protocol: i · ⌊starts / count⌋.
 
-    With 25 clips of 11 frames the step is floor((T - 10) / 25), as in the authors' published test script.
-    The clips begin at frame 0 and the video's end may stay uncovered; where there are fewer starts than
-    clips the step is 0 and all clips are the first one. `spread_starts` reaches the end.
+    With 25 clips of 11 frames, the step is ⌊(T − 10) / 25⌋, as in the authors' published test script. The
+    first clip begins at frame 0, and the last one may end before the video does. If there are fewer starts
+    than clips, the step is 0 and all clips begin at frame 0. `spread_starts` reaches the end of the video.
     """
     _require_positive(count=count)
     step = num_starts(num_frames, length, stride) // count
@@ -98,9 +104,10 @@ def uniform_starts(num_frames: int, length: int, stride: int, count: int) -> tup
 
 
 def spread_starts(num_frames: int, length: int, stride: int, count: int) -> tuple[int, ...]:
-    """`count` start frames evenly from the first to the last possible one; one clip is the middle one.
+    """Start frames of `count` clips, evenly spaced from the first to the last possible start.
 
-    Positions between two frames go to the nearer one, halves to the later one.
+    Positions between two frames are rounded to the nearest frame, halves to the later one. A single clip is
+    the one in the middle.
     """
     _require_positive(count=count)
     if count == 1:
@@ -110,9 +117,9 @@ def spread_starts(num_frames: int, length: int, stride: int, count: int) -> tupl
 
 
 def sliding_starts(num_frames: int, length: int, stride: int, hop: int) -> tuple[int, ...]:
-    """Start frames `hop` apart, and the last possible one, so that the windows reach the video's end.
+    """Start frames `hop` apart, and the last possible start, so that the clips reach the end of the video.
 
-    With stride 1 and `hop` up to `length` every frame lies in a window.
+    With stride 1 and a `hop` of at most `length`, every frame is in a clip.
     """
     _require_positive(hop=hop)
     last = num_starts(num_frames, length, stride) - 1

@@ -1,4 +1,4 @@
-"""UCF101, HMDB51 and lists of TSN by name: official lists, counts, class order, and what is refused."""
+"""UCF101, HMDB51 and TSN lists by name: official lists, counts, class order, and invalid input."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import pytest
 
 from hidden_two_stream.data.benchmarks.reference import Reference, parse_reference
 from hidden_two_stream.data.clip_cache import open_clip_cache
-from hidden_two_stream.data.index import DatasetIndex, absolute_data, read_dataset_index, split_listing
+from hidden_two_stream.data.index import absolute_data, read_dataset_index
+from hidden_two_stream.data.samples import DatasetIndex
+from hidden_two_stream.data.splits import split_dataset
 from hidden_two_stream.errors import DataError, UsageError
 
 from ..benchmark_trees import make_hmdb51, make_ucf101, touch, write
@@ -20,13 +22,13 @@ UCF_COUNTS = {1: (9537, 3783), 2: (9586, 3734), 3: (9624, 3696)}
 HMDB_COUNTS = {1: (3570, 1530), 2: (3570, 1530), 3: (3570, 1530)}
 
 
-def counts(listing: DatasetIndex) -> tuple[int, int]:
-    found = Counter(sample.split for sample in listing.samples)
+def counts(dataset: DatasetIndex) -> tuple[int, int]:
+    found = Counter(sample.split for sample in dataset.samples)
     return found["train"], found["test"]
 
 
-def names(listing: DatasetIndex, part: str) -> list[str]:
-    return sorted(Path(s.path).name for s in listing.samples if s.split == part)
+def names(dataset: DatasetIndex, part: str) -> list[str]:
+    return sorted(Path(s.path).name for s in dataset.samples if s.split == part)
 
 
 # -- names -----------------------------------------------------------------------------------------
@@ -81,7 +83,7 @@ def test_wrong_names(data: str, message: str) -> None:
 
 def test_several_splits_are_for_cross_validation(tmp_path: Path) -> None:
     make_ucf101(tmp_path / "ucf", num_frames=1)
-    with pytest.raises(UsageError, match=r"expected one here, such as 'ucf101:.*:1': hts cross-validate"):
+    with pytest.raises(UsageError, match=r"expected one, such as 'ucf101:.*:1': hts cross-validate"):
         read_dataset_index(f"ucf101:{tmp_path / 'ucf'}:1..3")
 
 
@@ -98,28 +100,28 @@ def test_absolute_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("split", [1, 2, 3])
 def test_official_lists_of_ucf101(data_root: Path, tmp_path: Path, split: int) -> None:
     shutil.copytree(data_root / "splits" / "ucf101_splits", tmp_path / "ucfTrainTestlist")
-    listing = read_dataset_index(f"ucf101:{tmp_path}:{split}")
-    assert counts(listing) == UCF_COUNTS[split]
+    dataset = read_dataset_index(f"ucf101:{tmp_path}:{split}")
+    assert counts(dataset) == UCF_COUNTS[split]
     lines = (data_root / "splits" / "ucf101_splits" / "classInd.txt").read_text().split("\n")
-    assert listing.classes == tuple(line.split()[1] for line in lines if line.strip())
-    assert listing.classes[0] == "ApplyEyeMakeup"
-    assert listing.classes[100] == "YoYo"
-    assert len({s.name for s in listing.samples}) == 13320
-    assert len(split_listing(listing).test) == UCF_COUNTS[split][1]
+    assert dataset.classes == tuple(line.split()[1] for line in lines if line.strip())
+    assert dataset.classes[0] == "ApplyEyeMakeup"
+    assert dataset.classes[100] == "YoYo"
+    assert len({s.name for s in dataset.samples}) == 13320
+    assert len(split_dataset(dataset).test) == UCF_COUNTS[split][1]
 
 
 def test_ucf101_finds_its_videos(tmp_path: Path) -> None:
     make_ucf101(tmp_path, num_frames=1)
-    listing = read_dataset_index(f"ucf101:{tmp_path}:2")
-    assert listing.classes == ("Archery", "HandstandPushups", "Bowling")
-    assert all(Path(sample.path).is_file() for sample in listing.samples)
-    assert names(listing, "test") == sorted(
+    dataset = read_dataset_index(f"ucf101:{tmp_path}:2")
+    assert dataset.classes == ("Archery", "HandstandPushups", "Bowling")
+    assert all(Path(sample.path).is_file() for sample in dataset.samples)
+    assert names(dataset, "test") == sorted(
         f"v_{name}_g02_c{clip:02d}.avi"
         for name in ("Archery", "HandStandPushups", "Bowling")
         for clip in (1, 2)
     )
-    assert counts(listing) == (12, 6)
-    assert listing.counts() == {"Archery": 6, "HandstandPushups": 6, "Bowling": 6}
+    assert counts(dataset) == (12, 6)
+    assert dataset.counts() == {"Archery": 6, "HandstandPushups": 6, "Bowling": 6}
 
 
 @pytest.mark.parametrize(
@@ -139,15 +141,15 @@ def test_ucf101_layouts(tmp_path: Path, lists: str, videos: str) -> None:
     write(folder / "testlist01.txt", ["B/v_B_g02_c01.avi", "A/v_A_g02_c01.avi"])
     touch(tmp_path / videos, "B/v_B_g01_c01.avi", "B/v_B_g02_c01.avi.txt", "A/v_A_g02_c01.mp4")
     touch(tmp_path / videos, "A/v_A_g01_c01/img_00001.jpg", "B/v_b_G02_c01.AVI")
-    listing = read_dataset_index(f"ucf101:{tmp_path}")
-    assert [Path(s.path).relative_to(tmp_path / videos).as_posix() for s in listing.samples] == [
+    dataset = read_dataset_index(f"ucf101:{tmp_path}")
+    assert [Path(s.path).relative_to(tmp_path / videos).as_posix() for s in dataset.samples] == [
         "B/v_B_g01_c01.avi",
         "A/v_A_g01_c01",
         "B/v_b_G02_c01.AVI",
         "A/v_A_g02_c01.mp4",
     ]
-    assert [s.split for s in listing.samples] == ["train", "train", "test", "test"]
-    assert listing.classes == ("B", "A")
+    assert [s.split for s in dataset.samples] == ["train", "train", "test", "test"]
+    assert dataset.classes == ("B", "A")
 
 
 def test_a_file_is_taken_before_one_that_differs_in_case_and_before_frames(tmp_path: Path) -> None:
@@ -163,10 +165,10 @@ def test_a_missing_video_is_a_sample_that_cannot_be_read(tmp_path: Path) -> None
     make_ucf101(tmp_path, num_frames=2)
     gone = tmp_path / "UCF-101" / "Bowling" / "v_Bowling_g01_c01.avi"
     gone.unlink()
-    listing = read_dataset_index(f"ucf101:{tmp_path}:1")
-    assert counts(listing) == (12, 6)
+    dataset = read_dataset_index(f"ucf101:{tmp_path}:1")
+    assert counts(dataset) == (12, 6)
     for workers in (0, 1):
-        store = open_clip_cache(listing.samples, 32, workers=workers)
+        store = open_clip_cache(dataset.samples, 32, workers=workers)
         assert len(store.samples) == 17
         [(sample, error)] = store.unreadable
         assert sample.path == str(gone)
@@ -184,14 +186,14 @@ def test_a_missing_video_is_a_sample_that_cannot_be_read(tmp_path: Path) -> None
         ("classInd.txt", "5 Juggling", r"line 4: got '5 Juggling'; expected 4 and the name"),
         ("classInd.txt", "4 Archery", r"line 4: got '4 Archery'; expected 4 and the name of a further class"),
         ("classInd.txt", "4 Juggling", r"no training video of \['Juggling'\]"),
-        ("trainlist01.txt", b"\xff\xfe\n", "not text in UTF-8"),
+        ("trainlist01.txt", b"\xff\xfe\n", "is not UTF-8 text"),
     ],
 )  # fmt: skip
 def test_broken_lists_of_ucf101(tmp_path: Path, file: str, line: str | bytes, message: str) -> None:
     path = make_ucf101(tmp_path, num_frames=1) / "ucfTrainTestlist" / file
     path.write_bytes(path.read_bytes() + (line if isinstance(line, bytes) else line.encode()))
     with pytest.raises(DataError, match=message) as caught:
-        split_listing(read_dataset_index(f"ucf101:{tmp_path}"))
+        split_dataset(read_dataset_index(f"ucf101:{tmp_path}"))
     assert "\n" not in str(caught.value)
 
 
@@ -212,13 +214,13 @@ def test_missing_lists_are_named_with_their_source(tmp_path: Path) -> None:
 @pytest.mark.parametrize("split", [1, 2, 3])
 def test_official_lists_of_hmdb51(data_root: Path, tmp_path: Path, split: int) -> None:
     (tmp_path / "splits").symlink_to(data_root / "splits" / "hmdb51_splits")
-    listing = read_dataset_index(f"hmdb51:{tmp_path}:{split}")
-    assert counts(listing) == HMDB_COUNTS[split]
-    assert len(listing.classes) == 51
-    assert listing.classes == tuple(sorted(listing.classes))
+    dataset = read_dataset_index(f"hmdb51:{tmp_path}:{split}")
+    assert counts(dataset) == HMDB_COUNTS[split]
+    assert len(dataset.classes) == 51
+    assert dataset.classes == tuple(sorted(dataset.classes))
     # 70 and 30 of each class are the data set's design.
-    assert set(Counter(s.label for s in listing.samples if s.split == "train").values()) == {70}
-    assert set(Counter(s.label for s in listing.samples if s.split == "test").values()) == {30}
+    assert set(Counter(s.label for s in dataset.samples if s.split == "train").values()) == {70}
+    assert set(Counter(s.label for s in dataset.samples if s.split == "test").values()) == {30}
 
 
 @pytest.mark.parametrize("videos", ["hmdb51_org", "videos", "."])
@@ -228,11 +230,11 @@ def test_hmdb51_finds_its_videos(tmp_path: Path, videos: str) -> None:
         shutil.copytree(tmp_path / "hmdb51_org", tmp_path / videos, dirs_exist_ok=True)
         shutil.rmtree(tmp_path / "hmdb51_org")
     for split in (1, 2, 3):
-        listing = read_dataset_index(f"hmdb51:{tmp_path}:{split}")
-        assert listing.classes == ("climb", "climb_stairs", "wave")
-        assert counts(listing) == (9, 6)
-        assert all(Path(sample.path).is_file() for sample in listing.samples)
-        assert all(Path(sample.path).parent.name == sample.label for sample in listing.samples)
+        dataset = read_dataset_index(f"hmdb51:{tmp_path}:{split}")
+        assert dataset.classes == ("climb", "climb_stairs", "wave")
+        assert counts(dataset) == (9, 6)
+        assert all(Path(sample.path).is_file() for sample in dataset.samples)
+        assert all(Path(sample.path).parent.name == sample.label for sample in dataset.samples)
     # The case of letters counts here.
     touch(tmp_path / videos / "wave", "X.avi")
     path = tmp_path / "testTrainMulti_7030_splits" / "wave_test_split1.txt"
@@ -256,7 +258,7 @@ def test_broken_lists_of_hmdb51(tmp_path: Path, line: str, message: str) -> None
     with pytest.raises(DataError, match=message):
         read_dataset_index(f"hmdb51:{tmp_path}:1")
     path.unlink()
-    with pytest.raises(DataError, match=r"class 'wave' has no wave_test_split1\.txt"):
+    with pytest.raises(DataError, match=r"class 'wave' has no wave_test_split1\.txt but other lists"):
         read_dataset_index(f"hmdb51:{tmp_path}:1")
 
 
@@ -266,16 +268,16 @@ def test_broken_lists_of_hmdb51(tmp_path: Path, line: str, message: str) -> None
 def test_tsn_lists(tmp_path: Path) -> None:
     train = write(tmp_path / "a" / "train.txt", ["frames/one two 12 1", f"{tmp_path}/b.avi 30 0"])
     test = write(tmp_path / "b" / "test.txt", ["../c.mp4 7 2"])
-    listing = read_dataset_index(f"tsn:{train}:{test}")
-    assert [(s.path, s.label, s.split, s.columns["frames"]) for s in listing.samples] == [
+    dataset = read_dataset_index(f"tsn:{train}:{test}")
+    assert [(s.path, s.label, s.split, s.columns["frames"]) for s in dataset.samples] == [
         (str(tmp_path / "a" / "frames" / "one two"), "class_001", "train", "12"),
         (str(tmp_path / "b.avi"), "class_000", "train", "30"),
         (str(tmp_path / "b" / ".." / "c.mp4"), "class_002", "test", "7"),
     ]
-    assert listing.classes == ("class_000", "class_001", "class_002")
+    assert dataset.classes == ("class_000", "class_001", "class_002")
     assert {sample.split for sample in read_dataset_index(f"tsn:{train}").samples} == {None}
     with pytest.raises(DataError, match=r"no training video of \['class_002'\]"):
-        split_listing(listing)
+        split_dataset(dataset)
 
 
 @pytest.mark.parametrize("base", [0, 1])
@@ -288,9 +290,9 @@ def test_tsn_class_names_and_both_ways_of_counting(
 ) -> None:
     write(tmp_path / file, lines)
     train = write(tmp_path / "train.txt", [f"a 5 {base}", f"b 5 {base + 1}"])
-    listing = read_dataset_index(f"tsn:{train}")
-    assert [sample.label for sample in listing.samples] == ["walk", "stand up"]
-    assert listing.classes == ("walk", "stand up", "run")
+    dataset = read_dataset_index(f"tsn:{train}")
+    assert [sample.label for sample in dataset.samples] == ["walk", "stand up"]
+    assert dataset.classes == ("walk", "stand up", "run")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""THUMOS14, ActivityNet and Kinetics by name: parts, classes, segments, and what is refused."""
+"""THUMOS14, ActivityNet and Kinetics by name: parts, classes, segments, and invalid input."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from hidden_two_stream.data.clip_cache import open_clip_cache
-from hidden_two_stream.data.index import read_dataset_index, split_listing
+from hidden_two_stream.data.index import read_dataset_index
 from hidden_two_stream.data.samples import Sample
+from hidden_two_stream.data.splits import split_dataset
 from hidden_two_stream.errors import DataError
 from hidden_two_stream.synthetic.clips import generate_clip
 from hidden_two_stream.video.writer import write_video
@@ -46,9 +47,9 @@ def make_thumos14(root: Path, annotations: str = "annotations") -> Path:
     "folder", ["annotations", "annotation_all", ".", "TH14_Temporal_annotations_test/annotation"]
 )
 def test_thumos14(tmp_path: Path, folder: str) -> None:
-    listing = read_dataset_index(f"thumos14:{make_thumos14(tmp_path, folder)}")
-    assert listing.classes == ("CliffDiving", "Diving")
-    split = split_listing(listing)
+    dataset = read_dataset_index(f"thumos14:{make_thumos14(tmp_path, folder)}")
+    assert dataset.classes == ("CliffDiving", "Diving")
+    split = split_dataset(dataset)
     assert times(split.train) == [
         (f"{VALIDATION}.mp4", "Diving", 67.5, 75.9),
         (f"{VALIDATION}.mp4", "CliffDiving", 80.0, 81.25),
@@ -57,7 +58,7 @@ def test_thumos14(tmp_path: Path, folder: str) -> None:
         (f"{TEST}.mkv", "Diving", 0.0, 2.5),
         (f"{TEST}.mkv", "CliffDiving", 3.0, 4.0),
     ]
-    assert all(Path(sample.path).is_file() for sample in listing.samples)
+    assert all(Path(sample.path).is_file() for sample in dataset.samples)
 
 
 def test_a_segment_with_two_labels_is_one_sample_of_the_narrower_class(tmp_path: Path) -> None:
@@ -81,7 +82,7 @@ def test_segments_of_thumos14_are_decoded_as_parts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (f"{VALIDATION} 5", r"Shotput_val\.txt, line 2: got .*expected a video's name, and from"),
+        (f"{VALIDATION} 5", r"Shotput_val\.txt, line 2: got .*expected a video's name, and the start"),
         (f"{VALIDATION} 5 4", "line 2: got"),
         (f"{VALIDATION} soon 4", "line 2: got"),
         (f"{VALIDATION} 1 inf", "line 2: got"),
@@ -133,9 +134,9 @@ def annotation() -> dict[str, Any]:
 def test_activitynet(tmp_path: Path, name: str) -> None:
     write(tmp_path / name, [json.dumps(annotation())])
     touch(tmp_path, "train/v_-ab_C.mp4", "val/-ab_c.webm")
-    listing = read_dataset_index(f"activitynet:{tmp_path}")
-    assert listing.classes == ("Zumba", "Arm wrestling")
-    split = split_listing(listing)
+    dataset = read_dataset_index(f"activitynet:{tmp_path}")
+    assert dataset.classes == ("Zumba", "Arm wrestling")
+    split = split_dataset(dataset)
     assert times(split.train) == [
         ("v_-ab_C.mp4", "Zumba", 3.5, 9.25),
         ("v_-ab_C.mp4", "Arm wrestling", 10.0, 12.0),
@@ -158,9 +159,9 @@ def test_of_several_releases_of_activitynet_1_2_is_read(tmp_path: Path) -> None:
     [
         ({"label": "Curling", "segment": [0, 1]}, "'-ab_C' has the unknown class 'Curling'"),
         ({"label": "Zumba", "segment": [2, 1]}, r"'-ab_C' has the annotation .*\[2, 1\].*expected a label"),
-        ({"label": "Zumba"}, "expected a label and a segment"),
-        ({"segment": [0, 1]}, "expected a label and a segment"),
-        ("Zumba", "expected a label and a segment"),
+        ({"label": "Zumba"}, "expected a label, and a segment"),
+        ({"segment": [0, 1]}, "expected a label, and a segment"),
+        ("Zumba", "expected a label, and a segment"),
     ],
 )
 def test_broken_annotations_of_activitynet(tmp_path: Path, change: Any, message: str) -> None:
@@ -210,9 +211,9 @@ def test_kinetics_folder(tmp_path: Path) -> None:
         *("train/zumba/-Ab_000010_000020.mp4", "train/zumba/-ab_000010_000020.mp4"),
         *("brush,_comb/cd.mkv", "ef_000007_000017.webm", "val/zumba/ij.mp4"),
     )
-    listing = read_dataset_index(f"kinetics:{tmp_path}")
-    assert listing.classes == ("brush, comb", "zumba")
-    split = split_listing(listing)
+    dataset = read_dataset_index(f"kinetics:{tmp_path}")
+    assert dataset.classes == ("brush, comb", "zumba")
+    split = split_dataset(dataset)
     assert [Path(sample.path).relative_to(tmp_path).as_posix() for sample in split.train] == [
         "train/zumba/-Ab_000010_000020.mp4",
         "brush,_comb/cd.mkv",
@@ -222,7 +223,7 @@ def test_kinetics_folder(tmp_path: Path) -> None:
     assert [Path(sample.path).relative_to(tmp_path).as_posix() for sample in split.test] == [
         "val/zumba/ij.mp4"
     ]
-    assert {(s.start_seconds, s.end_seconds) for s in listing.samples} == {(None, None)}
+    assert {(s.start_seconds, s.end_seconds) for s in dataset.samples} == {(None, None)}
 
 
 def test_kinetics_tests_on_the_test_part_where_there_is_no_validation_part(tmp_path: Path) -> None:
@@ -230,11 +231,11 @@ def test_kinetics_tests_on_the_test_part_where_there_is_no_validation_part(tmp_p
     path = write(tmp_path / "mine.csv", rows)
     assert [s.split for s in read_dataset_index(f"kinetics:{path}").samples] == ["train", "train", "test"]
     write(path, [*rows, "b,w,0,1,val"])
-    listing = read_dataset_index(f"kinetics:{path}")
-    assert [(Path(s.path).name, s.split) for s in listing.samples if s.split == "test"] == [
+    dataset = read_dataset_index(f"kinetics:{path}")
+    assert [(Path(s.path).name, s.split) for s in dataset.samples if s.split == "test"] == [
         ("w_000000_000001.mp4", "test")
     ]
-    assert len(listing.samples) == 3
+    assert len(dataset.samples) == 3
 
 
 @pytest.mark.parametrize(
@@ -262,5 +263,5 @@ def test_no_lists_of_kinetics(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"columns \['path', 'label'\]; expected label, youtube_id"):
         read_dataset_index(f"kinetics:{tmp_path}")
     write(tmp_path / "k400_train.csv", [HEADER])
-    with pytest.raises(DataError, match=r"several lists of one part: k400_train\.csv, train\.csv"):
+    with pytest.raises(DataError, match=r"several lists of the same part: k400_train\.csv, train\.csv"):
         read_dataset_index(f"kinetics:{tmp_path}")

@@ -1,7 +1,8 @@
-"""What the readers of published lists share: the result, reading lines, and finding the videos.
+"""What the readers of published lists share: their result, reading lines, and finding videos.
 
-Lists hold names with brackets, ampersands and other characters that are patterns to a glob, so folders are
-listed once each and names looked up. A video that is nowhere keeps the path at which it was expected.
+Published lists hold names with brackets, ampersands and other characters that are special in glob patterns.
+Each folder is therefore listed once, and names are looked up in the result. The path of a missing video is
+where it was expected.
 """
 
 from __future__ import annotations
@@ -13,21 +14,21 @@ from pathlib import Path
 
 from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.errors import DataError, UsageError
-from hidden_two_stream.video.reader import VIDEO_SUFFIXES
+from hidden_two_stream.video.finding import VIDEO_SUFFIXES
 
 __all__ = ["Catalog", "VideoFinder", "broken", "find_list", "read_lines", "require_folder", "unique"]
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """A data set as its lists have it, whether or not the videos are there.
+    """The content of a dataset's lists, whether or not the videos exist.
 
     Attributes:
-        classes: all classes, in the data set's own order.
-        samples: what trains and what tests.
+        classes: all classes, in the dataset's own order.
+        samples: training and test samples.
         lists: files or folders that the lists were read from.
-        videos: folders in which videos were looked for.
-        unused: listed videos of neither part; their label may be empty.
+        videos: folders that were searched for videos.
+        unused: listed videos that are in neither part; their label may be empty.
     """
 
     classes: tuple[str, ...]
@@ -38,26 +39,26 @@ class Catalog:
 
 
 def require_folder(root: Path, name: str) -> None:
-    """Check that the data set's folder is there.
+    """Check that the folder of dataset `name` exists.
 
     Raises:
-        UsageError: it isn't.
+        UsageError: it does not exist.
     """
     if not root.is_dir():
-        raise UsageError(f"no folder at {str(root)!r}; expected the one that holds {name}: check the path")
+        raise UsageError(f"no folder at {str(root)!r}; expected the folder that holds {name}: check the path")
 
 
 def find_list(root: Path, folders: Sequence[str], name: str, source: str) -> Path:
-    """The first of `root/folder/name` that is there.
+    """The first existing file `root/folder/name`.
 
     Args:
-        root: folder of the data set.
-        folders: sub-folders to look into, "" for `root` itself.
+        root: folder of the dataset.
+        folders: sub-folders to search, "" for `root` itself.
         name: of the file.
-        source: where such lists are published, and how they are called there.
+        source: what to download, and from where, for the error message.
 
     Raises:
-        DataError: it is in none of them.
+        DataError: the file is in none of the folders.
     """
     for folder in folders:
         if (root / folder / name).is_file():
@@ -70,31 +71,31 @@ def find_list(root: Path, folders: Sequence[str], name: str, source: str) -> Pat
 
 
 def read_lines(path: Path) -> list[tuple[int, str]]:
-    """Numbered lines of a text file, stripped, without the empty ones.
+    """Lines of a text file with their numbers, stripped; empty lines are left out.
 
     Raises:
-        DataError: it cannot be read, or is not text.
+        DataError: the file cannot be read, or is not UTF-8 text.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise DataError(f"cannot read {str(path)!r}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not text in UTF-8: {error}") from error
+        raise DataError(f"{path} is not UTF-8 text: {error}") from error
     lines = ((number, line.strip()) for number, line in enumerate(text.split("\n"), start=1))
     return [(number, line) for number, line in lines if line]
 
 
 def broken(path: Path, line: int, got: str, expected: str) -> DataError:
-    """The error for a line that cannot be understood."""
+    """The error for a line of a list that cannot be parsed."""
     return DataError(f"{path}, line {line}: got {got!r}; expected {expected}")
 
 
 def unique(samples: Iterable[Sample], source: object) -> tuple[Sample, ...]:
-    """The samples, each once: one that is listed twice alike is one.
+    """The samples without repetitions.
 
     Raises:
-        DataError: one video is listed with two classes, or for training and for the test.
+        DataError: a video is listed with two classes, or both for training and for the test.
     """
     kept: dict[str, Sample] = {}
     for sample in samples:
@@ -106,11 +107,11 @@ def unique(samples: Iterable[Sample], source: object) -> tuple[Sample, ...]:
 
 
 class VideoFinder:
-    """Looks up videos by name in a few folders, each listed once.
+    """Looks up videos by name in a few folders, each of which is listed only once.
 
     Args:
-        bases: folders to look into, the usual one first; those that are not there are passed over.
-        ignore_case: names may differ in the case of their letters.
+        bases: folders to search, the usual one first; missing ones are skipped.
+        ignore_case: ignore the case of folder and file names.
     """
 
     def __init__(self, bases: Sequence[Path], ignore_case: bool = False) -> None:
@@ -120,10 +121,10 @@ class VideoFinder:
         self._places: dict[tuple[str, ...], list[str]] = {}
 
     def find(self, names: Sequence[str], folders: Sequence[str] = ("",)) -> str:
-        """The path of the first of `names` in one of `folders` of a base; else where it was expected.
+        """The path of the first of `names` that exists in `folders` of a base; else the expected path.
 
-        A name may have a suffix; a video of that stem with another suffix serves, too, and so does a folder
-        of frames called like the stem.
+        A video with the same stem and another suffix also matches, and so does a frame folder named like the
+        stem.
         """
         places = self._places_of(tuple(folders))
         for name in names:
@@ -138,7 +139,7 @@ class VideoFinder:
         return os.path.join(places[0] if places else os.path.join(self.bases[0], folders[0]), expected)
 
     def _places_of(self, folders: tuple[str, ...]) -> list[str]:
-        """Existing folders of these names, listed."""
+        """Existing folders with these names; lists their entries on the first call."""
         if folders not in self._places:
             found = (self._folder(base, folder) for folder in folders for base in self.bases)
             places = list(dict.fromkeys(place for place in found if place is not None))
@@ -157,7 +158,7 @@ class VideoFinder:
         return None
 
     def _listed(self, place: str) -> dict[str, str]:
-        """Names in a folder by the keys under which they are found, the closest match for each key."""
+        """Names in a folder, by the keys that find them; for each key the closest match."""
         with os.scandir(place) as found:
             entries = sorted(found, key=lambda entry: entry.name)
         videos = [e.name for e in entries if os.path.splitext(e.name)[1].lower() in VIDEO_SUFFIXES]

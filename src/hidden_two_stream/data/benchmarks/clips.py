@@ -1,4 +1,4 @@
-"""UCF101 and HMDB51: short clips of one action each, with three official splits."""
+"""Reads the lists of UCF101 and HMDB51: short clips of one action each, with three official splits."""
 
 from __future__ import annotations
 
@@ -17,13 +17,7 @@ from hidden_two_stream.data.benchmarks.catalog import (
 from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.errors import DataError
 
-__all__ = ["OFFICIAL_COUNTS", "read_hmdb51", "read_ucf101"]
-
-OFFICIAL_COUNTS: dict[str, dict[int, tuple[int, int, int]]] = {
-    "ucf101": {1: (9537, 3783, 0), 2: (9586, 3734, 0), 3: (9624, 3696, 0)},
-    "hmdb51": dict.fromkeys((1, 2, 3), (3570, 1530, 1666)),
-}
-"""Videos for training, for the test, and unused, of each split of the official lists."""
+__all__ = ["read_hmdb51", "read_ucf101"]
 
 _UCF_FOLDERS = ("", "ucfTrainTestlist", "splits", "annotations", "ucf101_splits")
 _UCF_SOURCE = (
@@ -38,14 +32,14 @@ _HMDB_PARTS = {"0": None, "1": "train", "2": "test"}
 
 
 def read_ucf101(root: Path, split: int) -> Catalog:
-    """UCF101 (Soomro et al., CRCV-TR-12-01): classInd.txt, trainlist0N.txt and testlist0N.txt.
+    """Read UCF101 (Soomro et al., CRCV-TR-12-01): classInd.txt, trainlist0N.txt and testlist0N.txt.
 
-    Classes are in the order of classInd.txt. Videos lie in ROOT/UCF-101/CLASS, ROOT/videos/CLASS or
-    ROOT/CLASS; the case of their names is ignored, since the lists write HandstandPushups with another letter
-    than some copies do.
+    Classes are in the order of classInd.txt. Videos are in ROOT/UCF-101/CLASS, ROOT/videos/CLASS or
+    ROOT/CLASS. The case of their names is ignored, because the lists and some copies spell HandstandPushups
+    differently.
 
     Raises:
-        UsageError: `root` is no folder.
+        UsageError: `root` is not a folder.
         DataError: a list is missing or broken, or names an unknown class.
     """
     require_folder(root, "UCF101")
@@ -79,10 +73,10 @@ def _class_index(path: Path) -> tuple[str, ...]:
 
 
 def _ucf_line(path: Path, number: int, line: str, classes: tuple[str, ...]) -> tuple[str, str]:
-    """Class and file name; the class number behind them is optional, but must be right."""
+    """Class and file name; the class number after them is optional, but must be correct."""
     found = re.fullmatch(r"([^/\\]+)[/\\]([^/\\]+?)(?:\s+(\d+))?", line)
     if found is None:
-        raise broken(path, number, line, "CLASS/NAME.avi, in lists for training with the number of the class")
+        raise broken(path, number, line, "CLASS/NAME.avi, followed in training lists by the class number")
     label, name, given = found.groups()
     if label not in classes:
         raise broken(path, number, label, f"one of the {len(classes)} classes of classInd.txt")
@@ -92,13 +86,13 @@ def _ucf_line(path: Path, number: int, line: str, classes: tuple[str, ...]) -> t
 
 
 def read_hmdb51(root: Path, split: int) -> Catalog:
-    """HMDB51 (Kuehne et al., ICCV 2011): a file CLASS_test_splitN.txt for each class.
+    """Read HMDB51 (Kuehne et al., ICCV 2011): a file CLASS_test_splitN.txt for each class.
 
-    Classes are in alphabetical order. In the lists 1 means training, 2 test and 0 unused. Videos lie in
+    Classes are in alphabetical order. In the lists, 1 means training, 2 test and 0 unused. Videos are in
     ROOT/hmdb51_org/CLASS, ROOT/videos/CLASS or ROOT/CLASS.
 
     Raises:
-        UsageError: `root` is no folder.
+        UsageError: `root` is not a folder.
         DataError: a list is missing or broken.
     """
     require_folder(root, "HMDB51")
@@ -112,7 +106,7 @@ def read_hmdb51(root: Path, split: int) -> Catalog:
         path = folder / f"{label}_test_split{split}.txt"
         if not path.is_file():
             raise DataError(
-                f"class {label!r} has no {path.name} in {str(folder)!r}, but lists of other splits; "
+                f"class {label!r} has no {path.name} but other lists in {str(folder)!r}; "
                 f"expected one for split {split}: get {_HMDB_SOURCE} again"
             )
         for number, line in read_lines(path):

@@ -1,4 +1,4 @@
-"""Kinetics: clips of ten seconds, listed with the identity of the video that they were cut from."""
+"""Reads the lists of Kinetics: ten-second clips, with the id of the video that each was cut from."""
 
 from __future__ import annotations
 
@@ -27,7 +27,13 @@ _VIDEOS = (
 
 @dataclass(frozen=True)
 class _Row:
-    """Part ("train", "validate", "test", None: not said), label ("": none), possible names of the file."""
+    """One row of a list.
+
+    Attributes:
+        part: "train", "validate" or "test"; None: unknown.
+        label: class; empty: none.
+        names: possible names of the video file, without suffix.
+    """
 
     part: str | None
     label: str
@@ -35,13 +41,12 @@ class _Row:
 
 
 def read_kinetics(source: Path) -> Catalog:
-    """Kinetics (Kay et al., arXiv 1705.06950): a CSV, or a folder of train.csv, val.csv, test.csv.
+    """Read Kinetics (Kay et al., arXiv 1705.06950): a CSV, or a folder with train.csv, val.csv, test.csv.
 
-    The columns are label, youtube_id, time_start, time_end, split. Videos are cut already: they are called
-    LABEL/ID_000010_000020.mp4 or ID.mp4, with spaces or underscores in the label, below a folder of their
-    part or not. The training part trains; the validation part tests, or where there is none the test part.
-    A row without label is unused, and so is the test part beside a validation part. Classes are in
-    alphabetical order.
+    The columns are label, youtube_id, time_start, time_end, split. Videos must already be cut; they are named
+    LABEL/ID_000010_000020.mp4 or ID.mp4, with spaces or underscores in the label, and can be in a folder for
+    their part. The validation part is for the test; if there is none, the test part is. Rows without a label
+    are unused, and so is the test part if there is a validation part. Classes are in alphabetical order.
 
     Raises:
         UsageError: there is nothing at `source`.
@@ -77,7 +82,7 @@ def _files(source: Path) -> list[Path]:
         if len(set(parts)) < len(parts):
             names = ", ".join(path.name for path in files)
             raise DataError(
-                f"{str(folder)!r} holds several lists of one part: {names}; name the file to read"
+                f"{str(folder)!r} holds several lists of the same part: {names}; name the file to read"
             )
         if files:
             return files
@@ -88,7 +93,7 @@ def _files(source: Path) -> list[Path]:
 
 
 def _part_of(path: Path) -> str | None:
-    """Which part a file's name means: "train", "validate" or "test"; None: none."""
+    """The part that a file's name stands for: "train", "validate" or "test"; None: none."""
     return _PARTS.get(re.split(r"[_-]", path.stem.lower())[-1])
 
 

@@ -1,4 +1,4 @@
-"""From the name of a data set to its samples."""
+"""Reads a dataset by name."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["read_benchmark", "read_catalog"]
 
 
 def read_benchmark(reference: Reference) -> DatasetIndex:
-    """The samples of a data set by name; videos that are not there stay among them.
+    """Read the index of a dataset by name.
 
-    Such a video turns up as unreadable when it is decoded, named and counted like a broken one.
+    The index includes missing videos. Decoding reports and counts them as unreadable.
 
     Raises:
-        UsageError: nothing is at its path, or several splits are named.
+        UsageError: there is nothing at the path, or the reference names several splits.
         DataError: a list is missing or broken, or names an unknown class.
     """
     catalog = read_catalog(reference)
@@ -30,7 +30,7 @@ def read_benchmark(reference: Reference) -> DatasetIndex:
 
 
 def read_catalog(reference: Reference) -> Catalog:
-    """What the lists of a data set hold, and where; one split of it.
+    """Read the lists of a dataset by name, for a single split.
 
     Raises:
         UsageError, DataError: as `read_benchmark`.
@@ -53,7 +53,7 @@ def _only_split(reference: Reference) -> int:
     if len(reference.splits) != 1:
         one = reference.of_split(reference.splits[0])
         raise UsageError(
-            f"'{reference}' names several splits; expected one here, such as '{one}': "
+            f"'{reference}' names several splits; expected one, such as '{one}': "
             "hts cross-validate trains and tests on each of them"
         )
     return reference.splits[0]

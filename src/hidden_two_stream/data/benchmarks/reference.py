@@ -1,4 +1,4 @@
-"""Data sets by name, such as `ucf101:ROOT:1`, `hmdb51:ROOT:1..3`, `thumos14:ROOT` or `tsn:TRAIN.txt`."""
+"""Datasets by name, such as `ucf101:ROOT:1`, `hmdb51:ROOT:1..3`, `thumos14:ROOT` or `tsn:TRAIN.txt`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ NUM_SPLITS = {"ucf101": 3, "hmdb51": 3}
 
 @dataclass(frozen=True)
 class Reference:
-    """A data set by name.
+    """A dataset by name.
 
     Attributes:
         name: one of `NAMES`.
-        paths: its folder or file; of "tsn" the list for training and, if given, the one for the test.
-        splits: numbers of the official splits that are meant; empty for data sets that have one division.
+        paths: its folder or file; for "tsn" the training list and optionally the test list.
+        splits: numbers of the chosen official splits; empty for datasets with only one division.
     """
 
     name: str
@@ -30,15 +30,15 @@ class Reference:
 
     @property
     def root(self) -> Path:
-        """The folder or file, of "tsn" the list for training."""
+        """The folder or file; for "tsn" the training list."""
         return Path(self.paths[0])
 
     def absolute(self) -> Reference:
-        """The same from any working folder."""
+        """The same reference with absolute paths."""
         return replace(self, paths=tuple(str(Path(path).resolve()) for path in self.paths))
 
     def of_split(self, number: int) -> Reference:
-        """One of the splits."""
+        """The reference to a single split."""
         return replace(self, splits=(number,))
 
     def __str__(self) -> str:
@@ -47,13 +47,13 @@ class Reference:
 
 
 def parse_reference(data: str | Path) -> Reference | None:
-    r"""What a DATA argument names, or None where it is a path.
+    r"""Parse a DATA argument; return None if it is a path rather than a dataset by name.
 
-    The name ends at the first colon, and a split number or range begins at the last one; so a folder may hold
-    colons, as in `ucf101:C:\data:2`. Without a number, split 1 is meant.
+    The name ends at the first colon, and a split number or range begins after the last one. A folder can
+    therefore contain colons, as in `ucf101:C:\data:2`. The default is split 1.
 
     Raises:
-        UsageError: no folder is named, or there is no such split.
+        UsageError: the folder is missing, or there is no such split.
     """
     name, colon, rest = str(data).partition(":")
     name = name.lower()
@@ -75,14 +75,14 @@ def parse_reference(data: str | Path) -> Reference | None:
 
 
 def parse_splits(text: str, name: str) -> tuple[int, ...]:
-    """Split numbers: "2" gives (2,), "1..3" gives (1, 2, 3).
+    """Parse split numbers: "2" gives (2,), "1..3" gives (1, 2, 3).
 
     Raises:
-        UsageError: that is no number or range, or the data set has no such split.
+        UsageError: `text` is not a number or range, or dataset `name` has no such split.
     """
     most = NUM_SPLITS.get(name, 0)
     if not most:
-        raise UsageError(f"got split {text!r} of {name}, which has one division only; leave it out")
+        raise UsageError(f"got split {text!r} of {name}, which has only one division; leave the split out")
     first, _, last = text.partition("..")
     try:
         numbers = tuple(range(int(first), int(last or first) + 1))
@@ -100,7 +100,7 @@ def _pattern(name: str) -> str:
 
 
 def _split_paths(text: str) -> tuple[str, ...]:
-    """Paths between colons; the colon behind a drive's letter belongs to its path."""
+    """Paths separated by colons; a colon after a drive letter belongs to the path."""
     paths: list[str] = []
     for part in text.split(":"):
         if paths and re.fullmatch("[A-Za-z]", paths[-1]) and part[:1] in ("/", "\\"):

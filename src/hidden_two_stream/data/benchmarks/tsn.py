@@ -1,4 +1,4 @@
-"""Lists as Temporal Segment Networks and their descendants write them: "path frames label" in each line."""
+"""Reads lists in the format of Temporal Segment Networks: "path frames label" in each line."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _CLASS_FILES = ("classInd.txt", "classes.txt", "class_list.txt", "labels.txt", "
 
 
 def read_tsn(lists: Sequence[Path]) -> Catalog:
-    """A list for training and, if given, one for the test; without it, the samples have no part.
+    """Read a training list and optionally a test list; without a test list, samples have no part.
 
-    Paths are relative to the list's folder; a path is a video file or a folder of frames. The lowest class
-    number in the lists, 0 or 1, tells from where they count. Names of the classes are read from a file
-    classInd.txt, classes.txt, class_list.txt, labels.txt or label_map.txt beside the first list ("1 Name", or
-    only the name, in each line); without one they are class_000 and so on. The number of frames is kept in
-    the column `frames`.
+    Paths are relative to the list's folder and name video files or frame folders. Class numbers start at 0 or
+    1, whichever is the lowest number in the lists. Class names are read from classInd.txt, classes.txt,
+    class_list.txt, labels.txt or label_map.txt beside the first list, with "1 Name" or only "Name" in each
+    line. Without such a file, the names are class_000, class_001, and so on. The column `frames` of a sample
+    holds its listed number of frames.
 
     Raises:
-        UsageError: there is no such list.
+        UsageError: a list does not exist.
         DataError: a line is broken, or a class number is out of range.
     """
     for path in lists:
@@ -57,10 +57,10 @@ def read_tsn(lists: Sequence[Path]) -> Catalog:
 
 
 def _row(path: Path, number: int, line: str) -> tuple[str, int, int]:
-    """Path, number of frames, class number; the path may hold spaces."""
+    """Path, number of frames, and class number; the path can contain spaces."""
     found = re.fullmatch(r"(\S.*?)\s+(\d+)\s+(\d+)", line)
     if found is None:
-        raise broken(path, number, line, "'path frames label' with two whole numbers")
+        raise broken(path, number, line, "'path frames label', where frames and label are whole numbers")
     return found[1], int(found[2]), int(found[3])
 
 
@@ -69,7 +69,7 @@ def _numbered(count: int) -> tuple[str, ...]:
 
 
 def _class_names(folder: Path) -> tuple[str, tuple[str, ...]] | None:
-    """The file of class names in a folder, and the names in the order of their numbers."""
+    """The file of class names in a folder, and the names in the order of their numbers; None: no file."""
     path = next((folder / name for name in _CLASS_FILES if (folder / name).is_file()), None)
     if path is None:
         return None
@@ -79,7 +79,7 @@ def _class_names(folder: Path) -> tuple[str, tuple[str, ...]] | None:
     if all(numbered):
         pairs = sorted((int(match[1]), match[2]) for match in numbered if match)
         if [number for number, _ in pairs] != list(range(pairs[0][0], pairs[0][0] + len(pairs))):
-            raise DataError(f"{path}: the class numbers have a gap or come twice; expected each once")
+            raise DataError(f"{path}: the class numbers have a gap or repeat; expected each once")
         names = [name for _, name in pairs]
     twice = next((line for line in lines if names.count(line[1]) > 1), None)
     if twice is not None:

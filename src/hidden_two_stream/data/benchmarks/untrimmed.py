@@ -1,4 +1,4 @@
-"""THUMOS14 and ActivityNet: long videos, in which parts from one second to another are labelled."""
+"""Reads the annotations of THUMOS14 and ActivityNet: untrimmed videos with labeled segments."""
 
 from __future__ import annotations
 
@@ -21,10 +21,7 @@ from hidden_two_stream.data.benchmarks.catalog import (
 from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.errors import DataError
 
-__all__ = ["OFFICIAL_CLASSES", "read_activitynet", "read_thumos14"]
-
-OFFICIAL_CLASSES = {"thumos14": 20, "activitynet": 100}
-"""Classes with annotated segments; of ActivityNet in release 1.2."""
+__all__ = ["read_activitynet", "read_thumos14"]
 
 _THUMOS_FOLDERS = (
     "annotations",
@@ -50,13 +47,14 @@ class _Segment:
 
 
 def read_thumos14(root: Path) -> Catalog:
-    """THUMOS14, temporal detection (thumos.info): CLASS_val.txt trains, CLASS_test.txt tests.
+    """Read THUMOS14 (thumos.info): CLASS_val.txt is for training, CLASS_test.txt for the test.
 
-    Each line "video start end" is a sample. The files Ambiguous_val.txt and Ambiguous_test.txt are no class.
-    A segment with two labels is one sample, see `_one_sample_each`.
+    Each line "video start end" is a sample. The files Ambiguous_val.txt and Ambiguous_test.txt are ignored. A
+    segment with several labels is one sample: the label with the fewest segments is its class, and the column
+    `other_labels` names the others.
 
     Raises:
-        UsageError: `root` is no folder.
+        UsageError: `root` is not a folder.
         DataError: there are no annotations, or a line is broken.
     """
     require_folder(root, "THUMOS14")
@@ -91,19 +89,19 @@ def _thumos_segments(path: Path) -> Iterable[_Segment]:
         except ValueError:
             start = end = -1.0
         if not 0 <= start <= end < float("inf"):
-            raise broken(path, number, line, "a video's name, and from and to which second the action lasts")
+            raise broken(path, number, line, "a video's name, and the start and end of the action in seconds")
         yield _Segment(video, start, end, label, _PARTS[part])
 
 
 def read_activitynet(root: Path) -> Catalog:
-    """ActivityNet (Caba Heilbron et al., CVPR 2015): training trains, validation tests.
+    """Read ActivityNet (Caba Heilbron et al., CVPR 2015); the test uses the validation subset.
 
     The videos of the subset "testing" have no published labels and are unused. Classes are in the order of
-    the annotation's taxonomy. A segment with two labels is one sample, see `_one_sample_each`.
+    the annotation's taxonomy. Segments with several labels are treated as in `read_thumos14`.
 
     Raises:
-        UsageError: `root` is no folder.
-        DataError: there is no annotation or more than one, or it is broken or names an unknown class.
+        UsageError: `root` is not a folder.
+        DataError: there is no annotation file or more than one, or it is broken or names an unknown class.
     """
     require_folder(root, "ActivityNet")
     path = _activitynet_file(root)
@@ -161,12 +159,12 @@ def _activitynet_segment(path: Path, video: str, part: str, item: Any) -> _Segme
         start, end, label = -1.0, -1.0, None
     if not (isinstance(label, str) and label and 0 <= start <= end < float("inf")):
         what = f"{path}: {video!r} has the annotation {json.dumps(item)[:200]}"
-        raise DataError(f"{what}; expected a label and a segment, from and to which second it lasts")
+        raise DataError(f"{what}; expected a label, and a segment with its start and end in seconds")
     return _Segment(video, start, end, label, part)
 
 
 def _taxonomy(path: Path, nodes: Any, segments: Sequence[_Segment]) -> tuple[str, ...]:
-    """Classes with segments in the order of the taxonomy; alphabetical where the file has none."""
+    """Classes that have segments, in the order of the taxonomy, or alphabetically if there is none."""
     labels = {segment.label: segment.video for segment in segments}
     if not nodes:
         return tuple(sorted(labels))
@@ -174,7 +172,7 @@ def _taxonomy(path: Path, nodes: Any, segments: Sequence[_Segment]) -> tuple[str
     unknown = next((label for label in labels if label not in names), None)
     if unknown is not None:
         raise DataError(
-            f"{path}: {labels[unknown]!r} has the unknown class {unknown!r}; expected one of its taxonomy"
+            f"{path}: {labels[unknown]!r} has the unknown class {unknown!r}; expected a class of its taxonomy"
         )
     return tuple(dict.fromkeys(name for name in names if name in labels))
 
@@ -196,11 +194,11 @@ def _catalog(
 
 
 def _one_sample_each(segments: Sequence[_Segment], path_of: Any) -> list[Sample]:
-    """One sample for each part of a video, in the order of videos and time.
+    """One sample for each segment of a video, in the order of videos and times.
 
-    A segment listed twice is one. Where it has several labels (CliffDiving is also listed as Diving), the
-    sample has the narrower one, that with fewer segments, and the column `other_labels` names the rest: a
-    classifier gives one label, and a store tells samples apart by video and time.
+    A classifier gives one label, and samples are told apart by video and time. So if a segment has several
+    labels (CliffDiving is also listed as Diving), the sample has the narrowest one, which has the fewest
+    segments, and its column `other_labels` names the others.
     """
     labels: dict[tuple[str, float, float, str], dict[str, None]] = {}
     for s in segments:

@@ -1,0 +1,137 @@
+"""Divides a dataset into training and test: by its own split, by a random draw, or by a held-out group."""
+
+from __future__ import annotations
+
+import random
+import re
+from dataclasses import dataclass
+
+from hidden_two_stream.data.samples import DatasetIndex, Sample
+from hidden_two_stream.errors import DataError, UsageError
+
+__all__ = ["Split", "divide", "group_values", "hold_out", "split_dataset"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """The division of a dataset.
+
+    Attributes:
+        train: samples for training.
+        test: samples for the test.
+        rule: how the two were divided, in words for a person.
+    """
+
+    train: tuple[Sample, ...]
+    test: tuple[Sample, ...]
+    rule: str
+
+
+def split_dataset(dataset: DatasetIndex, test_fraction: float = 0.25, seed: int = 0) -> Split:
+    """Divide by the dataset's own split if it has one, else by a random draw within each class.
+
+    Args:
+        dataset: the samples.
+        test_fraction: share of each class to draw for the test. At least one sample of each class is drawn
+            and at least one is left for training. 0 draws none: all samples are for training.
+        seed: of the draw.
+
+    Raises:
+        UsageError: the fraction is out of range.
+        DataError: a class has only one sample, some samples have a split and others don't, or a class has no
+            training sample.
+    """
+    own = [sample.split for sample in dataset.samples]
+    if any(own):
+        if not all(own):
+            missing = dataset.samples[own.index(None)].name
+            raise DataError(
+                f"{dataset.source}: {missing!r} has no split while others have; fill in all or none"
+            )
+        train = tuple(sample for sample in dataset.samples if sample.split == "train")
+        test = tuple(sample for sample in dataset.samples if sample.split == "test")
+        return _all_classes_trained(dataset, Split(train, test, "the data set's own split"))
+    if not 0 <= test_fraction < 1:
+        raise UsageError(f"test fraction is {test_fraction}; expected at least 0 and below 1")
+    if test_fraction == 0:
+        return Split(dataset.samples, (), "no test samples: all are used for training")
+    drawn: set[int] = set()
+    for label in dataset.classes:
+        members = [index for index, sample in enumerate(dataset.samples) if sample.label == label]
+        if len(members) == 1:
+            raise DataError(
+                f"class {label!r} has only one video, which cannot be both in training and in the test; "
+                "add videos, or pass --test-fraction 0 to train on all videos without a test"
+            )
+        count = min(max(1, round(test_fraction * len(members))), len(members) - 1)
+        drawn.update(random.Random(f"{seed}/{label}").sample(members, count))
+    train = tuple(sample for index, sample in enumerate(dataset.samples) if index not in drawn)
+    test = tuple(sample for index, sample in enumerate(dataset.samples) if index in drawn)
+    return Split(train, test, f"stratified draw, {test_fraction:g} of each class for test, seed {seed}")
+
+
+def group_values(dataset: DatasetIndex, column: str) -> tuple[str, ...]:
+    """The distinct values of a CSV column, in natural order (2 before 10).
+
+    Raises:
+        DataError: the column is missing, empty for a sample, or has only one value.
+    """
+    for sample in dataset.samples:
+        if not sample.columns.get(column, "").strip():
+            known = (
+                f"columns are {', '.join(sample.columns)}" if sample.columns else "a folder has no columns"
+            )
+            raise DataError(f"{dataset.source}: {sample.name!r} has no {column!r}; {known}")
+    values = {sample.columns[column] for sample in dataset.samples}
+    if len(values) < 2:
+        raise DataError(f"{dataset.source}: column {column!r} has only one value; folds need at least two")
+    return tuple(sorted(values, key=lambda value: (_natural_key(value), value)))
+
+
+def _natural_key(text: str) -> list[str | int]:
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"([0-9]+)", text))]
+
+
+def hold_out(dataset: DatasetIndex, column: str, value: str) -> Split:
+    """Hold out the samples whose `column` is `value` for the test; all others are for training.
+
+    Raises:
+        DataError: no sample has that value, or a class is left without training samples.
+    """
+    train = tuple(sample for sample in dataset.samples if sample.columns.get(column) != value)
+    test = tuple(sample for sample in dataset.samples if sample.columns.get(column) == value)
+    if not test:
+        raise DataError(f"{dataset.source}: no sample has {column} {value!r}")
+    return _all_classes_trained(dataset, Split(train, test, f"held out: {column} {value}"))
+
+
+def divide(dataset: DatasetIndex, held_out: str | None, test_fraction: float, seed: int) -> Split:
+    """Divide as `hold_out` if a group is held out, else as `split_dataset`.
+
+    Args:
+        dataset: the samples.
+        held_out: the group, as "COLUMN=VALUE"; None: no group.
+        test_fraction, seed: as for `split_dataset`.
+
+    Raises:
+        UsageError: `held_out` does not have that form.
+        DataError: as `hold_out` and `split_dataset`.
+    """
+    if held_out is None:
+        return split_dataset(dataset, test_fraction, seed)
+    column, equals, value = held_out.partition("=")
+    if not (column and equals and value):
+        raise UsageError(f"cannot hold out {held_out!r}; expected COLUMN=VALUE, for example subject=3")
+    known = group_values(dataset, column)
+    if value not in known:
+        raise DataError(f"{dataset.source}: no sample has {column} {value!r}; there are {', '.join(known)}")
+    return hold_out(dataset, column, value)
+
+
+def _all_classes_trained(dataset: DatasetIndex, split: Split) -> Split:
+    """Return `split`, or raise a DataError that names the classes without training samples."""
+    trained = {sample.label for sample in split.train}
+    untrained = [label for label in dataset.classes if label not in trained]
+    if untrained:
+        raise DataError(f"{dataset.source}: no training video of {untrained} ({split.rule}); add some")
+    return split

@@ -1,0 +1,37 @@
+"""Frames that are decoded already."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+
+from hidden_two_stream.types import Frame, RawClip
+from hidden_two_stream.video.times import FALLBACK_FPS
+
+__all__ = ["ArraySource"]
+
+
+class ArraySource:
+    """The frames of a (T, H, W, 3) uint8 array; frame i is at i / `FALLBACK_FPS`."""
+
+    name = "array"
+    fps: float | None = None
+    warning: str | None = None
+    times_repaired = False
+
+    def __init__(self, clip: RawClip) -> None:
+        self.size = (clip.shape[1], clip.shape[2])
+        self._clip = clip
+
+    def select(self, wanted: Iterable[int]) -> Generator[Frame, None, None]:
+        """Yield the frames of ascending indices; end where the array ends."""
+        for index in wanted:
+            if index >= len(self._clip):
+                return
+            yield Frame(self._clip[index], index, index / FALLBACK_FPS)
+
+    def count(self) -> int:
+        """Return the number of frames."""
+        return len(self._clip)
+
+    def close(self) -> None:
+        """Do nothing: an array holds nothing open."""
