@@ -29,7 +29,7 @@ from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo
 from hidden_two_stream.data.index import Sample
 from hidden_two_stream.environment import machine
 from hidden_two_stream.files import make_folder, write_json
-from hidden_two_stream.motion.networks.family import PAIRWISE
+from hidden_two_stream.motion.networks.build import PAIRWISE
 from hidden_two_stream.synthetic.scenery import SceneStyle, scene_clips
 from hidden_two_stream.training.fit import Resources, motion_begins_from, motion_teacher
 from hidden_two_stream.training.loop import Stopped, TrainingRun, train

@@ -15,7 +15,8 @@ from hidden_two_stream.checkpoint import build_model, read_metrics
 from hidden_two_stream.config.schema import STAGE_NAMES, InputConfig, ModelConfig, Recipe, StageConfig
 from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo
 from hidden_two_stream.data.samples import Sample
-from hidden_two_stream.motion.losses.unsupervised import loss_preset, unsupervised_loss
+from hidden_two_stream.motion.losses.presets import loss_preset
+from hidden_two_stream.motion.losses.unsupervised import unsupervised_loss
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.training import loop
 from hidden_two_stream.training.loop import Stopped, TrainingRun, train

@@ -8,8 +8,8 @@ from typing import Literal, cast
 from torch import Tensor, nn
 
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.motion.networks.family import build_motion, flow_in_windows
-from hidden_two_stream.motion.networks.motionnet import MotionNetwork
+from hidden_two_stream.motion.networks.build import MotionNetwork, build_motion
+from hidden_two_stream.motion.networks.windows import check_num_frames, flow_in_windows
 from hidden_two_stream.recognition.streams import (
     ActionBranch,
     Border,
@@ -29,7 +29,7 @@ class HiddenTwoStream(nn.Module):
     """Both streams. Late fusion of their scores is `recognition.fusion.fuse`.
 
     Args:
-        motion: member of the MotionNet family (`motion.family.MOTION_NETWORKS`).
+        motion: member of the MotionNet family (`motion.networks.build.MOTION_NETWORKS`).
         backbone: of the streams ("small", "resnet18", "resnet50", "vgg16").
         num_classes: number of actions.
         num_frames: frames per clip, T (the paper: 11).
@@ -147,12 +147,9 @@ def _validate(temporal: str, streams: Sequence[str], num_frames: int, motion_fra
     unknown = [name for name in streams if name not in STREAMS]
     if unknown or isinstance(streams, str):
         raise UsageError(f"unknown streams {streams!r}; give a tuple of {', '.join(STREAMS)}")
-    if num_frames < 2:
-        raise UsageError(f"motion needs at least 2 frames, got {num_frames}")
-    if motion_frames and (motion_frames < 2 or (num_frames - 1) % (motion_frames - 1)):
-        raise UsageError(
-            f"clips of {num_frames} frames cannot be cut into windows of {motion_frames} that share one frame"
-        )
+    check_num_frames(num_frames)
+    if motion_frames:
+        check_num_frames(num_frames, motion_frames)
     if temporal == "branched" and motion_frames not in (0, num_frames):
         raise UsageError(f"a branched temporal stream sees whole clips; motion_frames is {motion_frames}")
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from hidden_two_stream.errors import CheckpointError, UsageError
-from hidden_two_stream.motion.networks.family import MOTION_NETWORKS, build_motion
+from hidden_two_stream.motion.networks.build import MOTION_NETWORKS, build_motion
 from hidden_two_stream.tensors import (
     mismatches,
     parse_description,
@@ -53,7 +53,7 @@ class MotionWeights:
 
     Attributes:
         file: where it lies.
-        network: member of the MotionNet family, a name in `motion.family.MOTION_NETWORKS`.
+        network: member of the MotionNet family, a name in `motion.networks.build.MOTION_NETWORKS`.
         num_frames: frames that the network takes at once; 0: any number.
         provenance: data, training, licence: whatever was known when it was written.
         shares: name and SHA-256 of the shipped weights that have the tensors which this file leaves out;
@@ -217,7 +217,7 @@ def save_motion_weights(
     Args:
         path: a .safetensors file; its folder must exist.
         network: whose weights are written.
-        name: of the network, in `motion.family.MOTION_NETWORKS`.
+        name: of the network, in `motion.networks.build.MOTION_NETWORKS`.
         num_frames: frames that it takes at once; 0: any number.
         provenance: data, training, licence; must fit into JSON.
         shares: a name from `shipped_motion()`: tensors that are the same there are left out.

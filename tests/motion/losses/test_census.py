@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from hidden_two_stream.motion.losses import census
-from hidden_two_stream.motion.losses.census import census_distance, census_loss, grey
-from hidden_two_stream.motion.losses.terms import border_mask
+from hidden_two_stream.motion.losses.census import census_distance, census_loss, gray
+from hidden_two_stream.motion.losses.paper import border_mask
 
 Array = npt.NDArray[np.float64]
 
@@ -116,8 +116,8 @@ def test_pixels_that_are_hidden_do_not_count() -> None:
     torch.testing.assert_close(census_loss(frame, warped, seen, 3, 0.1), still)
 
 
-def test_grey_of_frames() -> None:
+def test_gray_of_frames() -> None:
     frames = torch.rand(2, 3, 3, 4, 5, dtype=torch.float64)
     expected = 255 * np.tensordot([0.299, 0.587, 0.114], frames.numpy(), axes=([0], [2]))
-    np.testing.assert_allclose(grey(frames)[:, :, 0].numpy(), expected, rtol=1e-12)
-    assert grey(torch.ones(1, 3, 2, 2)).max().item() == pytest.approx(255)
+    np.testing.assert_allclose(gray(frames)[:, :, 0].numpy(), expected, rtol=1e-12)
+    assert gray(torch.ones(1, 3, 2, 2)).max().item() == pytest.approx(255)

@@ -11,7 +11,7 @@ from hidden_two_stream.motion.losses.distillation import (
     Crop,
     distillation_loss,
     random_crop,
-    student_view,
+    student_frames,
     teacher_loss,
 )
 
@@ -116,7 +116,7 @@ def test_the_student_sees_the_crop_enlarged(monkeypatch: pytest.MonkeyPatch) -> 
     frames = torch.rand(2, 3, 3, *SIZE)
     for name in ("GAIN", "OFFSET", "NOISE"):
         monkeypatch.setattr(distillation, name, 0.0)
-    view = student_view(frames, CROP)
+    view = student_frames(frames, CROP)
     for b in range(2):
         part = frames[b, :, :, 8:56, 24:88]
         expected = functional.interpolate(part, size=SIZE, mode="bilinear", align_corners=False)
@@ -126,10 +126,10 @@ def test_the_student_sees_the_crop_enlarged(monkeypatch: pytest.MonkeyPatch) -> 
 def test_light_changes_between_clips_and_noise_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     frames = torch.full((4, 5, 3, *SIZE), 0.25)
-    noisy = student_view(frames, CROP)
+    noisy = student_frames(frames, CROP)
     assert noisy.std(dim=(-1, -2)).mean().item() == pytest.approx(0.02, rel=0.05)
     monkeypatch.setattr(distillation, "NOISE", 0.0)
-    plain = student_view(frames, CROP)
+    plain = student_frames(frames, CROP)
     levels = plain[:, 0, 0, 0, 0]
     torch.testing.assert_close(plain, levels.view(-1, 1, 1, 1, 1).expand_as(plain))
     assert len(set(levels.tolist())) == 4

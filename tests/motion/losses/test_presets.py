@@ -10,15 +10,11 @@ import torch
 
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.motion.losses.smoothness import edge_aware_smoothness
+from hidden_two_stream.motion.losses.edge_aware import edge_aware_smoothness
+from hidden_two_stream.motion.losses.paper import border_mask
+from hidden_two_stream.motion.losses.presets import LOSS_PRESETS, LossPreset, loss_preset
 from hidden_two_stream.motion.losses.temporal import temporal_loss
-from hidden_two_stream.motion.losses.terms import border_mask
-from hidden_two_stream.motion.losses.unsupervised import (
-    LOSS_PRESETS,
-    LossPreset,
-    loss_preset,
-    unsupervised_loss,
-)
+from hidden_two_stream.motion.losses.unsupervised import unsupervised_loss
 
 OPTIONS = {
     "census": {

@@ -11,12 +11,12 @@ from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.losses import residual
 from hidden_two_stream.motion.losses.distillation import teacher_loss
 from hidden_two_stream.motion.losses.residual import (
-    moved_pictures,
-    random_field,
+    random_flow,
     residual_pairs,
+    synthetic_pairs,
     warped_pairs,
 )
-from hidden_two_stream.motion.networks.motionnet import TinyMotionNet
+from hidden_two_stream.motion.networks.tiny import TinyMotionNet
 from hidden_two_stream.motion.warp import warp
 
 SIZE = (48, 60)
@@ -34,7 +34,7 @@ def shift(u: float, v: float, number: int = 3) -> torch.Tensor:
 @pytest.fixture
 def field(monkeypatch: pytest.MonkeyPatch) -> None:
     """Random fields are a shift of (2, −3) px."""
-    monkeypatch.setattr(residual, "random_field", lambda like, largest: shift(2, -3))
+    monkeypatch.setattr(residual, "random_flow", lambda like, largest: shift(2, -3))
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def only_moved(field: None, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("only_moved")
 def test_a_moved_picture_is_the_second_one_shifted() -> None:
     """By whole pixels, so no interpolation hides a wrong sign or channel: first(x) = second(x + flow)."""
-    pairs, flow = moved_pictures(pictures())
+    pairs, flow = synthetic_pairs(pictures())
     assert torch.equal(pairs[:, 1], pictures())
     assert torch.equal(flow, shift(2, -3))
     torch.testing.assert_close(pairs[:, 0][..., 3:, :-2], pictures()[..., :-3, 2:])
@@ -55,7 +55,7 @@ def test_a_moved_picture_is_the_second_one_shifted() -> None:
 
 def test_some_pictures_stand_still_and_some_have_other_light() -> None:
     torch.manual_seed(0)
-    pairs, flow = moved_pictures(pictures(400))
+    pairs, flow = synthetic_pairs(pictures(400))
     still = (flow == 0).flatten(1).all(dim=1)
     assert 0.06 < still.float().mean() < 0.14
     apart = (pairs[:, 0] - pairs[:, 1])[still].flatten(1)
@@ -79,10 +79,10 @@ def test_what_is_left_and_what_was_there_make_the_whole() -> None:
     """As `motion.coarse_to_fine` joins them: left + flow so far, where left points."""
     torch.manual_seed(3)
     frames = torch.stack((pictures(64), pictures(64)), dim=1)
-    flow = random_field(frames, 3.0)
+    flow = random_flow(frames, 3.0)
     torch.manual_seed(4)
     chosen = torch.rand(64, 1, 1, 1) < residual.WARPED
-    mistake = random_field(flow, residual.MISTAKE_PX)
+    mistake = random_flow(flow, residual.ERROR_PX)
     torch.manual_seed(4)
     pairs, left = warped_pairs(frames, flow)
     so_far = chosen * (flow + mistake)
@@ -109,10 +109,10 @@ def test_pairs_lose_the_margin_that_was_there_for_warping() -> None:
     assert all(tuple(each[0, :, 0, 0].tolist()) in {(4.0, 4.0), (-2.0, 3.0)} for each in flow[3:])
 
 
-def test_a_random_field_is_smooth_and_as_large_as_asked() -> None:
+def test_a_random_flow_is_smooth_and_as_large_as_asked() -> None:
     torch.manual_seed(5)
     like = torch.zeros(600, 3, 64, 64)
-    field = random_field(like, 2.0)
+    field = random_flow(like, 2.0)
     assert field.shape == (600, 2, 64, 64)
     # Standard deviation of a part: 2 · √(1/5) (mean square of u²) times √(1 + what the grids add).
     shifts = field.mean(dim=(2, 3))
@@ -120,9 +120,9 @@ def test_a_random_field_is_smooth_and_as_large_as_asked() -> None:
     assert field.diff(dim=3).abs().max() < 2.0
     assert field.diff(dim=3).abs().mean() < 0.06
     assert (field - shifts[..., None, None]).abs().mean() > 0.2  # parts move against each other
-    torch.testing.assert_close(random_field(like, 0.0), torch.zeros(600, 2, 64, 64))
+    torch.testing.assert_close(random_flow(like, 0.0), torch.zeros(600, 2, 64, 64))
     torch.manual_seed(5)
-    assert torch.equal(random_field(like, 2.0), field)
+    assert torch.equal(random_flow(like, 2.0), field)
 
 
 @pytest.mark.slow
@@ -158,6 +158,6 @@ def test_a_network_learns_what_is_left() -> None:
 
 def test_wrong_numbers_are_named() -> None:
     with pytest.raises(UsageError, match="largest is -1"):
-        random_field(pictures(), -1)
+        random_flow(pictures(), -1)
     with pytest.raises(UsageError, match=r"3, 3, 32, 32.*2"):
         residual_pairs(torch.zeros(1, 3, 3, 32, 32), torch.zeros(1, 2, 32, 32))

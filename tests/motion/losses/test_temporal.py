@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from hidden_two_stream.motion.losses.paper import border_mask
 from hidden_two_stream.motion.losses.temporal import temporal_loss
-from hidden_two_stream.motion.losses.terms import border_mask
 
 REST = 0.1  # (0 + ε²)^0.5, what is left where nothing changes
 

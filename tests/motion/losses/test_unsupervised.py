@@ -15,19 +15,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.motion.losses.unsupervised import (
-    LOSS_PRESETS,
-    LossPreset,
+from hidden_two_stream.motion.losses.paper import (
     border_mask,
     charbonnier,
     local_response_normalize,
-    loss_preset,
     photometric_loss,
     smoothness_loss,
     ssim,
     ssim_loss,
-    unsupervised_loss,
 )
+from hidden_two_stream.motion.losses.presets import LOSS_PRESETS, LossPreset, loss_preset
+from hidden_two_stream.motion.losses.unsupervised import unsupervised_loss
 
 Array = npt.NDArray[np.float64]
 NAMES = ("photometric", "smoothness", "ssim")

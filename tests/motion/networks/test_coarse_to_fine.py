@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.motion.networks.coarse_to_fine import CoarseToFine, _joined, sides_between
+from hidden_two_stream.motion.networks.coarse_to_fine import CoarseToFine, compose_flows, pyramid_sides
 from hidden_two_stream.motion.warp import warp
 
 
@@ -27,7 +27,7 @@ from hidden_two_stream.motion.warp import warp
     ],
 )
 def test_sides(coarsest: int, finest: int, sides: list[int]) -> None:
-    assert sides_between(coarsest, finest) == sides
+    assert pyramid_sides(coarsest, finest) == sides
 
 
 class Searching(nn.Module):
@@ -77,16 +77,16 @@ def test_shift_beyond_the_reach_of_the_network_is_found() -> None:
     assert (alone[0] - flow[0]).abs().amax() > 3
 
 
-def test_joined_flows_warp_as_one_after_the_other() -> None:
+def testcompose_flows_flows_warp_as_one_after_the_other() -> None:
     """Against pixels looked up by hand: a flow that changes from place to place, then a step of (2, 1)."""
     flow = torch.from_numpy(np.random.default_rng(0).integers(-2, 3, (1, 2, 12, 15)).astype(np.float32))
     left = torch.tensor([2.0, 1.0])[None, :, None, None].expand(1, 2, 12, 15)
-    joined = _joined(flow, left)[0].numpy()
+    joined = compose_flows(flow, left)[0].numpy()
     for y, x in ((3, 4), (5, 7), (8, 9)):
         u, v = flow[0, :, y + 1, x + 2].tolist()
         np.testing.assert_allclose(joined[:, y, x], (u + 2, v + 1), atol=1e-5)
     picture = torch.rand(1, 1, 12, 15, generator=torch.Generator().manual_seed(1))
-    twice, once = warp(warp(picture, flow), left), warp(picture, _joined(flow, left))
+    twice, once = warp(warp(picture, flow), left), warp(picture, compose_flows(flow, left))
     torch.testing.assert_close(once[..., 3:-3, 4:-4], twice[..., 3:-3, 4:-4], atol=1e-5, rtol=1e-4)
 
 

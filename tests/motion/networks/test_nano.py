@@ -14,8 +14,9 @@ from torch.nn import functional
 
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.motion.flow import median_filter, resize_flow
-from hidden_two_stream.motion.losses.unsupervised import loss_preset, unsupervised_loss
-from hidden_two_stream.motion.networks.nano import NanoMotionNet, _shuffled, lucas_kanade
+from hidden_two_stream.motion.losses.presets import loss_preset
+from hidden_two_stream.motion.losses.unsupervised import unsupervised_loss
+from hidden_two_stream.motion.networks.nano import NanoMotionNet, lucas_kanade, pixel_shuffle
 
 Array = npt.NDArray[np.float64]
 
@@ -418,7 +419,7 @@ def test_context_is_of_the_first_frame_of_each_pair() -> None:
 @torch.no_grad()
 def test_pictures_are_luma_of_two_by_two_pixels() -> None:
     frames = torch.rand(2, 3, 3, 128, 144, generator=torch.Generator().manual_seed(0))
-    pictures = NanoMotionNet().pictures(frames)[:, :, 0].numpy()
+    pictures = NanoMotionNet().gray_frames(frames)[:, :, 0].numpy()
     luma = np.einsum("btchw,c->bthw", frames.numpy(), [0.299, 0.587, 0.114])
     blocks = luma.reshape(2, 3, 64, 2, 72, 2).mean(axis=(3, 5))
     np.testing.assert_allclose(pictures, blocks, atol=1e-6)
@@ -449,9 +450,9 @@ def test_predictions_go_to_their_points() -> None:
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_shuffled_is_pixel_shuffle(layout: torch.memory_format) -> None:
+def testpixel_shuffle_is_pixel_shuffle(layout: torch.memory_format) -> None:
     x = torch.randn(2, 12, 3, 5).contiguous(memory_format=layout)
-    assert torch.equal(_shuffled(x), functional.pixel_shuffle(x, 2))
+    assert torch.equal(pixel_shuffle(x), functional.pixel_shuffle(x, 2))
 
 
 @torch.no_grad()
@@ -466,7 +467,7 @@ def test_each_point_has_its_own_share_of_the_damping() -> None:
     assert context.bias is not None
     context.bias.copy_(torch.tensor([-3.0, -1, 1, 3]))
     frames = textured_clip(128, 144) * torch.tensor([1.0, 0.5, 0.8]).view(3, 1, 1, 1)
-    pictures, known = network.pictures(frames), network.features(frames)[0]
+    pictures, known = network.gray_frames(frames), network.features(frames)[0]
     logs = functional.conv2d(known.flatten(0, 1), context.weight, context.bias)
     share = torch.zeros(2, 1, 32, 36)
     for place, (row, column) in enumerate(itertools.product(range(2), range(2))):

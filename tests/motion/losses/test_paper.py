@@ -10,7 +10,9 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from hidden_two_stream.motion.losses.unsupervised import border_mask, loss_preset, unsupervised_loss
+from hidden_two_stream.motion.losses.paper import border_mask
+from hidden_two_stream.motion.losses.presets import loss_preset
+from hidden_two_stream.motion.losses.unsupervised import unsupervised_loss
 
 Array = npt.NDArray[np.float64]
 TERMS = ("photometric", "smoothness", "ssim")

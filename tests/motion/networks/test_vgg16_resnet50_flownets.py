@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hidden_two_stream.motion.networks.family import MOTION_NETWORKS, build_motion
+from hidden_two_stream.motion.networks.build import MOTION_NETWORKS, build_motion
 from hidden_two_stream.recognition.backbones import build_backbone
 
 State = dict[str, Tensor]

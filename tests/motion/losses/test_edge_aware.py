@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.motion.losses.smoothness import edge_aware_smoothness
-from hidden_two_stream.motion.losses.terms import border_mask, smoothness_loss
+from hidden_two_stream.motion.losses.edge_aware import edge_aware_smoothness
+from hidden_two_stream.motion.losses.paper import border_mask, smoothness_loss
 
 Array = npt.NDArray[np.float64]
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.motion.networks.family import MOTION_NETWORKS, PAIRWISE, build_motion, flow_in_windows
+from hidden_two_stream.motion.networks.build import MOTION_NETWORKS, PAIRWISE, build_motion
+from hidden_two_stream.motion.networks.windows import flow_in_windows
 
 STRIDES = {
     "full": (2, 4, 8, 16, 32),
@@ -159,7 +160,7 @@ def test_frames_of_another_shape_are_refused_by_name(name: str, shape: tuple[int
     if name in PAIRWISE and shape == (1, 4, 3, 64, 64):
         assert network(frames)[0].shape[1] == 3
         return
-    expected = "(B, T, 3, H, W) with T from 2 on" if name in PAIRWISE else "(B, 3, 3, H, W)"
+    expected = "(B, T, 3, H, W) with T ≥ 2" if name in PAIRWISE else "(B, 3, 3, H, W)"
     with pytest.raises(UsageError) as caught:
         network(frames)
     assert str(caught.value) == f"got frames of shape {shape}; expected {expected}"
