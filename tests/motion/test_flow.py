@@ -1,4 +1,4 @@
-"""Resizing and flipping flows: values against a slow resampler and against moved pictures."""
+"""Resizing and flipping flows: values against a slow resampler and against moved images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hidden_two_stream.motion.flow import median_filter, resize_flow
 
 
 def slow_resize(flow: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Pixel by pixel: centre of the new pixel in the old grid, four neighbours, edges repeated."""
+    """Pixel by pixel: center of the new pixel in the old grid, four neighbors, edges repeated."""
     _, h, w = flow.shape
     result = np.zeros((2, height, width))
     for row in range(height):

@@ -196,7 +196,7 @@ def test_training_moves_the_student_and_leaves_the_teacher() -> None:
     assert all(parameter.grad is None for parameter in master.parameters())
 
 
-def test_a_lesson_of_warped_pairs() -> None:
+def test_a_residual_target() -> None:
     """The loss is the distance from what is left on pairs made of the frames; the clip is not looked at."""
     model, master = small_model("tiny", motion_frames=2), teacher()
     frames, labels = batch()

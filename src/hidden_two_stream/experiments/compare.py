@@ -30,7 +30,8 @@ from hidden_two_stream.files import make_folder, write_json, write_text
 from hidden_two_stream.inference.predictor import load
 from hidden_two_stream.inference.protocol import parse_protocol
 from hidden_two_stream.motion.estimators.classical import ESTIMATORS
-from hidden_two_stream.motion.estimators.plugins import LARGEST_FACTOR, RAFT, enlarged_factor, find_estimator
+from hidden_two_stream.motion.estimators.plugins import LARGEST_FACTOR, enlarged_factor, find_estimator
+from hidden_two_stream.motion.estimators.raft import RAFT
 from hidden_two_stream.progress import note, with_progress
 from hidden_two_stream.recognition.fusion import fuse
 from hidden_two_stream.reports.comparison_json import comparison_json
@@ -46,7 +47,7 @@ HIDDEN = ("hidden-frozen", "hidden-joint", "branched")
 SHARED = "hidden-frozen"
 """Its MotionNet is what the other hidden methods would learn, so they take it where it is there."""
 METHODS = ("spatial", *PIXELS, *ESTIMATORS, *HIDDEN)
-"""Methods by name; further ones are flow estimators, see `motion.plugins.find_estimator`."""
+"""Methods by name; further ones are flow estimators, see `motion.estimators.plugins.find_estimator`."""
 
 GOOD_SIZE = 128  # px, from which on estimators need no enlarging
 SCORES_FILE = "scores.npz"

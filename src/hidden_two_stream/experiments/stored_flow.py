@@ -56,7 +56,7 @@ def extract_flow(
 
     Args:
         store: decoded videos; flow is computed on pictures of its size.
-        name: of the estimator, see `motion.plugins.find_estimator`.
+        name: of the estimator, see `motion.estimators.plugins.find_estimator`.
         folder: gets one .npy file per video, and `extraction.json`.
         stride: frames from the first to the second picture of a pair.
         workers: processes; 0 computes in this one.

@@ -25,14 +25,14 @@ def cv2() -> ModuleType:
 
 
 def shifting_clip(cv2: Any, height: int, width: int, dx: int, dy: int, frames: int = 3) -> np.ndarray:
-    """A window on a smooth random picture; what is seen moves by (dx, dy) px from each frame to the next."""
+    """A window on a smooth random image; what is seen moves by (dx, dy) px from each frame to the next."""
     margin = 16
     noise = np.random.default_rng(1).integers(
         0, 256, (height + 2 * margin, width + 2 * margin, 3), dtype=np.uint8
     )
-    picture = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 2.0), None, 0, 255, cv2.NORM_MINMAX)
+    image = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 2.0), None, 0, 255, cv2.NORM_MINMAX)
     corners = [(margin - t * dy, margin - t * dx) for t in range(frames)]
-    return np.stack([picture[y : y + height, x : x + width] for y, x in corners])
+    return np.stack([image[y : y + height, x : x + width] for y, x in corners])
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)

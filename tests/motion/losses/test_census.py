@@ -17,14 +17,14 @@ Array = npt.NDArray[np.float64]
 
 
 def slow_distance(first: Array, second: Array, radius: int) -> Array:
-    """Pixel by pixel over all neighbours of the patch that the picture has."""
+    """Pixel by pixel over all neighbors of the patch that the image has."""
     height, width = first.shape
     result = np.zeros((height, width))
     reach = range(-radius, radius + 1)
     for y, x, down, right in itertools.product(range(height), range(width), reach, reach):
         row, column = y + down, x + right
         if (down or right) and 0 <= row < height and 0 <= column < width:
-            changes = [picture[row, column] - picture[y, x] for picture in (first, second)]
+            changes = [image[row, column] - image[y, x] for image in (first, second)]
             signs = [change / np.sqrt(0.81 + change**2) for change in changes]
             unlike = (signs[0] - signs[1]) ** 2
             result[y, x] += unlike / (0.1 + unlike)
@@ -79,12 +79,12 @@ def test_gradients_agree_with_finite_differences(radius: int) -> None:
 
 
 def textured(seed: int, height: int = 40, width: int = 48) -> torch.Tensor:
-    """(1, 1, h, w), grey, with differences of many grey values between neighbours."""
+    """(1, 1, h, w), gray, with differences of many gray values between neighbors."""
     generator = torch.Generator().manual_seed(seed)
     return 60 * torch.randn(1, 1, height, width, dtype=torch.float64, generator=generator)
 
 
-def test_gain_and_offset_hardly_count_but_another_picture_does() -> None:
+def test_gain_and_offset_hardly_count_but_another_image_does() -> None:
     frame, other = textured(1), textured(2)
     mask = border_mask(frame, 0.1)
 

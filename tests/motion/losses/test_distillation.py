@@ -54,7 +54,7 @@ def test_the_teacher_counts_only_where_it_can_be_trusted() -> None:
     def whole(teacher: torch.Tensor, backward: torch.Tensor | None = None) -> float:
         return distillation_loss(student, teacher, crop, SIZE, 0.1, CONSTANTS, backward).item()
 
-    # In the border, 6 px, and where it points out of the picture.
+    # In the border, 6 px, and where it points out of the image.
     border, outside = torch.zeros_like(student), torch.zeros_like(student)
     border[..., :6, :] = border[..., :, -6:] = 3
     outside[:, :, 0, 20:30, 70:80] = 40

@@ -51,7 +51,7 @@ def test_mask_agrees_with_slow_loops() -> None:
 
 
 @pytest.mark.parametrize(("u", "v"), [(0, 0), (3, 0), (-2, 0), (0, 4), (0, -1), (5, -3), (40, 0)])
-def test_what_a_translation_moves_out_of_the_picture(u: int, v: int) -> None:
+def test_what_a_translation_moves_out_of_the_image(u: int, v: int) -> None:
     height, width = 12, 17
     flow = torch.tensor([u, v], dtype=torch.float32).view(1, 2, 1, 1).expand(1, 2, height, width)
     expected = torch.zeros(1, 1, height, width)

@@ -25,7 +25,7 @@ EDGES = {7: 1, 8: 1, 9: 1, 10: 1, 12: 1, 14: 1, 16: 2, 17: 2, 20: 2, 28: 3, 56: 
 
 
 def normalized(frame: Array) -> Array:
-    """Local response normalisation over nine channels, alpha 1, beta 0.7; a frame has three: (3, h, w)."""
+    """Local response normalization over nine channels, alpha 1, beta 0.7; a frame has three: (3, h, w)."""
     red, green, blue = frame
     result: Array = frame * (1 + (red**2 + green**2 + blue**2) * (1 / 9)) ** -0.7
     return result
@@ -61,7 +61,7 @@ def counted(height: int, width: int) -> npt.NDArray[np.bool_]:
 
 
 def photometric(frame: Array, warped: Array) -> float:
-    """Mean of ((255 d)^2 + 0.001^2)^0.4 over the pixels and colours that count."""
+    """Mean of ((255 d)^2 + 0.001^2)^0.4 over the pixels and colors that count."""
     inside = counted(*frame.shape[1:])
     values = [((255 * d) ** 2 + 1e-6) ** 0.4 for d in (frame - warped)[:, inside].ravel().tolist()]
     return math.fsum(values) / len(values)
@@ -82,16 +82,16 @@ def smoothness(flow: Array) -> float:
 
 
 def dissimilarity(frame: Array, warped: Array) -> list[float]:
-    """1 - SSIM of each 8 x 8 window, 8 apart, and each colour; the border is 0 in both pictures."""
+    """1 - SSIM of each 8 x 8 window, 8 apart, and each color; the border is 0 in both images."""
     inside = counted(*frame.shape[1:])
     profile = [math.exp(-0.5 * ((n - 3.5) / (16 / 12)) ** 2) for n in range(8)]
     weights = np.array([a * b for a in profile for b in profile]) / sum(profile) ** 2
     values = []
-    for colour, top, left in itertools.product(
+    for color, top, left in itertools.product(
         range(3), range(0, frame.shape[1] - 7, 8), range(0, frame.shape[2] - 7, 8)
     ):
         box = (slice(top, top + 8), slice(left, left + 8))
-        a, b = ((picture[colour] * inside)[box].ravel() for picture in (frame, warped))
+        a, b = ((image[color] * inside)[box].ravel() for image in (frame, warped))
         mean_a, mean_b = np.average(a, weights=weights), np.average(b, weights=weights)
         covariance = np.cov(a, b, aweights=weights, ddof=0)
         likeness = (2 * mean_a * mean_b + 1e-4) / (mean_a**2 + mean_b**2 + 1e-4)
@@ -105,7 +105,7 @@ def defined(name: str, frames: Array, flows: Array, factor: int) -> dict[str, fl
     batch, pairs = flows.shape[:2]
     pixel, smooth, structure = [], [], []
     for b, t in itertools.product(range(batch), range(pairs)):
-        frame, following = (smaller(normalized(picture), factor) for picture in frames[b, t : t + 2])
+        frame, following = (smaller(normalized(image), factor) for image in frames[b, t : t + 2])
         warped = reconstructed(following, flows[b, t])
         pixel.append(photometric(frame, warped))
         smooth.append(smoothness(flows[b, t]))
@@ -186,10 +186,10 @@ def test_the_gradient_of_a_term_agrees_with_differences_of_its_definition(
 @pytest.mark.parametrize("name", ["paper", "caffe"])
 def test_the_whole_gradient_of_a_term_agrees_with_finite_differences(name: str, term: str) -> None:
     frames, flows = example(8, 9, 2, batch=1)
-    pictures = torch.from_numpy(frames[:, :2])
+    images = torch.from_numpy(frames[:, :2])
 
     def loss(flow: torch.Tensor) -> torch.Tensor:
-        return unsupervised_loss(pictures, [flow], loss_preset(name))[term]
+        return unsupervised_loss(images, [flow], loss_preset(name))[term]
 
     flow = torch.from_numpy(flows[:, :1]).requires_grad_()
     assert torch.autograd.gradcheck(loss, (flow,), eps=1e-7, atol=1e-5, rtol=1e-4)

@@ -101,9 +101,9 @@ def test_smoothness_and_velocity_are_those_of_the_terms() -> None:
     found = unsupervised_loss(frames, pyramid, preset)
     smooth = velocity = 0.0
     for level, (flow, factor) in enumerate(zip(pyramid, (4, 8), strict=True)):
-        pictures = torch.nn.functional.avg_pool2d(frames[:, :-1].flatten(0, 1), factor)
+        images = torch.nn.functional.avg_pool2d(frames[:, :-1].flatten(0, 1), factor)
         mask = border_mask(flow, 0.1)
-        term = edge_aware_smoothness(flow.flatten(0, 1), pictures, mask, 0.1, 0.5, 7.0, 2)
+        term = edge_aware_smoothness(flow.flatten(0, 1), images, mask, 0.1, 0.5, 7.0, 2)
         smooth += 0.5**level * 0.1 * term.item()
         velocity += 0.5**level * 0.4 * temporal_loss(flow, mask, 0.1, 0.5).item()
     assert found["smoothness"].item() == pytest.approx(smooth)
@@ -113,7 +113,7 @@ def test_smoothness_and_velocity_are_those_of_the_terms() -> None:
 @pytest.mark.parametrize("compare_at", ["input", "double", "level"])
 @pytest.mark.parametrize("option", ["inside", "occlusion"])
 def test_what_is_hidden_changes_neither_pixel_loss_nor_ssim(option: str, compare_at: Any) -> None:
-    """Frame t differs only in a block whose motion leaves the picture, or doesn't come back."""
+    """Frame t differs only in a block whose motion leaves the image, or doesn't come back."""
     frames, _, _ = clip()
     flow = torch.zeros(2, 3, 2, 48, 64, dtype=torch.float64)
     flow[:, :, 0, 16:32, 24:48] = 60 if option == "inside" else 6
@@ -121,8 +121,8 @@ def test_what_is_hidden_changes_neither_pixel_loss_nor_ssim(option: str, compare
     other[:, 0, :, 16:32, 24:48] += 0.3
     preset = LossPreset(pixel_epsilon=5.0, compare_at=compare_at)
 
-    def terms(pictures: torch.Tensor, how: LossPreset) -> list[float]:
-        found = unsupervised_loss(pictures, [flow], how, backward=[torch.zeros_like(flow)])
+    def terms(images: torch.Tensor, how: LossPreset) -> list[float]:
+        found = unsupervised_loss(images, [flow], how, backward=[torch.zeros_like(flow)])
         return [found[name].item() for name in ("photometric", "ssim")]
 
     masked = replace(preset, **{option: True})
@@ -130,8 +130,8 @@ def test_what_is_hidden_changes_neither_pixel_loss_nor_ssim(option: str, compare
     assert terms(other, preset) != pytest.approx(terms(frames, preset), rel=1e-3)
 
 
-def test_pictures_can_be_compared_at_twice_the_flow_s_resolution() -> None:
-    """That of pictures shrunk so far that the flow is at half their size."""
+def test_images_can_be_compared_at_twice_the_flow_s_resolution() -> None:
+    """That of images shrunk so far that the flow is at half their size."""
     frames, pyramid, _ = clip()
     preset = replace(loss_preset("census"), smooth_weights=0.0, compare_at="double")
     for flow, factor in zip(pyramid, (4, 8), strict=True):
@@ -173,7 +173,7 @@ def test_gradients_of_the_whole_loss_agree_with_finite_differences(name: str) ->
 
 @pytest.mark.parametrize("name", list(OPTIONS))
 @pytest.mark.parametrize(("height", "width"), [(7, 30), (1, 1)])
-def test_small_pictures_and_motion_out_of_everything_stay_finite(name: str, height: int, width: int) -> None:
+def test_small_images_and_motion_out_of_everything_stay_finite(name: str, height: int, width: int) -> None:
     frames = torch.rand(1, 3, 3, height, width)
     flow = torch.full((1, 2, 2, height, width), 99.0, requires_grad=True)
     unsupervised_loss(frames, [flow], loss_preset(name), backward=[flow.detach()])["total"].backward()

@@ -23,7 +23,7 @@ SIZE = (48, 60)
 INSIDE = (..., slice(8, -8), slice(8, -8))
 
 
-def pictures(number: int = 3) -> torch.Tensor:
+def images(number: int = 3) -> torch.Tensor:
     return torch.rand(number, 3, *SIZE, generator=torch.Generator().manual_seed(1)) - 0.5
 
 
@@ -33,29 +33,29 @@ def shift(u: float, v: float, number: int = 3) -> torch.Tensor:
 
 @pytest.fixture
 def field(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Random fields are a shift of (2, −3) px."""
+    """Random flows are a shift of (2, −3) px."""
     monkeypatch.setattr(residual, "random_flow", lambda like, largest: shift(2, -3))
 
 
 @pytest.fixture
 def only_moved(field: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Moved pictures have no noise and no other light, and none stands still."""
+    """Synthetic pairs have no noise and no other light, and none stands still."""
     for name in ("NOISE", "RELIT", "STILL"):
         monkeypatch.setattr(residual, name, 0.0)
 
 
 @pytest.mark.usefixtures("only_moved")
-def test_a_moved_picture_is_the_second_one_shifted() -> None:
+def test_a_synthetic_pair_is_an_image_and_itself_shifted() -> None:
     """By whole pixels, so no interpolation hides a wrong sign or channel: first(x) = second(x + flow)."""
-    pairs, flow = synthetic_pairs(pictures())
-    assert torch.equal(pairs[:, 1], pictures())
+    pairs, flow = synthetic_pairs(images())
+    assert torch.equal(pairs[:, 1], images())
     assert torch.equal(flow, shift(2, -3))
-    torch.testing.assert_close(pairs[:, 0][..., 3:, :-2], pictures()[..., :-3, 2:])
+    torch.testing.assert_close(pairs[:, 0][..., 3:, :-2], images()[..., :-3, 2:])
 
 
-def test_some_pictures_stand_still_and_some_have_other_light() -> None:
+def test_some_images_stand_still_and_some_have_other_light() -> None:
     torch.manual_seed(0)
-    pairs, flow = synthetic_pairs(pictures(400))
+    pairs, flow = synthetic_pairs(images(400))
     still = (flow == 0).flatten(1).all(dim=1)
     assert 0.06 < still.float().mean() < 0.14
     apart = (pairs[:, 0] - pairs[:, 1])[still].flatten(1)
@@ -68,7 +68,7 @@ def test_some_pictures_stand_still_and_some_have_other_light() -> None:
 def test_what_is_left_of_a_shift(monkeypatch: pytest.MonkeyPatch) -> None:
     """The teacher says (5, 1); a mistake of (2, −3) is warped in, and has to be found again, backward."""
     monkeypatch.setattr(residual, "WARPED", 1.0)
-    frames = torch.stack((pictures(), pictures().flip(1)), dim=1)
+    frames = torch.stack((images(), images().flip(1)), dim=1)
     pairs, left = warped_pairs(frames, shift(5, 1))
     assert torch.equal(pairs[:, 0], frames[:, 0])
     torch.testing.assert_close(left, shift(-2, 3))
@@ -76,9 +76,9 @@ def test_what_is_left_of_a_shift(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_left_and_what_was_there_make_the_whole() -> None:
-    """As `motion.coarse_to_fine` joins them: left + flow so far, where left points."""
+    """As `compose_flows` joins them: residual + flow so far, where the residual points."""
     torch.manual_seed(3)
-    frames = torch.stack((pictures(64), pictures(64)), dim=1)
+    frames = torch.stack((images(64), images(64)), dim=1)
     flow = random_flow(frames, 3.0)
     torch.manual_seed(4)
     chosen = torch.rand(64, 1, 1, 1) < residual.WARPED
@@ -98,13 +98,13 @@ def test_what_is_left_and_what_was_there_make_the_whole() -> None:
 
 @pytest.mark.usefixtures("only_moved")
 def test_pairs_lose_the_margin_that_was_there_for_warping() -> None:
-    """Beyond it, what comes from outside the pictures is not seen."""
-    frames = torch.stack((pictures(), pictures().flip(0)), dim=1)
+    """Beyond it, what comes from outside the images is not seen."""
+    frames = torch.stack((images(), images().flip(0)), dim=1)
     teacher = torch.full((3, 2, 12, 15), 1.0)  # a quarter of the size: (4, 4) px
     pairs, flow = residual_pairs(frames, teacher)
     assert pairs.shape == (6, 2, 3, 32, 40)
     assert flow.shape == (6, 1, 2, 32, 40)
-    by_hand = pictures()[..., 5:37, 12:52]  # (2, −3) px beside the margins, 10 and 8
+    by_hand = images()[..., 5:37, 12:52]  # (2, −3) px beside the margins, 10 and 8
     torch.testing.assert_close(pairs[:3, 0], by_hand)
     assert all(tuple(each[0, :, 0, 0].tolist()) in {(4.0, 4.0), (-2.0, 3.0)} for each in flow[3:])
 
@@ -136,15 +136,15 @@ def test_a_network_learns_what_is_left() -> None:
         ]
         return torch.stack(parts).sum(dim=0).clamp(-0.5, 0.5)[:, None].expand(-1, 2, -1, -1, -1)
 
-    def lesson(number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def training_pairs(number: int) -> tuple[torch.Tensor, torch.Tensor]:
         return residual_pairs(frames(number), torch.zeros(number, 2, 9, 9))  # the frames stand still
 
     torch.manual_seed(0)
     network = TinyMotionNet(2)
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-4)
-    others, truth = lesson(32)
+    others, truth = training_pairs(32)
     for _ in range(300):
-        pairs, left = lesson(4)
+        pairs, left = training_pairs(4)
         optimizer.zero_grad()
         teacher_loss(network(pairs), left, pairs.shape[-1], 0.01).backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -158,6 +158,6 @@ def test_a_network_learns_what_is_left() -> None:
 
 def test_wrong_numbers_are_named() -> None:
     with pytest.raises(UsageError, match="largest is -1"):
-        random_flow(pictures(), -1)
+        random_flow(images(), -1)
     with pytest.raises(UsageError, match=r"3, 3, 32, 32.*2"):
         residual_pairs(torch.zeros(1, 3, 3, 32, 32), torch.zeros(1, 2, 32, 32))

@@ -32,7 +32,7 @@ def test_a_change_of_velocity_costs_its_size() -> None:
     mask = np.zeros((16, 20))
     mask[2:14, 2:18] = 1
     later = mask.copy()
-    later[:, 17:] = later[12:, :] = 0  # (3, 4) px leave the picture there
+    later[:, 17:] = later[12:, :] = 0  # (3, 4) px leave the image there
     first = (np.hypot(3, 0.1) + np.hypot(4, 0.1)) / 2
     expected = (mask.sum() * first + later.sum() * REST) / (mask.sum() + later.sum())
     assert found == pytest.approx(expected, rel=1e-5)
@@ -62,7 +62,7 @@ def test_agrees_with_slow_loops() -> None:
     assert loss(torch.from_numpy(flow)) == pytest.approx(float(np.mean(penalties)), rel=1e-10)
 
 
-def test_two_frames_have_no_neighbouring_pairs() -> None:
+def test_two_frames_have_no_neighboring_pairs() -> None:
     assert loss(torch.randn(2, 1, 2, 8, 8)) == 0
 
 

@@ -56,41 +56,41 @@ DEFINITIONS = {
 }
 
 
-def slow_response_norm(picture: Array) -> Array:
-    """(3, h, w): every colour divided by (1 + Σ x² / 9)^0.7 of its pixel."""
-    result = np.zeros_like(picture)
-    for y, x in itertools.product(range(picture.shape[1]), range(picture.shape[2])):
-        energy = sum(float(value) ** 2 for value in picture[:, y, x])
-        result[:, y, x] = picture[:, y, x] / (1 + energy / 9) ** 0.7
+def slow_response_norm(image: Array) -> Array:
+    """(3, h, w): every color divided by (1 + Σ x² / 9)^0.7 of its pixel."""
+    result = np.zeros_like(image)
+    for y, x in itertools.product(range(image.shape[1]), range(image.shape[2])):
+        energy = sum(float(value) ** 2 for value in image[:, y, x])
+        result[:, y, x] = image[:, y, x] / (1 + energy / 9) ** 0.7
     return result
 
 
-def slow_shrink(picture: Array, height: int, width: int) -> Array:
+def slow_shrink(image: Array, height: int, width: int) -> Array:
     """Means of blocks; the sizes must divide."""
-    rows, columns = picture.shape[1] // height, picture.shape[2] // width
-    result = np.zeros((len(picture), height, width))
+    rows, columns = image.shape[1] // height, image.shape[2] // width
+    result = np.zeros((len(image), height, width))
     for y, x in itertools.product(range(height), range(width)):
-        block = picture[:, y * rows : (y + 1) * rows, x * columns : (x + 1) * columns]
+        block = image[:, y * rows : (y + 1) * rows, x * columns : (x + 1) * columns]
         result[:, y, x] = block.mean(axis=(1, 2))
     return result
 
 
-def sample(picture: Array, y: float, x: float) -> Array:
-    """Bilinear, pixel centres on whole numbers, edges repeated."""
-    y, x = min(max(y, 0.0), picture.shape[1] - 1.0), min(max(x, 0.0), picture.shape[2] - 1.0)
+def sample(image: Array, y: float, x: float) -> Array:
+    """Bilinear, pixel centers on whole numbers, edges repeated."""
+    y, x = min(max(y, 0.0), image.shape[1] - 1.0), min(max(x, 0.0), image.shape[2] - 1.0)
     top, left = math.floor(y), math.floor(x)
-    value = np.zeros(len(picture))
+    value = np.zeros(len(image))
     for row, column in itertools.product((top, top + 1), (left, left + 1)):
         weight = (1 - abs(y - row)) * (1 - abs(x - column))
         if weight > 0:
-            value += weight * picture[:, row, column]
+            value += weight * image[:, row, column]
     return value
 
 
-def slow_warp(picture: Array, flow: Array) -> Array:
-    result = np.zeros_like(picture)
-    for y, x in itertools.product(range(picture.shape[1]), range(picture.shape[2])):
-        result[:, y, x] = sample(picture, y + float(flow[1, y, x]), x + float(flow[0, y, x]))
+def slow_warp(image: Array, flow: Array) -> Array:
+    result = np.zeros_like(image)
+    for y, x in itertools.product(range(image.shape[1]), range(image.shape[2])):
+        result[:, y, x] = sample(image, y + float(flow[1, y, x]), x + float(flow[0, y, x]))
     return result
 
 
@@ -123,7 +123,7 @@ def slow_pixel(first: Array, second: Array, epsilon: float) -> float:
 
 
 def slow_smoothness(flow: Array, epsilon: float, exponent: float) -> float:
-    """Both directions; a pixel without a neighbour ahead adds nothing but counts in the mean."""
+    """Both directions; a pixel without a neighbor ahead adds nothing but counts in the mean."""
     _, height, width = flow.shape
     total = 0.0
     for y, x in inside(height, width):
@@ -144,7 +144,7 @@ def slow_ssim(first: Array, second: Array, stride: int) -> Array:
     lefts = range(0, first.shape[2] - 7, stride)
     result = np.zeros((len(first), len(tops), len(lefts)))
     for c, (i, top), (j, left) in itertools.product(range(len(first)), enumerate(tops), enumerate(lefts)):
-        a, b = (picture[c, top : top + 8, left : left + 8] for picture in (first, second))
+        a, b = (image[c, top : top + 8, left : left + 8] for image in (first, second))
         mean_a, mean_b = float((gauss * a).sum()), float((gauss * b).sum())
         variance_a = float((gauss * (a - mean_a) ** 2).sum())
         variance_b = float((gauss * (b - mean_b) ** 2).sum())
@@ -157,10 +157,10 @@ def slow_ssim(first: Array, second: Array, stride: int) -> Array:
     return result
 
 
-def masked(picture: Array) -> Array:
-    result = np.zeros_like(picture)
-    for y, x in inside(*picture.shape[1:]):
-        result[:, y, x] = picture[:, y, x]
+def masked(image: Array) -> Array:
+    result = np.zeros_like(image)
+    for y, x in inside(*image.shape[1:]):
+        result[:, y, x] = image[:, y, x]
     return result
 
 
@@ -466,18 +466,18 @@ def test_ssim_agrees_with_slow_loops(height: int, width: int, stride: int) -> No
     np.testing.assert_allclose(result, expected, rtol=1e-9, atol=1e-12)
 
 
-def test_ssim_of_equal_and_of_constant_pictures() -> None:
-    picture = torch.randn(2, 3, 24, 17, dtype=torch.float64)
-    equal = ssim(picture, picture)
+def test_ssim_of_equal_and_of_constant_images() -> None:
+    image = torch.randn(2, 3, 24, 17, dtype=torch.float64)
+    equal = ssim(image, image)
     torch.testing.assert_close(equal, torch.ones(2, 3, 3, 2, dtype=torch.float64))
-    assert ssim(9 + picture, 9 - picture).max() < 0
+    assert ssim(9 + image, 9 - image).max() < 0
     flat = torch.ones(1, 1, 8, 8, dtype=torch.float64)
     expected = (2 * 0.3 * 0.5 + 1e-4) / (0.3**2 + 0.5**2 + 1e-4)
     assert ssim(0.3 * flat, 0.5 * flat).item() == pytest.approx(expected)
 
 
 def test_terms_of_the_finest_level_at_224() -> None:
-    """14 × 14 windows × 30 channels: 5,880 terms, each 1 where the pictures have nothing in common."""
+    """14 × 14 windows × 30 channels: 5,880 terms, each 1 where the images have nothing in common."""
     frame = torch.rand(10, 3, 112, 112)
     mask = border_mask(frame, 0.1)
     windows = ssim_loss(frame, frame, mask)
@@ -503,11 +503,11 @@ def test_the_reference_sums_over_windows_and_channels() -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(7, 7), (7, 30), (30, 7), (1, 1)])
-def test_pictures_smaller_than_a_window_have_no_structure(height: int, width: int) -> None:
+def test_images_smaller_than_a_window_have_no_structure(height: int, width: int) -> None:
     frames = torch.rand(1, 2, 3, height, width)
     flow = torch.rand(1, 1, 2, height, width, requires_grad=True)
-    picture = frames[:, 0]
-    assert ssim_loss(picture, picture, border_mask(picture, 0.1)).numel() == 0
+    image = frames[:, 0]
+    assert ssim_loss(image, image, border_mask(image, 0.1)).numel() == 0
     for name in ("paper", "caffe", "robust"):
         terms = unsupervised_loss(frames, [flow], loss_preset(name))
         assert terms["ssim"].item() == 0

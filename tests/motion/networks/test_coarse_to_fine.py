@@ -31,7 +31,7 @@ def test_sides(coarsest: int, finest: int, sides: list[int]) -> None:
 
 
 class Searching(nn.Module):
-    """Finds one shift for all of a picture, whole pixels up to `reach` each way, by trying all of them."""
+    """Finds one shift for all of an image, whole pixels up to `reach` each way, by trying all of them."""
 
     def __init__(self, reach: int) -> None:
         super().__init__()
@@ -65,8 +65,8 @@ def blobs(height: int, width: int) -> Tensor:
 
 def test_shift_beyond_the_reach_of_the_network_is_found() -> None:
     """(10, −6) px at 256 × 320 by a network that sees 3 px at most: 2 at a quarter, the rest above."""
-    picture = blobs(256 + 32, 320 + 32)
-    first, second = picture[:, 16:-16, 16:-16], picture[:, 16 + 6 : -16 + 6, 16 - 10 : -16 - 10]
+    image = blobs(256 + 32, 320 + 32)
+    first, second = image[:, 16:-16, 16:-16], image[:, 16 + 6 : -16 + 6, 16 - 10 : -16 - 10]
     frames = torch.stack((torch.stack((first, second)), torch.stack((first, first))))
     network = Searching(3)
     (flow,) = CoarseToFine(network, 64)(frames)
@@ -85,8 +85,8 @@ def testcompose_flows_flows_warp_as_one_after_the_other() -> None:
     for y, x in ((3, 4), (5, 7), (8, 9)):
         u, v = flow[0, :, y + 1, x + 2].tolist()
         np.testing.assert_allclose(joined[:, y, x], (u + 2, v + 1), atol=1e-5)
-    picture = torch.rand(1, 1, 12, 15, generator=torch.Generator().manual_seed(1))
-    twice, once = warp(warp(picture, flow), left), warp(picture, compose_flows(flow, left))
+    image = torch.rand(1, 1, 12, 15, generator=torch.Generator().manual_seed(1))
+    twice, once = warp(warp(image, flow), left), warp(image, compose_flows(flow, left))
     torch.testing.assert_close(once[..., 3:-3, 4:-4], twice[..., 3:-3, 4:-4], atol=1e-5, rtol=1e-4)
 
 

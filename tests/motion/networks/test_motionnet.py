@@ -271,7 +271,7 @@ def test_pairs_are_time_major_and_u_comes_before_v() -> None:
 
 @pytest.mark.parametrize("name", ["full", "tiny"])
 def test_input_channels_are_time_major_rgb(name: str, full: nn.Module) -> None:
-    """Channel 3t + c of the first convolution is colour c of frame t."""
+    """Channel 3t + c of the first convolution is color c of frame t."""
     network = full if name == "full" else small("tiny", 2)
     seen: list[Tensor] = []
     first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
@@ -346,7 +346,7 @@ def test_padding_repeats_the_edge_and_keeps_the_origin(
     name: str, height: int, width: int, full: nn.Module
 ) -> None:
     """The same as repeating the last row and column by hand, and cutting the full-size flow by hand."""
-    if name == "nano":  # which enlarges small pictures, and pads them after that
+    if name == "nano":  # which enlarges small images, and pads them after that
         height, width = height + 128, width + 128
     network = full if name == "full" else small(name)
     total = STRIDES[name][-1]

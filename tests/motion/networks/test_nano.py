@@ -25,23 +25,23 @@ Array = npt.NDArray[np.float64]
 
 
 def waves(u: float, v: float, height: int = 16, width: int = 24, k: float = 0.35) -> Tensor:
-    """(2, 1, height, width): a picture of waves in x and one of waves in y, moved by (u, v) px."""
+    """(2, 1, height, width): an image of waves in x and one of waves in y, moved by (u, v) px."""
     y, x = torch.meshgrid(
         torch.arange(height, dtype=torch.float64), torch.arange(width, dtype=torch.float64), indexing="ij"
     )
     return torch.stack((torch.sin(k * (x - u)), torch.cos(k * (y - v))))[:, None]
 
 
-def slopes(pictures: Tensor) -> tuple[Tensor, Tensor]:
-    """Twice the central differences in x and y; at the border the neighbour beyond is the pixel itself."""
-    padded = functional.pad(pictures, (1, 1, 1, 1), mode="replicate")
+def slopes(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Twice the central differences in x and y; at the border the neighbor beyond is the pixel itself."""
+    padded = functional.pad(images, (1, 1, 1, 1), mode="replicate")
     dx = padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]
     dy = padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
     return dx, dy
 
 
 def measure(first: Tensor, second: Tensor, share: float = 0.0, contrast: float = 1e-8) -> Tensor:
-    """One step from picture to picture."""
+    """One step from image to image."""
     constants = (torch.tensor(value, dtype=first.dtype) for value in (share, contrast))
     return lucas_kanade(*slopes(first), second - first, *constants)
 
@@ -50,7 +50,7 @@ def measure(first: Tensor, second: Tensor, share: float = 0.0, contrast: float =
 def test_lucas_kanade_finds_the_shift_of_waves(u: float, v: float) -> None:
     """Half the shift, since a block is two pixels wide; along the waves there is nothing to measure.
 
-    To first order in the shift d the difference of the pictures is −d k cos(kx), and central differences make
+    To first order in the shift d the difference of the images is −d k cos(kx), and central differences make
     a slope of sin(k) cos(kx), so that d k / sin k is found.
     """
     k = 0.35
@@ -94,9 +94,9 @@ def test_lucas_kanade_agrees_with_slow_least_squares(share: float, contrast: flo
     np.testing.assert_allclose(measured[:, :2].numpy(), expected, rtol=1e-6, atol=1e-7)
 
 
-def test_lucas_kanade_of_identical_pictures_is_zero() -> None:
-    picture = torch.randn(2, 1, 8, 10)
-    measured = measure(picture, picture, 1.0)
+def test_lucas_kanade_of_identical_images_is_zero() -> None:
+    image = torch.randn(2, 1, 8, 10)
+    measured = measure(image, image, 1.0)
     assert measured[:, :2].abs().max() == 0
     assert measured.isfinite().all()
 
@@ -137,7 +137,7 @@ def test_texture_and_residue_have_closed_forms_on_a_ramp() -> None:
 
 
 @pytest.mark.parametrize("moved", [0.0, 0.1])
-def test_a_sharp_diagonal_edge_in_a_flat_picture_is_finite(moved: float) -> None:
+def test_a_sharp_diagonal_edge_in_a_flat_image_is_finite(moved: float) -> None:
     """Its M has no inverse, and the damping may be too small to change its entries in float32."""
     slope = torch.full((1, 1, 8, 8), 0.6, requires_grad=True)
     difference = torch.full((1, 1, 8, 8), moved, requires_grad=True)
@@ -153,11 +153,11 @@ def test_a_sharp_diagonal_edge_in_a_flat_picture_is_finite(moved: float) -> None
 @pytest.mark.parametrize("k", range(6))
 def test_still_strokes_on_black_have_finite_flow(k: int) -> None:
     """Such as titles: few pixels, exactly diagonal, which the pixels that contrast is taken from may miss."""
-    picture = torch.zeros(128, 128)
+    image = torch.zeros(128, 128)
     for i in range(3):
-        picture[50 + k + i, 52 + k + i : 54 + k + i] = 1
+        image[50 + k + i, 52 + k + i : 54 + k + i] = 1
     torch.manual_seed(0)
-    for flow in flows(NanoMotionNet(), picture.expand(1, 2, 3, 128, 128)):
+    for flow in flows(NanoMotionNet(), image.expand(1, 2, 3, 128, 128)):
         assert flow.isfinite().all()
 
 
@@ -213,7 +213,7 @@ def test_any_number_of_frames_and_any_size(num_frames: int, height: int, width: 
 
 
 @pytest.mark.parametrize(("height", "width", "factor"), [(70, 90, 2), (35, 45, 4)])
-def test_small_pictures_are_enlarged(height: int, width: int, factor: int) -> None:
+def test_small_images_are_enlarged(height: int, width: int, factor: int) -> None:
     """The flow of 70 × 90 px is that of the same clip at 140 × 180, where nothing is enlarged."""
     network, small = trained_alike(), torch.rand(1, 3, 3, height, width)
     large = functional.interpolate(small[0], scale_factor=factor, mode="bilinear")[None]
@@ -223,7 +223,7 @@ def test_small_pictures_are_enlarged(height: int, width: int, factor: int) -> No
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5])
-def test_flat_pictures_give_finite_flow_and_gradients(value: float) -> None:
+def test_flat_images_give_finite_flow_and_gradients(value: float) -> None:
     network = trained_alike()
     pyramid = network(torch.full((1, 3, 3, 32, 32), value))
     sum(flow.square().sum() for flow in pyramid).backward()
@@ -389,7 +389,7 @@ def test_features_have_the_shapes_of_their_levels() -> None:
 
 
 @torch.no_grad()
-def test_action_features_know_pictures_and_motion() -> None:
+def test_action_features_know_images_and_motion() -> None:
     """First what is in the frames, in a still clip too; then what the finest flow is made of."""
     network, frames = trained_alike(), textured_clip(64, 64)
     features = network.features(frames)
@@ -401,7 +401,7 @@ def test_action_features_know_pictures_and_motion() -> None:
     torch.testing.assert_close(action[0, 1], known[0])
     still = network.action_features(network.features(frames[:, :1].expand_as(frames)))
     changed = (still.unflatten(1, (2, 2, 24)) - action).abs().amax(dim=(0, 3, 4, 5))
-    assert changed[0, 0] == 0  # the picture of the first pair is the same
+    assert changed[0, 0] == 0  # the image of the first pair is the same
     assert changed[1, 0] > 0.01  # its motion is not
 
 
@@ -417,12 +417,12 @@ def test_context_is_of_the_first_frame_of_each_pair() -> None:
 
 
 @torch.no_grad()
-def test_pictures_are_luma_of_two_by_two_pixels() -> None:
+def test_images_are_luma_of_two_by_two_pixels() -> None:
     frames = torch.rand(2, 3, 3, 128, 144, generator=torch.Generator().manual_seed(0))
-    pictures = NanoMotionNet().gray_frames(frames)[:, :, 0].numpy()
+    images = NanoMotionNet().gray_frames(frames)[:, :, 0].numpy()
     luma = np.einsum("btchw,c->bthw", frames.numpy(), [0.299, 0.587, 0.114])
     blocks = luma.reshape(2, 3, 64, 2, 72, 2).mean(axis=(3, 5))
-    np.testing.assert_allclose(pictures, blocks, atol=1e-6)
+    np.testing.assert_allclose(images, blocks, atol=1e-6)
 
 
 # --- what is learned, for 2×2 points of the flow at once
@@ -467,13 +467,13 @@ def test_each_point_has_its_own_share_of_the_damping() -> None:
     assert context.bias is not None
     context.bias.copy_(torch.tensor([-3.0, -1, 1, 3]))
     frames = textured_clip(128, 144) * torch.tensor([1.0, 0.5, 0.8]).view(3, 1, 1, 1)
-    pictures, known = network.gray_frames(frames), network.features(frames)[0]
+    images, known = network.gray_frames(frames), network.features(frames)[0]
     logs = functional.conv2d(known.flatten(0, 1), context.weight, context.bias)
     share = torch.zeros(2, 1, 32, 36)
     for place, (row, column) in enumerate(itertools.product(range(2), range(2))):
         share[:, 0, row::2, column::2] = logs[:, place].clamp(-14, 4).exp()
-    first, second = pictures[0, :-1], pictures[0, 1:]
-    variance = pictures[0, ..., ::4, ::4].var(dim=(-2, -1), correction=0, keepdim=True)
+    first, second = images[0, :-1], images[0, 1:]
+    variance = images[0, ..., ::4, ::4].var(dim=(-2, -1), correction=0, keepdim=True)
     contrast = (variance[:-1] + variance[1:]) / 2
     expected = lucas_kanade(*slopes(first), second - first, share, contrast)
     assert expected[:, :2].abs().max() > 0.2
@@ -520,7 +520,7 @@ def test_flow_does_not_depend_on_brightness_and_contrast(gain: float, offset: fl
         torch.testing.assert_close(changed, flow, atol=5e-3, rtol=0)
 
 
-def test_large_pictures_get_further_levels_with_the_weights_of_the_coarsest() -> None:
+def test_large_images_get_further_levels_with_the_weights_of_the_coarsest() -> None:
     """Below 1/16, with 16 px on the shorter side, come 8 and 4: two more doublings of what they say."""
     network = with_coarse_flow(0.125, 0.0)
     finest = flows(network, torch.rand(1, 2, 3, 256, 256))[0]
@@ -537,15 +537,15 @@ def textures(rng: np.random.Generator, count: int, size: int) -> Array:
     frequency = np.fft.fftfreq(size)
     envelope = np.exp(-(frequency[:, None] ** 2 + frequency**2) / 0.12**2)
     spectrum = np.fft.fft2(rng.normal(size=(count, 3, size, size))) * envelope
-    picture = np.asarray(np.fft.ifft2(spectrum).real)
-    return np.asarray(0.25 * picture / picture.std(axis=(-2, -1), keepdims=True))
+    image = np.asarray(np.fft.ifft2(spectrum).real)
+    return np.asarray(0.25 * image / image.std(axis=(-2, -1), keepdims=True))
 
 
-def shifted(picture: Array, u: float, v: float) -> Array:
+def shifted(image: Array, u: float, v: float) -> Array:
     """Moved by (u, v) px, exactly: a phase of the spectrum."""
-    frequency = np.fft.fftfreq(picture.shape[-1])
+    frequency = np.fft.fftfreq(image.shape[-1])
     phase = np.exp(-2j * np.pi * (frequency[:, None] * v + frequency * u))
-    return np.asarray(np.fft.ifft2(np.fft.fft2(picture) * phase).real)
+    return np.asarray(np.fft.ifft2(np.fft.fft2(image) * phase).real)
 
 
 def moving_squares(seed: int, count: int, size: int = 48) -> tuple[Tensor, Tensor]:
@@ -586,7 +586,7 @@ def test_zero_flow_is_left() -> None:
     Nothing that is measured is taken at first. Errors of moving pixels, as parts of zero flow's, with the
     seeds 0, 1 and 2 (s; clips of 10 s + 1, unseen ones of 10 s + 2): untrained, with all that is measured,
     0.22, 0.21, 0.23; at the start 1.00; after 20 steps 0.41, 0.41, 0.67; after 80 steps 0.17, 0.18, 0.17.
-    With the smoothness loss alone, which ignores the pictures, 1.00 after 80 steps.
+    With the smoothness loss alone, which ignores the images, 1.00 after 80 steps.
     """
     torch.manual_seed(0)
     clips, _ = moving_squares(1, 32)

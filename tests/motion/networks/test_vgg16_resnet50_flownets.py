@@ -195,7 +195,7 @@ def test_relatives_compute_what_their_description_says(
 
 
 def test_several_pairs_come_in_order() -> None:
-    """Four frames stacked: frames and colours in, pairs and u, v out."""
+    """Four frames stacked: frames and colors in, pairs and u, v out."""
     network = lively("flownets", 4)
     frames = torch.randn(1, 4, 3, 64, 64)
     with torch.no_grad():

@@ -1,8 +1,9 @@
-"""Census term: compares the order of gray values around each pixel, which changes of light keep.
+"""Census term: compares the order of gray values around each pixel.
 
-The census transform (Zabih and Woodfill, ECCV 1994) describes a patch by which of its pixels are brighter
-than its center. The soft version, which has a gradient, is that of UnFlow (Meister et al., arXiv
-1711.07837). With d(q) = I(x + q) − I(x), the difference to the neighbor at offset q of the patch:
+Changes of light keep that order. The census transform (Zabih and Woodfill, ECCV 1994) describes a patch by
+which of its pixels are brighter than its center. The soft version, which has a gradient, is that of UnFlow
+(Meister et al., arXiv 1711.07837). With d(q) = I(x + q) − I(x), the difference to the neighbor at offset q of
+the patch:
 
     c(q) = d(q) / √(0.81 + d(q)²)                     close to −1 or 1 on the 0…255 scale
     distance(x) = Σ_q δ² / (0.1 + δ²),  δ = c₁(q) − c₂(q)     a soft Hamming distance
@@ -32,13 +33,18 @@ CHUNK_PIXELS = 2**18
 
 
 def gray(frames: Tensor) -> Tensor:
-    """Luminance (..., 1, h, w) on the 0…255 scale of `frames` (..., 3, h, w), RGB in units of 255."""
+    """Luminance of frames on the 0…255 scale.
+
+    `frames` (..., 3, h, w), RGB in units of 255 → (..., 1, h, w).
+    """
     red, green, blue = frames.unbind(-3)
     return (255 * (0.299 * red + 0.587 * green + 0.114 * blue)).unsqueeze(-3)
 
 
 def census_loss(frame: Tensor, warped: Tensor, mask: Tensor, radius: int, border: float) -> Tensor:
-    """Mean Charbonnier penalty (ε = 1e-3, α = 0.45) of the census distance over the mask.
+    """Mean Charbonnier penalty of the census distance over a mask.
+
+    ε is 1e-3 and α is 0.45.
 
     Args:
         frame: (N, 1, h, w) gray images on the 0…255 scale.
@@ -59,7 +65,9 @@ def census_loss(frame: Tensor, warped: Tensor, mask: Tensor, radius: int, border
 
 
 def census_distance(first: Tensor, second: Tensor, radius: int = 3) -> Tensor:
-    """Soft Hamming distance between the census transforms of two images; the module's text has the equation.
+    """Soft Hamming distance between the census transforms of two images.
+
+    The module's text has the equation.
 
     Args:
         first: (N, h, w) gray images on the 0…255 scale.
@@ -74,7 +82,10 @@ def census_distance(first: Tensor, second: Tensor, radius: int = 3) -> Tensor:
 
 
 class _CensusDistance(torch.autograd.Function):
-    """The distance with a gradient by hand: autograd would keep about ten images for each of 24 neighbors."""
+    """The census distance, with a gradient written by hand.
+
+    Autograd would keep about ten images for each of 24 neighbors.
+    """
 
     @staticmethod
     def forward(ctx: Any, first: Tensor, second: Tensor, radius: int) -> Tensor:
@@ -102,7 +113,10 @@ class _CensusDistance(torch.autograd.Function):
 
 
 def _gradient(fixed: Tensor, moved: Tensor, gradient: Tensor, radius: int) -> Tensor:
-    """Derivative of Σ gradient · distance with respect to `moved`; the distance is symmetric."""
+    """Derivative of Σ gradient · distance with respect to `moved`.
+
+    The distance is symmetric, so this serves for both images.
+    """
     result = torch.zeros_like(moved)
     for part, near in _chunks(moved, radius):
         delta, inverse = _difference(fixed[part], moved[part], near)
@@ -130,7 +144,10 @@ def _chunks(images: Tensor, radius: int) -> Iterator[tuple[slice, tuple[int, int
 
 
 def _ends(images: Tensor, near: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """The pixels that have a neighbor at `near`, and those neighbors: views (N, h − down, w − |right|)."""
+    """The pixels that have a neighbor at offset `near`, and those neighbors.
+
+    Two views (N, h − down, w − |right|).
+    """
     down, right = near
     height, width = images.shape[-2:]
     begin, end = max(0, -right), width - max(0, right)
@@ -138,7 +155,10 @@ def _ends(images: Tensor, near: tuple[int, int]) -> tuple[Tensor, Tensor]:
 
 
 def _difference(first: Tensor, second: Tensor, near: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """δ = c₁ − c₂ for one neighbor of each pixel, and 1 / √(0.81 + d₂²); both are new tensors."""
+    """δ = c₁ − c₂ for one neighbor of each pixel, and 1 / √(0.81 + d₂²).
+
+    Both are new tensors.
+    """
     here, there = _ends(first, near)
     delta = there - here
     delta.mul_((delta * delta).add_(SOFT_SIGN).rsqrt_())

@@ -53,7 +53,7 @@ def random_crop(height: int, width: int) -> Crop:
 
 @torch.no_grad()
 def student_frames(frames: Tensor, crop: Crop) -> Tensor:
-    """The student's input: the crop, enlarged to the size of the clip, with changed light and with noise.
+    """The student's input: the enlarged crop, with changed light and noise.
 
     Convention: bilinear with `align_corners=False`, so the edges of the crop become the edges of the clip.
 
@@ -118,10 +118,11 @@ def distillation_loss(
 def teacher_loss(
     pyramid: list[Tensor], target: Tensor, width: int, epsilon: float = TEACHER_EPSILON_PX
 ) -> Tensor:
-    """Distance of a flow pyramid from a distillation target, the flow of a teacher (arXiv 1503.02531).
+    """Distance of a flow pyramid from a teacher's flow, the distillation target.
 
-    The mean of √(d² + ε²) at each level, with the end-point distance d in pixels of the input. Each level
-    has half the weight of the next finer one. Only `pyramid` gets a gradient.
+    Knowledge distillation: Hinton et al., arXiv 1503.02531. The mean of √(d² + ε²) at each level, with the
+    end-point distance d in pixels of the input. Each level has half the weight of the next finer one. Only
+    `pyramid` gets a gradient.
 
     Args:
         pyramid: flows (B, T−1, 2, h, w), finest first, each in pixels of its own grid.

@@ -1,4 +1,6 @@
-"""Edge-aware smoothness: the flow may change where the image does (Wang et al., arXiv 1711.05890).
+"""Edge-aware smoothness: the flow may change where the image does.
+
+Wang et al., arXiv 1711.05890:
 
     L = Σ_x  exp(−λ mean_c |∂I(x)|) · ρ(∂ᵒ V(x)),   o = 1 or 2, along x and along y
 

@@ -1,6 +1,7 @@
-"""Occlusion masks: losses that compare images leave out pixels that have no counterpart in the next frame.
+"""Occlusion masks: which pixels have a counterpart in the next frame.
 
-All masks are (N, 1, h, w) without gradient: 1 where the pixel of frame t is visible in frame t+1, else 0.
+Terms that compare images leave out all others. All masks are (N, 1, h, w) without gradient: 1 where the pixel
+of frame t is visible in frame t+1, else 0.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ ABSOLUTE_TOLERANCE = 0.5
 
 
 def backward_pyramid(network: Callable[[Tensor], list[Tensor]], frames: Tensor) -> list[Tensor]:
-    """Flows t+1 → t by the same network: it sees the clip played backward. No gradient.
+    """Flows t+1 → t by the same network, from the clip played backward.
+
+    No gradient.
 
     Args:
         network: frames → flow pyramid, like every motion network.
@@ -35,7 +38,7 @@ def backward_pyramid(network: Callable[[Tensor], list[Tensor]], frames: Tensor) 
 
 
 def occlusion_mask(forward: Tensor, backward: Tensor, size: tuple[int, int]) -> Callable[[Tensor], Tensor]:
-    """A mask for flows of any size from the forward-backward check of the finest flows.
+    """Mask of any size from a forward-backward check of the finest flows.
 
     Args:
         forward: (B, T−1, 2, h, w), finest flow t → t+1, px of its own grid.
@@ -63,7 +66,7 @@ def inside_mask(flow: Tensor) -> Tensor:
 
 @torch.no_grad()
 def forward_backward_mask(forward: Tensor, backward: Tensor) -> Tensor:
-    """Mask of the pixels that forward and backward flow bring back to where they started.
+    """Mask of the pixels that forward and backward flow bring back to their start.
 
         |f + b'|² < 0.01 (|f|² + |b'|²) + 0.5,   b'(x) = b(x + f(x))
 

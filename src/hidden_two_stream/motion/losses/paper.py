@@ -76,7 +76,7 @@ def paper_loss(
     masks: Sequence[Callable[[Tensor], Tensor]] = (),
     later: Sequence[Term] = (),
 ) -> dict[str, Tensor]:
-    """The terms of the paper's loss, each weighted and summed over the pyramid levels k.
+    """The terms of the paper's loss, weighted and summed over pyramid levels.
 
         L = Σ_k  c^k ( λ₁ L_pixel + λ₂(k) L_smooth + λ₃(k) L_ssim  +  Σ_i λ_i L_i )
 
@@ -134,7 +134,7 @@ def paper_loss(
 
 
 def photometric_loss(frame: Tensor, warped: Tensor, mask: Tensor, epsilon: float, exponent: float) -> Tensor:
-    """L_pixel, the pixelwise reconstruction error: mean of ρ(255 (frame − warped)) over the mask.
+    """L_pixel, the pixelwise reconstruction error: mean of ρ(255 (frame − warped)).
 
     `frame` and `warped` (N, 3, h, w) in units of 255. Returns a scalar.
     """
@@ -206,7 +206,10 @@ def ssim(first: Tensor, second: Tensor, stride: int = SSIM_WINDOW) -> Tensor:
 
 
 def _window_matrix(size: int, stride: int) -> Tensor:
-    """(windows, size): row i holds the 1-D Gaussian weights of the window that starts at pixel i · stride."""
+    """Matrix (windows, size) that takes Gaussian averages along one axis.
+
+    Row i holds the weights of the window that starts at pixel i · stride.
+    """
     position = torch.arange(SSIM_WINDOW, dtype=torch.float64) - (SSIM_WINDOW - 1) / 2
     profile = torch.exp(-(position**2) / (2 * SSIM_SIGMA**2))
     starts = range(0, size - SSIM_WINDOW + 1, stride)
@@ -222,7 +225,7 @@ def charbonnier(x: Tensor, epsilon: float, exponent: float) -> Tensor:
 
 
 def local_response_normalize(frames: Tensor) -> Tensor:
-    """Local response normalization of `frames` (..., 3, h, w) across color channels; same shape.
+    """Local response normalization of `frames` (..., 3, h, w) across colors.
 
     x / (1 + (α / n) Σ x²)^β with n = 9, α = 1 and β = 0.7 (reference). The window of 9 channels covers all
     three colors of a frame. Only the losses see normalized frames; the networks don't.
@@ -232,7 +235,10 @@ def local_response_normalize(frames: Tensor) -> Tensor:
 
 
 def border_mask(like: Tensor, border: float) -> Tensor:
-    """Mask (h, w) that leaves out `border` × the shorter side, rounded, at each edge of `like`."""
+    """Mask (h, w) that leaves out a border at each edge of `like` (..., h, w).
+
+    The border is `border` × the shorter side wide, rounded to whole pixels.
+    """
     height, width = like.shape[-2:]
     edge = round(border * min(height, width))
     mask = like.new_zeros(height, width)
@@ -241,14 +247,14 @@ def border_mask(like: Tensor, border: float) -> Tensor:
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of `values` (N, C, h, w), weighted by a mask (h, w) or (N, 1, h, w); 0 if no pixel counts."""
+    """Mean of `values` (N, C, h, w), weighted by a mask; 0 if no pixel counts."""
     images = values.shape[0] if mask.ndim == 2 else 1
     # Occlusion can leave nothing to compare. Less than one pixel counts as one.
     return (values * mask).sum() / (mask.sum().clamp(min=1) * images * values.shape[1])
 
 
 def reconstruct(frames: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
-    """I_t and I_t+1(x + V): frames t, and their reconstructions by warping frames t+1 back.
+    """Frames t, and their reconstructions from frames t+1: I_t and I_t+1(x + V).
 
     Args:
         frames: (B, T, C, H, W).
@@ -263,14 +269,17 @@ def reconstruct(frames: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def shrink(images: Tensor, like: Tensor) -> Tensor:
-    """Images (N, C, H, W) at the size of `like` (..., h, w): means over the area of each pixel."""
+    """Images (N, C, H, W) at the size of `like` (..., h, w), by area means."""
     if images.shape[-2:] == like.shape[-2:]:
         return images
     return functional.interpolate(images, size=like.shape[-2:], mode="area")
 
 
 def comparison_size(frames: Tensor, flow: Tensor, preset: LossPreset) -> tuple[int, int]:
-    """Height and width at which frames are compared for a level; at most those of the frames."""
+    """Height and width at which frames are compared for a level.
+
+    They are at most those of the frames.
+    """
     (height, width), (h, w) = frames.shape[-2:], flow.shape[-2:]
     if preset.compare_at == "input":
         return height, width
@@ -280,7 +289,7 @@ def comparison_size(frames: Tensor, flow: Tensor, preset: LossPreset) -> tuple[i
 def _comparison(
     frames: Tensor, flow: Tensor, preset: LossPreset, masks: Sequence[Callable[[Tensor], Tensor]]
 ) -> tuple[Tensor, Tensor]:
-    """The flow (N, 2, h', w') and the mask with which frames are compared at one level."""
+    """Flow (N, 2, h', w') and mask for the comparison of frames at one level."""
     size = comparison_size(frames, flow, preset)
     if size != flow.shape[-2:]:
         flow = resize_flow(flow, *size)
@@ -291,7 +300,10 @@ def _comparison(
 
 
 def _level_number(frames: Tensor, flow: Tensor) -> int:
-    """1 for a flow of full size, 2 for half, and so on; the longer side is less affected by rounding."""
+    """Level k: 1 for a flow of full size, 2 for half, and so on.
+
+    It is taken from the longer side, which rounding affects less.
+    """
     side = -1 if frames.shape[-1] >= frames.shape[-2] else -2
     return 1 + math.ceil(math.log2(frames.shape[side] / flow.shape[side]) - 1e-6)
 

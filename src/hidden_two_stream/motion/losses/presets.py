@@ -20,9 +20,10 @@ __all__ = ["LOSS_PRESETS", "LossPreset", "loss_preset"]
 
 @dataclass(frozen=True)
 class LossPreset:
-    """Weights and constants of one unsupervised loss; see `losses.paper.paper_loss` for the symbols.
+    """Weights and constants of one unsupervised loss.
 
-    Level k is the grid that is 2^(k−1) times coarser than the input. A weight of 0 switches a term off.
+    `losses.paper.paper_loss` explains the symbols. Level k is the grid that is 2^(k−1) times coarser than the
+    input. A weight of 0 switches a term off.
 
     Attributes:
         pixel_epsilon: ε of the reconstruction term, on the 0…255 scale.

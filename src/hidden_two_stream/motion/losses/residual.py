@@ -1,4 +1,4 @@
-"""Residual pairs: training pairs whose second image is already warped by an approximate flow.
+"""Residual pairs: training pairs whose second image is already warped.
 
 A network for small motion runs from coarse to fine (`networks.coarse_to_fine`): on larger images the second
 one is warped by the flow so far, and the network finds the residual flow, which is small and often zero. A
@@ -32,7 +32,9 @@ FIXED_POINT_STEPS = 3
 
 @torch.no_grad()
 def residual_pairs(frames: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
-    """Training pairs and their residual flow, the distillation target: two from each pair of frames.
+    """Training pairs and their flow, the distillation target.
+
+    Each pair of frames gives two of them.
 
     Args:
         frames: (B, 2, 3, H, W) in units of 255, mean subtracted.
@@ -80,7 +82,7 @@ def synthetic_pairs(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def warped_pairs(frames: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
-    """Pairs whose second image is warped by an approximate flow, and the residual flow.
+    """Pairs with the second image warped by an approximate flow, and the residual.
 
     Six pairs in ten are warped. The others stay as they are, like the pairs on the coarsest images of a
     pyramid. The residual solves residual(x) = flow(x) − approximate(x + residual(x)), by a few steps of
@@ -104,7 +106,9 @@ def warped_pairs(frames: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def random_flow(like: Tensor, largest: float) -> Tensor:
-    """Smooth random flows: a shift of the whole image, and of parts down to a twelfth of it.
+    """Smooth random flows: a shift of the whole image, and shifts of its parts.
+
+    The smallest parts are a twelfth of the image.
 
     Args:
         like: (B, …, H, W): number of flows, size and device.

@@ -1,4 +1,4 @@
-"""Temporal consistency: a moving point keeps its velocity from one pair of frames to the next.
+"""Temporal consistency: a moving point keeps its velocity between frames.
 
 The constant-velocity prior of Janai et al., Unsupervised Learning of Multi-Frame Optical Flow with Occlusions
 (ECCV 2018), here along the motion: ρ(V_t(x) − V_t+1(x + V_t(x))).

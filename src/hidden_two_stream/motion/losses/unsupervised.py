@@ -1,4 +1,7 @@
-"""The unsupervised loss of MotionNet for any preset: the paper's terms and those of later ideas."""
+"""The unsupervised loss of MotionNet for any preset.
+
+It is the paper's loss (`losses.paper`) with the later ideas that the preset asks for.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +38,10 @@ def unsupervised_loss(
     smoothness_factor: float = 1.0,
     backward: list[Tensor] | None = None,
 ) -> dict[str, Tensor]:
-    """The terms of the preset's loss and their total; see `losses.paper.paper_loss` for the equation.
+    """The terms of the preset's loss and their total.
 
-    Self-distillation is not among the terms because it runs the network again (`losses.distillation`).
+    `losses.paper.paper_loss` has the equation. Self-distillation is not among the terms because it runs the
+    network again (`losses.distillation`).
 
     Args:
         frames: (B, T, 3, H, W), normalized: (pixel − mean) / 255.

@@ -46,7 +46,10 @@ class MotionNetwork(Protocol):
         """`frames` (B, T, 3, H, W) → the encoder's features, finest first."""
 
     def action_features(self, features: list[Tensor]) -> Tensor:
-        """Input of a branched temporal stream, mostly the coarsest features: (B, `action_channels`, h, w)."""
+        """Input of a branched temporal stream: (B, `action_channels`, h, w).
+
+        Usually the coarsest features.
+        """
 
     def flow(self, features: list[Tensor], frames: Tensor) -> list[Tensor]:
         """Features → flow pyramid (B, T−1, 2, h, w), finest first."""

@@ -1,4 +1,4 @@
-"""Coarse to fine: large motion by a network for small motion, which starts on small images."""
+"""Coarse to fine: large motion by a network for small motion."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ class CoarseToFine(nn.Module):
         self.coarsest = coarsest
 
     def forward(self, frames: Tensor) -> list[Tensor]:
-        """`frames` (B, 2, 3, H, W) → [flow (B, 1, 2, h, w)], px of its own grid: the network's finest level.
+        """`frames` (B, 2, 3, H, W) → [flow (B, 1, 2, h, w)], px of its own grid.
+
+        The grid is that of the network's finest level.
 
         Raises:
             UsageError: `frames` has another shape.
@@ -63,7 +65,7 @@ class CoarseToFine(nn.Module):
 
 
 def pyramid_sides(coarsest: int, finest: int) -> list[int]:
-    """Shorter sides of the images of a pyramid, px: ascending to `finest`, each about twice the one before.
+    """Shorter sides of the images of a pyramid, px, ascending to `finest`.
 
     The ratio of two sides is √2 to 2√2. If `finest` is less than √2 times `coarsest`, it is the only side.
     """
@@ -72,7 +74,7 @@ def pyramid_sides(coarsest: int, finest: int) -> list[int]:
 
 
 def compose_flows(flow: Tensor, residual: Tensor) -> Tensor:
-    """Flow from the first image to the second, from a flow and the residual that was found after warping.
+    """The flow of two steps: a flow, then the residual found after warping by it.
 
     Convention: the second image was warped by `flow`, so pixel x of the first has its counterpart at
     y = x + residual(x) of the warped image, and that one at y + flow(y) of the second. The result is

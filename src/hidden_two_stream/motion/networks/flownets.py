@@ -12,13 +12,13 @@ __all__ = ["FlowNetS"]
 
 
 class FlowNetS(nn.Module):
-    """FlowNetSimple (Dosovitskiy et al., arXiv 1504.06852), with conv6_1 as its authors released it.
+    """FlowNetSimple (Dosovitskiy et al., arXiv 1504.06852).
 
-    MotionNet differs in three points: its first layers are 3×3 convolutions at full resolution, a smooth_conv
-    stands between each concatenation and the next deconvolution, and there is one finer level. `num_frames`
-    = 2 is the original; more frames are stacked as in MotionNet. Flow comes at 1/4 … 1/64 of the input, and
-    raw × 20 = pixels, as in MotionNet (and in the original). All biases are trained except those of the
-    layers that upsample flow.
+    conv6_1 follows its authors' released definition. MotionNet differs in three points: its first layers are
+    3×3 convolutions at full resolution, a smooth_conv stands between each concatenation and the next
+    deconvolution, and there is one finer level. `num_frames` = 2 is the original; more frames are stacked as
+    in MotionNet. Flow comes at 1/4 … 1/64 of the input, and raw × 20 = pixels, as in MotionNet (and in the
+    original). All biases are trained except those of the layers that upsample flow.
 
     Args:
         num_frames: T, frames per clip.
@@ -74,5 +74,5 @@ class FlowNetS(nn.Module):
         return to_pyramid(raw, frames, self.total_stride)
 
     def forward(self, frames: Tensor) -> list[Tensor]:
-        """`frames` (B, T, 3, H, W) → 5 flows (B, T−1, 2, h, w), finest (quarter resolution) first."""
+        """`frames` (B, T, 3, H, W) → 5 flows (B, T−1, 2, h, w), finest first."""
         return self.flow(self.features(frames), frames)

@@ -1,4 +1,4 @@
-"""MotionNet, the paper's network: frames in, a pyramid of flow fields out. Layers as in the reference.
+"""MotionNet, the paper's network: frames in, a pyramid of flow fields out.
 
 Zhu et al., arXiv 1704.00389; layers from the authors' published Caffe definition ("the reference"). For 11
 frames of 224×224 (33 input channels, 20 output channels):
@@ -99,7 +99,7 @@ class MotionNet(nn.Module):
         return to_pyramid(decode(self, features, 5), frames, self.total_stride)
 
     def forward(self, frames: Tensor) -> list[Tensor]:
-        """`frames` (B, T, 3, H, W) → 5 flows (B, T−1, 2, h, w), finest (half resolution) first."""
+        """`frames` (B, T, 3, H, W) → 5 flows (B, T−1, 2, h, w), finest first."""
         return self.flow(self.features(frames), frames)
 
 
@@ -111,7 +111,10 @@ def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequ
 
 
 class Deconv(nn.ConvTranspose2d):
-    """4×4 deconvolution of stride 2. Its bias is a buffer: the reference never trains it (lr_mult 0)."""
+    """4×4 deconvolution of stride 2.
+
+    Its bias is a buffer, because the reference never trains it (lr_mult 0).
+    """
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, kernel_size=4, stride=2, padding=1, bias=False)
@@ -122,7 +125,9 @@ class Deconv(nn.ConvTranspose2d):
 def add_decoder(
     module: nn.Module, encoder_widths: Sequence[int], decoder_widths: Sequence[int], flow_channels: int
 ) -> None:
-    """Add the layers conv_pr, deconv, upsample_flow and smooth_conv to `module`, named by level.
+    """Add the decoder's layers to `module`, named by level as in the reference.
+
+    The layers are conv_pr, deconv, upsample_flow and smooth_conv.
 
     Args:
         module: gets the layers.
@@ -194,7 +199,10 @@ def to_pyramid(raw: list[Tensor], frames: Tensor, total_stride: int) -> list[Ten
 
 
 def msra_init(module: nn.Module) -> None:
-    """Initialize convolutions by He's fan-in rule (arXiv 1502.01852), in place; biases are zero."""
+    """Initialize convolutions by He's fan-in rule (arXiv 1502.01852), in place.
+
+    Biases are zero.
+    """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             fan_in = layer.in_channels * layer.kernel_size[0] * layer.kernel_size[1]

@@ -1,7 +1,8 @@
-"""Nano-MotionNet, our own network for CPUs and browsers: 46,000 parameters, milliseconds for eleven frames.
+"""Nano-MotionNet, our own network for CPUs and browsers.
 
-All frames share one small encoder and all pairs of neighboring frames one decoder. So the network takes any
-number of frames, and a pair has the same flow in any clip.
+It has 46,000 parameters and takes milliseconds for eleven frames. All frames share one small encoder and all
+pairs of neighboring frames one decoder. So the network takes any number of frames, and a pair has the same
+flow in any clip.
 
 Flow is refined from coarse to fine (as in SPyNet, Ranjan and Black, arXiv 1611.00850). At each level:
 
@@ -107,7 +108,7 @@ class NanoMotionNet(nn.Module):
         self.refine4 = _Refiner(WIDTHS[1])
 
     def gray_frames(self, frames: Tensor) -> Tensor:
-        """`frames` (B, T, 3, H, W) as gray images (B, T, 1, h, w), padded to whole strides.
+        """`frames` (B, T, 3, H, W) as padded gray images (B, T, 1, h, w).
 
         They have half the size of the frames; the same size below 128 px on the shorter side, and twice the
         size below 64 px.
@@ -148,7 +149,10 @@ class NanoMotionNet(nn.Module):
         return [x.unflatten(0, (batch, num_frames - 1)) for x in (contexts[0], hidden, *pyramid)]
 
     def _contexts(self, images: Tensor, num_levels: int) -> list[Tensor]:
-        """Finest images (N, 1, h, w) → (N, 24, h/4, w/4), then (N, 32, ·, ·), each of half the size."""
+        """Finest images (N, 1, h, w) → contexts of all levels, finest first.
+
+        The first is (N, 24, h/4, w/4). The others are (N, 32, ·, ·), each of half the size of the one before.
+        """
         eighth = self.patch((images - images.mean(dim=(2, 3), keepdim=True)) * torch.rsqrt(_variance(images)))
         contexts = [eighth.contiguous(memory_format=torch.channels_last)]
         contexts.append(self.down(contexts[0]))
@@ -170,7 +174,7 @@ class NanoMotionNet(nn.Module):
         return trim_pyramid(features[2:], (height, width), padded)
 
     def forward(self, frames: Tensor) -> list[Tensor]:
-        """`frames` (B, T, 3, H, W) → 3 flows (B, T−1, 2, h, w), finest first, px of their own grid."""
+        """`frames` (B, T, 3, H, W) → 3 flows (B, T−1, 2, h, w), finest first."""
         return self.flow(self.features(frames), frames)
 
 
@@ -214,7 +218,10 @@ class _Refiner(nn.Module):
 
 
 def pixel_shuffle(x: Tensor) -> Tensor:
-    """(N, 4C, h, w) → (N, C, 2h, 2w): PyTorch's `pixel_shuffle`, twice as fast if channels come last."""
+    """PyTorch's `pixel_shuffle` by 2: (N, 4C, h, w) → (N, C, 2h, 2w).
+
+    Twice as fast as PyTorch's if channels come last in memory.
+    """
     blocks = x.unflatten(1, (-1, 2, 2))  # N, C, row, column, h, w
     shuffled: Tensor = blocks.permute(0, 1, 4, 2, 5, 3).flatten(4, 5).flatten(2, 3)
     return shuffled
@@ -232,7 +239,7 @@ def _enlarged_size(frames: Tensor) -> tuple[int, int]:
 
 
 def _prepared(frames: Tensor) -> Tensor:
-    """`frames` (B, T, 3, H, W), enlarged if they are small, and padded to whole strides."""
+    """`frames` (B, T, 3, H, W), enlarged if small and padded to whole strides."""
     check_frames(frames)
     size = _enlarged_size(frames)
     if size != frames.shape[-2:]:
@@ -242,12 +249,18 @@ def _prepared(frames: Tensor) -> Tensor:
 
 
 def _variance(images: Tensor) -> Tensor:
-    """Variance of each image (..., h, w), from every 16th pixel: (..., 1, 1), always above 0."""
+    """Variance of each image (..., h, w): (..., 1, 1), always above 0.
+
+    Taken from every 16th pixel.
+    """
     return images[..., ::4, ::4].var(dim=(-2, -1), correction=0, keepdim=True) + 1e-7
 
 
 def _slopes(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Right neighbor minus left one, and lower minus upper one, of (N, 1, h, w); edges repeat."""
+    """Right minus left neighbor, and lower minus upper one, of (N, 1, h, w).
+
+    Edges repeat.
+    """
     padded = functional.pad(images, (1, 1, 1, 1), mode="replicate")
     dx = padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]
     return dx, padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]

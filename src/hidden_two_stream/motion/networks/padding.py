@@ -1,4 +1,4 @@
-"""Frames of any size: the shape check, padding to whole strides, and flow that covers the input again."""
+"""Frames of any size: shape check, padding, and trimming of the flow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ __all__ = ["check_frames", "pad_frames", "stack_frames", "trim_pyramid"]
 
 
 def check_frames(frames: Tensor, num_frames: int = 0) -> None:
-    """Reject `frames` that are not (B, T, 3, H, W) with T = `num_frames`; 0 accepts any T ≥ 2.
+    """Reject `frames` that are not (B, T, 3, H, W) with T = `num_frames`.
+
+    `num_frames` = 0 accepts any T ≥ 2.
 
     Raises:
         UsageError: the shape is another one, or there are no pixels.
@@ -29,9 +31,10 @@ def check_frames(frames: Tensor, num_frames: int = 0) -> None:
 
 
 def stack_frames(frames: Tensor, num_frames: int, multiple: int) -> Tensor:
-    """`frames` (B, T, 3, H, W), padded and stacked as (B, 3T, h, w): channel 3t + c is color c of frame t.
+    """`frames` (B, T, 3, H, W), padded and stacked as (B, 3T, h, w).
 
-    Time and color merge here, and only here. For `multiple` see `pad_frames`.
+    Channel 3t + c is color c of frame t. Time and color merge here, and only here. For `multiple` see
+    `pad_frames`.
 
     Raises:
         UsageError: `frames` has another shape, or T is not `num_frames`.
@@ -56,7 +59,7 @@ def pad_frames(frames: Tensor, multiple: int) -> Tensor:
 
 
 def trim_pyramid(pyramid: list[Tensor], size: Sequence[int], padded: Sequence[int]) -> list[Tensor]:
-    """Flows of padded frames, resampled to grids that cover exactly the frames before padding.
+    """Flows of padded frames, on grids that cover exactly the original frames.
 
     Convention: a level of stride s gets ⌈H/s⌉ × ⌈W/s⌉ points that together cover H × W, pixel centers,
     `align_corners=False`. Where s does not divide a side, whole cells would cover more than the image, and

@@ -52,7 +52,7 @@ class TinyMotionNet(nn.Module):
                     layer.get_parameter("weight").mul_(FIRST_FLOW_FACTOR)
 
     def features(self, frames: Tensor) -> list[Tensor]:
-        """Features of the four convolutions, each (B, C, h, w), at 1/1 … 1/8 of the padded input."""
+        """Features of the four convolutions, (B, C, h, w), at 1/1 … 1/8 of the padded input."""
         features = []
         x = stack_frames(frames, self.num_frames, self.total_stride)
         for layer in (self.conv1, self.conv2, self.conv3, self.conv4):
@@ -69,5 +69,5 @@ class TinyMotionNet(nn.Module):
         return to_pyramid(decode(self, features, 3), frames, self.total_stride)
 
     def forward(self, frames: Tensor) -> list[Tensor]:
-        """`frames` (B, T, 3, H, W) → 3 flows (B, T−1, 2, h, w), finest (half resolution) first."""
+        """`frames` (B, T, 3, H, W) → 3 flows (B, T−1, 2, h, w), finest first."""
         return self.flow(self.features(frames), frames)

@@ -1,4 +1,4 @@
-"""VGG16-MotionNet: the convolutional part of VGG16 as encoder, and MotionNet's decoder."""
+"""VGG16-MotionNet: VGG16 as encoder, and MotionNet's decoder."""
 
 from __future__ import annotations
 
@@ -55,5 +55,5 @@ class VGG16MotionNet(nn.Module):
         return to_pyramid(decode(self.decoder, features, 5), frames, self.total_stride)
 
     def forward(self, frames: Tensor) -> list[Tensor]:
-        """`frames` (B, T, 3, H, W) → 5 flows (B, T−1, 2, h, w), finest (half resolution) first."""
+        """`frames` (B, T, 3, H, W) → 5 flows (B, T−1, 2, h, w), finest first."""
         return self.flow(self.features(frames), frames)

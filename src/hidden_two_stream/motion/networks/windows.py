@@ -1,4 +1,4 @@
-"""Windows: networks for few frames on longer clips, and which numbers of frames fit."""
+"""Windows: networks for few frames on longer clips."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def check_num_frames(num_frames: int, window: int | None = None) -> None:
 
 
 def flow_in_windows(network: Callable[[Tensor], list[Tensor]], frames: Tensor, length: int) -> list[Tensor]:
-    """Flow pyramid of a clip by a network for fewer frames, such as the two-frame MotionNet.
+    """Flow pyramid of a clip by a network for fewer frames.
 
-    The clip is cut into windows of `length` frames. Each shares one frame with the next, and all run as one
-    batch.
+    The two-frame MotionNet is such a network. The clip is cut into windows of `length` frames. Each shares
+    one frame with the next, and all run as one batch.
 
     Args:
         network: takes (N, length, 3, H, W).
