@@ -37,7 +37,7 @@ def uniform_flow(u: float, v: float, height: int, width: int, dtype: torch.dtype
 
 
 def check_integer_flow(height: int, width: int) -> None:
-    """Every pixel has a whole flow of its own, up to two pixels past the far edge: plain indexing."""
+    """Each pixel has its own whole flow, up to two pixels beyond the far edge: plain indexing."""
     rng = np.random.default_rng(1000 * height + width)
     image = rng.random((2, height, width), dtype=np.float32)
     u = rng.integers(-width - 2, width + 3, (height, width))
@@ -49,7 +49,7 @@ def check_integer_flow(height: int, width: int) -> None:
     exact = warp(torch.from_numpy(image[None]).double(), torch.from_numpy(flow).double())[0].numpy()
     np.testing.assert_allclose(exact, expected, atol=1e-12, rtol=0, err_msg=f"float64, {height} x {width}")
     single = warp(torch.from_numpy(image[None]), torch.from_numpy(flow).float())[0].numpy()
-    # A coordinate is good to a few units of 2^-24 of the side.
+    # A coordinate is accurate to a few units of 2^-24 of the side.
     tolerance = 4e-7 * max(height, width, 4)
     np.testing.assert_allclose(
         single, expected, atol=tolerance, rtol=0, err_msg=f"float32, {height} x {width}"
@@ -70,7 +70,7 @@ def test_whole_pixels_are_plain_indexing_at_odd_larger_sizes(height: int, width:
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 13), (1, 5), (14, 9), (57, 101)])
 @pytest.mark.parametrize(("u", "v"), [(1, 0), (0, 1), (-2, 0), (0, -3), (3, -1)])
 def test_uniform_flow_shifts_the_image(height: int, width: int, u: int, v: int) -> None:
-    """result[y, x] = image[y + v, x + u] where that is inside."""
+    """result[y, x] = image[y + v, x + u] where that pixel is inside the image."""
     image = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
     result = warp(image, uniform_flow(u, v, height, width, torch.float32))
     tops, lefts = range(max(0, -v), height - max(0, v)), range(max(0, -u), width - max(0, u))
@@ -143,8 +143,8 @@ def test_grid_puts_pixel_centers_half_a_pixel_inside_the_edges() -> None:
     torch.testing.assert_close(moved[..., 1], grid[:1, ..., 1])
 
 
-def test_flow_of_whole_numbers_is_taken_as_it_is() -> None:
-    """Integers are flows too; the scale of a pixel must not be rounded to one of them."""
+def test_flow_of_integer_type() -> None:
+    """The scale of a pixel must not be rounded to an integer."""
     whole = uniform_flow(3, -2, 6, 9)
     for dtype in (torch.int64, torch.int16):
         grid = sampling_grid(whole.to(dtype))
@@ -162,7 +162,7 @@ def test_images_of_a_batch_have_their_own_flow() -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(4, 5), (3, 7)])
 def test_gradients_agree_with_finite_differences(height: int, width: int) -> None:
-    """Targets stay 0.2 px clear of whole coordinates, where sampling has a kink; some lie outside."""
+    """Targets stay 0.2 px away from whole coordinates, where sampling has a kink; some lie outside."""
     generator = torch.Generator().manual_seed(3)
     image = torch.randn(2, 2, height, width, dtype=torch.float64, generator=generator)
     whole = torch.randint(-3, 4, (2, 2, height, width), generator=generator)

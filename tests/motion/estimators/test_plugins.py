@@ -1,4 +1,4 @@
-"""Flow estimators by name, and functions of one's own."""
+"""Flow estimators by name, RAFT, and functions of the user's own."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_own_function_is_called(own: str) -> None:
         ("refusing", "^too small$"),
     ],
 )
-def test_what_is_wrong_with_an_own_function_is_named(own: str, function: str, message: str) -> None:
+def test_errors_of_an_own_function_are_named(own: str, function: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         find_estimator(f"{own}:{function}")(FRAMES)
 
@@ -87,7 +87,7 @@ def test_raft_without_torchvision_says_so(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 class FakeRaft(torch.nn.Module):
-    """Stands in for torchvision's: keeps what it sees, and gives the first image's red and green."""
+    """Replaces torchvision's network: records its input and returns the first image's red and green."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,14 +95,17 @@ class FakeRaft(torch.nn.Module):
 
     def forward(self, first: torch.Tensor, second: torch.Tensor) -> list[torch.Tensor]:
         self.seen.append((first, second))
-        return [torch.full_like(first[:, :2], torch.nan), first[:, :2]]  # refined: the last is the best
+        return [
+            torch.full_like(first[:, :2], torch.nan),
+            first[:, :2],
+        ]  # the last flow is the best
 
 
 @pytest.mark.parametrize(("height", "width", "padded"), [(20, 24, (128, 128)), (130, 136, (136, 136))])
 def test_raft_is_torchvisions(
     monkeypatch: pytest.MonkeyPatch, height: int, width: int, padded: tuple[int, int]
 ) -> None:
-    """Images in −1…1, padded by their edge to multiples of 8 and at least 128 px; flow is cut back."""
+    """Images are in −1…1, padded by edge pixels to multiples of 8 from 128 px on; flow is cropped."""
     networks: list[FakeRaft] = []
     asked: list[str] = []
 
@@ -154,7 +157,7 @@ def test_shapes_are_checked() -> None:
 
 
 def test_an_estimator_may_see_enlarged_images(own: str) -> None:
-    """Motion of 1 px of images three times as large is a third of a pixel; shapes stay."""
+    """1 px on images three times as large is a third of a pixel; the shape stays."""
     flow = find_estimator(f"{own}:right@3")(FRAMES)
     assert flow.shape == (2, 2, 20, 24)
     np.testing.assert_allclose(flow[:, 0], 1 / 3, rtol=1e-6)
@@ -163,7 +166,7 @@ def test_an_estimator_may_see_enlarged_images(own: str) -> None:
 
 
 def test_enlarging_helps_dis_on_small_images() -> None:
-    """A texture that moves by a part of a pixel, 48×48 px: known exactly, as it is rendered so."""
+    """A rendered texture of 48×48 px that moves by exactly 0.6 px."""
     x, y = np.meshgrid(np.arange(48), np.arange(48))
 
     def image(shift: float) -> np.ndarray:

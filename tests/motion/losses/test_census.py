@@ -1,4 +1,4 @@
-"""The census term against slow loops, finite differences, and what it is for: changes of light."""
+"""The census term against slow loops and finite differences, and under changes of light."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Array = npt.NDArray[np.float64]
 
 
 def slow_distance(first: Array, second: Array, radius: int) -> Array:
-    """Pixel by pixel over all neighbors of the patch that the image has."""
+    """Pixel by pixel, over all neighbors of the patch that lie inside the image."""
     height, width = first.shape
     result = np.zeros((height, width))
     reach = range(-radius, radius + 1)
@@ -79,7 +79,7 @@ def test_gradients_agree_with_finite_differences(radius: int) -> None:
 
 
 def textured(seed: int, height: int = 40, width: int = 48) -> torch.Tensor:
-    """(1, 1, h, w), gray, with differences of many gray values between neighbors."""
+    """(1, 1, h, w), gray, with large differences between neighbors."""
     generator = torch.Generator().manual_seed(seed)
     return 60 * torch.randn(1, 1, height, width, dtype=torch.float64, generator=generator)
 
@@ -110,7 +110,7 @@ def test_pixels_that_are_hidden_do_not_count() -> None:
     frame, warped = textured(1), textured(1)
     warped[..., 20, 24] += 100
     seen = torch.ones(1, 1, 40, 48, dtype=torch.float64)
-    seen[..., 17:24, 21:28] = 0  # every patch that the changed pixel is part of
+    seen[..., 17:24, 21:28] = 0  # every patch that contains the changed pixel
     still = census_loss(frame, frame, seen, 3, 0.1)
     assert census_loss(frame, warped, torch.ones_like(seen), 3, 0.1) > 1.5 * still
     torch.testing.assert_close(census_loss(frame, warped, seen, 3, 0.1), still)

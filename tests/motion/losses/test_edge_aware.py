@@ -17,7 +17,7 @@ Array = npt.NDArray[np.float64]
 
 
 def slow(flow: Array, image: Array, epsilon: float, exponent: float, weight: float, order: int) -> float:
-    """flow (2, h, w), image (3, h, w). A tenth of the shorter side is left out at every edge."""
+    """flow (2, h, w), image (3, h, w). A tenth of the shorter side is left out at each edge."""
     _, height, width = flow.shape
     edge = round(0.1 * min(height, width))
     counted = list(itertools.product(range(edge, height - edge), range(edge, width - edge)))

@@ -1,4 +1,4 @@
-"""Each term of the published losses alone, and its gradient, against NumPy written from the definitions."""
+"""Each term of the paper's loss, and its gradient, against NumPy code written from the definitions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hidden_two_stream.motion.losses.unsupervised import unsupervised_loss
 Array = npt.NDArray[np.float64]
 TERMS = ("photometric", "smoothness", "ssim")
 RISING = {2: 0.01, 3: 0.02, 4: 0.04}
-# Height and width of the flow, and how much smaller it is than the frames; level 2 is half the size.
+# Height and width of the flow, and factor to the size of the frames; level 2 is half the size.
 SIZES = [(8, 8, 2), (9, 13, 2), (16, 24, 2), (23, 17, 2), (8, 11, 4), (10, 8, 4), (17, 12, 4), (8, 9, 8)]
 LEVELS = {2: 2, 4: 3, 8: 4}
 # A tenth of the shorter side, rounded, by hand.
@@ -40,7 +40,7 @@ def smaller(frame: Array, factor: int) -> Array:
 
 
 def reconstructed(following: Array, flow: Array) -> Array:
-    """Frame t+1 at x + u, y + v: the four pixels around, each by its part of a pixel; edges repeat."""
+    """Frame t+1 at (x + u, y + v): bilinear from the four pixels around; edges repeat."""
     _, height, width = following.shape
     y, x = np.mgrid[:height, :width]
     u, v = np.clip(x + flow[0], 0, width - 1), np.clip(y + flow[1], 0, height - 1)
@@ -68,7 +68,7 @@ def photometric(frame: Array, warped: Array) -> float:
 
 
 def smoothness(flow: Array) -> float:
-    """(d^2 + 0.001^2)^0.3 of the next pixel less this one, u and v, right and down; 0 where there is none."""
+    """(d^2 + 0.001^2)^0.3, d the next pixel minus this one, of u and v, right and down."""
     _, height, width = flow.shape
     inside = counted(height, width)
     values = []
@@ -126,7 +126,7 @@ def defined(name: str, frames: Array, flows: Array, factor: int) -> dict[str, fl
 
 
 def example(height: int, width: int, factor: int, batch: int = 2) -> tuple[Array, Array]:
-    """Noise of two sizes as frames; flows of a few pixels, clear of whole ones, where sampling has a kink."""
+    """Noise of two scales; flows of a few pixels, away from whole ones, where sampling has a kink."""
     rng = np.random.default_rng(100 * height + width)
     coarse = rng.normal(scale=0.3, size=(batch, 3, 3, height, width))
     frames = coarse.repeat(factor, axis=3).repeat(factor, axis=4)
@@ -156,7 +156,7 @@ def test_a_term_agrees_with_its_definition(
 def test_the_gradient_of_a_term_agrees_with_differences_of_its_definition(
     name: str, term: str, height: int, width: int, factor: int
 ) -> None:
-    """Central differences of the NumPy version, in some pixels of the flow, against the loss's gradient."""
+    """The gradient against central differences of the NumPy version, at some pixels of the flow."""
     frames, flows = example(height, width, factor)
     flow = torch.from_numpy(flows).requires_grad_()
     unsupervised_loss(torch.from_numpy(frames), [flow], loss_preset(name))[term].backward()

@@ -1,4 +1,4 @@
-"""The named sets of losses, and what each option does to the whole loss."""
+"""Loss presets, and the effect of each option on the whole loss."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NEW = ("census_weight", "edge_weight", "inside", "occlusion", "temporal_weight",
 
 
 def clip() -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]:
-    """Frames (2, 4, 3, 48, 64), flows at 1/4 and 1/8, and the flows back; float64."""
+    """Frames (2, 4, 3, 48, 64), flows at 1/4 and 1/8, and the backward flows; float64."""
     generator = torch.Generator().manual_seed(0)
 
     def normal(*shape: int) -> torch.Tensor:
@@ -80,7 +80,7 @@ def test_pixel_factor_scales_the_census_term() -> None:
 
 
 def test_census_term_finds_the_motion_under_changing_light() -> None:
-    """A texture moves 4 px a frame while the light fades: no shift away from the truth is better."""
+    """A texture moves 4 px per frame while the light fades: no other shift has a lower loss."""
     generator = torch.Generator().manual_seed(0)
     scene = torch.nn.functional.interpolate(
         torch.randn(1, 3, 24, 40, generator=generator), size=(48, 80), mode="bilinear"
@@ -130,8 +130,8 @@ def test_what_is_hidden_changes_neither_pixel_loss_nor_ssim(option: str, compare
     assert terms(other, preset) != pytest.approx(terms(frames, preset), rel=1e-3)
 
 
-def test_images_can_be_compared_at_twice_the_flow_s_resolution() -> None:
-    """That of images shrunk so far that the flow is at half their size."""
+def test_frames_can_be_compared_at_twice_the_resolution_of_the_flow() -> None:
+    """The loss equals that of frames shrunk to twice the size of the flow."""
     frames, pyramid, _ = clip()
     preset = replace(loss_preset("census"), smooth_weights=0.0, compare_at="double")
     for flow, factor in zip(pyramid, (4, 8), strict=True):
@@ -142,13 +142,13 @@ def test_images_can_be_compared_at_twice_the_flow_s_resolution() -> None:
         assert unsupervised_loss(frames, [flow], preset)["total"].item() == pytest.approx(expected.item())
 
 
-def test_flow_back_that_is_missing_is_named() -> None:
+def test_a_missing_backward_flow_is_named() -> None:
     frames, pyramid, _ = clip()
     with pytest.raises(UsageError, match="needs the backward flow"):
         unsupervised_loss(frames, pyramid, loss_preset("occlusion"))
 
 
-def test_flow_back_gets_no_gradient() -> None:
+def test_backward_flow_gets_no_gradient() -> None:
     frames, pyramid, back = clip()
     flows = [flow.requires_grad_() for flow in pyramid]
     back[0].requires_grad_()
@@ -161,7 +161,7 @@ def test_flow_back_gets_no_gradient() -> None:
 def test_gradients_of_the_whole_loss_agree_with_finite_differences(name: str) -> None:
     generator = torch.Generator().manual_seed(5)
     frames = 0.05 * torch.randn(1, 2, 3, 16, 20, dtype=torch.float64, generator=generator)
-    # Clear of whole pixels, where bilinear sampling has a kink, and of the masks' thresholds.
+    # Away from whole pixels, where bilinear sampling has a kink, and from the thresholds of the masks.
     flow = 0.1 + 0.1 * torch.rand(1, 1, 2, 8, 10, dtype=torch.float64, generator=generator)
 
     def total(moved: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Pairs that are warped already: the flow that belongs to them, against shifts known by hand."""
+"""Residual pairs: their flow against shifts known by hand."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def field(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def only_moved(field: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Synthetic pairs have no noise and no other light, and none stands still."""
+    """Synthetic pairs have no noise and no other light, and all of them move."""
     for name in ("NOISE", "RELIT", "STILL"):
         monkeypatch.setattr(residual, name, 0.0)
 
 
 @pytest.mark.usefixtures("only_moved")
 def test_a_synthetic_pair_is_an_image_and_itself_shifted() -> None:
-    """By whole pixels, so no interpolation hides a wrong sign or channel: first(x) = second(x + flow)."""
+    """first(x) = second(x + flow), for whole pixels: no interpolation hides a wrong sign or channel."""
     pairs, flow = synthetic_pairs(images())
     assert torch.equal(pairs[:, 1], images())
     assert torch.equal(flow, shift(2, -3))
@@ -65,8 +65,8 @@ def test_some_images_stand_still_and_some_have_other_light() -> None:
 
 
 @pytest.mark.usefixtures("field")
-def test_what_is_left_of_a_shift(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The teacher says (5, 1); a mistake of (2, −3) is warped in, and has to be found again, backward."""
+def test_the_residual_of_a_shift(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The teacher's flow is (5, 1). The warp adds an error of (2, −3), which the residual reverses."""
     monkeypatch.setattr(residual, "WARPED", 1.0)
     frames = torch.stack((images(), images().flip(1)), dim=1)
     pairs, left = warped_pairs(frames, shift(5, 1))
@@ -75,8 +75,8 @@ def test_what_is_left_of_a_shift(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(pairs[:, 1][..., 2:, :-7], frames[:, 1][..., :-2, 7:])  # warped by (7, −2)
 
 
-def test_what_is_left_and_what_was_there_make_the_whole() -> None:
-    """As `compose_flows` joins them: residual + flow so far, where the residual points."""
+def test_residual_and_approximate_flow_compose_to_the_flow() -> None:
+    """Composed as residual(x) + approximate(x + residual(x))."""
     torch.manual_seed(3)
     frames = torch.stack((images(64), images(64)), dim=1)
     flow = random_flow(frames, 3.0)
@@ -98,7 +98,7 @@ def test_what_is_left_and_what_was_there_make_the_whole() -> None:
 
 @pytest.mark.usefixtures("only_moved")
 def test_pairs_lose_the_margin_that_was_there_for_warping() -> None:
-    """Beyond it, what comes from outside the images is not seen."""
+    """Inside the margin, no pixel comes from outside the images."""
     frames = torch.stack((images(), images().flip(0)), dim=1)
     teacher = torch.full((3, 2, 12, 15), 1.0)  # a quarter of the size: (4, 4) px
     pairs, flow = residual_pairs(frames, teacher)
@@ -119,15 +119,15 @@ def test_a_random_flow_is_smooth_and_as_large_as_asked() -> None:
     assert 0.8 < shifts.std() < 1.1
     assert field.diff(dim=3).abs().max() < 2.0
     assert field.diff(dim=3).abs().mean() < 0.06
-    assert (field - shifts[..., None, None]).abs().mean() > 0.2  # parts move against each other
+    assert (field - shifts[..., None, None]).abs().mean() > 0.2  # parts move differently
     torch.testing.assert_close(random_flow(like, 0.0), torch.zeros(600, 2, 64, 64))
     torch.manual_seed(5)
     assert torch.equal(random_flow(like, 2.0), field)
 
 
 @pytest.mark.slow
-def test_a_network_learns_what_is_left() -> None:
-    """From noise, on textures without end; on others it is far nearer to the truth than no motion."""
+def test_a_network_learns_the_residual() -> None:
+    """On random textures; on other ones its flow is far closer to the truth than zero flow."""
 
     def frames(number: int) -> torch.Tensor:
         parts = [
@@ -137,7 +137,7 @@ def test_a_network_learns_what_is_left() -> None:
         return torch.stack(parts).sum(dim=0).clamp(-0.5, 0.5)[:, None].expand(-1, 2, -1, -1, -1)
 
     def training_pairs(number: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return residual_pairs(frames(number), torch.zeros(number, 2, 9, 9))  # the frames stand still
+        return residual_pairs(frames(number), torch.zeros(number, 2, 9, 9))  # no motion
 
     torch.manual_seed(0)
     network = TinyMotionNet(2)

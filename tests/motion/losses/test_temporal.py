@@ -11,7 +11,7 @@ import torch
 from hidden_two_stream.motion.losses.paper import border_mask
 from hidden_two_stream.motion.losses.temporal import temporal_loss
 
-REST = 0.1  # (0 + ε²)^0.5, what is left where nothing changes
+REST = 0.1  # (0 + ε²)^0.5, the penalty of no change
 
 
 def loss(flow: torch.Tensor) -> float:
@@ -67,7 +67,7 @@ def test_two_frames_have_no_neighboring_pairs() -> None:
 
 
 def test_gradients_agree_with_finite_differences_of_the_later_flow() -> None:
-    """And for the earlier one, where the place is held: a flow that is the same everywhere else."""
+    """And of the earlier flow with a uniform later one, where the fixed position has no influence."""
     now, even = (translation(velocity)[..., :6, :8].double() for velocity in ((0.3, -0.6), (1.0, 0.5)))
     later = torch.randn(1, 1, 2, 6, 8).double()
     mask = border_mask(now, 0.1)

@@ -1,4 +1,4 @@
-"""The unsupervised losses against slow loops written from their definitions, and by analysis."""
+"""The unsupervised loss against slow loops written from the definitions, and by analysis."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ RISING = {2: 0.01, 3: 0.02, 4: 0.04, 5: 0.08, 6: 0.16}
 
 @dataclass(frozen=True)
 class Definition:
-    """A preset as a person would write it down from the table of the method."""
+    """A preset, as written by hand from the definitions."""
 
     pixel_epsilon: float
     smooth_epsilon: float
@@ -66,7 +66,7 @@ def slow_response_norm(image: Array) -> Array:
 
 
 def slow_shrink(image: Array, height: int, width: int) -> Array:
-    """Means of blocks; the sizes must divide."""
+    """Means of blocks; the sizes must be multiples."""
     rows, columns = image.shape[1] // height, image.shape[2] // width
     result = np.zeros((len(image), height, width))
     for y, x in itertools.product(range(height), range(width)):
@@ -95,7 +95,7 @@ def slow_warp(image: Array, flow: Array) -> Array:
 
 
 def slow_enlarge_flow(flow: Array, factor: int) -> Array:
-    """Pixel x of the large grid lies at (x + 0.5) / factor − 0.5 of the small one; vectors grow too."""
+    """Pixel x of the large grid lies at (x + 0.5) / factor − 0.5 of the small one; values scale too."""
     height, width = flow.shape[1] * factor, flow.shape[2] * factor
     result = np.zeros((2, height, width))
     for y, x in itertools.product(range(height), range(width)):
@@ -104,7 +104,7 @@ def slow_enlarge_flow(flow: Array, factor: int) -> Array:
 
 
 def inside(height: int, width: int) -> list[tuple[int, int]]:
-    """The pixels that count: 10 % of the shorter side is left out at every edge."""
+    """The pixels that count: 10 % of the shorter side is left out at each edge."""
     edge = int(0.1 * min(height, width) + 0.5)
     return list(itertools.product(range(edge, height - edge), range(edge, width - edge)))
 
@@ -123,7 +123,7 @@ def slow_pixel(first: Array, second: Array, epsilon: float) -> float:
 
 
 def slow_smoothness(flow: Array, epsilon: float, exponent: float) -> float:
-    """Both directions; a pixel without a neighbor ahead adds nothing but counts in the mean."""
+    """Both directions; a pixel without a next neighbor adds nothing but counts in the mean."""
     _, height, width = flow.shape
     total = 0.0
     for y, x in inside(height, width):
@@ -269,7 +269,7 @@ def test_ssim_factor_scales_that_term_alone(name: str) -> None:
 
 
 def test_the_same_clip_twice_in_a_batch() -> None:
-    """Means stay; the reference's layer halves its Charbonnier terms, and its SSIM sum is per clip."""
+    """Means don't change; the reference's layer halves its Charbonnier terms; its SSIM sum is per clip."""
     frames, pyramid = example(1, 3, 32, 32, [2, 3])
     twice = np.concatenate((frames, frames)), [np.concatenate((flow, flow)) for flow in pyramid]
     for name in ("paper", "robust"):
@@ -322,7 +322,7 @@ def test_gradients_of_the_whole_loss_agree_with_finite_differences(name: str) ->
     generator = torch.Generator().manual_seed(5)
 
     def flow(height: int, width: int) -> Tensor:
-        """Clear of whole pixels, where bilinear sampling has a kink."""
+        """Away from whole pixels, where bilinear sampling has a kink."""
         whole = torch.randint(-2, 3, (2, 1, 2, height, width), generator=generator)
         part = torch.rand(whole.shape, dtype=torch.float64, generator=generator)
         return (whole + 0.1 + 0.8 * part).requires_grad_()
@@ -335,7 +335,7 @@ def test_gradients_of_the_whole_loss_agree_with_finite_differences(name: str) ->
 
 @pytest.mark.parametrize("name", ["paper", "caffe", "robust"])
 def test_gradient_is_finite_where_nothing_moves(name: str) -> None:
-    """Frames alike and no flow: all differences are 0, where a careless power has no derivative."""
+    """With equal frames and zero flow all differences are 0, where a power may have no derivative."""
     frames = torch.full((1, 3, 3, 32, 32), 0.25)
     flow = torch.zeros(1, 2, 2, 16, 16, requires_grad=True)
     terms = unsupervised_loss(frames, [flow], loss_preset(name))
@@ -362,7 +362,7 @@ def moving_clip() -> Tensor:
 
 @pytest.mark.parametrize("name", ["paper", "caffe", "robust"])
 def test_the_true_motion_is_best(name: str) -> None:
-    """u = 1, v = −2 on the half-size grid: better than none, reversed, swapped, or in input pixels."""
+    """u = 1, v = −2 on the half-size grid is better than zero, reversed, swapped or input-size flow."""
     frames = moving_clip()
 
     def total(u: float, v: float) -> float:
@@ -477,14 +477,14 @@ def test_ssim_of_equal_and_of_constant_images() -> None:
 
 
 def test_terms_of_the_finest_level_at_224() -> None:
-    """14 × 14 windows × 30 channels: 5,880 terms, each 1 where the images have nothing in common."""
+    """14 × 14 windows × 30 channels: 5,880 terms, each 1 if the images have nothing in common."""
     frame = torch.rand(10, 3, 112, 112)
     mask = border_mask(frame, 0.1)
     windows = ssim_loss(frame, frame, mask)
     assert windows.shape == (10, 3, 14, 14)
     assert windows.numel() == 5880
     assert windows.abs().max() < 1e-4
-    # Equal but for the border, which does not count.
+    # Equal except for the border, which does not count.
     changed = frame.clone()
     changed[..., :11, :] = 0.9
     changed[..., -11:] = 0.1
@@ -519,7 +519,7 @@ def test_images_smaller_than_a_window_have_no_structure(height: int, width: int)
 
 
 def test_mixed_precision_does_not_reach_the_losses() -> None:
-    """Under bf16 autocast SSIM's variances would cancel and warps miss; the losses must not change."""
+    """In bf16 the variances of SSIM would cancel and warps be off; autocast must not change the loss."""
     generator = torch.Generator().manual_seed(3)
     frames = torch.rand(1, 3, 3, 64, 64, generator=generator) * 0.05
     pyramid = [torch.randn(1, 2, 2, 32, 32, generator=generator)]
@@ -537,7 +537,7 @@ def test_mixed_precision_does_not_reach_the_losses() -> None:
 def test_levels_are_told_apart_at_sizes_that_no_stride_divides(
     size: int, strides: tuple[int, ...], levels: tuple[int, ...]
 ) -> None:
-    """Each level gets its own smoothness weight; here every level alone, against the weight by hand."""
+    """Each level alone gets its own smoothness weight, against the weight by hand."""
     generator = torch.Generator().manual_seed(4)
     frames = torch.rand(1, 2, 3, size, size, generator=generator)
     for stride, level in zip(strides, levels, strict=True):

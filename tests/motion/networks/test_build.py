@@ -39,7 +39,7 @@ def constant(name: str, num_frames: int) -> nn.Module:
 @pytest.mark.parametrize(("height", "width"), [(64, 128), (50, 29)])
 @pytest.mark.parametrize("name", list(STRIDES))
 def test_raw_output_times_twenty_is_pixels_of_the_input(name: str, height: int, width: int) -> None:
-    """u in pixels of the level's columns, v of its rows, for each pair in turn, at every level and size."""
+    """u is in columns of the level and v in rows, for each pair in order, at every level and size."""
     network = constant(name, 3)
     with torch.no_grad():
         pyramid = network(torch.randn(1, 3, 3, height, width))
@@ -52,7 +52,7 @@ def test_raw_output_times_twenty_is_pixels_of_the_input(name: str, height: int, 
 
 
 def test_nano_predicts_pixels_of_its_levels() -> None:
-    """Each level adds its prediction, the same here for 2×2 points; flow doubles from level to level."""
+    """Each level doubles the coarser flow and adds its prediction, here the same for 2×2 points."""
     network = build_motion("nano", 3)
     with torch.no_grad():
         for level, value in (("refine4", 0.25), ("refine3", 0.5), ("refine2", -0.125)):
@@ -70,7 +70,7 @@ def test_nano_predicts_pixels_of_its_levels() -> None:
 
 
 def test_nano_keeps_the_pairs_in_order() -> None:
-    """Another frame 2 changes the flow of pairs 1 and 2 alone, the same frame none."""
+    """A new frame 2 changes the flow of pairs 1 and 2 only."""
     torch.manual_seed(0)
     network = build_motion("nano", 5)
     with torch.no_grad():
@@ -92,7 +92,7 @@ def test_every_member_is_known_here() -> None:
     "shape",
     [(1, 4, 3, 64, 64), (1, 1, 3, 64, 64), (3, 3, 64, 64), (3, 64, 64), (1, 3, 1, 64, 64), (1, 3, 3, 64, 0)],
 )
-def test_frames_of_another_shape_are_refused_by_name(name: str, shape: tuple[int, ...]) -> None:
+def test_frames_of_another_shape_are_rejected(name: str, shape: tuple[int, ...]) -> None:
     network = build_motion(name, 3)
     frames = torch.rand(shape)
     if name in PAIRWISE and shape == (1, 4, 3, 64, 64):

@@ -1,4 +1,4 @@
-"""Coarse to fine: sizes, how flows of two sizes are joined, and large motion found by small steps."""
+"""Coarse to fine: sizes, composition of flows, and large motion found in small steps."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_sides(coarsest: int, finest: int, sides: list[int]) -> None:
 
 
 class Searching(nn.Module):
-    """Finds one shift for all of an image, whole pixels up to `reach` each way, by trying all of them."""
+    """Finds one shift of the whole image, by trying all whole pixels up to `reach` in each direction."""
 
     def __init__(self, reach: int) -> None:
         super().__init__()
@@ -53,18 +53,18 @@ class Searching(nn.Module):
             ]
         )
         best = torch.tensor(shifts, dtype=torch.float32)[errors.argmin(dim=0)]
-        half = best[:, None, :, None, None] / 2  # px of a grid of half the size, as tiny gives it
+        half = best[:, None, :, None, None] / 2  # px of a grid of half the size, like that of tiny
         return [half.expand(len(frames), 1, 2, height // 2, width // 2)]
 
 
 def blobs(height: int, width: int) -> Tensor:
-    """(3, H, W): noise that is smooth over 16 px, still there at a quarter of the size."""
+    """(3, H, W): noise that is smooth over 16 px and survives at a quarter of the size."""
     noise = torch.rand(1, 3, height // 16, width // 16, generator=torch.Generator().manual_seed(0))
     return functional.interpolate(noise, (height, width), mode="bicubic", align_corners=False)[0]
 
 
 def test_shift_beyond_the_reach_of_the_network_is_found() -> None:
-    """(10, −6) px at 256 × 320 by a network that sees 3 px at most: 2 at a quarter, the rest above."""
+    """(10, −6) px at 256 × 320, by a network that finds 3 px at most."""
     image = blobs(256 + 32, 320 + 32)
     first, second = image[:, 16:-16, 16:-16], image[:, 16 + 6 : -16 + 6, 16 - 10 : -16 - 10]
     frames = torch.stack((torch.stack((first, second)), torch.stack((first, first))))
@@ -77,8 +77,8 @@ def test_shift_beyond_the_reach_of_the_network_is_found() -> None:
     assert (alone[0] - flow[0]).abs().amax() > 3
 
 
-def testcompose_flows_flows_warp_as_one_after_the_other() -> None:
-    """Against pixels looked up by hand: a flow that changes from place to place, then a step of (2, 1)."""
+def test_composed_flows_warp_like_one_after_the_other() -> None:
+    """Against pixels looked up by hand: a flow that varies over the image, then a residual of (2, 1)."""
     flow = torch.from_numpy(np.random.default_rng(0).integers(-2, 3, (1, 2, 12, 15)).astype(np.float32))
     left = torch.tensor([2.0, 1.0])[None, :, None, None].expand(1, 2, 12, 15)
     joined = compose_flows(flow, left)[0].numpy()

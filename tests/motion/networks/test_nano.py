@@ -1,4 +1,4 @@
-"""Nano-MotionNet: its measurement of motion, its independence of pairs, and that it leaves zero flow."""
+"""Nano-MotionNet: measured motion, independent pairs, and training that leaves zero flow."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def waves(u: float, v: float, height: int = 16, width: int = 24, k: float = 0.35
 
 
 def slopes(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Twice the central differences in x and y; at the border the neighbor beyond is the pixel itself."""
+    """Twice the central differences in x and y; beyond the border the edge repeats."""
     padded = functional.pad(images, (1, 1, 1, 1), mode="replicate")
     dx = padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]
     dy = padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
@@ -41,17 +41,17 @@ def slopes(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def measure(first: Tensor, second: Tensor, share: float = 0.0, contrast: float = 1e-8) -> Tensor:
-    """One step from image to image."""
+    """One Lucas-Kanade step from the first image to the second."""
     constants = (torch.tensor(value, dtype=first.dtype) for value in (share, contrast))
     return lucas_kanade(*slopes(first), second - first, *constants)
 
 
 @pytest.mark.parametrize(("u", "v"), [(0.1, 0.0), (0.0, 0.1), (-0.1, 0.05), (0.08, -0.12)])
 def test_lucas_kanade_finds_the_shift_of_waves(u: float, v: float) -> None:
-    """Half the shift, since a block is two pixels wide; along the waves there is nothing to measure.
+    """It finds half the shift, since a block is two pixels wide, and no motion along the waves.
 
     To first order in the shift d the difference of the images is −d k cos(kx), and central differences make
-    a slope of sin(k) cos(kx), so that d k / sin k is found.
+    a slope of sin(k) cos(kx), so the step finds d k / sin k.
     """
     k = 0.35
     measured = measure(waves(0, 0), waves(u, v))
@@ -65,7 +65,7 @@ def test_lucas_kanade_finds_the_shift_of_waves(u: float, v: float) -> None:
 def slow_lucas_kanade(first: Array, second: Array, share: float, contrast: float) -> Array:
     """(2h, 2w) → (2, h, w): a 2 × 2 system for each block, from the 36 pixels of it and the blocks around it.
 
-    Beyond the border there is nothing, and it is divided by 36 all the same.
+    Pixels beyond the border count as 0, and the divisor stays 36.
     """
     height, width = first.shape
     result = np.zeros((2, height // 2, width // 2))
@@ -114,7 +114,7 @@ def test_lucas_kanade_is_damped_and_limited() -> None:
 
 
 def test_noise_moves_little_and_texture_much_at_any_contrast() -> None:
-    """What the damping is for: with the same gradients, a shift by 0.3 px and independent noise."""
+    """The damping separates a shift by 0.3 px from independent noise with the same gradients."""
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(1, 1, 64, 64, dtype=torch.float64, generator=generator)
     for contrast in (1e-3, 1.0, 1e3):
@@ -152,7 +152,7 @@ def test_a_sharp_diagonal_edge_in_a_flat_image_is_finite(moved: float) -> None:
 
 @pytest.mark.parametrize("k", range(6))
 def test_still_strokes_on_black_have_finite_flow(k: int) -> None:
-    """Such as titles: few pixels, exactly diagonal, which the pixels that contrast is taken from may miss."""
+    """Like titles: few pixels, exactly diagonal, which the samples of the contrast may miss."""
     image = torch.zeros(128, 128)
     for i in range(3):
         image[50 + k + i, 52 + k + i : 54 + k + i] = 1
@@ -175,7 +175,7 @@ def test_lucas_kanade_gradients_agree_with_finite_differences() -> None:
 
 
 def trained_alike(num_frames: int = 11) -> NanoMotionNet:
-    """With weights that give sizeable flow, as training would."""
+    """A network with weights that give large flow, like trained ones."""
     torch.manual_seed(0)
     network = NanoMotionNet(num_frames).eval()
     with torch.no_grad():
@@ -214,7 +214,7 @@ def test_any_number_of_frames_and_any_size(num_frames: int, height: int, width: 
 
 @pytest.mark.parametrize(("height", "width", "factor"), [(70, 90, 2), (35, 45, 4)])
 def test_small_images_are_enlarged(height: int, width: int, factor: int) -> None:
-    """The flow of 70 × 90 px is that of the same clip at 140 × 180, where nothing is enlarged."""
+    """The flow of 70 × 90 px equals that of the same clip at 140 × 180 px, which is not enlarged."""
     network, small = trained_alike(), torch.rand(1, 3, 3, height, width)
     large = functional.interpolate(small[0], scale_factor=factor, mode="bilinear")[None]
     for flow, other, side in zip(flows(network, small), flows(network, large), (35, 18, 9), strict=True):
@@ -235,7 +235,7 @@ def test_flat_images_give_finite_flow_and_gradients(value: float) -> None:
 
 @torch.no_grad()
 def test_passes_of_the_finest_level_go_on_from_each_other() -> None:
-    """Each begins with the flow of the one before; the coarser levels know nothing of them."""
+    """Each pass starts from the flow of the one before; the coarser levels are independent of them."""
     once = trained_alike()
     network = NanoMotionNet(finest_passes=3)
     network.load_state_dict(once.state_dict())
@@ -266,7 +266,7 @@ def test_every_parameter_learns() -> None:
 
 
 def test_pairs_are_independent() -> None:
-    """The flow of pair k depends on frames k and k + 1 alone, and not on their place."""
+    """The flow of pair k depends on frames k and k + 1 only, and not on k."""
     network = trained_alike()
     generator = torch.Generator().manual_seed(1)
     frames = torch.rand(2, 5, 3, 32, 48, generator=generator)
@@ -286,10 +286,10 @@ def test_pairs_are_independent() -> None:
 @pytest.mark.parametrize(("height", "width"), [(128, 128), (144, 208)])
 @pytest.mark.parametrize(("u", "v"), [(2.0, -1.0), (0.5, 0.25), (-6.0, 2.0), (4.0, 3.0)])
 def test_measured_motion_adds_up_over_levels(u: float, v: float, height: int, width: int) -> None:
-    """With nothing predicted and all that is measured taken, waves give their motion without any training.
+    """With zero predictions and a step gain of 1, waves give their motion without training.
 
     So the order of the frames, the direction of the warps and the units of all levels agree.
-    The coarsest level sees waves of few pixels, and overshoots; the next ones correct it. Of 144 × 208 px
+    The coarsest level sees waves of few pixels and overshoots; the next ones correct that. At 144 × 208 px
     the two coarsest grids have odd sides, 9 × 13 and 5 × 7, and do not double.
     """
 
@@ -314,7 +314,7 @@ def test_measured_motion_adds_up_over_levels(u: float, v: float, height: int, wi
 
 
 def with_coarse_flow(u: float, v: float) -> NanoMotionNet:
-    """A network whose coarsest level always says (u, v), in its pixels, and whose others add nothing."""
+    """A network whose coarsest level always predicts (u, v), in its pixels, and whose others add nothing."""
     torch.manual_seed(0)
     network = NanoMotionNet()
     with torch.no_grad():
@@ -337,7 +337,7 @@ def test_coarse_flow_doubles_from_level_to_level() -> None:
 
 @pytest.mark.parametrize(("u", "v"), [(1, -1), (0, 1), (-1, 0)])
 def test_motion_is_measured_behind_the_flow_so_far(u: int, v: int) -> None:
-    """Noise moves by 4 px, 16 when enlarged, for each pixel of the coarsest level: so nothing is left."""
+    """Noise moves by the coarsest flow exactly, so the residual is zero."""
     network = with_coarse_flow(u, v)
     first = torch.rand(1, 3, 24, 24, generator=torch.Generator().manual_seed(0))
     clip = torch.stack((first, first.roll((4 * v, 4 * u), dims=(2, 3))), dim=1)
@@ -362,7 +362,7 @@ def test_direction_of_time_matters() -> None:
 
 
 def test_learning_starts_from_what_is_measured() -> None:
-    """Nothing where nothing moves, whatever the random weights; but not quite, as zero has no slope."""
+    """Without motion the first flow is close to zero, but not exactly, as zero has no gradient."""
     frames = torch.randn(2, 1, 3, 64, 64)
     for seed in range(3):
         torch.manual_seed(seed)
@@ -389,8 +389,8 @@ def test_features_have_the_shapes_of_their_levels() -> None:
 
 
 @torch.no_grad()
-def test_action_features_know_images_and_motion() -> None:
-    """First what is in the frames, in a still clip too; then what the finest flow is made of."""
+def test_action_features_contain_content_and_motion() -> None:
+    """First the content of the frames, in a still clip as well; then the hidden state of the finest flow."""
     network, frames = trained_alike(), textured_clip(64, 64)
     features = network.features(frames)
     action = network.action_features(features).unflatten(1, (2, 2, 24))  # kind, pair, channel
@@ -401,7 +401,7 @@ def test_action_features_know_images_and_motion() -> None:
     torch.testing.assert_close(action[0, 1], known[0])
     still = network.action_features(network.features(frames[:, :1].expand_as(frames)))
     changed = (still.unflatten(1, (2, 2, 24)) - action).abs().amax(dim=(0, 3, 4, 5))
-    assert changed[0, 0] == 0  # the image of the first pair is the same
+    assert changed[0, 0] == 0  # the first image of the pair is the same
     assert changed[1, 0] > 0.01  # its motion is not
 
 
@@ -429,7 +429,7 @@ def test_images_are_luma_of_two_by_two_pixels() -> None:
 
 
 def finest_alone() -> NanoMotionNet:
-    """A network whose coarser levels say zero, so that the finest one works on zero flow."""
+    """A network whose coarser levels give zero flow to the finest one."""
     network = with_coarse_flow(0, 0)
     with torch.no_grad():
         network.refine2.step_gain.fill_(1)
@@ -457,9 +457,9 @@ def testpixel_shuffle_is_pixel_shuffle(layout: torch.memory_format) -> None:
 
 @torch.no_grad()
 def test_each_point_has_its_own_share_of_the_damping() -> None:
-    """What the finest level measures is one step, with the shares that the weights ask for.
+    """The finest level measures one step, with the shares that the weights predict.
 
-    Contrast, here not the same in all frames, is the mean of the pair's.
+    The contrast, here different between frames, is the mean of the pair's.
     """
     network = finest_alone()
     context = network.refine2.log_share
@@ -498,7 +498,7 @@ def test_damping_has_limits(log_share: float, limit: float) -> None:
     assert found[0].isfinite().all()
 
 
-def test_odd_grids_repeat_their_edge_for_what_is_learned() -> None:
+def test_odd_grids_repeat_their_edge_for_the_learned_layers() -> None:
     """144 × 208 px have grids of 9 × 13 and 5 × 7 points at the levels of the coarsest weights."""
     network, seen = trained_alike(), list[Tensor]()
     network.refine4.look.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
@@ -521,7 +521,7 @@ def test_flow_does_not_depend_on_brightness_and_contrast(gain: float, offset: fl
 
 
 def test_large_images_get_further_levels_with_the_weights_of_the_coarsest() -> None:
-    """Below 1/16, with 16 px on the shorter side, come 8 and 4: two more doublings of what they say."""
+    """Below 1/16, with 16 px on the shorter side, come levels of 8 and 4 px, which double it twice."""
     network = with_coarse_flow(0.125, 0.0)
     finest = flows(network, torch.rand(1, 2, 3, 256, 256))[0]
     # 1/64: 0.125; each finer level of these weights doubles that and adds its own; 1/8 and 1/4 only double.
@@ -542,7 +542,7 @@ def textures(rng: np.random.Generator, count: int, size: int) -> Array:
 
 
 def shifted(image: Array, u: float, v: float) -> Array:
-    """Moved by (u, v) px, exactly: a phase of the spectrum."""
+    """The image moved by exactly (u, v) px: a phase of the spectrum."""
     frequency = np.fft.fftfreq(image.shape[-1])
     phase = np.exp(-2j * np.pi * (frequency[:, None] * v + frequency * u))
     return np.asarray(np.fft.ifft2(np.fft.fft2(image) * phase).real)
@@ -581,10 +581,10 @@ def errors(network: NanoMotionNet, frames: Tensor, flow: Tensor) -> tuple[float,
 
 
 def test_zero_flow_is_left() -> None:
-    """Without labels, from zero flow: learning betters, on unseen clips, what is measured without learning.
+    """Without labels, from zero flow, training beats the untrained measurement on unseen clips.
 
-    Nothing that is measured is taken at first. Errors of moving pixels, as parts of zero flow's, with the
-    seeds 0, 1 and 2 (s; clips of 10 s + 1, unseen ones of 10 s + 2): untrained, with all that is measured,
+    The step gain is 0 at first. Errors of moving pixels, relative to those of zero flow, with the
+    seeds 0, 1 and 2 (s; clips of 10 s + 1, unseen ones of 10 s + 2): untrained, with a step gain of 1,
     0.22, 0.21, 0.23; at the start 1.00; after 20 steps 0.41, 0.41, 0.67; after 80 steps 0.17, 0.18, 0.17.
     With the smoothness loss alone, which ignores the images, 1.00 after 80 steps.
     """

@@ -17,7 +17,7 @@ def lively_tiny(num_frames: int) -> nn.Module:
 
 
 def in_a_loop(network: nn.Module, frames: Tensor, length: int) -> list[Tensor]:
-    """Each clip and each window by itself."""
+    """The flow of each clip and each window by itself."""
     clips = []
     for clip in frames:
         windows = []
@@ -28,7 +28,7 @@ def in_a_loop(network: nn.Module, frames: Tensor, length: int) -> list[Tensor]:
 
 
 @pytest.mark.parametrize(("length", "total"), [(2, 5), (3, 5), (2, 3), (3, 7), (2, 2)])
-def test_windows_are_the_network_on_each_of_them(length: int, total: int) -> None:
+def test_windows_equal_the_network_on_each_of_them(length: int, total: int) -> None:
     network = lively_tiny(length)
     frames = torch.randn(3, total, 3, 16, 24)
     with torch.no_grad():
