@@ -49,7 +49,7 @@ def unsupervised_loss(
         preset: weights and constants.
         ssim_factor: factor on the SSIM weights; the reference's joint stage uses 0.1.
         pixel_factor: factor on the weights of both reconstruction terms, photometric and census.
-        smoothness_factor: factor on the smoothness weights. A factor of 0 switches a term off.
+        smoothness_factor: factor on the smoothness weights. As with all factors, 0 switches the term off.
         backward: flows t+1 → t, like `pyramid` (`losses.occlusion.backward_pyramid`). Only presets with
             `occlusion` use them, and only the finest.
 
