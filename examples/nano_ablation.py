@@ -22,8 +22,7 @@ from hidden_two_stream.config.schema import StageConfig
 from hidden_two_stream.config.stages import STAGES
 from hidden_two_stream.environment import machine
 from hidden_two_stream.motion.flow import resize_flow
-from hidden_two_stream.motion.losses.presets import LOSS_PRESETS, LossPreset
-from hidden_two_stream.motion.losses.unsupervised import loss_preset
+from hidden_two_stream.motion.losses.presets import LOSS_PRESETS, LossPreset, loss_preset
 from hidden_two_stream.motion.metrics import endpoint_error
 from hidden_two_stream.motion.networks import nano
 from hidden_two_stream.motion.networks.nano import lucas_kanade
@@ -57,7 +56,7 @@ def without_step(dx: Tensor, dy: Tensor, difference: Tensor, share: Tensor, cont
 
 def damped_by_contrast(dx: Tensor, dy: Tensor, difference: Tensor, share: Tensor, contrast: Tensor) -> Tensor:
     """The measurement, damped by the contrast of the images instead of by their difference."""
-    unlike = nano._around(nano._block_sums(difference * difference)) / 36
+    unlike = nano.neighborhood_sums(nano.block_sums(difference * difference)) / 36
     return lucas_kanade(dx, dy, difference, 0.05 * share * contrast / (unlike + 1e-9), contrast)
 
 
@@ -98,16 +97,22 @@ def rows(steps: int) -> list[Row]:
         Row("`robust`", robust, steps),
         Row("`robust`, without the measurement", robust, steps, {"lucas_kanade": without_step}),
         Row("`robust`, damped by the image's contrast", robust, steps, {"lucas_kanade": damped_by_contrast}),
-        Row("`robust`, without the median filter", robust, steps, {"_median": unfiltered}),
+        Row("`robust`, without the median filter", robust, steps, {"median_filter": unfiltered}),
         Row("`robust`, edge-aware smoothness", replace(robust, edge_weight=census.edge_weight), steps),
     ]
     listed += [Row(f"`{name}`", loss_preset(name), steps) for name in LOSS_PRESETS if name != "robust"]
     return [
         *listed,
         Row("`census`, smoothness not edge-aware", replace(census, edge_weight=0.0), steps),
-        Row("`census`, without the median filter", census, steps, {"_median": unfiltered}),
+        Row("`census`, without the median filter", census, steps, {"median_filter": unfiltered}),
         Row("shipped weights", robust, 0, shipped=True),
-        Row("shipped weights, without the median filter", robust, 0, {"_median": unfiltered}, shipped=True),
+        Row(
+            "shipped weights, without the median filter",
+            robust,
+            0,
+            {"median_filter": unfiltered},
+            shipped=True,
+        ),
         Row("shipped weights, then `robust`", robust, steps, shipped=True),
         Row("shipped weights, then `census`", census, steps, shipped=True),
     ]

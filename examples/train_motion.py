@@ -29,7 +29,7 @@ from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo
 from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.environment import machine
 from hidden_two_stream.files import make_folder, write_json
-from hidden_two_stream.motion.networks.family import PAIRWISE
+from hidden_two_stream.motion.networks.build import PAIRWISE
 from hidden_two_stream.synthetic.scene_style import SceneStyle
 from hidden_two_stream.synthetic.training_scenes import write_scenes
 from hidden_two_stream.training.loop import Stopped, TrainingRun, optimize

@@ -1,7 +1,7 @@
-"""The convolutional parts of VGG16 and ResNet, which streams (recognition) and MotionNets (motion) build on.
+"""The convolutional parts of VGG16 and ResNet.
 
-Functions that make layers and run them, so that each owner keeps torchvision's parameter names, by which
-published weights load. The code is ours, from the papers.
+The streams and the motion networks share them. Functions make the layers and run them. So each owner keeps
+torchvision's parameter names, by which published weights load. Written from the papers.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ def vgg16_features(in_channels: int, widths: Sequence[int] = VGG16_WIDTHS) -> nn
 
 
 def vgg16_pyramid(features: nn.Sequential, x: Tensor) -> list[Tensor]:
-    """(B, C, H, W) → what blocks give before their pooling, at 1/1 … 1/16, and the last pooling, 1/32."""
+    """(B, C, H, W) → features at 1/1, 1/2 … 1/32, finest first.
+
+    They are those of each block before its pooling, and of the last pooling.
+    """
     levels = []
     for layer in features:
         if isinstance(layer, nn.MaxPool2d):
@@ -49,7 +52,10 @@ def vgg16_pyramid(features: nn.Sequential, x: Tensor) -> list[Tensor]:
 
 
 class BasicBlock(nn.Module):
-    """Two 3×3 convolutions with a shortcut (He et al., arXiv 1512.03385, figure 5 left)."""
+    """Residual block of two 3×3 convolutions.
+
+    He et al., arXiv 1512.03385, figure 5 left.
+    """
 
     expansion = 1
 
@@ -69,7 +75,10 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1×1, 3×3, 1×1 convolutions with a shortcut; the stride sits at the 3×3, as in torchvision."""
+    """Residual block of 1×1, 3×3 and 1×1 convolutions (figure 5 right).
+
+    The 3×3 convolution has the stride, as in torchvision.
+    """
 
     expansion = 4
 
@@ -105,7 +114,16 @@ RESNET_BLOCKS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, i
 
 
 def add_resnet(module: nn.Module, name: str, in_channels: int) -> int:
-    """Give `module` stem and stages of "resnet18" or "resnet50"; returns the channels of the last."""
+    """Add the layers of a ResNet, without its classifier, to `module`.
+
+    Args:
+        module: gets the layers conv1, bn1, maxpool and layer1 to layer4.
+        name: "resnet18" or "resnet50".
+        in_channels: channels of the input.
+
+    Returns:
+        The channels of layer4.
+    """
     block, depths = RESNET_BLOCKS[name]
     module.conv1 = nn.Conv2d(in_channels, 64, 7, 2, 3, bias=False)
     module.bn1 = nn.BatchNorm2d(64)
@@ -121,7 +139,10 @@ def add_resnet(module: nn.Module, name: str, in_channels: int) -> int:
 
 
 def resnet_pyramid(module: nn.Module, x: Tensor) -> list[Tensor]:
-    """(B, C, H, W) → the stem before its pooling, at 1/2, and the four stages, at 1/4 … 1/32."""
+    """(B, C, H, W) → features at 1/2, 1/4 … 1/32, finest first.
+
+    They are those of the stem before its pooling and of the four stages.
+    """
     layers = {name: module.get_submodule(name) for name in ("conv1", "bn1", "maxpool")}
     x = functional.relu(layers["bn1"](layers["conv1"](x)), inplace=True)
     levels = [x]
@@ -133,7 +154,10 @@ def resnet_pyramid(module: nn.Module, x: Tensor) -> list[Tensor]:
 
 
 def init_trunk(module: nn.Module) -> None:
-    """He initialisation of convolutions (fan-out), small normal for linear layers; biases zero."""
+    """Initialize convolutions by He's fan-out rule and linear layers by a small normal.
+
+    Biases are zero.
+    """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")

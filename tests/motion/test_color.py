@@ -1,4 +1,4 @@
-"""The Middlebury colour code: known directions, and a slow version from the wheel's corners."""
+"""The Middlebury color code: known directions, and a slow version from the wheel's corners."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hidden_two_stream.errors import UsageError
 from hidden_two_stream.motion.color import color_wheel, flow_to_color
 from hidden_two_stream.motion.flo import read_flo
 
-# Index on the wheel of each pure colour: red, yellow, green, cyan, blue, magenta, red again.
+# Index on the wheel of each pure color: red, yellow, green, cyan, blue, magenta, red again.
 CORNERS = [0, 15, 21, 25, 36, 49, 55]
 PURE = {
     "r": [255, 255, 0, 0, 0, 255, 255],
@@ -65,7 +65,7 @@ def test_hue_rises_all_the_way_round() -> None:
     assert np.all(np.diff(hues) > 0)
 
 
-def test_still_is_white_and_colour_deepens_with_speed() -> None:
+def test_still_is_white_and_color_deepens_with_speed() -> None:
     assert one(0, 0) == [255, 255, 255]
     assert flow_to_color(np.zeros((2, 4, 5), np.float32)).min() == 255
     greens = [one(speed, 0, 4.0)[1] for speed in (0, 1, 2, 3, 4)]
@@ -97,8 +97,8 @@ def test_batch_equals_one_by_one() -> None:
     batch = flow_to_color(flow, 3.0)
     assert batch.shape == (3, 4, 5, 3)
     assert batch.dtype == np.uint8
-    for one_flow, picture in zip(flow, batch, strict=True):
-        np.testing.assert_array_equal(flow_to_color(one_flow, 3.0), picture)
+    for one_flow, image in zip(flow, batch, strict=True):
+        np.testing.assert_array_equal(flow_to_color(one_flow, 3.0), image)
     assert flow_to_color(flow[:0]).shape == (0, 4, 5, 3)
 
 
@@ -109,9 +109,9 @@ def test_agrees_with_the_slow_version_on_real_flow(data_root: Path, max_px: floa
     expected = np.array(
         [[slow_color(u, v, max_px) for u, v in row] for row in flow.transpose(1, 2, 0).tolist()]
     )
-    picture = flow_to_color(flow, max_px)
-    assert np.abs(picture - expected).max() <= 2  # whole-number wheel and cut-off decimals
-    assert np.ptp(picture.reshape(-1, 3), axis=0).min() > 100
+    image = flow_to_color(flow, max_px)
+    assert np.abs(image - expected).max() <= 2  # whole-number wheel and cut-off decimals
+    assert np.ptp(image.reshape(-1, 3), axis=0).min() > 100
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 4), (4, 4), (4, 4, 2), (1, 1, 2, 4, 4)])

@@ -1,4 +1,4 @@
-"""Flow files: bytes laid out by hand, real ground truth, and what can be wrong with a file."""
+"""Flow files: bytes by hand, real ground truth, and damaged files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resizing and flipping flows: values against a slow resampler and against moved pictures."""
+"""Resizing and flipping flows: values against a slow resampler and against shifted images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hidden_two_stream.motion.flow import median_filter, resize_flow
 
 
 def slow_resize(flow: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Pixel by pixel: centre of the new pixel in the old grid, four neighbours, edges repeated."""
+    """Pixel by pixel: center of the new pixel in the old grid, four neighbors, edges repeated."""
     _, h, w = flow.shape
     result = np.zeros((2, height, width))
     for row in range(height):
@@ -43,7 +43,7 @@ def test_resize_scales_u_by_width_and_v_by_height() -> None:
 
 
 def test_resized_zoom_is_the_zoom_of_the_new_grid() -> None:
-    """A zoom by 10 % about the middle has u = 0.1 (x - middle) on every grid, in that grid's pixels."""
+    """A zoom by 10 % about the center has u = 0.1 (x - center) on every grid, in pixels of that grid."""
 
     def zoom(h: int, w: int) -> torch.Tensor:
         y, x = torch.meshgrid(torch.arange(h) - (h - 1) / 2, torch.arange(w) - (w - 1) / 2, indexing="ij")
@@ -90,7 +90,7 @@ def test_empty_size_is_refused() -> None:
 
 
 def medians(flow: Tensor) -> Tensor:
-    """Of 5 columns of the medians of 5 rows, by sorting."""
+    """Medians of 5 columns of the medians of 5 rows, by sorting."""
     padded = functional.pad(flow, (2, 2, 2, 2), mode="replicate")
     return padded.unfold(-2, 5, 1).median(dim=-1).values.unfold(-1, 5, 1).median(dim=-1).values
 

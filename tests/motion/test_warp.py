@@ -1,4 +1,4 @@
-"""Backward warping: whole pixels shift the picture at every size; directions, edges and gradients."""
+"""Backward warping: whole pixels shift the image at every size; directions, edges and gradients."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LARGER = [(1, 257), (255, 3), (31, 33), (57, 101), (113, 225)]
 
 
 def slow_warp(image: npt.NDArray[np.float64], flow: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """image (C, h, w), flow (2, h, w): pixel by pixel, four neighbours of (x + u, y + v), edges repeated."""
+    """image (C, h, w), flow (2, h, w): pixel by pixel, four neighbors of (x + u, y + v), edges repeated."""
     _, height, width = image.shape
     result = np.zeros_like(image)
     for row in range(height):
@@ -37,7 +37,7 @@ def uniform_flow(u: float, v: float, height: int, width: int, dtype: torch.dtype
 
 
 def check_integer_flow(height: int, width: int) -> None:
-    """Every pixel has a whole flow of its own, up to two pixels past the far edge: plain indexing."""
+    """Each pixel has its own whole flow, up to two pixels beyond the far edge: plain indexing."""
     rng = np.random.default_rng(1000 * height + width)
     image = rng.random((2, height, width), dtype=np.float32)
     u = rng.integers(-width - 2, width + 3, (height, width))
@@ -49,7 +49,7 @@ def check_integer_flow(height: int, width: int) -> None:
     exact = warp(torch.from_numpy(image[None]).double(), torch.from_numpy(flow).double())[0].numpy()
     np.testing.assert_allclose(exact, expected, atol=1e-12, rtol=0, err_msg=f"float64, {height} x {width}")
     single = warp(torch.from_numpy(image[None]), torch.from_numpy(flow).float())[0].numpy()
-    # A coordinate is good to a few units of 2^-24 of the side.
+    # A coordinate is accurate to a few units of 2^-24 of the side.
     tolerance = 4e-7 * max(height, width, 4)
     np.testing.assert_allclose(
         single, expected, atol=tolerance, rtol=0, err_msg=f"float32, {height} x {width}"
@@ -69,8 +69,8 @@ def test_whole_pixels_are_plain_indexing_at_odd_larger_sizes(height: int, width:
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 13), (1, 5), (14, 9), (57, 101)])
 @pytest.mark.parametrize(("u", "v"), [(1, 0), (0, 1), (-2, 0), (0, -3), (3, -1)])
-def test_uniform_flow_shifts_the_picture(height: int, width: int, u: int, v: int) -> None:
-    """result[y, x] = image[y + v, x + u] where that is inside."""
+def test_uniform_flow_shifts_the_image(height: int, width: int, u: int, v: int) -> None:
+    """result[y, x] = image[y + v, x + u] where that pixel is inside the image."""
     image = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
     result = warp(image, uniform_flow(u, v, height, width, torch.float32))
     tops, lefts = range(max(0, -v), height - max(0, v)), range(max(0, -u), width - max(0, u))
@@ -78,7 +78,7 @@ def test_uniform_flow_shifts_the_picture(height: int, width: int, u: int, v: int
         assert result[0, :, y, x].tolist() == pytest.approx(image[0, :, y + v, x + u].tolist(), abs=5e-5)
 
 
-def test_half_a_pixel_averages_two_neighbours() -> None:
+def test_half_a_pixel_averages_two_neighbors() -> None:
     image = torch.rand(2, 3, 6, 9, dtype=torch.float64)
     right = warp(image, uniform_flow(0.5, 0, 6, 9).repeat(2, 1, 1, 1))
     torch.testing.assert_close(right[..., :-1], (image[..., :-1] + image[..., 1:]) / 2)
@@ -107,7 +107,7 @@ def test_frame_after_warped_by_the_flow_gives_the_frame_before() -> None:
 
 
 def test_a_smooth_zoom_is_undone() -> None:
-    """An analytic picture and flow: frame t+1 is frame t zoomed by 5 % about the origin of the grid."""
+    """An analytic image and flow: frame t+1 is frame t zoomed by 5 % about the origin of the grid."""
 
     def scene(x: Tensor, y: Tensor) -> Tensor:
         return torch.sin(0.2 * x + 0.3) * torch.cos(0.15 * y)
@@ -133,7 +133,7 @@ def test_outside_takes_the_nearest_edge_pixel() -> None:
     torch.testing.assert_close(far, image[..., -1:, :1].expand_as(image))
 
 
-def test_grid_puts_pixel_centres_half_a_pixel_inside_the_edges() -> None:
+def test_grid_puts_pixel_centers_half_a_pixel_inside_the_edges() -> None:
     grid = sampling_grid(torch.zeros(2, 2, 2, 4))
     assert grid.shape == (2, 2, 4, 2)
     torch.testing.assert_close(grid[0, 0, :, 0], torch.tensor([-0.75, -0.25, 0.25, 0.75]))
@@ -143,8 +143,8 @@ def test_grid_puts_pixel_centres_half_a_pixel_inside_the_edges() -> None:
     torch.testing.assert_close(moved[..., 1], grid[:1, ..., 1])
 
 
-def test_flow_of_whole_numbers_is_taken_as_it_is() -> None:
-    """Integers are flows too; the scale of a pixel must not be rounded to one of them."""
+def test_flow_of_integer_type() -> None:
+    """The scale of a pixel must not be rounded to an integer."""
     whole = uniform_flow(3, -2, 6, 9)
     for dtype in (torch.int64, torch.int16):
         grid = sampling_grid(whole.to(dtype))
@@ -152,7 +152,7 @@ def test_flow_of_whole_numbers_is_taken_as_it_is() -> None:
         torch.testing.assert_close(grid, sampling_grid(whole), check_dtype=False)
 
 
-def test_pictures_of_a_batch_have_their_own_flow() -> None:
+def test_images_of_a_batch_have_their_own_flow() -> None:
     image = torch.rand(1, 1, 6, 6, dtype=torch.float64).repeat(3, 1, 1, 1)
     flow = torch.cat([uniform_flow(u, 0, 6, 6) for u in (0, 1, 2)])
     result = warp(image, flow)
@@ -162,7 +162,7 @@ def test_pictures_of_a_batch_have_their_own_flow() -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(4, 5), (3, 7)])
 def test_gradients_agree_with_finite_differences(height: int, width: int) -> None:
-    """Targets stay 0.2 px clear of whole coordinates, where sampling has a kink; some lie outside."""
+    """Targets stay 0.2 px away from whole coordinates, where sampling has a kink; some lie outside."""
     generator = torch.Generator().manual_seed(3)
     image = torch.randn(2, 2, height, width, dtype=torch.float64, generator=generator)
     whole = torch.randint(-3, 4, (2, 2, height, width), generator=generator)

@@ -15,7 +15,7 @@ import torch
 import hidden_two_stream as package
 from hidden_two_stream.motion.color import flow_to_color
 from hidden_two_stream.motion.estimators.classical import estimator
-from hidden_two_stream.motion.networks.family import build_motion
+from hidden_two_stream.motion.networks.build import build_motion
 from hidden_two_stream.synthetic.training_scenes import generate_scene
 from hidden_two_stream.types import FloatArray, RawClip
 from hidden_two_stream.video.reader import VideoReader

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from hidden_two_stream.motion.networks.family import build_motion
+from hidden_two_stream.motion.networks.build import build_motion
 from hidden_two_stream.synthetic.dataset import load_ground_truth, write_dataset
 from hidden_two_stream.weights.motion import save_motion_weights
 

@@ -19,7 +19,7 @@ from hidden_two_stream.experiments import cross_validation as cross_validate
 from hidden_two_stream.inference.flow_export import default_output
 from hidden_two_stream.motion.flo import read_flo
 from hidden_two_stream.motion.flow import median_filter
-from hidden_two_stream.motion.networks.family import build_motion
+from hidden_two_stream.motion.networks.build import build_motion
 from hidden_two_stream.synthetic.clips import generate_clip
 from hidden_two_stream.synthetic.dataset import write_dataset
 from hidden_two_stream.training import runner as train

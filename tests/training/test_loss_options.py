@@ -13,13 +13,14 @@ from hidden_two_stream.config.stages import STAGES
 from hidden_two_stream.motion.losses.distillation import (
     distillation_loss,
     random_crop,
-    student_view,
+    student_frames,
     teacher_loss,
 )
 from hidden_two_stream.motion.losses.occlusion import backward_pyramid
+from hidden_two_stream.motion.losses.presets import LossPreset, loss_preset
 from hidden_two_stream.motion.losses.residual import residual_pairs
-from hidden_two_stream.motion.losses.unsupervised import LossPreset, loss_preset, unsupervised_loss
-from hidden_two_stream.motion.networks.family import build_motion
+from hidden_two_stream.motion.losses.unsupervised import unsupervised_loss
+from hidden_two_stream.motion.networks.build import build_motion
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.training.optimizer import build_optimizer
 from hidden_two_stream.training.stages import StageObjective, select_trained
@@ -104,7 +105,7 @@ def test_occlusion_and_student_by_hand() -> None:
         terms = unsupervised_loss(frames, pyramid, BOTH, backward=back)
         torch.manual_seed(7)
         crop = random_crop(32, 32)
-        student = model.motion(student_view(frames, crop))[0]
+        student = model.motion(student_frames(frames, crop))[0]
         distance = distillation_loss(student, pyramid[0], crop, (32, 32), 0.1, (0.1, 0.5), back[0])
     assert found["distillation"].item() == pytest.approx(0.3 * distance.item(), rel=1e-5)
     assert found["photometric"].item() == pytest.approx(terms["photometric"].item(), rel=1e-5)
@@ -196,7 +197,7 @@ def test_training_moves_the_student_and_leaves_the_teacher() -> None:
     assert all(parameter.grad is None for parameter in master.parameters())
 
 
-def test_a_lesson_of_warped_pairs() -> None:
+def test_a_residual_target() -> None:
     """The loss is the distance from what is left on pairs made of the frames; the clip is not looked at."""
     model, master = small_model("tiny", motion_frames=2), teacher()
     frames, labels = batch()

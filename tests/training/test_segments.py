@@ -16,7 +16,8 @@ from hidden_two_stream.config.schema import InputConfig, ModelConfig, Recipe, St
 from hidden_two_stream.config.stages import STAGE_NAMES, STAGES
 from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo
 from hidden_two_stream.data.samples import Sample
-from hidden_two_stream.motion.losses.unsupervised import loss_preset, unsupervised_loss
+from hidden_two_stream.motion.losses.presets import loss_preset
+from hidden_two_stream.motion.losses.unsupervised import unsupervised_loss
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.training import loop
 from hidden_two_stream.training.loop import Stopped, TrainingRun, optimize

@@ -8,7 +8,8 @@ from torch.nn import functional
 
 from hidden_two_stream.config.schema import StageConfig
 from hidden_two_stream.config.stages import STAGE_NAMES, STAGES
-from hidden_two_stream.motion.losses.unsupervised import loss_preset, unsupervised_loss
+from hidden_two_stream.motion.losses.presets import loss_preset
+from hidden_two_stream.motion.losses.unsupervised import unsupervised_loss
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.training.optimizer import build_optimizer
 from hidden_two_stream.training.stages import StageObjective, segment_consensus, select_trained

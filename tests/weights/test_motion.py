@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from hidden_two_stream.errors import CheckpointError, OutputError, UsageError
 from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.metrics import endpoint_error_map
-from hidden_two_stream.motion.networks.family import build_motion
+from hidden_two_stream.motion.networks.build import build_motion
 from hidden_two_stream.synthetic.clips import generate_clip
 from hidden_two_stream.video.transforms import normalize, to_tensor
 from hidden_two_stream.weights import motion

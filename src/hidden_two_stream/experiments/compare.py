@@ -33,7 +33,8 @@ from hidden_two_stream.files import make_folder, write_json, write_text
 from hidden_two_stream.inference.predictor import Recognizer, load
 from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol
 from hidden_two_stream.motion.estimators.classical import ESTIMATORS
-from hidden_two_stream.motion.estimators.plugins import LARGEST_FACTOR, RAFT, enlarged_factor, find_estimator
+from hidden_two_stream.motion.estimators.plugins import LARGEST_FACTOR, enlarged_factor, find_estimator
+from hidden_two_stream.motion.estimators.raft import RAFT
 from hidden_two_stream.progress import note, with_progress
 from hidden_two_stream.recognition.fusion import fuse
 from hidden_two_stream.reports.comparison import comparison_paragraph, comparison_table

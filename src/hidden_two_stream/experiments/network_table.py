@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.motion.networks.family import build_motion
+from hidden_two_stream.motion.networks.build import build_motion
 from hidden_two_stream.recognition.model import HiddenTwoStream
 
 __all__ = ["Layer", "Network", "NetworkTable", "measure_networks"]

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from hidden_two_stream.data.clip_cache import resized
 from hidden_two_stream.errors import UsageError
+from hidden_two_stream.motion.networks.build import PAIRWISE
 from hidden_two_stream.motion.networks.coarse_to_fine import CoarseToFine
-from hidden_two_stream.motion.networks.family import PAIRWISE
 from hidden_two_stream.recognition.preprocessing import Preprocessing
 from hidden_two_stream.types import FloatArray
 from hidden_two_stream.video.reader import Source, VideoReader

@@ -1,1 +1,1 @@
-"""Frames to flow: MotionNet and what belongs to motion fields (losses, metrics, files, colours, rivals)."""
+"""From frames to flow: networks, losses, estimators, metrics, files and colors."""

@@ -1,7 +1,7 @@
-"""Flow as colours: hue tells the direction, saturation the speed.
+"""Flow as color: the hue shows the direction, the saturation the speed.
 
-Reference: the colour wheel of Baker et al., A Database and Evaluation Methodology for Optical Flow,
-IJCV 2011. Still is white, right is red, down is yellow, left is cyan, up is violet.
+Reference: the color wheel of Baker et al., A Database and Evaluation Methodology for Optical Flow, IJCV 2011.
+No motion is white; right is red, down is yellow, left is cyan, up is violet.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hidden_two_stream.errors import UsageError
 __all__ = ["UNKNOWN_ABOVE_PX", "color_wheel", "flow_to_color"]
 
 UNKNOWN_ABOVE_PX = 1e9
-"""Flow files mark pixels of unknown truth with values above this; they are drawn black, like NaN."""
+"""Flow files mark pixels of unknown flow by values above this. They are drawn black, like NaN."""
 
 # Steps red-yellow, yellow-green, green-cyan, cyan-blue, blue-magenta, magenta-red.
 _SEGMENTS = (15, 6, 4, 11, 13, 6)
@@ -24,13 +24,13 @@ _BEYOND = 0.75
 
 
 def color_wheel() -> npt.NDArray[np.float32]:
-    """The 55 hues of the wheel, from red by way of yellow, green, cyan, blue and magenta back towards red.
+    """The 55 hues of the color wheel, from red through green and blue to red.
 
-    The six segments have 15, 6, 4, 11, 13 and 6 steps, about as the eye tells hues apart. In each, one of
-    R, G, B runs from 0 to 255 or back while the other two stay.
+    The six segments have 15, 6, 4, 11, 13 and 6 steps, roughly in proportion to how well the eye
+    distinguishes hues. In each segment one of R, G, B runs from 0 to 255 or back while the others stay.
 
     Returns:
-        (55, 3) float32, whole numbers in 0..255.
+        (55, 3) float32, whole numbers in 0…255.
     """
     corners = np.array([(1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 1, 1), (0, 0, 1), (1, 0, 1), (1, 0, 0)])
     pieces = []
@@ -41,16 +41,16 @@ def color_wheel() -> npt.NDArray[np.float32]:
 
 
 def flow_to_color(flow: npt.NDArray[np.floating], max_px: float | None = None) -> npt.NDArray[np.uint8]:
-    """Draw flows with the Middlebury colour code.
+    """RGB images of flows in the Middlebury color code.
 
-    The angle of (u, v) picks the hue, interpolated between neighbours on the wheel. A speed of 0 is white and
-    colours deepen in proportion up to `max_px`; faster pixels have the full hue times 0.75. Unknown flow
-    (not finite, or above `UNKNOWN_ABOVE_PX`) is black.
+    The angle of (u, v) selects the hue, interpolated between neighbors on the wheel. A speed of 0 is white,
+    and the saturation grows in proportion to the speed up to `max_px`. Faster pixels have the full hue times
+    0.75. Unknown flow (not finite, or above `UNKNOWN_ABOVE_PX`) is black.
 
     Args:
         flow: (2, h, w) or (N, 2, h, w), px, u right and v down.
-        max_px: the speed that gets the full hue. None takes the greatest known speed of this call, so that
-            nothing is clipped; give a number to compare pictures, or the frames of a video made in pieces.
+        max_px: speed with the full hue. None: the greatest known speed of this call, so that nothing is
+            clipped. Pass a number to compare images, or for a video that is drawn in pieces.
 
     Returns:
         (h, w, 3) or (N, h, w, 3) uint8 RGB.
@@ -74,10 +74,11 @@ def flow_to_color(flow: npt.NDArray[np.floating], max_px: float | None = None) -
 
 
 def _hue(u: npt.NDArray[np.float32], v: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The wheel's colour for each direction: (..., 3) float32 in 0..255.
+    """The wheel's color for each direction: (..., 3) float32 in 0…255.
 
-    A full turn, clockwise on screen from the right, covers indices 0 to 54 and not 55, as in the reference's
-    own programs, so that pictures compare: hues just above "right" begin at index 54, next to red.
+    A full turn, clockwise on the screen from the right, covers indices 0 to 54 and not 55, as in the
+    reference's own programs, so that images are comparable. Hues just above "right" start at index 54, next
+    to red.
     """
     wheel = color_wheel()
     turns = np.mod(np.arctan2(v, u) / np.float32(2 * np.pi), 1)

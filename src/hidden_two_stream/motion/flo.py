@@ -1,7 +1,7 @@
-"""Middlebury `.flo` files, the usual container of true flow.
+"""Middlebury `.flo` files, the usual format for true flow.
 
-Layout, all little endian: float32 202021.25 (which reads "PIEH"), int32 width, int32 height, then float32
-u, v of each pixel, row by row. Reference: Baker et al., A Database and Evaluation Methodology for Optical
+Layout, little endian: float32 202021.25 (the bytes "PIEH"), int32 width, int32 height, then float32 u and v
+of each pixel, row by row. Reference: Baker et al., A Database and Evaluation Methodology for Optical
 Flow, IJCV 2011 (vision.middlebury.edu/flow).
 """
 
@@ -21,7 +21,7 @@ from hidden_two_stream.types import FloatArray
 __all__ = ["MAX_SIDE_PX", "read_flo", "write_flo"]
 
 MAX_SIDE_PX = 99_999
-"""Largest width or height that a .flo file may state; above it the header is taken to be damaged."""
+"""Largest width or height that a .flo file may state; a larger one means a damaged header."""
 
 _HEADER = struct.Struct("<4sii")
 _MAGIC = struct.pack("<f", 202021.25)
@@ -34,12 +34,12 @@ def read_flo(path: str | os.PathLike[str]) -> FloatArray:
         path: a Middlebury .flo file.
 
     Returns:
-        (2, h, w) float32: u (right positive), v (down positive), px. Unknown flow comes as it is stored,
-        by custom as a value above 1e9.
+        (2, h, w) float32: u (right positive), v (down positive), px. Unknown flow keeps its stored value, by
+        custom one above 1e9.
 
     Raises:
         UsageError: there is no such file, or it cannot be opened.
-        DataError: it is not a .flo file, it is truncated or too long, or it states an absurd size.
+        DataError: it is not a .flo file, is truncated or too long, or states an impossible size.
     """
     source = Path(path)
     try:
@@ -47,13 +47,13 @@ def read_flo(path: str | os.PathLike[str]) -> FloatArray:
             header = stream.read(_HEADER.size)
             width, height = _parse_header(header, source)
             expected = 8 * width * height
-            # Compared before reading: a damaged header must not make us ask for gigabytes.
+            # Checked before reading: a damaged header must not allocate gigabytes.
             found = os.fstat(stream.fileno()).st_size - _HEADER.size
             if found != expected:
                 kind = "truncated" if found < expected else "too long"
                 raise DataError(
                     f"flow file {str(source)!r} is {kind}: {found} bytes of flow, expected {expected} "
-                    f"for {width} x {height} px; copy or make it again"
+                    f"for {width} x {height} px; copy or create it again"
                 )
             values = np.fromfile(stream, dtype="<f4", count=2 * width * height)
     except FileNotFoundError:
@@ -61,14 +61,14 @@ def read_flo(path: str | os.PathLike[str]) -> FloatArray:
     except OSError as error:
         reason = error.strerror or error
         raise UsageError(
-            f"cannot open flow file {str(source)!r}: {reason}; expected a readable file; check its rights"
+            f"cannot open flow file {str(source)!r}: {reason}; expected a readable file; check permissions"
         ) from error
     pixels = values.reshape(height, width, 2)
     return np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32)
 
 
 def _parse_header(header: bytes, source: Path) -> tuple[int, int]:
-    """(width, height) of a .flo header, or a DataError that names the file."""
+    """(width, height) of a .flo header; raises a DataError that names the file."""
     if header[:4] != _MAGIC[: len(header)] or not header:
         raise DataError(
             f"{str(source)!r} starts with {header[:4]!r}; expected {_MAGIC!r} "
@@ -77,23 +77,23 @@ def _parse_header(header: bytes, source: Path) -> tuple[int, int]:
     if len(header) < _HEADER.size:
         raise DataError(
             f"flow file {str(source)!r} is truncated: {len(header)} bytes, expected a header "
-            f"of {_HEADER.size}; copy or make it again"
+            f"of {_HEADER.size}; copy or create it again"
         )
     _, width, height = _HEADER.unpack(header)
     if not (1 <= width <= MAX_SIDE_PX and 1 <= height <= MAX_SIDE_PX):
         raise DataError(
             f"flow file {str(source)!r} states {width} x {height} px; expected 1 to {MAX_SIDE_PX} a side; "
-            "the header is damaged: copy or make it again"
+            "the header is damaged: copy or create it again"
         )
     return width, height
 
 
 def write_flo(path: str | os.PathLike[str], flow: npt.NDArray[np.floating]) -> None:
-    """Write a flow file. It appears whole or not at all; an existing file is replaced.
+    """Write a flow file, as an atomic write that replaces an existing file.
 
     Args:
-        path: where to; its folder must exist.
-        flow: (2, h, w) of any floating type, px; stored as float32, values that are not finite as they are.
+        path: the file; its folder must exist.
+        flow: (2, h, w) of any floating type, px. Stored as float32; values that are not finite stay.
 
     Raises:
         UsageError: `flow` has another shape or type.

@@ -1,4 +1,4 @@
-"""How far a flow is from the true one: the end-point error.
+"""End-point error: the distance of a flow from the true one.
 
 Reference: Baker et al., A Database and Evaluation Methodology for Optical Flow, IJCV 2011, section 4.1.
 """
@@ -21,7 +21,7 @@ def endpoint_error_map(flow: Tensor, target: Tensor) -> Tensor:
         target: the true flow, of exactly the same shape; nothing is broadcast.
 
     Returns:
-        (..., h, w) px, at least float32; not finite where either flow is not.
+        (..., h, w) px, at least float32; not finite where either flow is not finite.
 
     Raises:
         UsageError: the shapes differ, or there are not two channels.
@@ -33,30 +33,29 @@ def endpoint_error_map(flow: Tensor, target: Tensor) -> Tensor:
         )
     if flow.ndim < 3 or flow.shape[-3] != 2:
         raise UsageError(
-            f"got flows of shape {tuple(flow.shape)}; expected (..., 2, h, w); move the u, v axis there"
+            f"got flows of shape {tuple(flow.shape)}; expected (..., 2, h, w); make u, v the third last axis"
         )
-    # float16 has steps of 1/8 px from 128 px on, bfloat16 of 1 px: subtract in at least float32.
+    # From 128 px on, float16 has steps of 1/8 px and bfloat16 of 1 px: subtract in at least float32.
     dtype = torch.promote_types(torch.promote_types(flow.dtype, target.dtype), torch.float32)
     error: Tensor = torch.linalg.vector_norm(flow.to(dtype) - target.to(dtype), dim=-3)
     return error
 
 
 def endpoint_error(flow: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Mean end-point error in px, over all pixels or over those that `mask` keeps.
+    """Mean end-point error in px, over all pixels or over a mask.
 
     Args:
         flow: (..., 2, h, w) px.
-        target: the true flow, of exactly the same shape. Pixels of unknown truth must be masked out:
-            they are not looked for here.
-        mask: bool, broadcastable to (..., h, w); True = counted. None counts all. Values under False have
-            no influence, not even NaN.
+        target: the true flow, of exactly the same shape. The caller must mask out pixels whose true flow is
+            unknown.
+        mask: bool, broadcastable to (..., h, w); True = counted. None counts all pixels. Values under False
+            have no influence, not even NaN.
 
     Returns:
-        A scalar tensor. NaN when no pixel is counted: there is no mean of nothing, and 0 would read as
-        a perfect flow.
+        A scalar tensor. NaN if no pixel counts, since 0 would read as a perfect flow.
 
     Raises:
-        UsageError: the shapes do not fit, or `mask` is not bool.
+        UsageError: the shapes don't match, or `mask` is not bool.
     """
     error = endpoint_error_map(flow, target)
     if mask is None:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from hidden_two_stream.config.stages import STREAMS
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.motion.networks.family import build_motion, flow_in_windows
-from hidden_two_stream.motion.networks.motionnet import MotionNetwork
+from hidden_two_stream.motion.networks.build import MotionNetwork, build_motion
+from hidden_two_stream.motion.networks.windows import check_num_frames, flow_in_windows
 from hidden_two_stream.recognition.preprocessing import Preprocessing
 from hidden_two_stream.recognition.streams import ActionBranch, Border, SpatialStream, TemporalStream
 
@@ -133,13 +133,9 @@ def _validate(temporal: str, streams: Sequence[str], num_frames: int, motion_fra
     unknown = [name for name in streams if name not in STREAMS]
     if unknown or isinstance(streams, str):
         raise UsageError(f"unknown streams {streams!r}; give a tuple of {', '.join(STREAMS)}")
-    if num_frames < 2:
-        raise UsageError(f"motion needs at least 2 frames, got {num_frames}")
-    if motion_frames and (motion_frames < 2 or (num_frames - 1) % (motion_frames - 1)):
-        raise UsageError(
-            f"motion_frames is {motion_frames}, but num_frames − 1 = {num_frames - 1} must be a multiple of "
-            "motion_frames − 1, so that windows share one frame; 0 takes the whole clip"
-        )
+    check_num_frames(num_frames)
+    if motion_frames:
+        check_num_frames(num_frames, motion_frames)
     if temporal == "branched" and motion_frames not in (0, num_frames):
         raise UsageError(
             f"a branched temporal stream sees whole clips, but motion_frames is {motion_frames}; set it to 0"

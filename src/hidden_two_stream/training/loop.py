@@ -28,7 +28,7 @@ from hidden_two_stream.data.training_set import (
     training_loader,
 )
 from hidden_two_stream.errors import TrainingError
-from hidden_two_stream.motion.losses.unsupervised import loss_preset
+from hidden_two_stream.motion.losses.presets import loss_preset
 from hidden_two_stream.progress import ProgressLine
 from hidden_two_stream.training.interrupt import StopRequest
 from hidden_two_stream.training.log import MetricsLog

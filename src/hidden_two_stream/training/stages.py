@@ -22,12 +22,13 @@ from hidden_two_stream.config.stages import MODULES, Stage
 from hidden_two_stream.motion.losses.distillation import (
     distillation_loss,
     random_crop,
-    student_view,
+    student_frames,
     teacher_loss,
 )
 from hidden_two_stream.motion.losses.occlusion import backward_pyramid
+from hidden_two_stream.motion.losses.presets import LossPreset
 from hidden_two_stream.motion.losses.residual import residual_pairs
-from hidden_two_stream.motion.losses.unsupervised import LossPreset, unsupervised_loss
+from hidden_two_stream.motion.losses.unsupervised import unsupervised_loss
 
 __all__ = ["StageObjective", "segment_consensus", "select_trained"]
 
@@ -54,7 +55,7 @@ class StageObjective(nn.Module):
         config: its configuration.
         preset: the unsupervised losses.
         teacher: a trained MotionNet that gives the distillation target of stage motion.
-        lesson: the distillation target: "flow" or "residual".
+        target: the distillation target: "flow" or "residual".
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class StageObjective(nn.Module):
         config: StageConfig,
         preset: LossPreset,
         teacher: nn.Module | None = None,
-        lesson: str = "flow",
+        target: str = "flow",
     ) -> None:
         super().__init__()
         self.teacher = teacher.eval().requires_grad_(False) if teacher and stage.name == "motion" else None
@@ -72,7 +73,7 @@ class StageObjective(nn.Module):
         self.stage = stage
         self.config = config
         self.preset = preset
-        self.lesson = lesson
+        self.target = target
 
     def forward(self, frames: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """`frames` (B·K, T, 3, H, W), `labels` (B,) → scalars; "loss" is the one to minimise. K: segments."""
@@ -95,18 +96,19 @@ class StageObjective(nn.Module):
         return {"loss": loss} | {name: value.detach() for name, value in scalars.items()}
 
     def _teacher_distance(self, frames: Tensor, pyramid: list[Tensor]) -> Tensor:
-        """How far MotionNet is from what the teacher finds on the same frames, px: a scalar.
+        """Distance of MotionNet's flow from the distillation target, px: a scalar.
 
-        With the lesson "residual" what counts is its flow of pairs made of the frames, not `pyramid`.
+        The target "flow" is the teacher's flow of the same frames. The target "residual" compares on pairs
+        made from the frames and ignores `pyramid`.
         """
         assert self.teacher is not None
         with torch.no_grad(), torch.autocast(frames.device.type, enabled=False):
-            target = self.teacher(frames)[0]
-            if self.lesson == "residual":
-                pairs, left = residual_pairs(frames, target[:, 0])
-        if self.lesson != "residual":
-            return teacher_loss(pyramid, target, frames.shape[-1])
-        return teacher_loss(self.model.motion(pairs), left, pairs.shape[-1], RESIDUAL_EPSILON_PX)
+            flow = self.teacher(frames)[0]
+            if self.target == "residual":
+                pairs, residual = residual_pairs(frames, flow[:, 0])
+        if self.target != "residual":
+            return teacher_loss(pyramid, flow, frames.shape[-1])
+        return teacher_loss(self.model.motion(pairs), residual, pairs.shape[-1], RESIDUAL_EPSILON_PX)
 
     def _unsupervised(self, frames: Tensor, pyramid: list[Tensor]) -> dict[str, Tensor]:
         """The terms that the preset has, and their "total"."""
@@ -124,7 +126,7 @@ class StageObjective(nn.Module):
         if preset.distill_weight:
             height, width = frames.shape[-2:]
             crop = random_crop(height, width)
-            student = self.model.motion(student_view(frames, crop))[0]
+            student = self.model.motion(student_frames(frames, crop))[0]
             constants = (preset.smooth_epsilon, preset.smooth_exponent)
             checked = backward[0] if backward else None
             distance = distillation_loss(
@@ -140,7 +142,7 @@ class StageObjective(nn.Module):
         if self.stage.stream == "spatial":
             return [], self.model.spatial(frames)
         if self.stage.stream is None:
-            pairs_alone = self.teacher is not None and self.lesson == "residual" and not unsupervised
+            pairs_alone = self.teacher is not None and self.target == "residual" and not unsupervised
             return [] if pairs_alone else self.model.motion(frames), None
         if unsupervised:
             both: tuple[list[Tensor], Tensor] = self.model.motion_and_temporal(frames)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from hidden_two_stream.errors import CheckpointError, UsageError
-from hidden_two_stream.motion.networks.family import MOTION_NETWORKS, build_motion
+from hidden_two_stream.motion.networks.build import MOTION_NETWORKS, build_motion
 from hidden_two_stream.tensors import (
     mismatches,
     parse_description,
@@ -54,7 +54,7 @@ class MotionWeights:
 
     Attributes:
         file: path of the file.
-        network: a name in `motion.networks.family.MOTION_NETWORKS`.
+        network: a name in `motion.networks.build.MOTION_NETWORKS`.
         num_frames: frames that the network takes at once; 0: any number.
         provenance: data, training, license.
         shares: name and SHA-256 of the shipped weights that hold the tensors missing in this file; None: the
@@ -150,7 +150,7 @@ def find_motion_weights(network: str, num_frames: int, source: str | Path = "shi
     """Return the description of weights for a network, after a check of all its tensors.
 
     Args:
-        network: a name in `motion.networks.family.MOTION_NETWORKS`.
+        network: a name in `motion.networks.build.MOTION_NETWORKS`.
         num_frames: frames that the network takes at once.
         source: "shipped", for the shipped weights of this network; or a name or file, as for
             `motion_weights_info`.
@@ -221,7 +221,7 @@ def save_motion_weights(
     Args:
         path: a .safetensors file; its folder must exist.
         network: the MotionNet.
-        name: the network's name in `motion.networks.family.MOTION_NETWORKS`.
+        name: the network's name in `motion.networks.build.MOTION_NETWORKS`.
         num_frames: frames that the network takes at once; 0: any number.
         provenance: data, training, license; must be JSON-ready.
         shares: a name from `shipped_motion_weights()`; tensors that are equal there are left out of the file.

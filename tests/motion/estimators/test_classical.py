@@ -25,14 +25,14 @@ def cv2() -> ModuleType:
 
 
 def shifting_clip(cv2: Any, height: int, width: int, dx: int, dy: int, frames: int = 3) -> np.ndarray:
-    """A window on a smooth random picture; what is seen moves by (dx, dy) px from each frame to the next."""
+    """A window on a smooth random image, whose content moves by (dx, dy) px from each frame to the next."""
     margin = 16
     noise = np.random.default_rng(1).integers(
         0, 256, (height + 2 * margin, width + 2 * margin, 3), dtype=np.uint8
     )
-    picture = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 2.0), None, 0, 255, cv2.NORM_MINMAX)
+    image = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 2.0), None, 0, 255, cv2.NORM_MINMAX)
     corners = [(margin - t * dy, margin - t * dx) for t in range(frames)]
-    return np.stack([picture[y : y + height, x : x + width] for y, x in corners])
+    return np.stack([image[y : y + height, x : x + width] for y, x in corners])
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
@@ -52,7 +52,7 @@ def test_known_shift(cv2: ModuleType, name: str, height: int, width: int, dx: in
     "size", [(8, 64), (16, 200), (16, 500), (1, 1), (1, 300), (300, 1), (11, 12), (31, 400)]
 )
 def test_dis_takes_sizes_that_opencv_does_not(cv2: ModuleType, name: str, size: tuple[int, int]) -> None:
-    """Unpadded, OpenCV refuses some of these, gives NaN or crashes; see `_dis`."""
+    """Without padding OpenCV rejects some of these sizes, returns NaN or crashes."""
     flow = estimator(name)(shifting_clip(cv2, *size, dx=1, dy=0))
     assert flow.shape == (2, 2, *size)
     assert np.isfinite(flow).all()
@@ -105,7 +105,7 @@ def test_measured_error_of_tvl1_on_sintel(cv2: ModuleType, data_root: Path) -> N
     assert error_on_sintel(cv2, data_root, "tvl1") == pytest.approx(0.37, abs=0.02)
 
 
-# Large motion: DIS of OpenCV 5 finds other flow than that of OpenCV 4.
+# On large motion, DIS gives different flow in OpenCV 4 and 5.
 DIS_ON_CHAIRS = {"4": (8.10, 1.59, 3.51, 1.30), "5": (8.22, 1.59, 3.45, 1.32)}
 
 
@@ -125,7 +125,7 @@ def test_unknown_name_lists_the_valid_ones() -> None:
 
 
 @pytest.mark.parametrize("clip", [np.zeros((2, 16, 16), np.uint8), np.zeros((2, 16, 16, 3), np.float32)])
-def test_what_is_no_clip_is_refused(cv2: ModuleType, clip: Any) -> None:
+def test_other_arrays_are_rejected(cv2: ModuleType, clip: Any) -> None:
     with pytest.raises(UsageError, match="uint8"):
         estimator("dis-fast")(clip)
 

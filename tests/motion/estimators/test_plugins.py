@@ -1,4 +1,4 @@
-"""Flow estimators by name, and functions of one's own."""
+"""Flow estimators by name, RAFT, and functions of the user's own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from hidden_two_stream.errors import MissingDependencyError, UsageError
-from hidden_two_stream.motion.estimators import plugins
+from hidden_two_stream.motion.estimators import raft
 from hidden_two_stream.motion.estimators.classical import estimator
 from hidden_two_stream.motion.estimators.plugins import checked_flow, find_estimator
 
@@ -59,7 +59,7 @@ def test_own_function_is_called(own: str) -> None:
         ("refusing", "^too small$"),
     ],
 )
-def test_what_is_wrong_with_an_own_function_is_named(own: str, function: str, message: str) -> None:
+def test_errors_of_an_own_function_are_named(own: str, function: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         find_estimator(f"{own}:{function}")(FRAMES)
 
@@ -87,7 +87,7 @@ def test_raft_without_torchvision_says_so(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 class FakeRaft(torch.nn.Module):
-    """Stands in for torchvision's: keeps what it sees, and gives the first picture's red and green."""
+    """Replaces torchvision's network: records its input and returns the first image's red and green."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,14 +95,17 @@ class FakeRaft(torch.nn.Module):
 
     def forward(self, first: torch.Tensor, second: torch.Tensor) -> list[torch.Tensor]:
         self.seen.append((first, second))
-        return [torch.full_like(first[:, :2], torch.nan), first[:, :2]]  # refined: the last is the best
+        return [
+            torch.full_like(first[:, :2], torch.nan),
+            first[:, :2],
+        ]  # the last flow is the best
 
 
 @pytest.mark.parametrize(("height", "width", "padded"), [(20, 24, (128, 128)), (130, 136, (136, 136))])
 def test_raft_is_torchvisions(
     monkeypatch: pytest.MonkeyPatch, height: int, width: int, padded: tuple[int, int]
 ) -> None:
-    """Pictures in −1…1, padded by their edge to multiples of 8 and at least 128 px; flow is cut back."""
+    """Images are in −1…1, padded by edge pixels to multiples of 8 from 128 px on; flow is cropped."""
     networks: list[FakeRaft] = []
     asked: list[str] = []
 
@@ -120,13 +123,13 @@ def test_raft_is_torchvisions(
     monkeypatch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
     monkeypatch.setitem(sys.modules, "torchvision.models", types.ModuleType("torchvision.models"))
     monkeypatch.setitem(sys.modules, "torchvision.models.optical_flow", fake)
-    plugins._raft_network.cache_clear()
+    raft.raft_network.cache_clear()
     frames = np.random.default_rng(0).integers(0, 256, (3, height, width, 3), dtype=np.uint8)
     try:
         flow = find_estimator("raft-large")(frames)
         find_estimator("raft-large")(frames)
     finally:
-        plugins._raft_network.cache_clear()
+        raft.raft_network.cache_clear()
     assert asked == ["large"]
     assert not networks[0].training
     expected = frames[:2, ..., :2].transpose(0, 3, 1, 2) / 127.5 - 1
@@ -143,8 +146,9 @@ def test_raft_is_torchvisions(
 
 
 def test_raft_of_one_frame_has_no_flow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plugins, "_raft_network", lambda name: FakeRaft())
-    assert plugins._raft("raft-small", FRAMES[:1]).shape == (0, 2, *FRAMES.shape[1:3])
+    monkeypatch.setitem(sys.modules, "torchvision.models.optical_flow", types.SimpleNamespace())
+    monkeypatch.setattr(raft, "raft_network", lambda name: FakeRaft())
+    assert find_estimator("raft-small")(FRAMES[:1]).shape == (0, 2, *FRAMES.shape[1:3])
 
 
 def test_shapes_are_checked() -> None:
@@ -152,8 +156,8 @@ def test_shapes_are_checked() -> None:
         checked_flow("mine", np.zeros((3, 2, 20, 24)), FRAMES)
 
 
-def test_an_estimator_may_see_enlarged_pictures(own: str) -> None:
-    """Motion of 1 px of pictures three times as large is a third of a pixel; shapes stay."""
+def test_an_estimator_may_see_enlarged_images(own: str) -> None:
+    """1 px on images three times as large is a third of a pixel; the shape stays."""
     flow = find_estimator(f"{own}:right@3")(FRAMES)
     assert flow.shape == (2, 2, 20, 24)
     np.testing.assert_allclose(flow[:, 0], 1 / 3, rtol=1e-6)
@@ -161,17 +165,17 @@ def test_an_estimator_may_see_enlarged_pictures(own: str) -> None:
     assert find_estimator(f"{own}:right@3")(FRAMES[:1]).shape == (0, 2, 20, 24)
 
 
-def test_enlarging_helps_dis_on_small_pictures() -> None:
-    """A texture that moves by a part of a pixel, 48×48 px: known exactly, as it is rendered so."""
+def test_enlarging_helps_dis_on_small_images() -> None:
+    """A rendered texture of 48×48 px that moves by exactly 0.6 px."""
     x, y = np.meshgrid(np.arange(48), np.arange(48))
 
-    def picture(shift: float) -> np.ndarray:
+    def image(shift: float) -> np.ndarray:
         waves = sum(
             np.sin((x - shift) * a + y * b + c) for a, b, c in ((0.9, 0.4, 0), (-0.5, 0.8, 1), (0.3, -0.7, 2))
         )
         return np.repeat((127.5 + 40 * waves).astype(np.uint8)[..., None], 3, axis=-1)
 
-    frames, inside = np.stack([picture(0.0), picture(0.6)]), np.s_[0, :, 8:-8, 8:-8]
+    frames, inside = np.stack([image(0.0), image(0.6)]), np.s_[0, :, 8:-8, 8:-8]
     errors = [
         float(np.hypot(flow[0] - 0.6, flow[1]).mean())
         for flow in (find_estimator(name)(frames)[inside] for name in ("dis-medium", "dis-medium@2"))

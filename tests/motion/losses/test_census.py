@@ -1,4 +1,4 @@
-"""The census term against slow loops, finite differences, and what it is for: changes of light."""
+"""The census term against slow loops and finite differences, and under changes of light."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import pytest
 import torch
 
 from hidden_two_stream.motion.losses import census
-from hidden_two_stream.motion.losses.census import census_distance, census_loss, grey
-from hidden_two_stream.motion.losses.terms import border_mask
+from hidden_two_stream.motion.losses.census import census_distance, census_loss, gray
+from hidden_two_stream.motion.losses.paper import border_mask
 
 Array = npt.NDArray[np.float64]
 
 
 def slow_distance(first: Array, second: Array, radius: int) -> Array:
-    """Pixel by pixel over all neighbours of the patch that the picture has."""
+    """Pixel by pixel, over all neighbors of the patch that lie inside the image."""
     height, width = first.shape
     result = np.zeros((height, width))
     reach = range(-radius, radius + 1)
     for y, x, down, right in itertools.product(range(height), range(width), reach, reach):
         row, column = y + down, x + right
         if (down or right) and 0 <= row < height and 0 <= column < width:
-            changes = [picture[row, column] - picture[y, x] for picture in (first, second)]
+            changes = [image[row, column] - image[y, x] for image in (first, second)]
             signs = [change / np.sqrt(0.81 + change**2) for change in changes]
             unlike = (signs[0] - signs[1]) ** 2
             result[y, x] += unlike / (0.1 + unlike)
@@ -79,12 +79,12 @@ def test_gradients_agree_with_finite_differences(radius: int) -> None:
 
 
 def textured(seed: int, height: int = 40, width: int = 48) -> torch.Tensor:
-    """(1, 1, h, w), grey, with differences of many grey values between neighbours."""
+    """(1, 1, h, w), gray, with large differences between neighbors."""
     generator = torch.Generator().manual_seed(seed)
     return 60 * torch.randn(1, 1, height, width, dtype=torch.float64, generator=generator)
 
 
-def test_gain_and_offset_hardly_count_but_another_picture_does() -> None:
+def test_gain_and_offset_hardly_count_but_another_image_does() -> None:
     frame, other = textured(1), textured(2)
     mask = border_mask(frame, 0.1)
 
@@ -110,14 +110,14 @@ def test_pixels_that_are_hidden_do_not_count() -> None:
     frame, warped = textured(1), textured(1)
     warped[..., 20, 24] += 100
     seen = torch.ones(1, 1, 40, 48, dtype=torch.float64)
-    seen[..., 17:24, 21:28] = 0  # every patch that the changed pixel is part of
+    seen[..., 17:24, 21:28] = 0  # every patch that contains the changed pixel
     still = census_loss(frame, frame, seen, 3, 0.1)
     assert census_loss(frame, warped, torch.ones_like(seen), 3, 0.1) > 1.5 * still
     torch.testing.assert_close(census_loss(frame, warped, seen, 3, 0.1), still)
 
 
-def test_grey_of_frames() -> None:
+def test_gray_of_frames() -> None:
     frames = torch.rand(2, 3, 3, 4, 5, dtype=torch.float64)
     expected = 255 * np.tensordot([0.299, 0.587, 0.114], frames.numpy(), axes=([0], [2]))
-    np.testing.assert_allclose(grey(frames)[:, :, 0].numpy(), expected, rtol=1e-12)
-    assert grey(torch.ones(1, 3, 2, 2)).max().item() == pytest.approx(255)
+    np.testing.assert_allclose(gray(frames)[:, :, 0].numpy(), expected, rtol=1e-12)
+    assert gray(torch.ones(1, 3, 2, 2)).max().item() == pytest.approx(255)

@@ -1,4 +1,4 @@
-"""The student-teacher term: right flow for a crop costs nothing, and gradients reach the student alone."""
+"""Distillation: the right flow of a crop costs nothing, and only the student gets a gradient."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hidden_two_stream.motion.losses.distillation import (
     Crop,
     distillation_loss,
     random_crop,
-    student_view,
+    student_frames,
     teacher_loss,
 )
 
@@ -22,7 +22,7 @@ REST = 0.1
 
 
 def affine_flow(height: int, width: int, crop: Crop | None = None) -> torch.Tensor:
-    """(1, 1, 2, h, w): u = 2 + x/40, v = −1 + y/60 in px of the 64 × 96 clip, seen on another grid."""
+    """(1, 1, 2, h, w): u = 2 + x/40, v = −1 + y/60 in px of the 64 × 96 clip, on another grid."""
     part = crop or Crop(0, 0, *SIZE)
     y = part.top + (torch.arange(height).double() + 0.5) * part.height / height - 0.5
     x = part.left + (torch.arange(width).double() + 0.5) * part.width / width - 0.5
@@ -36,7 +36,7 @@ def loss(student: torch.Tensor, teacher: torch.Tensor, backward: torch.Tensor | 
 
 
 def test_the_flow_of_the_crop_costs_nothing() -> None:
-    """Known in closed form: the same motion, enlarged with the crop, on the student's grid."""
+    """In closed form: the same motion, enlarged with the crop, on the student's grid."""
     teacher, student = affine_flow(*SIZE), affine_flow(16, 24, CROP)
     assert loss(student, teacher) == pytest.approx(REST, rel=1e-3)
     assert loss(affine_flow(16, 24), teacher) > 1.5 * REST  # as if nothing had been cropped
@@ -54,18 +54,18 @@ def test_the_teacher_counts_only_where_it_can_be_trusted() -> None:
     def whole(teacher: torch.Tensor, backward: torch.Tensor | None = None) -> float:
         return distillation_loss(student, teacher, crop, SIZE, 0.1, CONSTANTS, backward).item()
 
-    # In the border, 6 px, and where it points out of the picture.
+    # In the border of 6 px, and where the motion leaves the image.
     border, outside = torch.zeros_like(student), torch.zeros_like(student)
     border[..., :6, :] = border[..., :, -6:] = 3
     outside[:, :, 0, 20:30, 70:80] = 40
     assert whole(border) == whole(outside) == pytest.approx(REST)
     outside[:, :, 0, 20:30, 70:80] = 10
     assert whole(outside) > 1.5 * REST
-    # With the flow back, also where it doesn't return.
+    # With the backward flow, also where the motion doesn't return.
     assert whole(outside, torch.zeros_like(student)) == pytest.approx(REST)
     back = torch.zeros_like(student)
     back[:, :, 0, 20:30, 80:90] = -10
-    counted, unmatched = 52 * 84, 100  # nothing moves to where the flow back is −10
+    counted, unmatched = 52 * 84, 100  # no motion ends where the backward flow is −10
     expected = (counted * whole(outside) - unmatched * REST) / (counted - unmatched)
     assert whole(outside, back) == pytest.approx(expected, rel=1e-5)
 
@@ -75,7 +75,7 @@ def test_only_the_student_learns() -> None:
     teacher = torch.ones(1, 2, 2, 16, 24, requires_grad=True)
     distillation_loss(student, teacher, CROP, SIZE, 0.1, CONSTANTS, -teacher).backward()
     assert student.grad is not None
-    assert (student.grad <= 0).all()  # it falls as the student comes nearer to 1 and more
+    assert (student.grad <= 0).all()  # the loss falls as the student approaches 1
     assert student.grad.abs().max() > 0
     assert teacher.grad is None
 
@@ -116,7 +116,7 @@ def test_the_student_sees_the_crop_enlarged(monkeypatch: pytest.MonkeyPatch) -> 
     frames = torch.rand(2, 3, 3, *SIZE)
     for name in ("GAIN", "OFFSET", "NOISE"):
         monkeypatch.setattr(distillation, name, 0.0)
-    view = student_view(frames, CROP)
+    view = student_frames(frames, CROP)
     for b in range(2):
         part = frames[b, :, :, 8:56, 24:88]
         expected = functional.interpolate(part, size=SIZE, mode="bilinear", align_corners=False)
@@ -126,10 +126,10 @@ def test_the_student_sees_the_crop_enlarged(monkeypatch: pytest.MonkeyPatch) -> 
 def test_light_changes_between_clips_and_noise_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     frames = torch.full((4, 5, 3, *SIZE), 0.25)
-    noisy = student_view(frames, CROP)
+    noisy = student_frames(frames, CROP)
     assert noisy.std(dim=(-1, -2)).mean().item() == pytest.approx(0.02, rel=0.05)
     monkeypatch.setattr(distillation, "NOISE", 0.0)
-    plain = student_view(frames, CROP)
+    plain = student_frames(frames, CROP)
     levels = plain[:, 0, 0, 0, 0]
     torch.testing.assert_close(plain, levels.view(-1, 1, 1, 1, 1).expand_as(plain))
     assert len(set(levels.tolist())) == 4

@@ -1,4 +1,4 @@
-"""Which pixels can be found again: against slow loops, and where a square moves over its background."""
+"""Occlusion masks against slow loops, and for a square that moves over its background."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_mask_agrees_with_slow_loops() -> None:
 
 
 @pytest.mark.parametrize(("u", "v"), [(0, 0), (3, 0), (-2, 0), (0, 4), (0, -1), (5, -3), (40, 0)])
-def test_what_a_translation_moves_out_of_the_picture(u: int, v: int) -> None:
+def test_what_a_translation_moves_out_of_the_image(u: int, v: int) -> None:
     height, width = 12, 17
     flow = torch.tensor([u, v], dtype=torch.float32).view(1, 2, 1, 1).expand(1, 2, height, width)
     expected = torch.zeros(1, 1, height, width)
@@ -62,14 +62,14 @@ def test_what_a_translation_moves_out_of_the_picture(u: int, v: int) -> None:
 
 
 def test_the_background_that_a_square_covers_next_is_found() -> None:
-    """A square of 10 px moves 4 px right: the 4 columns before it are hidden in the next frame."""
+    """A square of 10 px moves 4 px right, so the 4 columns to its right are hidden in the next frame."""
     forward, backward = torch.zeros(1, 2, 32, 40), torch.zeros(1, 2, 32, 40)
     forward[0, 0, 10:20, 8:18] = 4
     backward[0, 0, 10:20, 12:22] = -4
     expected = torch.ones(1, 1, 32, 40)
     expected[0, 0, 10:20, 18:22] = 0
     torch.testing.assert_close(forward_backward_mask(forward, backward), expected)
-    # And what it uncovers is hidden the other way round.
+    # And the columns that it uncovers are hidden in the other direction.
     expected = torch.ones(1, 1, 32, 40)
     expected[0, 0, 10:20, 8:12] = 0
     torch.testing.assert_close(forward_backward_mask(backward, forward), expected)
@@ -92,7 +92,7 @@ def test_masks_have_no_gradient() -> None:
 
 
 def test_backward_flow_is_that_of_each_pair_swapped() -> None:
-    """The network here looks at pairs, so the pair (t+1, t) alone must give the flow at t."""
+    """This network sees each pair by itself, so the pair (t+1, t) alone must give the flow at t."""
     gain = torch.nn.Parameter(torch.tensor(2.0))
 
     def network(frames: torch.Tensor) -> list[torch.Tensor]:

@@ -1,4 +1,4 @@
-"""The named sets of losses, and what each option does to the whole loss."""
+"""Loss presets, and the effect of each option on the whole loss."""
 
 from __future__ import annotations
 
@@ -10,15 +10,11 @@ import torch
 
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.motion.losses.smoothness import edge_aware_smoothness
+from hidden_two_stream.motion.losses.edge_aware import edge_aware_smoothness
+from hidden_two_stream.motion.losses.paper import border_mask
+from hidden_two_stream.motion.losses.presets import LOSS_PRESETS, LossPreset, loss_preset
 from hidden_two_stream.motion.losses.temporal import temporal_loss
-from hidden_two_stream.motion.losses.terms import border_mask
-from hidden_two_stream.motion.losses.unsupervised import (
-    LOSS_PRESETS,
-    LossPreset,
-    loss_preset,
-    unsupervised_loss,
-)
+from hidden_two_stream.motion.losses.unsupervised import unsupervised_loss
 
 OPTIONS = {
     "census": {
@@ -33,7 +29,7 @@ NEW = ("census_weight", "edge_weight", "inside", "occlusion", "temporal_weight",
 
 
 def clip() -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]:
-    """Frames (2, 4, 3, 48, 64), flows at 1/4 and 1/8, and the flows back; float64."""
+    """Frames (2, 4, 3, 48, 64), flows at 1/4 and 1/8, and the backward flows; float64."""
     generator = torch.Generator().manual_seed(0)
 
     def normal(*shape: int) -> torch.Tensor:
@@ -84,7 +80,7 @@ def test_pixel_factor_scales_the_census_term() -> None:
 
 
 def test_census_term_finds_the_motion_under_changing_light() -> None:
-    """A texture moves 4 px a frame while the light fades: no shift away from the truth is better."""
+    """A texture moves 4 px per frame while the light fades: no other shift has a lower loss."""
     generator = torch.Generator().manual_seed(0)
     scene = torch.nn.functional.interpolate(
         torch.randn(1, 3, 24, 40, generator=generator), size=(48, 80), mode="bilinear"
@@ -105,9 +101,9 @@ def test_smoothness_and_velocity_are_those_of_the_terms() -> None:
     found = unsupervised_loss(frames, pyramid, preset)
     smooth = velocity = 0.0
     for level, (flow, factor) in enumerate(zip(pyramid, (4, 8), strict=True)):
-        pictures = torch.nn.functional.avg_pool2d(frames[:, :-1].flatten(0, 1), factor)
+        images = torch.nn.functional.avg_pool2d(frames[:, :-1].flatten(0, 1), factor)
         mask = border_mask(flow, 0.1)
-        term = edge_aware_smoothness(flow.flatten(0, 1), pictures, mask, 0.1, 0.5, 7.0, 2)
+        term = edge_aware_smoothness(flow.flatten(0, 1), images, mask, 0.1, 0.5, 7.0, 2)
         smooth += 0.5**level * 0.1 * term.item()
         velocity += 0.5**level * 0.4 * temporal_loss(flow, mask, 0.1, 0.5).item()
     assert found["smoothness"].item() == pytest.approx(smooth)
@@ -117,7 +113,7 @@ def test_smoothness_and_velocity_are_those_of_the_terms() -> None:
 @pytest.mark.parametrize("compare_at", ["input", "double", "level"])
 @pytest.mark.parametrize("option", ["inside", "occlusion"])
 def test_what_is_hidden_changes_neither_pixel_loss_nor_ssim(option: str, compare_at: Any) -> None:
-    """Frame t differs only in a block whose motion leaves the picture, or doesn't come back."""
+    """Frame t differs only in a block whose motion leaves the image, or doesn't come back."""
     frames, _, _ = clip()
     flow = torch.zeros(2, 3, 2, 48, 64, dtype=torch.float64)
     flow[:, :, 0, 16:32, 24:48] = 60 if option == "inside" else 6
@@ -125,8 +121,8 @@ def test_what_is_hidden_changes_neither_pixel_loss_nor_ssim(option: str, compare
     other[:, 0, :, 16:32, 24:48] += 0.3
     preset = LossPreset(pixel_epsilon=5.0, compare_at=compare_at)
 
-    def terms(pictures: torch.Tensor, how: LossPreset) -> list[float]:
-        found = unsupervised_loss(pictures, [flow], how, backward=[torch.zeros_like(flow)])
+    def terms(images: torch.Tensor, how: LossPreset) -> list[float]:
+        found = unsupervised_loss(images, [flow], how, backward=[torch.zeros_like(flow)])
         return [found[name].item() for name in ("photometric", "ssim")]
 
     masked = replace(preset, **{option: True})
@@ -134,8 +130,8 @@ def test_what_is_hidden_changes_neither_pixel_loss_nor_ssim(option: str, compare
     assert terms(other, preset) != pytest.approx(terms(frames, preset), rel=1e-3)
 
 
-def test_pictures_can_be_compared_at_twice_the_flow_s_resolution() -> None:
-    """That of pictures shrunk so far that the flow is at half their size."""
+def test_frames_can_be_compared_at_twice_the_resolution_of_the_flow() -> None:
+    """The loss equals that of frames shrunk to twice the size of the flow."""
     frames, pyramid, _ = clip()
     preset = replace(loss_preset("census"), smooth_weights=0.0, compare_at="double")
     for flow, factor in zip(pyramid, (4, 8), strict=True):
@@ -146,13 +142,13 @@ def test_pictures_can_be_compared_at_twice_the_flow_s_resolution() -> None:
         assert unsupervised_loss(frames, [flow], preset)["total"].item() == pytest.approx(expected.item())
 
 
-def test_flow_back_that_is_missing_is_named() -> None:
+def test_a_missing_backward_flow_is_named() -> None:
     frames, pyramid, _ = clip()
     with pytest.raises(UsageError, match="needs the backward flow"):
         unsupervised_loss(frames, pyramid, loss_preset("occlusion"))
 
 
-def test_flow_back_gets_no_gradient() -> None:
+def test_backward_flow_gets_no_gradient() -> None:
     frames, pyramid, back = clip()
     flows = [flow.requires_grad_() for flow in pyramid]
     back[0].requires_grad_()
@@ -165,7 +161,7 @@ def test_flow_back_gets_no_gradient() -> None:
 def test_gradients_of_the_whole_loss_agree_with_finite_differences(name: str) -> None:
     generator = torch.Generator().manual_seed(5)
     frames = 0.05 * torch.randn(1, 2, 3, 16, 20, dtype=torch.float64, generator=generator)
-    # Clear of whole pixels, where bilinear sampling has a kink, and of the masks' thresholds.
+    # Away from whole pixels, where bilinear sampling has a kink, and from the thresholds of the masks.
     flow = 0.1 + 0.1 * torch.rand(1, 1, 2, 8, 10, dtype=torch.float64, generator=generator)
 
     def total(moved: torch.Tensor) -> torch.Tensor:
@@ -177,7 +173,7 @@ def test_gradients_of_the_whole_loss_agree_with_finite_differences(name: str) ->
 
 @pytest.mark.parametrize("name", list(OPTIONS))
 @pytest.mark.parametrize(("height", "width"), [(7, 30), (1, 1)])
-def test_small_pictures_and_motion_out_of_everything_stay_finite(name: str, height: int, width: int) -> None:
+def test_small_images_and_motion_out_of_everything_stay_finite(name: str, height: int, width: int) -> None:
     frames = torch.rand(1, 3, 3, height, width)
     flow = torch.full((1, 2, 2, height, width), 99.0, requires_grad=True)
     unsupervised_loss(frames, [flow], loss_preset(name), backward=[flow.detach()])["total"].backward()

@@ -1,4 +1,4 @@
-"""Pairs that are warped already: the flow that belongs to them, against shifts known by hand."""
+"""Residual pairs: their flow against shifts known by hand."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.losses import residual
 from hidden_two_stream.motion.losses.distillation import teacher_loss
 from hidden_two_stream.motion.losses.residual import (
-    moved_pictures,
-    random_field,
+    random_flow,
     residual_pairs,
+    synthetic_pairs,
     warped_pairs,
 )
-from hidden_two_stream.motion.networks.motionnet import TinyMotionNet
+from hidden_two_stream.motion.networks.tiny import TinyMotionNet
 from hidden_two_stream.motion.warp import warp
 
 SIZE = (48, 60)
 INSIDE = (..., slice(8, -8), slice(8, -8))
 
 
-def pictures(number: int = 3) -> torch.Tensor:
+def images(number: int = 3) -> torch.Tensor:
     return torch.rand(number, 3, *SIZE, generator=torch.Generator().manual_seed(1)) - 0.5
 
 
@@ -33,29 +33,29 @@ def shift(u: float, v: float, number: int = 3) -> torch.Tensor:
 
 @pytest.fixture
 def field(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Random fields are a shift of (2, −3) px."""
-    monkeypatch.setattr(residual, "random_field", lambda like, largest: shift(2, -3))
+    """Random flows are a shift of (2, −3) px."""
+    monkeypatch.setattr(residual, "random_flow", lambda like, largest: shift(2, -3))
 
 
 @pytest.fixture
 def only_moved(field: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Moved pictures have no noise and no other light, and none stands still."""
+    """Synthetic pairs have no noise and no other light, and all of them move."""
     for name in ("NOISE", "RELIT", "STILL"):
         monkeypatch.setattr(residual, name, 0.0)
 
 
 @pytest.mark.usefixtures("only_moved")
-def test_a_moved_picture_is_the_second_one_shifted() -> None:
-    """By whole pixels, so no interpolation hides a wrong sign or channel: first(x) = second(x + flow)."""
-    pairs, flow = moved_pictures(pictures())
-    assert torch.equal(pairs[:, 1], pictures())
+def test_a_synthetic_pair_is_an_image_and_itself_shifted() -> None:
+    """first(x) = second(x + flow), for whole pixels: no interpolation hides a wrong sign or channel."""
+    pairs, flow = synthetic_pairs(images())
+    assert torch.equal(pairs[:, 1], images())
     assert torch.equal(flow, shift(2, -3))
-    torch.testing.assert_close(pairs[:, 0][..., 3:, :-2], pictures()[..., :-3, 2:])
+    torch.testing.assert_close(pairs[:, 0][..., 3:, :-2], images()[..., :-3, 2:])
 
 
-def test_some_pictures_stand_still_and_some_have_other_light() -> None:
+def test_some_images_stand_still_and_some_have_other_light() -> None:
     torch.manual_seed(0)
-    pairs, flow = moved_pictures(pictures(400))
+    pairs, flow = synthetic_pairs(images(400))
     still = (flow == 0).flatten(1).all(dim=1)
     assert 0.06 < still.float().mean() < 0.14
     apart = (pairs[:, 0] - pairs[:, 1])[still].flatten(1)
@@ -65,24 +65,24 @@ def test_some_pictures_stand_still_and_some_have_other_light() -> None:
 
 
 @pytest.mark.usefixtures("field")
-def test_what_is_left_of_a_shift(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The teacher says (5, 1); a mistake of (2, −3) is warped in, and has to be found again, backward."""
+def test_the_residual_of_a_shift(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The teacher's flow is (5, 1). The warp adds an error of (2, −3), which the residual reverses."""
     monkeypatch.setattr(residual, "WARPED", 1.0)
-    frames = torch.stack((pictures(), pictures().flip(1)), dim=1)
+    frames = torch.stack((images(), images().flip(1)), dim=1)
     pairs, left = warped_pairs(frames, shift(5, 1))
     assert torch.equal(pairs[:, 0], frames[:, 0])
     torch.testing.assert_close(left, shift(-2, 3))
     torch.testing.assert_close(pairs[:, 1][..., 2:, :-7], frames[:, 1][..., :-2, 7:])  # warped by (7, −2)
 
 
-def test_what_is_left_and_what_was_there_make_the_whole() -> None:
-    """As `motion.coarse_to_fine` joins them: left + flow so far, where left points."""
+def test_residual_and_approximate_flow_compose_to_the_flow() -> None:
+    """Composed as residual(x) + approximate(x + residual(x))."""
     torch.manual_seed(3)
-    frames = torch.stack((pictures(64), pictures(64)), dim=1)
-    flow = random_field(frames, 3.0)
+    frames = torch.stack((images(64), images(64)), dim=1)
+    flow = random_flow(frames, 3.0)
     torch.manual_seed(4)
     chosen = torch.rand(64, 1, 1, 1) < residual.WARPED
-    mistake = random_field(flow, residual.MISTAKE_PX)
+    mistake = random_flow(flow, residual.ERROR_PX)
     torch.manual_seed(4)
     pairs, left = warped_pairs(frames, flow)
     so_far = chosen * (flow + mistake)
@@ -98,36 +98,36 @@ def test_what_is_left_and_what_was_there_make_the_whole() -> None:
 
 @pytest.mark.usefixtures("only_moved")
 def test_pairs_lose_the_margin_that_was_there_for_warping() -> None:
-    """Beyond it, what comes from outside the pictures is not seen."""
-    frames = torch.stack((pictures(), pictures().flip(0)), dim=1)
+    """Inside the margin, no pixel comes from outside the images."""
+    frames = torch.stack((images(), images().flip(0)), dim=1)
     teacher = torch.full((3, 2, 12, 15), 1.0)  # a quarter of the size: (4, 4) px
     pairs, flow = residual_pairs(frames, teacher)
     assert pairs.shape == (6, 2, 3, 32, 40)
     assert flow.shape == (6, 1, 2, 32, 40)
-    by_hand = pictures()[..., 5:37, 12:52]  # (2, −3) px beside the margins, 10 and 8
+    by_hand = images()[..., 5:37, 12:52]  # (2, −3) px beside the margins, 10 and 8
     torch.testing.assert_close(pairs[:3, 0], by_hand)
     assert all(tuple(each[0, :, 0, 0].tolist()) in {(4.0, 4.0), (-2.0, 3.0)} for each in flow[3:])
 
 
-def test_a_random_field_is_smooth_and_as_large_as_asked() -> None:
+def test_a_random_flow_is_smooth_and_as_large_as_asked() -> None:
     torch.manual_seed(5)
     like = torch.zeros(600, 3, 64, 64)
-    field = random_field(like, 2.0)
+    field = random_flow(like, 2.0)
     assert field.shape == (600, 2, 64, 64)
     # Standard deviation of a part: 2 · √(1/5) (mean square of u²) times √(1 + what the grids add).
     shifts = field.mean(dim=(2, 3))
     assert 0.8 < shifts.std() < 1.1
     assert field.diff(dim=3).abs().max() < 2.0
     assert field.diff(dim=3).abs().mean() < 0.06
-    assert (field - shifts[..., None, None]).abs().mean() > 0.2  # parts move against each other
-    torch.testing.assert_close(random_field(like, 0.0), torch.zeros(600, 2, 64, 64))
+    assert (field - shifts[..., None, None]).abs().mean() > 0.2  # parts move differently
+    torch.testing.assert_close(random_flow(like, 0.0), torch.zeros(600, 2, 64, 64))
     torch.manual_seed(5)
-    assert torch.equal(random_field(like, 2.0), field)
+    assert torch.equal(random_flow(like, 2.0), field)
 
 
 @pytest.mark.slow
-def test_a_network_learns_what_is_left() -> None:
-    """From noise, on textures without end; on others it is far nearer to the truth than no motion."""
+def test_a_network_learns_the_residual() -> None:
+    """On random textures; on other ones its flow is far closer to the truth than zero flow."""
 
     def frames(number: int) -> torch.Tensor:
         parts = [
@@ -136,15 +136,15 @@ def test_a_network_learns_what_is_left() -> None:
         ]
         return torch.stack(parts).sum(dim=0).clamp(-0.5, 0.5)[:, None].expand(-1, 2, -1, -1, -1)
 
-    def lesson(number: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return residual_pairs(frames(number), torch.zeros(number, 2, 9, 9))  # the frames stand still
+    def training_pairs(number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return residual_pairs(frames(number), torch.zeros(number, 2, 9, 9))  # no motion
 
     torch.manual_seed(0)
     network = TinyMotionNet(2)
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-4)
-    others, truth = lesson(32)
+    others, truth = training_pairs(32)
     for _ in range(300):
-        pairs, left = lesson(4)
+        pairs, left = training_pairs(4)
         optimizer.zero_grad()
         teacher_loss(network(pairs), left, pairs.shape[-1], 0.01).backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -158,6 +158,6 @@ def test_a_network_learns_what_is_left() -> None:
 
 def test_wrong_numbers_are_named() -> None:
     with pytest.raises(UsageError, match="largest is -1"):
-        random_field(pictures(), -1)
+        random_flow(images(), -1)
     with pytest.raises(UsageError, match=r"3, 3, 32, 32.*2"):
         residual_pairs(torch.zeros(1, 3, 3, 32, 32), torch.zeros(1, 2, 32, 32))

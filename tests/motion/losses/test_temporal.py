@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from hidden_two_stream.motion.losses.paper import border_mask
 from hidden_two_stream.motion.losses.temporal import temporal_loss
-from hidden_two_stream.motion.losses.terms import border_mask
 
-REST = 0.1  # (0 + ε²)^0.5, what is left where nothing changes
+REST = 0.1  # (0 + ε²)^0.5, the penalty of no change
 
 
 def loss(flow: torch.Tensor) -> float:
@@ -32,7 +32,7 @@ def test_a_change_of_velocity_costs_its_size() -> None:
     mask = np.zeros((16, 20))
     mask[2:14, 2:18] = 1
     later = mask.copy()
-    later[:, 17:] = later[12:, :] = 0  # (3, 4) px leave the picture there
+    later[:, 17:] = later[12:, :] = 0  # (3, 4) px leave the image there
     first = (np.hypot(3, 0.1) + np.hypot(4, 0.1)) / 2
     expected = (mask.sum() * first + later.sum() * REST) / (mask.sum() + later.sum())
     assert found == pytest.approx(expected, rel=1e-5)
@@ -62,12 +62,12 @@ def test_agrees_with_slow_loops() -> None:
     assert loss(torch.from_numpy(flow)) == pytest.approx(float(np.mean(penalties)), rel=1e-10)
 
 
-def test_two_frames_have_no_neighbouring_pairs() -> None:
+def test_two_frames_have_no_neighboring_pairs() -> None:
     assert loss(torch.randn(2, 1, 2, 8, 8)) == 0
 
 
 def test_gradients_agree_with_finite_differences_of_the_later_flow() -> None:
-    """And for the earlier one, where the place is held: a flow that is the same everywhere else."""
+    """And of the earlier flow with a uniform later one, where the fixed position has no influence."""
     now, even = (translation(velocity)[..., :6, :8].double() for velocity in ((0.3, -0.6), (1.0, 0.5)))
     later = torch.randn(1, 1, 2, 6, 8).double()
     mask = border_mask(now, 0.1)

@@ -1,4 +1,4 @@
-"""The unsupervised losses against slow loops written from their definitions, and by analysis."""
+"""The unsupervised loss against slow loops written from the definitions, and by analysis."""
 
 from __future__ import annotations
 
@@ -15,19 +15,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.motion.losses.unsupervised import (
-    LOSS_PRESETS,
-    LossPreset,
+from hidden_two_stream.motion.losses.paper import (
     border_mask,
     charbonnier,
     local_response_normalize,
-    loss_preset,
     photometric_loss,
     smoothness_loss,
     ssim,
     ssim_loss,
-    unsupervised_loss,
 )
+from hidden_two_stream.motion.losses.presets import LOSS_PRESETS, LossPreset, loss_preset
+from hidden_two_stream.motion.losses.unsupervised import unsupervised_loss
 
 Array = npt.NDArray[np.float64]
 NAMES = ("photometric", "smoothness", "ssim")
@@ -36,7 +34,7 @@ RISING = {2: 0.01, 3: 0.02, 4: 0.04, 5: 0.08, 6: 0.16}
 
 @dataclass(frozen=True)
 class Definition:
-    """A preset as a person would write it down from the table of the method."""
+    """A preset, as written by hand from the definitions."""
 
     pixel_epsilon: float
     smooth_epsilon: float
@@ -58,46 +56,46 @@ DEFINITIONS = {
 }
 
 
-def slow_response_norm(picture: Array) -> Array:
-    """(3, h, w): every colour divided by (1 + Σ x² / 9)^0.7 of its pixel."""
-    result = np.zeros_like(picture)
-    for y, x in itertools.product(range(picture.shape[1]), range(picture.shape[2])):
-        energy = sum(float(value) ** 2 for value in picture[:, y, x])
-        result[:, y, x] = picture[:, y, x] / (1 + energy / 9) ** 0.7
+def slow_response_norm(image: Array) -> Array:
+    """(3, h, w): every color divided by (1 + Σ x² / 9)^0.7 of its pixel."""
+    result = np.zeros_like(image)
+    for y, x in itertools.product(range(image.shape[1]), range(image.shape[2])):
+        energy = sum(float(value) ** 2 for value in image[:, y, x])
+        result[:, y, x] = image[:, y, x] / (1 + energy / 9) ** 0.7
     return result
 
 
-def slow_shrink(picture: Array, height: int, width: int) -> Array:
-    """Means of blocks; the sizes must divide."""
-    rows, columns = picture.shape[1] // height, picture.shape[2] // width
-    result = np.zeros((len(picture), height, width))
+def slow_shrink(image: Array, height: int, width: int) -> Array:
+    """Means of blocks; the sizes must be multiples."""
+    rows, columns = image.shape[1] // height, image.shape[2] // width
+    result = np.zeros((len(image), height, width))
     for y, x in itertools.product(range(height), range(width)):
-        block = picture[:, y * rows : (y + 1) * rows, x * columns : (x + 1) * columns]
+        block = image[:, y * rows : (y + 1) * rows, x * columns : (x + 1) * columns]
         result[:, y, x] = block.mean(axis=(1, 2))
     return result
 
 
-def sample(picture: Array, y: float, x: float) -> Array:
-    """Bilinear, pixel centres on whole numbers, edges repeated."""
-    y, x = min(max(y, 0.0), picture.shape[1] - 1.0), min(max(x, 0.0), picture.shape[2] - 1.0)
+def sample(image: Array, y: float, x: float) -> Array:
+    """Bilinear, pixel centers on whole numbers, edges repeated."""
+    y, x = min(max(y, 0.0), image.shape[1] - 1.0), min(max(x, 0.0), image.shape[2] - 1.0)
     top, left = math.floor(y), math.floor(x)
-    value = np.zeros(len(picture))
+    value = np.zeros(len(image))
     for row, column in itertools.product((top, top + 1), (left, left + 1)):
         weight = (1 - abs(y - row)) * (1 - abs(x - column))
         if weight > 0:
-            value += weight * picture[:, row, column]
+            value += weight * image[:, row, column]
     return value
 
 
-def slow_warp(picture: Array, flow: Array) -> Array:
-    result = np.zeros_like(picture)
-    for y, x in itertools.product(range(picture.shape[1]), range(picture.shape[2])):
-        result[:, y, x] = sample(picture, y + float(flow[1, y, x]), x + float(flow[0, y, x]))
+def slow_warp(image: Array, flow: Array) -> Array:
+    result = np.zeros_like(image)
+    for y, x in itertools.product(range(image.shape[1]), range(image.shape[2])):
+        result[:, y, x] = sample(image, y + float(flow[1, y, x]), x + float(flow[0, y, x]))
     return result
 
 
 def slow_enlarge_flow(flow: Array, factor: int) -> Array:
-    """Pixel x of the large grid lies at (x + 0.5) / factor − 0.5 of the small one; vectors grow too."""
+    """Pixel x of the large grid lies at (x + 0.5) / factor − 0.5 of the small one; values scale too."""
     height, width = flow.shape[1] * factor, flow.shape[2] * factor
     result = np.zeros((2, height, width))
     for y, x in itertools.product(range(height), range(width)):
@@ -106,7 +104,7 @@ def slow_enlarge_flow(flow: Array, factor: int) -> Array:
 
 
 def inside(height: int, width: int) -> list[tuple[int, int]]:
-    """The pixels that count: 10 % of the shorter side is left out at every edge."""
+    """The pixels that count: 10 % of the shorter side is left out at each edge."""
     edge = int(0.1 * min(height, width) + 0.5)
     return list(itertools.product(range(edge, height - edge), range(edge, width - edge)))
 
@@ -125,7 +123,7 @@ def slow_pixel(first: Array, second: Array, epsilon: float) -> float:
 
 
 def slow_smoothness(flow: Array, epsilon: float, exponent: float) -> float:
-    """Both directions; a pixel without a neighbour ahead adds nothing but counts in the mean."""
+    """Both directions; a pixel without a next neighbor adds nothing but counts in the mean."""
     _, height, width = flow.shape
     total = 0.0
     for y, x in inside(height, width):
@@ -146,7 +144,7 @@ def slow_ssim(first: Array, second: Array, stride: int) -> Array:
     lefts = range(0, first.shape[2] - 7, stride)
     result = np.zeros((len(first), len(tops), len(lefts)))
     for c, (i, top), (j, left) in itertools.product(range(len(first)), enumerate(tops), enumerate(lefts)):
-        a, b = (picture[c, top : top + 8, left : left + 8] for picture in (first, second))
+        a, b = (image[c, top : top + 8, left : left + 8] for image in (first, second))
         mean_a, mean_b = float((gauss * a).sum()), float((gauss * b).sum())
         variance_a = float((gauss * (a - mean_a) ** 2).sum())
         variance_b = float((gauss * (b - mean_b) ** 2).sum())
@@ -159,10 +157,10 @@ def slow_ssim(first: Array, second: Array, stride: int) -> Array:
     return result
 
 
-def masked(picture: Array) -> Array:
-    result = np.zeros_like(picture)
-    for y, x in inside(*picture.shape[1:]):
-        result[:, y, x] = picture[:, y, x]
+def masked(image: Array) -> Array:
+    result = np.zeros_like(image)
+    for y, x in inside(*image.shape[1:]):
+        result[:, y, x] = image[:, y, x]
     return result
 
 
@@ -271,7 +269,7 @@ def test_ssim_factor_scales_that_term_alone(name: str) -> None:
 
 
 def test_the_same_clip_twice_in_a_batch() -> None:
-    """Means stay; the reference's layer halves its Charbonnier terms, and its SSIM sum is per clip."""
+    """Means don't change; the reference's layer halves its Charbonnier terms; its SSIM sum is per clip."""
     frames, pyramid = example(1, 3, 32, 32, [2, 3])
     twice = np.concatenate((frames, frames)), [np.concatenate((flow, flow)) for flow in pyramid]
     for name in ("paper", "robust"):
@@ -324,7 +322,7 @@ def test_gradients_of_the_whole_loss_agree_with_finite_differences(name: str) ->
     generator = torch.Generator().manual_seed(5)
 
     def flow(height: int, width: int) -> Tensor:
-        """Clear of whole pixels, where bilinear sampling has a kink."""
+        """Away from whole pixels, where bilinear sampling has a kink."""
         whole = torch.randint(-2, 3, (2, 1, 2, height, width), generator=generator)
         part = torch.rand(whole.shape, dtype=torch.float64, generator=generator)
         return (whole + 0.1 + 0.8 * part).requires_grad_()
@@ -337,7 +335,7 @@ def test_gradients_of_the_whole_loss_agree_with_finite_differences(name: str) ->
 
 @pytest.mark.parametrize("name", ["paper", "caffe", "robust"])
 def test_gradient_is_finite_where_nothing_moves(name: str) -> None:
-    """Frames alike and no flow: all differences are 0, where a careless power has no derivative."""
+    """With equal frames and zero flow all differences are 0, where a power may have no derivative."""
     frames = torch.full((1, 3, 3, 32, 32), 0.25)
     flow = torch.zeros(1, 2, 2, 16, 16, requires_grad=True)
     terms = unsupervised_loss(frames, [flow], loss_preset(name))
@@ -364,7 +362,7 @@ def moving_clip() -> Tensor:
 
 @pytest.mark.parametrize("name", ["paper", "caffe", "robust"])
 def test_the_true_motion_is_best(name: str) -> None:
-    """u = 1, v = −2 on the half-size grid: better than none, reversed, swapped, or in input pixels."""
+    """u = 1, v = −2 on the half-size grid is better than zero, reversed, swapped or input-size flow."""
     frames = moving_clip()
 
     def total(u: float, v: float) -> float:
@@ -468,25 +466,25 @@ def test_ssim_agrees_with_slow_loops(height: int, width: int, stride: int) -> No
     np.testing.assert_allclose(result, expected, rtol=1e-9, atol=1e-12)
 
 
-def test_ssim_of_equal_and_of_constant_pictures() -> None:
-    picture = torch.randn(2, 3, 24, 17, dtype=torch.float64)
-    equal = ssim(picture, picture)
+def test_ssim_of_equal_and_of_constant_images() -> None:
+    image = torch.randn(2, 3, 24, 17, dtype=torch.float64)
+    equal = ssim(image, image)
     torch.testing.assert_close(equal, torch.ones(2, 3, 3, 2, dtype=torch.float64))
-    assert ssim(9 + picture, 9 - picture).max() < 0
+    assert ssim(9 + image, 9 - image).max() < 0
     flat = torch.ones(1, 1, 8, 8, dtype=torch.float64)
     expected = (2 * 0.3 * 0.5 + 1e-4) / (0.3**2 + 0.5**2 + 1e-4)
     assert ssim(0.3 * flat, 0.5 * flat).item() == pytest.approx(expected)
 
 
 def test_terms_of_the_finest_level_at_224() -> None:
-    """14 × 14 windows × 30 channels: 5,880 terms, each 1 where the pictures have nothing in common."""
+    """14 × 14 windows × 30 channels: 5,880 terms, each 1 if the images have nothing in common."""
     frame = torch.rand(10, 3, 112, 112)
     mask = border_mask(frame, 0.1)
     windows = ssim_loss(frame, frame, mask)
     assert windows.shape == (10, 3, 14, 14)
     assert windows.numel() == 5880
     assert windows.abs().max() < 1e-4
-    # Equal but for the border, which does not count.
+    # Equal except for the border, which does not count.
     changed = frame.clone()
     changed[..., :11, :] = 0.9
     changed[..., -11:] = 0.1
@@ -505,11 +503,11 @@ def test_the_reference_sums_over_windows_and_channels() -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(7, 7), (7, 30), (30, 7), (1, 1)])
-def test_pictures_smaller_than_a_window_have_no_structure(height: int, width: int) -> None:
+def test_images_smaller_than_a_window_have_no_structure(height: int, width: int) -> None:
     frames = torch.rand(1, 2, 3, height, width)
     flow = torch.rand(1, 1, 2, height, width, requires_grad=True)
-    picture = frames[:, 0]
-    assert ssim_loss(picture, picture, border_mask(picture, 0.1)).numel() == 0
+    image = frames[:, 0]
+    assert ssim_loss(image, image, border_mask(image, 0.1)).numel() == 0
     for name in ("paper", "caffe", "robust"):
         terms = unsupervised_loss(frames, [flow], loss_preset(name))
         assert terms["ssim"].item() == 0
@@ -521,7 +519,7 @@ def test_pictures_smaller_than_a_window_have_no_structure(height: int, width: in
 
 
 def test_mixed_precision_does_not_reach_the_losses() -> None:
-    """Under bf16 autocast SSIM's variances would cancel and warps miss; the losses must not change."""
+    """In bf16 the variances of SSIM would cancel and warps be off; autocast must not change the loss."""
     generator = torch.Generator().manual_seed(3)
     frames = torch.rand(1, 3, 3, 64, 64, generator=generator) * 0.05
     pyramid = [torch.randn(1, 2, 2, 32, 32, generator=generator)]
@@ -539,7 +537,7 @@ def test_mixed_precision_does_not_reach_the_losses() -> None:
 def test_levels_are_told_apart_at_sizes_that_no_stride_divides(
     size: int, strides: tuple[int, ...], levels: tuple[int, ...]
 ) -> None:
-    """Each level gets its own smoothness weight; here every level alone, against the weight by hand."""
+    """Each level alone gets its own smoothness weight, against the weight by hand."""
     generator = torch.Generator().manual_seed(4)
     frames = torch.rand(1, 2, 3, size, size, generator=generator)
     for stride, level in zip(strides, levels, strict=True):

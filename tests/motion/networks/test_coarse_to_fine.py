@@ -1,4 +1,4 @@
-"""Coarse to fine: sizes, how flows of two sizes are joined, and large motion found by small steps."""
+"""Coarse to fine: sizes, composition of flows, and large motion found in small steps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.motion.networks.coarse_to_fine import CoarseToFine, _joined, sides_between
+from hidden_two_stream.motion.networks.coarse_to_fine import CoarseToFine, compose_flows, pyramid_sides
 from hidden_two_stream.motion.warp import warp
 
 
@@ -27,11 +27,11 @@ from hidden_two_stream.motion.warp import warp
     ],
 )
 def test_sides(coarsest: int, finest: int, sides: list[int]) -> None:
-    assert sides_between(coarsest, finest) == sides
+    assert pyramid_sides(coarsest, finest) == sides
 
 
 class Searching(nn.Module):
-    """Finds one shift for all of a picture, whole pixels up to `reach` each way, by trying all of them."""
+    """Finds one shift of the whole image, by trying all whole pixels up to `reach` in each direction."""
 
     def __init__(self, reach: int) -> None:
         super().__init__()
@@ -53,20 +53,20 @@ class Searching(nn.Module):
             ]
         )
         best = torch.tensor(shifts, dtype=torch.float32)[errors.argmin(dim=0)]
-        half = best[:, None, :, None, None] / 2  # px of a grid of half the size, as tiny gives it
+        half = best[:, None, :, None, None] / 2  # px of a grid of half the size, like that of tiny
         return [half.expand(len(frames), 1, 2, height // 2, width // 2)]
 
 
 def blobs(height: int, width: int) -> Tensor:
-    """(3, H, W): noise that is smooth over 16 px, still there at a quarter of the size."""
+    """(3, H, W): noise that is smooth over 16 px and survives at a quarter of the size."""
     noise = torch.rand(1, 3, height // 16, width // 16, generator=torch.Generator().manual_seed(0))
     return functional.interpolate(noise, (height, width), mode="bicubic", align_corners=False)[0]
 
 
 def test_shift_beyond_the_reach_of_the_network_is_found() -> None:
-    """(10, −6) px at 256 × 320 by a network that sees 3 px at most: 2 at a quarter, the rest above."""
-    picture = blobs(256 + 32, 320 + 32)
-    first, second = picture[:, 16:-16, 16:-16], picture[:, 16 + 6 : -16 + 6, 16 - 10 : -16 - 10]
+    """(10, −6) px at 256 × 320, by a network that finds 3 px at most."""
+    image = blobs(256 + 32, 320 + 32)
+    first, second = image[:, 16:-16, 16:-16], image[:, 16 + 6 : -16 + 6, 16 - 10 : -16 - 10]
     frames = torch.stack((torch.stack((first, second)), torch.stack((first, first))))
     network = Searching(3)
     (flow,) = CoarseToFine(network, 64)(frames)
@@ -77,16 +77,16 @@ def test_shift_beyond_the_reach_of_the_network_is_found() -> None:
     assert (alone[0] - flow[0]).abs().amax() > 3
 
 
-def test_joined_flows_warp_as_one_after_the_other() -> None:
-    """Against pixels looked up by hand: a flow that changes from place to place, then a step of (2, 1)."""
+def test_composed_flows_warp_like_one_after_the_other() -> None:
+    """Against pixels looked up by hand: a flow that varies over the image, then a residual of (2, 1)."""
     flow = torch.from_numpy(np.random.default_rng(0).integers(-2, 3, (1, 2, 12, 15)).astype(np.float32))
     left = torch.tensor([2.0, 1.0])[None, :, None, None].expand(1, 2, 12, 15)
-    joined = _joined(flow, left)[0].numpy()
+    joined = compose_flows(flow, left)[0].numpy()
     for y, x in ((3, 4), (5, 7), (8, 9)):
         u, v = flow[0, :, y + 1, x + 2].tolist()
         np.testing.assert_allclose(joined[:, y, x], (u + 2, v + 1), atol=1e-5)
-    picture = torch.rand(1, 1, 12, 15, generator=torch.Generator().manual_seed(1))
-    twice, once = warp(warp(picture, flow), left), warp(picture, _joined(flow, left))
+    image = torch.rand(1, 1, 12, 15, generator=torch.Generator().manual_seed(1))
+    twice, once = warp(warp(image, flow), left), warp(image, compose_flows(flow, left))
     torch.testing.assert_close(once[..., 3:-3, 4:-4], twice[..., 3:-3, 4:-4], atol=1e-5, rtol=1e-4)
 
 

@@ -12,9 +12,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.motion.flow import resize_flow
-from hidden_two_stream.motion.networks.family import build_motion
-from hidden_two_stream.motion.networks.motionnet import MotionNet, TinyMotionNet
+from hidden_two_stream.motion.networks.build import build_motion
+from hidden_two_stream.motion.networks.motionnet import MotionNet
 from hidden_two_stream.motion.networks.padding import pad_frames, trim_pyramid
+from hidden_two_stream.motion.networks.tiny import TinyMotionNet
 
 STRIDES = {"full": (2, 4, 8, 16, 32), "tiny": (2, 4, 8), "nano": (4, 8, 16)}
 """Of the flows of each network, finest first; nano enlarges what is below 128 or 64 px."""
@@ -57,7 +58,7 @@ def parameter_count(network: nn.Module) -> int:
 
 
 def small(name: str, num_frames: int = 2) -> nn.Module:
-    """On the CPU, with random biases, trained or not, so that each of them matters."""
+    """On the CPU, with random values for trained and fixed biases, so that each of them matters."""
     torch.manual_seed(0)
     network = build_motion(name, num_frames)
     with torch.no_grad():
@@ -141,7 +142,7 @@ def test_channels_follow_the_number_of_frames(name: str, num_frames: int) -> Non
 
 
 def conv(state: dict[str, Tensor], name: str, x: Tensor, stride: int = 1, active: bool = True) -> Tensor:
-    """By name; blocks with an activation hold their convolution at index 0."""
+    """The convolution `name`; blocks with an activation have it at index 0."""
     key = f"{name}.0" if active else name
     weight = state[f"{key}.weight"]
     x = functional.conv2d(x, weight, state[f"{key}.bias"], stride, weight.shape[-1] // 2)
@@ -200,7 +201,7 @@ def assert_all_close(found: list[Tensor], expected: list[Tensor]) -> None:
 
 
 def test_full_computes_what_the_table_says(full: nn.Module) -> None:
-    """Order of the concatenation, activations, linear smooth_conv, units: all matter here."""
+    """The order of the concatenation, activations, linear smooth_conv and units all matter here."""
     frames = torch.randn(2, 2, 3, 32, 64)
     with torch.no_grad():
         assert_all_close(full(frames), by_the_table("full", full, frames))
@@ -216,7 +217,7 @@ def test_tiny_computes_what_the_table_says(num_frames: int) -> None:
 
 @pytest.mark.parametrize("name", ["full", "tiny"])
 def test_smooth_conv_has_no_activation(name: str, full: nn.Module) -> None:
-    """What it hands on is negative about as often as positive, and exactly its convolution."""
+    """Its output is exactly its convolution, with negative values of about the size of the positive ones."""
     network = full if name == "full" else small("tiny")
     seen: dict[str, tuple[Tensor, Tensor]] = {}
     layer = network.get_submodule("smooth_conv2")
@@ -238,7 +239,7 @@ def test_smooth_conv_has_no_activation(name: str, full: nn.Module) -> None:
 
 @pytest.mark.parametrize("name", ["full", "tiny"])
 def test_raw_output_times_twenty_is_pixels_of_the_input(name: str, full: nn.Module) -> None:
-    """A raw output of 1 (for u of the first pair) and so on: 10, 5, 2.5, ... pixels of the levels."""
+    """A raw output of 1 is 10, 5, 2.5 … pixels of the levels."""
     network = full if name == "full" else small("tiny")
     saved = {key: value.clone() for key, value in network.state_dict().items()}
     outputs = [module for key, module in network.named_modules() if key.startswith("conv_pr")]
@@ -270,7 +271,7 @@ def test_pairs_are_time_major_and_u_comes_before_v() -> None:
 
 @pytest.mark.parametrize("name", ["full", "tiny"])
 def test_input_channels_are_time_major_rgb(name: str, full: nn.Module) -> None:
-    """Channel 3t + c of the first convolution is colour c of frame t."""
+    """Channel 3t + c of the first convolution is color c of frame t."""
     network = full if name == "full" else small("tiny", 2)
     seen: list[Tensor] = []
     first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
@@ -288,14 +289,14 @@ def test_initial_weights_are_he_by_fan_in() -> None:
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d):
             fan_in = module.in_channels * module.kernel_size[0] ** 2
-            # But for what predicts flow: a tenth, so that the first flows are near zero.
+            # The flow predictors have a tenth, so that the first flows are near zero.
             std = math.sqrt(2 / fan_in) * (0.1 if name.startswith("conv_pr") else 1)
             assert module.weight.std().item() == pytest.approx(std, rel=0.1), name
             assert module.bias is not None
             assert module.bias.abs().max() == 0
 
 
-# --- what is trained
+# --- trained and fixed parameters
 
 
 @pytest.mark.parametrize("name", ["full", "tiny"])
@@ -344,8 +345,8 @@ def test_flows_of_any_size_are_rounded_up(name: str, height: int, width: int) ->
 def test_padding_repeats_the_edge_and_keeps_the_origin(
     name: str, height: int, width: int, full: nn.Module
 ) -> None:
-    """The same as repeating the last row and column by hand, and cutting the full-size flow by hand."""
-    if name == "nano":  # which enlarges small pictures, and pads them after that
+    """Equals repeating the last row and column by hand and cropping the full-size flow by hand."""
+    if name == "nano":  # nano enlarges smaller images before it pads them
         height, width = height + 128, width + 128
     network = full if name == "full" else small(name)
     total = STRIDES[name][-1]

@@ -1,7 +1,7 @@
-"""Classical flow estimators, the rivals of MotionNet: TV-L1, DIS and Farneback by way of OpenCV.
+"""Classical flow estimators from OpenCV: TV-L1, DIS and Farneback.
 
-All have one interface: (T, H, W, 3) uint8 frames in, (T - 1, 2, H, W) float32 flow out, so that anything that
-takes an `Estimator` takes these, MotionNet, or a function of your own. Frames are compared as grey pictures.
+All have the interface `Estimator`: (T, H, W, 3) uint8 frames → (T−1, 2, H, W) float32 flow. Code that takes
+an `Estimator` also takes MotionNet or a function of your own. These estimators see the frames in gray.
 
 References:
     tvl1: Zach, Pock, Bischof, A Duality Based Approach for Realtime TV-L1 Optical Flow, DAGM 2007.
@@ -25,10 +25,10 @@ from hidden_two_stream.types import FloatArray, RawClip, validate_clip
 __all__ = ["ESTIMATORS", "Estimator", "estimator"]
 
 Estimator = Callable[[RawClip], FloatArray]
-"""(T, H, W, 3) uint8 RGB -> (T - 1, 2, H, W) float32, frame t -> t + 1, px of the frames' own grid."""
+"""(T, H, W, 3) uint8 RGB → (T−1, 2, H, W) float32, frame t → t+1, px of the frames' own grid."""
 
 ESTIMATORS = ("tvl1", "dis-medium", "dis-fast", "farneback")
-"""Names that `estimator` knows."""
+"""The names that `estimator` accepts."""
 
 _Gray = npt.NDArray[np.uint8]
 _PairEstimator = Callable[[_Gray, _Gray], FloatArray]
@@ -37,20 +37,21 @@ _DIS_SIDE = 16
 
 
 def estimator(name: str) -> Estimator:
-    """The classical estimator of that name, with OpenCV's defaults (Farneback: those of OpenCV's sample).
+    """The classical estimator `name`, with OpenCV's default parameters.
 
-    It takes any frame size and at least one frame (one frame gives no flow), keeps no state between calls and
-    can be sent to worker processes. It uses OpenCV's thread pool: see `cv2.setNumThreads`.
+    Farneback has the parameters of OpenCV's sample program. The estimator takes any frame size and at least
+    one frame; a single frame gives an empty result. It keeps no state between calls and can be pickled for
+    worker processes. It uses OpenCV's thread pool, see `cv2.setNumThreads`.
 
     Args:
         name: one of `ESTIMATORS`.
 
     Returns:
-        A function from frames to flow; it raises UsageError for anything but (T, H, W, 3) uint8 frames.
+        A function from frames to flow. It raises a UsageError for anything but (T, H, W, 3) uint8 frames.
 
     Raises:
         UsageError: the name is unknown.
-        MissingDependencyError: OpenCV, or for "tvl1" its contrib modules, are not installed.
+        MissingDependencyError: OpenCV, or its contrib modules for "tvl1", are not installed.
     """
     if name not in ESTIMATORS:
         valid = ", ".join(ESTIMATORS)
@@ -73,7 +74,10 @@ def _estimate(name: str, clip: RawClip) -> FloatArray:
 
 
 def _pair_estimator(name: str) -> _PairEstimator:
-    """A new (h, w), (h, w) -> (h, w, 2) estimator: OpenCV's objects hold buffers, so calls share none."""
+    """A new estimator (h, w), (h, w) → (h, w, 2).
+
+    OpenCV's objects hold buffers, so calls don't share them.
+    """
     cv2 = _import_opencv()
     if name == "tvl1":
         create = getattr(getattr(cv2, "optflow", None), "DualTVL1OpticalFlow_create", None)
@@ -97,21 +101,21 @@ def _farneback(cv2: Any, first: _Gray, second: _Gray) -> FloatArray:
 
 
 def _dis(cv2: Any, preset: int, first: _Gray, second: _Gray) -> FloatArray:
-    """DIS on frames of any size, mending three habits of OpenCV's.
+    """DIS on frames of any size, with workarounds for three problems of OpenCV's.
 
-    - It refuses frames below 12 px: here they get their last row and column repeated up to 16 px, and the
-      flow is cropped.
-    - Where its pyramid does not fit it takes another, by the width alone: on wide, short frames the coarsest
-      level is then lower than a patch (8 px), it reads outside its memory, and gives NaN or crashes. With the
-      finest scale at full resolution its usual pyramid always fits.
-    - It keeps that other pyramid for later calls, so that the flow of a pair would depend on the pairs before
-      it: here each pair gets a new object.
+    - OpenCV rejects sides below 12 px. Here the last row and column repeat up to 16 px, and the flow is
+      cropped.
+    - If its pyramid doesn't fit, OpenCV chooses another by the width alone. On wide, short frames the
+      coarsest level is then lower than a patch (8 px): OpenCV reads outside its memory, and returns NaN or
+      crashes. With the finest scale at full resolution its usual pyramid always fits.
+    - OpenCV keeps that other pyramid for later calls, so the flow of a pair would depend on the pairs before
+      it. Here each pair gets a new object.
     """
     algorithm = cv2.DISOpticalFlow_create(preset)
     height, width = first.shape
     margins = ((0, max(0, _DIS_SIDE - height)), (0, max(0, _DIS_SIDE - width)))
-    first, second = (np.pad(picture, margins, mode="edge") for picture in (first, second))
-    # Coarsest level, by width: floor(log2(width / 20)); so a patch fits up to a width of 2.5 heights.
+    first, second = (np.pad(image, margins, mode="edge") for image in (first, second))
+    # The coarsest level is floor(log2(width / 20)), so a patch fits if the width is at most 2.5 heights.
     if first.shape[0] < 32 and first.shape[1] > 2 * first.shape[0]:
         algorithm.setFinestScale(0)
     flow: FloatArray = algorithm.calc(first, second, None)[:height, :width]

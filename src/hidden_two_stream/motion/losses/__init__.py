@@ -1,1 +1,1 @@
-"""Unsupervised losses for MotionNet."""
+"""Unsupervised losses for MotionNet: the paper's, and later ideas."""

@@ -1,10 +1,10 @@
-"""The unsupervised losses as data: weights and constants, and the named sets of them.
+"""Loss presets: named sets of weights and constants of the unsupervised loss.
 
-`paper` follows the text of the paper, `caffe` the authors' published solver with its two quirks. `census`
-(default) compares neighbourhoods instead of pixels, with smoothness that ends at edges; it trained nano's
-weights that come with the package. `robust` compares pixels and structure, with constants that let a network
-leave zero flow on small and noisy video; `occlusion`, `distill` and `multiframe` are `robust` with one later
-idea each (docs/decisions.md).
+`paper` follows the text of the paper. `caffe` follows the authors' published solver with its two quirks.
+`census`, the default, compares neighborhoods instead of pixels and lets the flow change at image edges; the
+shipped weights of nano were trained with it. `robust` compares pixels and structure, with constants that let
+a network leave zero flow on small and noisy video. `occlusion`, `distill` and `multiframe` each add one later
+idea to `robust` (docs/decisions.md).
 """
 
 from __future__ import annotations
@@ -20,35 +20,39 @@ __all__ = ["LOSS_PRESETS", "LossPreset", "loss_preset"]
 
 @dataclass(frozen=True)
 class LossPreset:
-    """What differs between loss definitions, as data. Level k is the grid that is 2^(k−1) times coarser.
+    """Weights and constants of one unsupervised loss.
+
+    `losses.paper.paper_loss` explains the symbols. Level k is the grid that is 2^(k−1) times coarser than the
+    input. A weight of 0 switches a term off.
 
     Attributes:
         pixel_epsilon: ε of the reconstruction term, on the 0…255 scale.
-        pixel_exponent: exponent of the reconstruction term.
+        pixel_exponent: α of the reconstruction term.
         smooth_epsilon: ε of the smoothness term, in pixels of the level.
-        smooth_exponent: exponent of the smoothness term.
-        pixel_weight: weight of the reconstruction term, the same at all levels.
-        smooth_weights: weight of the smoothness term by level.
-        ssim_weights: weight of the structural term by level.
-        ssim_stride: step between SSIM windows, in pixels.
-        ssim_sum: sum SSIM over windows and channels and divide by the batch (else take the mean).
-        divide_by_batch: divide both published Charbonnier terms by the batch once more (quirk of the
-            reference layer).
-        compare_at: grid on which pictures are compared: "level", the flow's own; "double", twice as fine,
-            a quarter of the work of "input" on a flow at 1/4 of the input; "input", all of it, as sub-pixel
-            motion of small video is invisible on coarse grids.
-        coarse_factor: each coarser level counts this much less than the one before it.
-        border: part of the shorter side that is left out at every edge.
-        census_weight: weight of the census term (`motion.census`); 0: none, as for all weights below.
-        census_radius: pixels from the middle to the edge of a census patch.
-        smooth_order: 1 penalises changes of the flow, 2 changes of its slope.
-        edge_weight: λ of the edge-aware smoothness (`motion.smoothness`), for pictures in units of 255.
-        inside: compare only pixels whose motion stays inside the picture.
-        occlusion: compare only pixels that also pass the forward-backward check (`motion.occlusion`); it
+        smooth_exponent: α of the smoothness term.
+        pixel_weight: λ₁, weight of the reconstruction term, the same at all levels.
+        smooth_weights: λ₂, weight of the smoothness term, by level.
+        ssim_weights: λ₃, weight of the SSIM term, by level.
+        ssim_stride: step between SSIM windows, px.
+        ssim_sum: sum SSIM over windows and channels and divide by the batch size, instead of taking the mean.
+        divide_by_batch: divide both Charbonnier terms by the batch size once more (quirk of the reference
+            layer).
+        compare_at: grid on which frames are compared. "level": the flow's own. "input": that of the input;
+            on coarser grids the subpixel motion of small video is invisible. "double": twice as fine as the
+            flow's own, a quarter of the work of "input" for flow at 1/4 of the input.
+        coarse_factor: c, factor on the weights of each coarser level.
+        border: part of the shorter side that is left out at each edge.
+        census_weight: weight of the census term (`losses.census`).
+        census_radius: pixels from the center of a census patch to its edge.
+        smooth_order: 1 penalizes changes of the flow, 2 changes of its slope.
+        edge_weight: λ of the edge-aware smoothness (`losses.edge_aware`), for images in units of 255.
+        inside: compare only pixels whose motion stays inside the image.
+        occlusion: compare only pixels that also pass the forward-backward check (`losses.occlusion`), which
             needs the flow of the reversed clip.
-        temporal_weight: weight of the constant-velocity term (`motion.temporal`), from 3 frames on.
-        distill_weight: weight of the student-teacher term (`motion.distillation`); it needs the network,
-            so the training stage adds it.
+        temporal_weight: weight of the constant-velocity term (`losses.temporal`), which needs at least 3
+            frames.
+        distill_weight: weight of self-distillation (`losses.distillation`). The training stage adds the term
+            because it runs the network again.
     """
 
     pixel_epsilon: float = 1e-3
@@ -110,7 +114,7 @@ LOSS_PRESETS: dict[str, LossPreset] = {
 
 
 def loss_preset(name: str) -> LossPreset:
-    """The named preset, one of `LOSS_PRESETS`.
+    """The loss preset `name`, one of `LOSS_PRESETS`.
 
     Raises:
         UsageError: the name is unknown.

@@ -1,10 +1,11 @@
-"""What a network for small motion has to find on its way from coarse to fine, as pairs to learn from.
+"""Residual pairs: training pairs whose second image is already warped.
 
-On larger pictures the second one is warped by the flow so far, and what is left is small, often nothing
-(`motion.coarse_to_fine`). A network that was trained on clips as they are has never seen such pairs.
-Half of those here come from neighbouring frames, warped by a part of what a teacher finds; the other half
-are single pictures, warped by smooth random fields, whose flow is known exactly (synthetic transformations:
-Rocco et al., arXiv 1703.05593). Neither needs labels. Everything random comes from torch's global generator.
+A network for small motion runs from coarse to fine (`networks.coarse_to_fine`): on larger images the second
+one is warped by the flow so far, and the network finds the residual flow, which is small and often zero. A
+network trained on clips as they are has never seen such pairs. This module makes them. Half are neighboring
+frames, warped by a part of a teacher's flow. The other half are single images, warped by smooth random flows,
+so that the flow is known exactly (synthetic transformations: Rocco et al., arXiv 1703.05593). Neither half
+needs labels. All random draws come from torch's global generator.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.networks.padding import check_frames
 from hidden_two_stream.motion.warp import warp
 
-__all__ = ["MARGIN", "moved_pictures", "random_field", "residual_pairs", "warped_pairs"]
+__all__ = ["MARGIN", "random_flow", "residual_pairs", "synthetic_pairs", "warped_pairs"]
 
 MARGIN = 6
-"""The outer sixth of the pictures, on each side, is there for the warping alone."""
+"""Warping needs a margin: the outer sixth of the images on each side, which is cut off at the end."""
 GRIDS = ((3, 0.5), (6, 0.3), (12, 0.2))
-FIELD_PX, MISTAKE_PX = 2.0, 1.4
+FLOW_PX, ERROR_PX = 2.0, 1.4
 WARPED, STILL, RELIT = 0.6, 0.1, 0.3
 GAIN, OFFSET, NOISE = 0.1, 0.03, 0.012
 FIXED_POINT_STEPS = 3
@@ -31,80 +32,88 @@ FIXED_POINT_STEPS = 3
 
 @torch.no_grad()
 def residual_pairs(frames: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
-    """Twice as many pairs as were given, without their margins, and what a network should find in them.
+    """Training pairs and their flow, the distillation target.
+
+    Each pair of frames gives two of them.
 
     Args:
         frames: (B, 2, 3, H, W) in units of 255, mean subtracted.
         flow: (B, 2, h, w), a teacher's flow between them, in pixels of its own grid.
 
     Returns:
-        (2B, 2, 3, H', W'), those of `moved_pictures` first, and their flows (2B, 1, 2, H', W') in px. H' and
-        W' are H and W less a sixth on each side.
+        (2B, 2, 3, H', W'), first those of `synthetic_pairs`, then those of `warped_pairs`, and their flows
+        (2B, 1, 2, H', W') px. H' and W' are H and W without a sixth on each side.
 
     Raises:
-        UsageError: `frames` are not two frames of three channels each.
+        UsageError: `frames` has another shape.
     """
     check_frames(frames, 2)
     height, width = frames.shape[-2:]
-    of_one, of_two = moved_pictures(frames[:, 0]), warped_pairs(frames, resize_flow(flow, height, width))
-    pairs, flows = (torch.cat(parts) for parts in zip(of_one, of_two, strict=True))
+    synthetic = synthetic_pairs(frames[:, 0])
+    warped = warped_pairs(frames, resize_flow(flow, height, width))
+    pairs, flows = (torch.cat(parts) for parts in zip(synthetic, warped, strict=True))
     top, left = height // MARGIN, width // MARGIN
     inner = (..., slice(top, height - top), slice(left, width - left))
     return pairs[inner], flows[inner][:, None]
 
 
-def moved_pictures(pictures: Tensor) -> tuple[Tensor, Tensor]:
-    """Each picture and itself, warped by a smooth random field; with other light at times, and noise.
+def synthetic_pairs(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Pairs of each image warped by a smooth random flow, and the image itself.
 
-    A tenth of them stand still.
+    A tenth of the pairs has no motion. Some pairs get changed light, and all get noise.
+
+    Convention: first(x) = second(x + flow(x)), pixel centers, `align_corners=False`.
 
     Args:
-        pictures: (B, 3, H, W) in units of 255.
+        images: (B, 3, H, W) in units of 255.
 
     Returns:
-        (B, 2, 3, H, W), the warped picture first, and the exact flow (B, 2, H, W), px, but for what comes
-        from beyond the picture's edges.
+        (B, 2, 3, H, W), the warped image first, and the flow (B, 2, H, W) px. The flow is exact except where
+        it points beyond the edges of the image.
     """
-    number = len(pictures)
-    field = random_field(pictures, FIELD_PX) * (_draw(pictures, number) >= STILL)
-    pairs = torch.stack((warp(pictures, field), pictures), dim=1)
+    number = len(images)
+    flow = random_flow(images, FLOW_PX) * (_draw(images, number) >= STILL)
+    pairs = torch.stack((warp(images, flow), images), dim=1)
     gain, offset = torch.randn(2, number, 2, 1, 1, 1, device=pairs.device).unbind()
     relit = _draw(pairs, number)[:, None] < RELIT
     pairs = torch.where(relit, pairs * (1 + GAIN * gain) + OFFSET * offset, pairs)
     noise = NOISE * _draw(pairs, number)[:, None] * torch.randn_like(pairs)
-    return pairs + noise, field
+    return pairs + noise, flow
 
 
 def warped_pairs(frames: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
-    """Pairs whose second picture is warped by a flow that is nearly right, and what is left to find.
+    """Pairs with the second image warped by an approximate flow, and the residual.
 
-    Six in ten are; the others stay as they are, for the smallest pictures of a pyramid. What is left solves
-    left(x) = flow(x) − warping flow(x + left(x)), by a few steps of fixed-point iteration.
+    Six pairs in ten are warped. The others stay as they are, like the pairs on the coarsest images of a
+    pyramid. The residual solves residual(x) = flow(x) − approximate(x + residual(x)), by a few steps of
+    fixed-point iteration.
 
     Args:
         frames: (B, 2, 3, H, W).
-        flow: (B, 2, H, W) px, from the first to the second.
+        flow: (B, 2, H, W) px, from the first frame to the second.
 
     Returns:
-        (B, 2, 3, H, W) and flows (B, 2, H, W), px.
+        (B, 2, 3, H, W) and residual flows (B, 2, H, W) px.
     """
     first, second = frames.unbind(dim=1)
     chosen = _draw(frames, len(frames)) < WARPED
-    so_far = torch.where(chosen, flow + random_field(flow, MISTAKE_PX), torch.zeros_like(flow))
-    left = flow - so_far
+    approximate = torch.where(chosen, flow + random_flow(flow, ERROR_PX), torch.zeros_like(flow))
+    residual = flow - approximate
     for _ in range(FIXED_POINT_STEPS):
-        left = flow - warp(so_far, left)
-    pairs = torch.stack((first, torch.where(chosen, warp(second, so_far), second)), dim=1)
-    return pairs, left
+        residual = flow - warp(approximate, residual)
+    pairs = torch.stack((first, torch.where(chosen, warp(second, approximate), second)), dim=1)
+    return pairs, residual
 
 
-def random_field(like: Tensor, largest: float) -> Tensor:
-    """Smooth random flows: the whole picture moves, and parts of it, down to a twelfth, against each other.
+def random_flow(like: Tensor, largest: float) -> Tensor:
+    """Smooth random flows: a shift of the whole image, and shifts of its parts.
+
+    The smallest parts are a twelfth of the image.
 
     Args:
-        like: (B, …, H, W): how many, of which size, and where to compute.
-        largest: standard deviation of the shift of the liveliest, px; most have less: it is multiplied by
-            the square of a uniform random number.
+        like: (B, …, H, W): number of flows, size and device.
+        largest: upper bound of the shift's standard deviation, px. Each flow's own is `largest` times the
+            square of a uniform random number, so most have less.
 
     Returns:
         (B, 2, H, W) float32, px.
@@ -113,14 +122,14 @@ def random_field(like: Tensor, largest: float) -> Tensor:
         UsageError: `largest` is negative.
     """
     if largest < 0:
-        raise UsageError(f"largest is {largest}; expected 0 or more px")
+        raise UsageError(f"largest is {largest}; expected 0 px or more")
     number, size = len(like), like.shape[-2:]
     amplitude = largest * _draw(like, number).square()
-    field = torch.randn(number, 2, 1, 1, device=like.device).expand(-1, -1, *size)
+    flow = torch.randn(number, 2, 1, 1, device=like.device).expand(-1, -1, *size)
     for cells, share in GRIDS:
         values = torch.randn(number, 2, cells, cells, device=like.device)
-        field = field + share * functional.interpolate(values, size, mode="bicubic", align_corners=True)
-    return amplitude * field
+        flow = flow + share * functional.interpolate(values, size, mode="bicubic", align_corners=True)
+    return amplitude * flow
 
 
 def _draw(like: Tensor, number: int) -> Tensor:

@@ -1,1 +1,1 @@
-"""The MotionNet family."""
+"""The MotionNet family: networks that turn frames into flow."""

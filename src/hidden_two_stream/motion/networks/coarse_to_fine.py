@@ -1,4 +1,4 @@
-"""Large motion by a network that knows small motion alone: small pictures first, then what is left."""
+"""Coarse to fine: large motion by a network for small motion."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from hidden_two_stream.motion.flow import median_filter, resize_flow
 from hidden_two_stream.motion.networks.padding import check_frames
 from hidden_two_stream.motion.warp import warp
 
-__all__ = ["CoarseToFine", "sides_between"]
+__all__ = ["CoarseToFine", "compose_flows", "pyramid_sides"]
 
 
 class CoarseToFine(nn.Module):
-    """One network for pairs, with the same weights on larger and larger pictures.
+    """A two-frame network, run with the same weights on larger and larger images.
 
-    On the smallest pictures it finds the flow; on each larger size the second picture is warped by the flow
-    so far, and the network finds what is left (the spatial pyramid of Ranjan and Black, arXiv 1611.00850,
-    which has a network of its own for each size). A median filter follows each size.
+    On the smallest images it finds the flow. On each larger size the second image is warped by the flow so
+    far, and the network finds the residual flow. A median filter follows each size. The idea is the spatial
+    pyramid of Ranjan and Black (arXiv 1611.00850), which has a network of its own for each size.
 
     Args:
         network: `frames` (B, 2, 3, H, W) → flows (B, 1, 2, h, w), finest first, px of their own grid.
-        coarsest: shorter side of the smallest pictures, px; for the others see `sides_between`.
+        coarsest: shorter side of the smallest images, px; `pyramid_sides` gives the others.
 
     Raises:
         UsageError: `coarsest` is not positive.
@@ -39,7 +39,9 @@ class CoarseToFine(nn.Module):
         self.coarsest = coarsest
 
     def forward(self, frames: Tensor) -> list[Tensor]:
-        """`frames` (B, 2, 3, H, W) → [flow (B, 1, 2, h, w)], px of its own grid: that of the finest level.
+        """`frames` (B, 2, 3, H, W) → [flow (B, 1, 2, h, w)], px of its own grid.
+
+        The grid is that of the network's finest level.
 
         Raises:
             UsageError: `frames` has another shape.
@@ -47,40 +49,53 @@ class CoarseToFine(nn.Module):
         check_frames(frames, 2)
         shortest = min(frames.shape[-2:])
         flow: Tensor | None = None
-        for side in sides_between(self.coarsest, shortest):
+        for side in pyramid_sides(self.coarsest, shortest):
             height, width = (round(length * side / shortest) for length in frames.shape[-2:])
-            first, second = _shrunk(frames, height, width).unbind(dim=1)
+            first, second = _resized(frames, height, width).unbind(dim=1)
             if flow is None:
                 flow = self.network(torch.stack((first, second), dim=1))[0][:, 0]
             else:
                 so_far = resize_flow(flow, height, width)
-                left = self.network(torch.stack((first, warp(second, so_far)), dim=1))[0][:, 0]
-                flow = resize_flow(_joined(so_far, resize_flow(left, height, width)), *left.shape[-2:])
+                residual = self.network(torch.stack((first, warp(second, so_far)), dim=1))[0][:, 0]
+                composed = compose_flows(so_far, resize_flow(residual, height, width))
+                flow = resize_flow(composed, *residual.shape[-2:])
             flow = median_filter(flow)
         assert flow is not None
         return [flow[:, None]]
 
 
-def sides_between(coarsest: int, finest: int) -> list[int]:
-    """Shorter sides of a pyramid, px, ascending to `finest`, each about twice the one before.
+def pyramid_sides(coarsest: int, finest: int) -> list[int]:
+    """Shorter sides of the images of a pyramid, px, ascending to `finest`.
 
-    That is √2 to 2√2 times; a `finest` that is not even √2 times `coarsest` is the only size.
+    The ratio of two sides is √2 to 2√2. If `finest` is less than √2 times `coarsest`, it is the only side.
     """
     steps = max(0, round(math.log2(finest / coarsest)))
     return [round(coarsest * (finest / coarsest) ** (step / steps)) for step in range(steps)] + [finest]
 
 
-def _joined(flow: Tensor, left: Tensor) -> Tensor:
-    """The flow of both, (N, 2, h, w): what was warped by `flow` is found where `left` points."""
-    return left + warp(flow, left)
+def compose_flows(flow: Tensor, residual: Tensor) -> Tensor:
+    """The flow of two steps: a flow, then the residual found after warping by it.
+
+    Convention: the second image was warped by `flow`, so pixel x of the first has its counterpart at
+    y = x + residual(x) of the warped image, and that one at y + flow(y) of the second. The result is
+    residual(x) + flow(x + residual(x)).
+
+    Args:
+        flow: (N, 2, h, w) in pixels of its own grid.
+        residual: same shape and unit.
+
+    Returns:
+        (N, 2, h, w).
+    """
+    return residual + warp(flow, residual)
 
 
-def _shrunk(frames: Tensor, height: int, width: int) -> Tensor:
-    """Pictures (B, T, 3, H, W) of that size, without aliasing."""
+def _resized(frames: Tensor, height: int, width: int) -> Tensor:
+    """`frames` (B, T, 3, H, W) at another size, low-pass filtered against aliasing."""
     if frames.shape[-2:] == (height, width):
         return frames
     merged = functional.interpolate(
         frames.flatten(0, 1), (height, width), mode="bilinear", align_corners=False, antialias=True
     )
-    small: Tensor = merged.unflatten(0, frames.shape[:2])
-    return small
+    resized: Tensor = merged.unflatten(0, frames.shape[:2])
+    return resized

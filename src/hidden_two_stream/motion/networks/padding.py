@@ -1,4 +1,4 @@
-"""What networks take: clips of the right shape, of any size; padded before, their flow brought back after."""
+"""Frames of any size: shape check, padding, and trimming of the flow."""
 
 from __future__ import annotations
 
@@ -15,21 +15,26 @@ __all__ = ["check_frames", "pad_frames", "stack_frames", "trim_pyramid"]
 
 
 def check_frames(frames: Tensor, num_frames: int = 0) -> None:
-    """Refuse what is no (B, T, 3, H, W) with T = `num_frames`; 0: any T from 2 on.
+    """Reject `frames` that are not (B, T, 3, H, W) with T = `num_frames`.
+
+    `num_frames` = 0 accepts any T ≥ 2.
 
     Raises:
-        UsageError: it is not, or there are no pixels.
+        UsageError: the shape is another one, or there are no pixels.
     """
     fits = frames.ndim == 5 and frames.shape[2] == 3 and frames.shape[-1] > 0 and frames.shape[-2] > 0
     if not fits or frames.shape[1] != (num_frames or max(2, frames.shape[1])):
         raise UsageError(
             f"got frames of shape {tuple(frames.shape)}; expected (B, {num_frames or 'T'}, 3, H, W)"
-            + ("" if num_frames else " with T from 2 on")
+            + ("" if num_frames else " with T ≥ 2")
         )
 
 
 def stack_frames(frames: Tensor, num_frames: int, multiple: int) -> Tensor:
-    """`frames` (B, T, 3, H, W), padded, as (B, 3T, h, w): time and colour merge here, and only here.
+    """`frames` (B, T, 3, H, W), padded and stacked as (B, 3T, h, w).
+
+    Channel 3t + c is color c of frame t. Time and color merge here, and only here. For `multiple` see
+    `pad_frames`.
 
     Raises:
         UsageError: `frames` has another shape, or T is not `num_frames`.
@@ -39,9 +44,10 @@ def stack_frames(frames: Tensor, num_frames: int, multiple: int) -> Tensor:
 
 
 def pad_frames(frames: Tensor, multiple: int) -> Tensor:
-    """Pad `frames` (B, T, 3, H, W) at the right and bottom with edge pixels to multiples of `multiple`.
+    """Pad `frames` (B, T, 3, H, W) to sides that are multiples of `multiple` px.
 
-    The origin stays top left, so flow in pixels needs no correction.
+    Convention: padding repeats the edge pixels at the right and bottom. The origin stays top left, so flow in
+    pixels needs no correction.
     """
     height, width = frames.shape[-2:]
     bottom, right = -height % multiple, -width % multiple
@@ -53,11 +59,20 @@ def pad_frames(frames: Tensor, multiple: int) -> Tensor:
 
 
 def trim_pyramid(pyramid: list[Tensor], size: Sequence[int], padded: Sequence[int]) -> list[Tensor]:
-    """Bring each flow (B, T−1, 2, h, w) of pictures padded to `padded` to a grid that spans exactly `size`.
+    """Flows of padded frames, on grids that cover exactly the original frames.
 
-    A level of stride s gets ⌈H/s⌉ × ⌈W/s⌉ points. Where s does not divide a side, cropping whole cells would
-    leave a grid that shows more than the picture, and every later resize would scale flow and place wrongly;
-    so the flow is cropped at full resolution and sampled anew. Sizes are (height, width), px.
+    Convention: a level of stride s gets ⌈H/s⌉ × ⌈W/s⌉ points that together cover H × W, pixel centers,
+    `align_corners=False`. Where s does not divide a side, whole cells would cover more than the image, and
+    each later resize would scale and place the flow wrongly. So the flow is cropped at full resolution and
+    then resampled.
+
+    Args:
+        pyramid: flows (B, T−1, 2, h, w), finest first, each in pixels of its own grid.
+        size: height and width of the frames, px.
+        padded: height and width of the padded frames, px.
+
+    Returns:
+        Flows (B, T−1, 2, ⌈H/s⌉, ⌈W/s⌉) in pixels of their own grids.
     """
     if tuple(padded) == tuple(size):
         return pyramid

@@ -1,4 +1,4 @@
-"""Each term of the published losses alone, and its gradient, against NumPy written from the definitions."""
+"""Each term of the paper's loss, and its gradient, against NumPy code written from the definitions."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from hidden_two_stream.motion.losses.unsupervised import border_mask, loss_preset, unsupervised_loss
+from hidden_two_stream.motion.losses.paper import border_mask
+from hidden_two_stream.motion.losses.presets import loss_preset
+from hidden_two_stream.motion.losses.unsupervised import unsupervised_loss
 
 Array = npt.NDArray[np.float64]
 TERMS = ("photometric", "smoothness", "ssim")
 RISING = {2: 0.01, 3: 0.02, 4: 0.04}
-# Height and width of the flow, and how much smaller it is than the frames; level 2 is half the size.
+# Height and width of the flow, and factor to the size of the frames; level 2 is half the size.
 SIZES = [(8, 8, 2), (9, 13, 2), (16, 24, 2), (23, 17, 2), (8, 11, 4), (10, 8, 4), (17, 12, 4), (8, 9, 8)]
 LEVELS = {2: 2, 4: 3, 8: 4}
 # A tenth of the shorter side, rounded, by hand.
@@ -23,7 +25,7 @@ EDGES = {7: 1, 8: 1, 9: 1, 10: 1, 12: 1, 14: 1, 16: 2, 17: 2, 20: 2, 28: 3, 56: 
 
 
 def normalized(frame: Array) -> Array:
-    """Local response normalisation over nine channels, alpha 1, beta 0.7; a frame has three: (3, h, w)."""
+    """Local response normalization over nine channels, alpha 1, beta 0.7; a frame has three: (3, h, w)."""
     red, green, blue = frame
     result: Array = frame * (1 + (red**2 + green**2 + blue**2) * (1 / 9)) ** -0.7
     return result
@@ -38,7 +40,7 @@ def smaller(frame: Array, factor: int) -> Array:
 
 
 def reconstructed(following: Array, flow: Array) -> Array:
-    """Frame t+1 at x + u, y + v: the four pixels around, each by its part of a pixel; edges repeat."""
+    """Frame t+1 at (x + u, y + v): bilinear from the four pixels around; edges repeat."""
     _, height, width = following.shape
     y, x = np.mgrid[:height, :width]
     u, v = np.clip(x + flow[0], 0, width - 1), np.clip(y + flow[1], 0, height - 1)
@@ -59,14 +61,14 @@ def counted(height: int, width: int) -> npt.NDArray[np.bool_]:
 
 
 def photometric(frame: Array, warped: Array) -> float:
-    """Mean of ((255 d)^2 + 0.001^2)^0.4 over the pixels and colours that count."""
+    """Mean of ((255 d)^2 + 0.001^2)^0.4 over the pixels and colors that count."""
     inside = counted(*frame.shape[1:])
     values = [((255 * d) ** 2 + 1e-6) ** 0.4 for d in (frame - warped)[:, inside].ravel().tolist()]
     return math.fsum(values) / len(values)
 
 
 def smoothness(flow: Array) -> float:
-    """(d^2 + 0.001^2)^0.3 of the next pixel less this one, u and v, right and down; 0 where there is none."""
+    """(d^2 + 0.001^2)^0.3, d the next pixel minus this one, of u and v, right and down."""
     _, height, width = flow.shape
     inside = counted(height, width)
     values = []
@@ -80,16 +82,16 @@ def smoothness(flow: Array) -> float:
 
 
 def dissimilarity(frame: Array, warped: Array) -> list[float]:
-    """1 - SSIM of each 8 x 8 window, 8 apart, and each colour; the border is 0 in both pictures."""
+    """1 - SSIM of each 8 x 8 window, 8 apart, and each color; the border is 0 in both images."""
     inside = counted(*frame.shape[1:])
     profile = [math.exp(-0.5 * ((n - 3.5) / (16 / 12)) ** 2) for n in range(8)]
     weights = np.array([a * b for a in profile for b in profile]) / sum(profile) ** 2
     values = []
-    for colour, top, left in itertools.product(
+    for color, top, left in itertools.product(
         range(3), range(0, frame.shape[1] - 7, 8), range(0, frame.shape[2] - 7, 8)
     ):
         box = (slice(top, top + 8), slice(left, left + 8))
-        a, b = ((picture[colour] * inside)[box].ravel() for picture in (frame, warped))
+        a, b = ((image[color] * inside)[box].ravel() for image in (frame, warped))
         mean_a, mean_b = np.average(a, weights=weights), np.average(b, weights=weights)
         covariance = np.cov(a, b, aweights=weights, ddof=0)
         likeness = (2 * mean_a * mean_b + 1e-4) / (mean_a**2 + mean_b**2 + 1e-4)
@@ -103,7 +105,7 @@ def defined(name: str, frames: Array, flows: Array, factor: int) -> dict[str, fl
     batch, pairs = flows.shape[:2]
     pixel, smooth, structure = [], [], []
     for b, t in itertools.product(range(batch), range(pairs)):
-        frame, following = (smaller(normalized(picture), factor) for picture in frames[b, t : t + 2])
+        frame, following = (smaller(normalized(image), factor) for image in frames[b, t : t + 2])
         warped = reconstructed(following, flows[b, t])
         pixel.append(photometric(frame, warped))
         smooth.append(smoothness(flows[b, t]))
@@ -124,7 +126,7 @@ def defined(name: str, frames: Array, flows: Array, factor: int) -> dict[str, fl
 
 
 def example(height: int, width: int, factor: int, batch: int = 2) -> tuple[Array, Array]:
-    """Noise of two sizes as frames; flows of a few pixels, clear of whole ones, where sampling has a kink."""
+    """Noise of two scales; flows of a few pixels, away from whole ones, where sampling has a kink."""
     rng = np.random.default_rng(100 * height + width)
     coarse = rng.normal(scale=0.3, size=(batch, 3, 3, height, width))
     frames = coarse.repeat(factor, axis=3).repeat(factor, axis=4)
@@ -154,7 +156,7 @@ def test_a_term_agrees_with_its_definition(
 def test_the_gradient_of_a_term_agrees_with_differences_of_its_definition(
     name: str, term: str, height: int, width: int, factor: int
 ) -> None:
-    """Central differences of the NumPy version, in some pixels of the flow, against the loss's gradient."""
+    """The gradient against central differences of the NumPy version, at some pixels of the flow."""
     frames, flows = example(height, width, factor)
     flow = torch.from_numpy(flows).requires_grad_()
     unsupervised_loss(torch.from_numpy(frames), [flow], loss_preset(name))[term].backward()
@@ -184,10 +186,10 @@ def test_the_gradient_of_a_term_agrees_with_differences_of_its_definition(
 @pytest.mark.parametrize("name", ["paper", "caffe"])
 def test_the_whole_gradient_of_a_term_agrees_with_finite_differences(name: str, term: str) -> None:
     frames, flows = example(8, 9, 2, batch=1)
-    pictures = torch.from_numpy(frames[:, :2])
+    images = torch.from_numpy(frames[:, :2])
 
     def loss(flow: torch.Tensor) -> torch.Tensor:
-        return unsupervised_loss(pictures, [flow], loss_preset(name))[term]
+        return unsupervised_loss(images, [flow], loss_preset(name))[term]
 
     flow = torch.from_numpy(flows[:, :1]).requires_grad_()
     assert torch.autograd.gradcheck(loss, (flow,), eps=1e-7, atol=1e-5, rtol=1e-4)

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.motion.losses.smoothness import edge_aware_smoothness
-from hidden_two_stream.motion.losses.terms import border_mask, smoothness_loss
+from hidden_two_stream.motion.losses.edge_aware import edge_aware_smoothness
+from hidden_two_stream.motion.losses.paper import border_mask, smoothness_loss
 
 Array = npt.NDArray[np.float64]
 
 
-def slow(flow: Array, picture: Array, epsilon: float, exponent: float, weight: float, order: int) -> float:
-    """flow (2, h, w), picture (3, h, w). A tenth of the shorter side is left out at every edge."""
+def slow(flow: Array, image: Array, epsilon: float, exponent: float, weight: float, order: int) -> float:
+    """flow (2, h, w), image (3, h, w). A tenth of the shorter side is left out at each edge."""
     _, height, width = flow.shape
     edge = round(0.1 * min(height, width))
     counted = list(itertools.product(range(edge, height - edge), range(edge, width - edge)))
@@ -28,11 +28,11 @@ def slow(flow: Array, picture: Array, epsilon: float, exponent: float, weight: f
             continue
         if order == 1:
             change = flow[c][after] - flow[c][y, x]
-            slopes = [plane[after] - plane[y, x] for plane in picture]
+            slopes = [plane[after] - plane[y, x] for plane in image]
         else:
             change = flow[c][after] - 2 * flow[c][y, x] + flow[c][before]
-            slopes = [(plane[after] - plane[before]) / 2 for plane in picture]
-            slopes = [((plane[after] - plane[y, x]) + (plane[y, x] - plane[before])) / 2 for plane in picture]
+            slopes = [(plane[after] - plane[before]) / 2 for plane in image]
+            slopes = [((plane[after] - plane[y, x]) + (plane[y, x] - plane[before])) / 2 for plane in image]
         edges = np.exp(-weight * np.mean(np.abs(slopes)))
         total += float(edges * (change**2 + epsilon**2) ** exponent)
     return total / (2 * len(counted))
@@ -42,31 +42,31 @@ def slow(flow: Array, picture: Array, epsilon: float, exponent: float, weight: f
 @pytest.mark.parametrize(("height", "width"), [(12, 16), (9, 4), (3, 3), (20, 31)])
 def test_agrees_with_slow_loops(height: int, width: int, order: int) -> None:
     rng = np.random.default_rng(height)
-    flow, picture = rng.normal(size=(2, 2, height, width)), rng.normal(scale=0.2, size=(2, 3, height, width))
+    flow, image = rng.normal(size=(2, 2, height, width)), rng.normal(scale=0.2, size=(2, 3, height, width))
     mask = border_mask(torch.from_numpy(flow), 0.1)
     arguments = (0.1, 0.4, 10.0, order)
-    found = edge_aware_smoothness(torch.from_numpy(flow), torch.from_numpy(picture), mask, *arguments)
-    expected = np.mean([slow(flow[n], picture[n], *arguments) for n in range(2)])
+    found = edge_aware_smoothness(torch.from_numpy(flow), torch.from_numpy(image), mask, *arguments)
+    expected = np.mean([slow(flow[n], image[n], *arguments) for n in range(2)])
     assert found.item() == pytest.approx(expected, rel=1e-10)
 
 
 def test_without_edges_it_is_the_published_smoothness() -> None:
-    flow, picture = torch.randn(3, 2, 14, 20).double(), torch.randn(3, 3, 14, 20).double()
+    flow, image = torch.randn(3, 2, 14, 20).double(), torch.randn(3, 3, 14, 20).double()
     mask = border_mask(flow, 0.1)
     plain = smoothness_loss(flow, mask, 1e-3, 0.3)
-    torch.testing.assert_close(edge_aware_smoothness(flow, picture, mask, 1e-3, 0.3, 0.0), plain)
-    even = torch.full_like(picture, 0.4)
+    torch.testing.assert_close(edge_aware_smoothness(flow, image, mask, 1e-3, 0.3, 0.0), plain)
+    even = torch.full_like(image, 0.4)
     torch.testing.assert_close(edge_aware_smoothness(flow, even, mask, 1e-3, 0.3, 10.0), plain)
 
 
-def test_a_flow_edge_costs_less_on_an_edge_of_the_picture() -> None:
-    flow, picture = torch.zeros(1, 2, 16, 16).double(), torch.zeros(1, 3, 16, 16).double()
+def test_a_flow_edge_costs_less_on_an_edge_of_the_image() -> None:
+    flow, image = torch.zeros(1, 2, 16, 16).double(), torch.zeros(1, 3, 16, 16).double()
     flow[..., 8:] = 3
-    picture[..., 8:] = 0.5
+    image[..., 8:] = 0.5
     mask = border_mask(flow, 0.1)
 
     def cost(shift: int) -> float:
-        return edge_aware_smoothness(flow, picture.roll(shift, -1), mask, 1e-9, 0.5, 10.0).item()
+        return edge_aware_smoothness(flow, image.roll(shift, -1), mask, 1e-9, 0.5, 10.0).item()
 
     assert cost(0) == pytest.approx(np.exp(-5) * cost(2), rel=1e-3)
 
@@ -74,20 +74,20 @@ def test_a_flow_edge_costs_less_on_an_edge_of_the_picture() -> None:
 def test_second_order_lets_flow_grow_evenly() -> None:
     y, x = torch.meshgrid(torch.arange(12.0), torch.arange(12.0), indexing="ij")
     flow = torch.stack((0.3 * x - 0.2 * y, 0.1 * y))[None].double()
-    picture, mask = torch.rand(1, 3, 12, 12).double(), border_mask(flow, 0.1)
+    image, mask = torch.rand(1, 3, 12, 12).double(), border_mask(flow, 0.1)
     first, second = (
-        edge_aware_smoothness(flow, picture, mask, 1e-6, 0.5, 1.0, order).item() for order in (1, 2)
+        edge_aware_smoothness(flow, image, mask, 1e-6, 0.5, 1.0, order).item() for order in (1, 2)
     )
     assert second < 1e-5 < 1e-2 < first
 
 
 @pytest.mark.parametrize("order", [1, 2])
 def test_gradients_agree_with_finite_differences(order: int) -> None:
-    flow, picture = torch.randn(2, 2, 6, 7).double().requires_grad_(), torch.rand(2, 3, 6, 7).double()
+    flow, image = torch.randn(2, 2, 6, 7).double().requires_grad_(), torch.rand(2, 3, 6, 7).double()
     mask = border_mask(flow, 0.1)
 
     def loss(moved: torch.Tensor) -> torch.Tensor:
-        return edge_aware_smoothness(moved, picture, mask, 0.1, 0.5, 10.0, order)
+        return edge_aware_smoothness(moved, image, mask, 0.1, 0.5, 10.0, order)
 
     assert torch.autograd.gradcheck(loss, (flow,))
 

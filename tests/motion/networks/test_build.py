@@ -1,4 +1,4 @@
-"""Every member by name: units and order of what it returns; and networks for few frames over long clips."""
+"""Every motion network by name: the units and the order of its flow, and the inputs that it rejects."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import math
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.motion.networks.family import MOTION_NETWORKS, PAIRWISE, build_motion, flow_in_windows
+from hidden_two_stream.motion.networks.build import MOTION_NETWORKS, PAIRWISE, build_motion
 
 STRIDES = {
     "full": (2, 4, 8, 16, 32),
@@ -19,67 +19,6 @@ STRIDES = {
     "flownets": (4, 8, 16, 32, 64),
 }
 """Of the flows of each network that stacks its frames, finest first."""
-
-
-def lively_tiny(num_frames: int) -> nn.Module:
-    torch.manual_seed(0)
-    return build_motion("tiny", num_frames)
-
-
-# --- windows
-
-
-def in_a_loop(network: nn.Module, frames: Tensor, length: int) -> list[Tensor]:
-    """Each clip and each window by itself."""
-    clips = []
-    for clip in frames:
-        windows = []
-        for start in range(0, len(clip) - 1, length - 1):
-            windows.append(network(clip[None, start : start + length]))
-        clips.append([torch.cat(levels, dim=1) for levels in zip(*windows, strict=True)])
-    return [torch.cat(levels) for levels in zip(*clips, strict=True)]
-
-
-@pytest.mark.parametrize(("length", "total"), [(2, 5), (3, 5), (2, 3), (3, 7), (2, 2)])
-def test_windows_are_the_network_on_each_of_them(length: int, total: int) -> None:
-    network = lively_tiny(length)
-    frames = torch.randn(3, total, 3, 16, 24)
-    with torch.no_grad():
-        found = flow_in_windows(network, frames, length)
-        expected = in_a_loop(network, frames, length)
-    assert [flow.shape for flow in found] == [
-        (3, total - 1, 2, 16 // stride, 24 // stride) for stride in (2, 4, 8)
-    ]
-    for flow, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(flow, other, atol=1e-4, rtol=1e-4)
-    pairs = found[0].flatten(0, 1)
-    distances = torch.cdist(pairs.flatten(1), pairs.flatten(1)) + 1e9 * torch.eye(len(pairs))
-    assert distances.min() > 1  # no two pairs look alike, so their order was seen
-
-
-def test_windows_share_one_frame_and_run_as_one_batch() -> None:
-    seen: list[Tensor] = []
-
-    def network(windows: Tensor) -> list[Tensor]:
-        seen.append(windows)
-        return [windows[:, :-1, :2]]
-
-    frames = torch.arange(10.0).view(2, 5, 1, 1, 1).expand(2, 5, 3, 4, 4)
-    (flow,) = flow_in_windows(network, frames, 3)
-    assert len(seen) == 1
-    assert seen[0][:, :, 0, 0, 0].tolist() == [[0, 1, 2], [2, 3, 4], [5, 6, 7], [7, 8, 9]]
-    assert flow[:, :, 0, 0, 0].tolist() == [[0, 1, 2, 3], [5, 6, 7, 8]]
-
-
-@pytest.mark.parametrize(
-    ("total", "length"), [(5, 4), (11, 5), (4, 3), (2, 11), (5, 1), (5, 0), (5, -1), (1, 2)]
-)
-def test_windows_that_do_not_fit(total: int, length: int) -> None:
-    with pytest.raises(UsageError, match=f"{total} frames.*windows of {length}"):
-        flow_in_windows(lambda windows: [windows], torch.zeros(1, total, 3, 8, 8), length)
-
-
-# --- units and order
 
 
 def constant(name: str, num_frames: int) -> nn.Module:
@@ -100,7 +39,7 @@ def constant(name: str, num_frames: int) -> nn.Module:
 @pytest.mark.parametrize(("height", "width"), [(64, 128), (50, 29)])
 @pytest.mark.parametrize("name", list(STRIDES))
 def test_raw_output_times_twenty_is_pixels_of_the_input(name: str, height: int, width: int) -> None:
-    """u in pixels of the level's columns, v of its rows, for each pair in turn, at every level and size."""
+    """u is in columns of the level and v in rows, for each pair in order, at every level and size."""
     network = constant(name, 3)
     with torch.no_grad():
         pyramid = network(torch.randn(1, 3, 3, height, width))
@@ -113,7 +52,7 @@ def test_raw_output_times_twenty_is_pixels_of_the_input(name: str, height: int, 
 
 
 def test_nano_predicts_pixels_of_its_levels() -> None:
-    """Each level adds its prediction, the same here for 2×2 points; flow doubles from level to level."""
+    """Each level doubles the coarser flow and adds its prediction, here the same for 2×2 points."""
     network = build_motion("nano", 3)
     with torch.no_grad():
         for level, value in (("refine4", 0.25), ("refine3", 0.5), ("refine2", -0.125)):
@@ -131,7 +70,7 @@ def test_nano_predicts_pixels_of_its_levels() -> None:
 
 
 def test_nano_keeps_the_pairs_in_order() -> None:
-    """Another frame 2 changes the flow of pairs 1 and 2 alone, the same frame none."""
+    """A new frame 2 changes the flow of pairs 1 and 2 only."""
     torch.manual_seed(0)
     network = build_motion("nano", 5)
     with torch.no_grad():
@@ -153,13 +92,13 @@ def test_every_member_is_known_here() -> None:
     "shape",
     [(1, 4, 3, 64, 64), (1, 1, 3, 64, 64), (3, 3, 64, 64), (3, 64, 64), (1, 3, 1, 64, 64), (1, 3, 3, 64, 0)],
 )
-def test_frames_of_another_shape_are_refused_by_name(name: str, shape: tuple[int, ...]) -> None:
+def test_frames_of_another_shape_are_rejected(name: str, shape: tuple[int, ...]) -> None:
     network = build_motion(name, 3)
     frames = torch.rand(shape)
     if name in PAIRWISE and shape == (1, 4, 3, 64, 64):
         assert network(frames)[0].shape[1] == 3
         return
-    expected = "(B, T, 3, H, W) with T from 2 on" if name in PAIRWISE else "(B, 3, 3, H, W)"
+    expected = "(B, T, 3, H, W) with T ≥ 2" if name in PAIRWISE else "(B, 3, 3, H, W)"
     with pytest.raises(UsageError) as caught:
         network(frames)
     assert str(caught.value) == f"got frames of shape {shape}; expected {expected}"

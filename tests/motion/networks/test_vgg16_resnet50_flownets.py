@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hidden_two_stream.motion.networks.family import MOTION_NETWORKS, build_motion
+from hidden_two_stream.motion.networks.build import MOTION_NETWORKS, build_motion
 from hidden_two_stream.recognition.backbones import build_backbone
 
 State = dict[str, Tensor]
@@ -27,7 +27,7 @@ STRIDES = {
 }
 """Of the flows of each network, finest first; of nano, from 128 px on. Each total stride is the last."""
 
-RELATIVES = ("vgg16", "resnet50", "flownets")
+NAMES = ("vgg16", "resnet50", "flownets")
 
 
 def on_meta(name: str, num_frames: int = 11) -> nn.Module:
@@ -36,7 +36,7 @@ def on_meta(name: str, num_frames: int = 11) -> nn.Module:
 
 
 def lively(name: str, num_frames: int = 2) -> nn.Module:
-    """On the CPU, in evaluation mode; every bias and statistic is random, so that each of them matters."""
+    """On the CPU, in evaluation mode, with random biases and statistics, so that each of them matters."""
     torch.manual_seed(0)
     network = build_motion(name, num_frames).eval()
     with torch.no_grad():
@@ -121,7 +121,7 @@ def resnet50_encoder(state: State, x: Tensor) -> dict[int, Tensor]:
 
 
 def motionnet_decoder(state: State, features: dict[int, Tensor]) -> list[Tensor]:
-    """Table 1's decoder: deconv{k} takes the last smooth_conv, which is linear."""
+    """MotionNet's decoder: deconv{k} takes the previous smooth_conv, which is linear."""
     x = features[6]
     raw = [conv(state, "decoder.conv_pr6", x)]
     for k in (5, 4, 3, 2):
@@ -134,7 +134,7 @@ def motionnet_decoder(state: State, features: dict[int, Tensor]) -> list[Tensor]
 
 
 def flownets(state: State, x: Tensor) -> list[Tensor]:
-    """arXiv 1504.06852, figures 2 and 3: each deconvolution takes the whole concatenation before it."""
+    """arXiv 1504.06852, figures 2 and 3: each deconvolution takes the whole previous concatenation."""
     blocks = {}
     for block in range(1, 7):
         x = leaky(conv(state, f"conv{block}.0", x, 2))
@@ -178,8 +178,8 @@ def by_hand(name: str, state: State, frames: Tensor) -> list[Tensor]:
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (33, 70)])
-@pytest.mark.parametrize("name", RELATIVES)
-def test_relatives_compute_what_their_description_says(
+@pytest.mark.parametrize("name", NAMES)
+def test_networks_compute_what_their_description_says(
     name: str, height: int, width: int, networks: Callable[[str], nn.Module]
 ) -> None:
     network = networks(name)
@@ -195,7 +195,7 @@ def test_relatives_compute_what_their_description_says(
 
 
 def test_several_pairs_come_in_order() -> None:
-    """Four frames stacked: frames and colours in, pairs and u, v out."""
+    """Four frames stacked: frames and colors in, pairs and u, v out."""
     network = lively("flownets", 4)
     frames = torch.randn(1, 4, 3, 64, 64)
     with torch.no_grad():
@@ -270,7 +270,7 @@ def test_parameter_counts_by_arithmetic(num_frames: int) -> None:
 def test_encoders_have_the_published_sizes() -> None:
     """torchvision: VGG16's convolutions have 14,714,688 parameters, ResNet-50 without its head 23,508,032.
 
-    Three input channels became 33; both publish counts for the three.
+    The published counts are for 3 input channels instead of 33.
     """
     for name, published, kernel in (
         ("vgg16", 14_714_688, 3),
@@ -281,9 +281,9 @@ def test_encoders_have_the_published_sizes() -> None:
 
 
 def test_flownets_has_the_published_38_676_504() -> None:
-    """The count quoted for FlowNetS has the biases of the flows' upsampling, not those of the predictions.
+    """The published count includes the biases of the flow upsampling, and not those of the predictions.
 
-    Ours trains the predictions' ten biases and keeps the upsampling's eight fixed.
+    Ours trains the ten biases of the predictions and keeps the eight of the upsampling fixed.
     """
     network = on_meta("flownets", 2)
     upsampling = sum(b.numel() for name, b in network.named_buffers() if name.startswith("upsample"))
@@ -313,7 +313,7 @@ def test_encoders_take_a_backbones_weights_by_key(backbone: str) -> None:
 
 
 def test_fixed_biases() -> None:
-    for name in RELATIVES:
+    for name in NAMES:
         network = on_meta(name, 3)
         trained = {key for key, _ in network.named_parameters()}
         biases = {
@@ -327,7 +327,7 @@ def test_fixed_biases() -> None:
         assert {key.replace("bias", "weight") for key in biases} <= trained
 
 
-@pytest.mark.parametrize("name", RELATIVES)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_loss_over_all_levels_reaches_every_parameter(
     name: str, networks: Callable[[str], nn.Module]
 ) -> None:
@@ -365,7 +365,7 @@ def test_gradient_of_the_coarsest_level_reaches_the_first_convolution(
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (17, 33), (65, 64), (100, 50), (240, 321)])
-@pytest.mark.parametrize("name", RELATIVES)
+@pytest.mark.parametrize("name", NAMES)
 def test_any_size(name: str, height: int, width: int) -> None:
     pyramid = on_meta(name, 3)(torch.empty(2, 3, 3, height, width, device="meta"))
     assert [flow.shape for flow in pyramid] == [
@@ -384,7 +384,7 @@ def test_action_features_have_the_channels_that_are_announced(name: str, num_fra
     features = network.features(torch.empty(2, num_frames, 3, 130, 195, device="meta"))
     action = network.action_features(features)
     total = STRIDES[name][-1]
-    finer = 2 if name in ("nano", "nano-fine") else 1  # its branch reads what the finest level knows
+    finer = 2 if name in ("nano", "nano-fine") else 1  # the branch reads the hidden state of the finest level
     assert finer * network.action_stride == total
     assert network.action_channels == channels
     assert network.total_stride == total
@@ -392,7 +392,7 @@ def test_action_features_have_the_channels_that_are_announced(name: str, num_fra
     assert action.shape == (2, channels, finer * math.ceil(130 / total), finer * math.ceil(195 / total))
 
 
-@pytest.mark.parametrize("name", RELATIVES)
+@pytest.mark.parametrize("name", NAMES)
 def test_forward_is_features_then_flow(name: str, networks: Callable[[str], nn.Module]) -> None:
     network = networks(name)
     frames = torch.randn(1, 2, 3, 40, 64)
@@ -412,7 +412,7 @@ def test_forward_is_features_then_flow(name: str, networks: Callable[[str], nn.M
         assert [feature.shape[1] for feature in features] == [0, 64, 256, 512, 1024, 2048]
 
 
-@pytest.mark.parametrize("name", RELATIVES)
+@pytest.mark.parametrize("name", NAMES)
 def test_clips_of_a_batch_do_not_mix(name: str, networks: Callable[[str], nn.Module]) -> None:
     network = networks(name)
     frames = torch.rand(2, 2, 3, 64, 64)
