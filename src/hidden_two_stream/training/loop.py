@@ -31,7 +31,7 @@ from hidden_two_stream.progress import ProgressLine
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.training.interrupt import StopRequest
 from hidden_two_stream.training.log import MetricsLog
-from hidden_two_stream.training.loss_scale import LossScale
+from hidden_two_stream.training.loss_scale import INITIAL_LOSS_SCALE, LossScale
 from hidden_two_stream.training.optimizer import build_optimizer, learning_rate_factor, set_learning_rates
 from hidden_two_stream.training.stages import STAGES, StageObjective, select_trained
 from hidden_two_stream.training.state import (
@@ -71,6 +71,7 @@ class TrainingRun:
         save_seconds: longest time between two saved states; the state is also saved after every stage.
         quiet: show no progress on stderr.
         teacher: a trained, frozen MotionNet whose flow stage motion learns from.
+        initial_loss_scale: loss scale of each stage's first step, in precision "16-mixed" only.
     """
 
     folder: Path
@@ -83,6 +84,7 @@ class TrainingRun:
     save_seconds: float = 30.0
     quiet: bool = False
     teacher: nn.Module | None = None
+    initial_loss_scale: float = INITIAL_LOSS_SCALE
 
 
 def train(
@@ -167,7 +169,7 @@ class _StageRun:
         )
         from_pixels = _FromPixels(objective, run.recipe.input.normalize_contrast)
         self.objective, self.optimizer = fabric.setup(from_pixels, optimizer)
-        self.loss_scale = LossScale(fabric)
+        self.loss_scale = LossScale(fabric, run.initial_loss_scale)
         if continued is not None:
             self.loss_scale.restore(continued.loss_scale)
             if continued.optimizer:
