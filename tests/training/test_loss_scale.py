@@ -140,40 +140,24 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
 ) -> None:
     """Stopped between skipped steps, and while the scaler counts good steps toward a larger scale."""
     growing = {"growth_interval": 3}
-    stages = ("motion", "temporal")
+    fields: dict[str, Any] = {"stages": ("motion", "temporal"), "initial_loss_scale": TOO_LARGE}
     whole = fresh()
-    train(
-        whole, run(tmp_path / "whole", store, stages=stages, initial_loss_scale=TOO_LARGE), float16(**growing)
-    )
+    train(whole, run(tmp_path / "whole", store, **fields), float16(**growing))
+
+    def stop(state: TrainingState) -> None:
+        if (state.stage, state.step) == ("motion", stop_at + 1):
+            raise Stopped("motion", stop_at)
 
     with monkeypatch.context() as patch:
-
-        def stop(state: TrainingState) -> None:
-            if (state.stage, state.step) == ("motion", stop_at):
-                raise Stopped("motion", stop_at)
-
-        def save_and_stop(folder: Path, state: TrainingState) -> None:
-            save_state(folder, state)
-            stop(state)
-
-        patch.setattr(loop, "save_state", save_and_stop)
+        watch_states(patch, stop)
         with pytest.raises(Stopped):
-            train(
-                fresh(),
-                run(tmp_path / "parts", store, stages=stages, initial_loss_scale=TOO_LARGE),
-                float16(**growing),
-            )
+            train(fresh(), run(tmp_path / "parts", store, **fields), float16(**growing))
     saved = load_state(tmp_path / "parts")
     assert saved is not None
     assert saved.loss_scale["scale"] < TOO_LARGE
     assert (saved.loss_scale["growth_tracker"] > 0) == (stop_at == 7)
     resumed = fresh()
-    train(
-        resumed,
-        run(tmp_path / "parts", store, stages=stages, initial_loss_scale=TOO_LARGE),
-        float16(**growing),
-        resume=True,
-    )
+    train(resumed, run(tmp_path / "parts", store, **fields), float16(**growing), resume=True)
 
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
