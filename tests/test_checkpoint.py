@@ -22,6 +22,7 @@ from hidden_two_stream import tensors
 from hidden_two_stream.checkpoint import (
     FORMAT_VERSION,
     RunInfo,
+    RunMetadata,
     build_model,
     load_run,
     read_tensors,
@@ -36,7 +37,9 @@ from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.synthetic.clips import generate_clip
 
 CLASSES = ("gehen", "走る", 'say "hi", don\'t')
-PROVENANCE = {"seed": 3, "stages": ["spatial", "temporal"], "data": "größe/labels.csv", "none": None}
+METADATA = RunMetadata(
+    stages=("spatial", "temporal"), data="größe/labels.csv", seed=3, warm_start={"spatial": "é"}
+)
 RECIPE = Recipe(
     model=ModelConfig(num_frames=4), input=InputConfig(size=32, resize=(32, 48), crop_scales=[1.0])
 )
@@ -59,7 +62,7 @@ def model() -> HiddenTwoStream:
 
 @pytest.fixture
 def run(model: HiddenTwoStream, tmp_path: Path) -> Path:
-    save_run(tmp_path, model, RunInfo(RECIPE, CLASSES, PROVENANCE))
+    save_run(tmp_path, model, RunInfo(RECIPE, CLASSES, METADATA))
     return tmp_path
 
 
@@ -93,7 +96,7 @@ def test_what_was_saved_comes_back(model: HiddenTwoStream, run: Path, name: str)
     assert int(buffers["spatial_stream.backbone.bn0.num_batches_tracked"]) == 2
     assert not any(part.training for part in loaded.modules())
     assert model.training, "saving leaves the model as it was"
-    assert info == RunInfo(info.recipe, CLASSES, PROVENANCE)
+    assert info == RunInfo(info.recipe, CLASSES, METADATA)
     assert json.dumps(info.recipe.to_dict()) == json.dumps(RECIPE.to_dict())
 
 
@@ -127,7 +130,7 @@ def test_other_networks(tmp_path: Path, motion: str) -> None:
     save_run(tmp_path, made, RunInfo(recipe, tuple("abcde")))
     loaded, info = load_run(str(tmp_path))
     same(loaded.state_dict(), made.state_dict())
-    assert (info.recipe, info.provenance) == (recipe, {})
+    assert (info.recipe, info.metadata) == (recipe, RunMetadata())
 
 
 def test_the_folder_repeats_the_description_for_people(run: Path) -> None:

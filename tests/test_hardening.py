@@ -87,6 +87,10 @@ def test_scores(tmp_path, content):
         {"recipe": None},
         {"recipe": {"input": {"size": 33}}},
         {"provenance": None},
+        {"provenance": {"stages": ["dance"]}},
+        {"provenance": {"stages": 3}},
+        {"provenance": {"taken": ["a"]}},
+        {"provenance": {"seed": "one"}},
         {"classes": []},
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hidden_two_stream.checkpoint import RunInfo, build_model, save_run
+from hidden_two_stream.checkpoint import RunInfo, RunMetadata, build_model, save_run
 from hidden_two_stream.config.schema import FusionConfig, InputConfig, ModelConfig, Recipe
 from hidden_two_stream.data.clip_cache import DecodedVideo
 from hidden_two_stream.errors import CheckpointError, UsageError, VideoError
@@ -35,14 +35,15 @@ def recipe_of(**changes: object) -> Recipe:
     )
 
 
-def saved(root: Path, recipe: Recipe, provenance: dict[str, object] | None = None) -> Path:
+def saved(root: Path, recipe: Recipe, stages: tuple[str, ...] | None = None) -> Path:
     """A run folder with a model of random weights that has an opinion."""
     torch.manual_seed(2)
     model = build_model(recipe, len(CLASSES))
     for stream in (model.spatial_stream, model.temporal_stream):
         torch.nn.init.normal_(stream.get_parameter("backbone.fc.weight"), std=0.3)
     root.mkdir(exist_ok=True)
-    save_run(root, model, RunInfo(recipe, CLASSES, provenance or {}))
+    metadata = RunMetadata() if stages is None else RunMetadata(stages=stages)
+    save_run(root, model, RunInfo(recipe, CLASSES, metadata))
     return root
 
 
@@ -247,18 +248,18 @@ def test_a_device_that_is_not_there(tmp_path: Path, device: str) -> None:
 @pytest.mark.parametrize(
     ("stages", "streams"),
     [
-        (["motion", "spatial", "temporal", "joint"], ("spatial", "temporal")),
-        (["spatial"], ("spatial",)),
-        (["motion", "spatial"], ("spatial",)),
-        (["motion", "temporal"], ("temporal",)),
-        (["joint"], ("temporal",)),
+        (("motion", "spatial", "temporal", "joint"), ("spatial", "temporal")),
+        (("spatial",), ("spatial",)),
+        (("motion", "spatial"), ("spatial",)),
+        (("motion", "temporal"), ("temporal",)),
+        (("joint",), ("temporal",)),
         (None, ("spatial", "temporal")),
     ],
 )
 def test_only_trained_streams_speak(
-    tmp_path: Path, clip_path: Path, stages: list[str] | None, streams: tuple[str, ...]
+    tmp_path: Path, clip_path: Path, stages: tuple[str, ...] | None, streams: tuple[str, ...]
 ) -> None:
-    some = load(saved(tmp_path, recipe_of(), None if stages is None else {"stages": stages}))
+    some = load(saved(tmp_path, recipe_of(), stages))
     assert some.trained_streams == streams
     prediction = some.predict(clip_path, "center")
     assert tuple(prediction.streams) == streams
@@ -267,7 +268,7 @@ def test_only_trained_streams_speak(
 
 
 def test_motion_alone_cannot_label_but_gives_flow(tmp_path: Path, clip_path: Path) -> None:
-    some = load(saved(tmp_path, recipe_of(), {"stages": ["motion"]}))
+    some = load(saved(tmp_path, recipe_of(), ("motion",)))
     assert some.trained_streams == ()
     with pytest.raises(CheckpointError, match="no trained stream; train spatial and temporal"):
         some.predict(clip_path)

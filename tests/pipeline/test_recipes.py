@@ -225,7 +225,7 @@ def test_a_recipe_trains(benchmark: str, name: str, trained: Callable[[str], Pat
     logged = read_metrics(folder)
     assert [(line["stage"], line["step"]) for line in logged] == [(STAGE_OF[name], 2)]
     model, info = load_run(folder)
-    assert info.provenance["stages"] == [STAGE_OF[name]]
+    assert info.metadata.stages == (STAGE_OF[name],)
     wanted = load_recipe(f"{benchmark}/{name}")
     for field in ("temporal", "streams", "hand_over"):
         assert getattr(info.recipe.model, field) == getattr(wanted.model, field)

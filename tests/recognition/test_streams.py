@@ -16,6 +16,7 @@ from hidden_two_stream.recognition.backbones import SmallNet
 from hidden_two_stream.recognition.streams import (
     FLOW_LIMIT_PX,
     ActionBranch,
+    Border,
     SpatialStream,
     TemporalStream,
     hand_over,
@@ -85,6 +86,17 @@ def test_values_of_the_hand_over(flow_px: float, expected: float) -> None:
     assert FLOW_LIMIT_PX == 20
     torch.testing.assert_close(handed[:, 0], torch.full((1, 8, 8), expected).double())
     torch.testing.assert_close(handed[:, 1], torch.full((1, 8, 8), -0.5).double())
+
+
+@pytest.mark.parametrize("border", ["edge", "reference"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_does_not_round_flow_to_levels(dtype: torch.dtype, border: Border) -> None:
+    """On the way, flow lies near level 128, where bfloat16 has whole steps: a sixth of a pixel."""
+    flow = torch.rand(1, 2, 2, 8, 8, generator=torch.Generator().manual_seed(0)).sub(0.5).to(dtype)
+    handed = hand_over(flow, 16, 16, border=border)
+    expected = hand_over(flow.double(), 16, 16, border=border)
+    assert handed.dtype == dtype
+    torch.testing.assert_close(handed.double(), expected, rtol=torch.finfo(dtype).eps, atol=1e-4)
 
 
 def test_another_limit_spreads_over_the_same_range() -> None:

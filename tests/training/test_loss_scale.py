@@ -89,13 +89,12 @@ def watch_states(monkeypatch: pytest.MonkeyPatch, seen: Callable[[TrainingState]
 def test_first_overflows_are_skipped_while_the_scale_halves(
     store: ClipCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loss_scale, "INITIAL_LOSS_SCALE", TOO_LARGE)
     weights: list[Tensor] = [torch.cat([p.detach().flatten() for p in fresh().motion_net.parameters()])]
     names = [f"motion_net.{name}" for name, _ in fresh().motion_net.named_parameters()]
     watch_states(
         monkeypatch, lambda s: weights.append(torch.cat([s.model[name].flatten() for name in names]))
     )
-    optimize(fresh(), run(tmp_path / "run", store), float16())
+    optimize(fresh(), run(tmp_path / "run", store, initial_loss_scale=TOO_LARGE), float16())
 
     skipped = numbers(tmp_path / "run", "skipped_steps")
     scales = numbers(tmp_path / "run", "loss_scale")
@@ -140,31 +139,25 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     stop_at: int, store: ClipCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped between skipped steps, and while the scaler counts good steps toward a larger scale."""
-    monkeypatch.setattr(loss_scale, "INITIAL_LOSS_SCALE", TOO_LARGE)
     growing = {"growth_interval": 3}
-    stages = ("motion", "temporal")
+    fields: dict[str, Any] = {"stages": ("motion", "temporal"), "initial_loss_scale": TOO_LARGE}
     whole = fresh()
-    optimize(whole, run(tmp_path / "whole", store, stages=stages), float16(**growing))
+    optimize(whole, run(tmp_path / "whole", store, **fields), float16(**growing))
+
+    def stop(state: TrainingState) -> None:
+        if (state.stage, state.step) == ("motion", stop_at + 1):
+            raise Stopped("motion", stop_at)
 
     with monkeypatch.context() as patch:
-
-        def stop(state: TrainingState) -> None:
-            if (state.stage, state.step) == ("motion", stop_at):
-                raise Stopped("motion", stop_at)
-
-        def save_and_stop(folder: Path, state: TrainingState) -> None:
-            save_state(folder, state)
-            stop(state)
-
-        patch.setattr(loop, "save_state", save_and_stop)
+        watch_states(patch, stop)
         with pytest.raises(Stopped):
-            optimize(fresh(), run(tmp_path / "parts", store, stages=stages), float16(**growing))
+            optimize(fresh(), run(tmp_path / "parts", store, **fields), float16(**growing))
     saved = load_state(tmp_path / "parts")
     assert saved is not None
     assert saved.loss_scale["scale"] < TOO_LARGE
     assert (saved.loss_scale["growth_tracker"] > 0) == (stop_at == 7)
     resumed = fresh()
-    optimize(resumed, run(tmp_path / "parts", store, stages=stages), float16(**growing), resume=True)
+    optimize(resumed, run(tmp_path / "parts", store, **fields), float16(**growing), resume=True)
 
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name

@@ -121,7 +121,7 @@ def test_motion_is_taken_bit_for_bit_and_not_trained(
     assert not same(weights(run), weights(theirs), "temporal_stream")
     assert not same(weights(run), weights(theirs), "spatial_stream")
     assert provenance(run)["stages"] == ["motion", "spatial", "temporal"]
-    assert provenance(run)["taken"] == {"motion": str(theirs)}
+    assert provenance(run)["warm_start"] == {"motion": str(theirs)}
     assert seconds(run) == {"spatial", "temporal"}
 
 
@@ -155,7 +155,7 @@ def test_spatial_is_taken_bit_for_bit_and_not_trained(
     assert code == 0, err
     assert same(weights(run), weights(theirs), "spatial_stream")
     assert provenance(run)["stages"] == list(STAGES)
-    assert provenance(run)["taken"] == {"spatial": str(theirs)}
+    assert provenance(run)["warm_start"] == {"spatial": str(theirs)}
     assert seconds(run) == {"motion", "temporal", "joint"}
 
 
@@ -377,7 +377,7 @@ def test_a_resumed_run_keeps_what_it_took(
     assert same(weights(parts), weights(source("other seed")), "motion_net", "temporal_stream")
     for run in (whole, parts):
         assert provenance(run)["stages"] == ["motion", "spatial", "temporal"]
-        assert provenance(run)["taken"] == {"temporal": str(theirs)}
+        assert provenance(run)["warm_start"] == {"temporal": str(theirs)}
         assert seconds(run) == {"spatial"}
 
 
@@ -400,7 +400,7 @@ def test_a_run_that_stopped_before_its_first_step_takes_on_resuming(
     code, _, err = hts("train", "--resume", "--out", run, "--quiet", "--workers", 0)
     assert code == 0, err
     assert same(weights(run), weights(theirs), "motion_net")
-    assert provenance(run)["taken"] == {"motion": str(theirs)}
+    assert provenance(run)["warm_start"] == {"motion": str(theirs)}
 
 
 # -- image weights ---------------------------------------------------------------------------------

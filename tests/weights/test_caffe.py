@@ -63,8 +63,10 @@ def test_motionnet_alone_becomes_a_run_that_gives_flow(
     (out / "model.safetensors").unlink()
     assert recognizer.info.recipe.model.streams == ()
     assert recognizer.info.recipe.model.hand_over == "reference"
-    assert recognizer.info.provenance["source"] == "net.caffemodel"
-    assert recognizer.info.provenance["sha256"] == result["sha256"]
+    assert recognizer.info.metadata.imported_from == {
+        "file": "net.caffemodel",
+        "sha256": result["sha256"],
+    }
     assert recognizer.trained_streams == ()
     flow = recognizer.flow(np.zeros((2, 64, 96, 3), np.uint8), short_side=64)
     # Raw × 20 is pixels of the input, half of that pixels of the finest grid.

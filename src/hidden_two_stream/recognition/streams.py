@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from hidden_two_stream.convnets import init_trunk
 from hidden_two_stream.errors import UsageError
+from hidden_two_stream.motion.warp import full_precision
 from hidden_two_stream.recognition.backbones import SmallNet, build_backbone, inflate
 
 __all__ = [
@@ -61,15 +62,16 @@ def hand_over(
     """
     if border not in ("edge", "reference"):
         raise UsageError(f"unknown border {border!r}; choose edge or reference")
-    scale = flow.new_tensor((width / flow.shape[-1], height / flow.shape[-2])).view(2, 1, 1)
-    levels = ((flow * scale).clamp(-limit_px, limit_px) + limit_px) * (255 / (2 * limit_px))
+    exact = full_precision(flow)  # bfloat16 has steps of 1 near 128: 0.16 px
+    scale = exact.new_tensor((width / flow.shape[-1], height / flow.shape[-2])).view(2, 1, 1)
+    levels = ((exact * scale).clamp(-limit_px, limit_px) + limit_px) * (255 / (2 * limit_px))
     if border == "edge":
         resized = functional.interpolate(
             levels.flatten(1, 2), size=(height, width), mode="bilinear", align_corners=False
         )
     else:
         resized = _resize_over_zeros(levels.flatten(1, 2), height, width)
-    return resized - 128
+    return (resized - 128).to(flow.dtype)
 
 
 def _resize_over_zeros(x: Tensor, height: int, width: int) -> Tensor:

@@ -32,7 +32,7 @@ from hidden_two_stream.motion.losses.presets import loss_preset
 from hidden_two_stream.progress import ProgressLine
 from hidden_two_stream.training.interrupt import StopRequest
 from hidden_two_stream.training.log import MetricsLog
-from hidden_two_stream.training.loss_scale import LossScale
+from hidden_two_stream.training.loss_scale import INITIAL_LOSS_SCALE, LossScale
 from hidden_two_stream.training.optimizer import build_optimizer, learning_rate_factor, set_learning_rates
 from hidden_two_stream.training.stages import StageObjective, select_trained
 from hidden_two_stream.training.state import (
@@ -72,6 +72,7 @@ class TrainingRun:
         quiet: show no progress on stderr.
         teacher: a trained, frozen MotionNet whose flow stage motion learns from.
         clips: makes the dataset of a stage from the cache; arguments as of `TrainingClips`.
+        initial_loss_scale: loss scale of each stage's first step, in precision "16-mixed" only.
     """
 
     folder: Path
@@ -85,6 +86,7 @@ class TrainingRun:
     quiet: bool = False
     teacher: nn.Module | None = None
     clips: Callable[..., Dataset[tuple[Tensor, int]]] = TrainingClips
+    initial_loss_scale: float = INITIAL_LOSS_SCALE
 
 
 def optimize(model: nn.Module, run: TrainingRun, fabric: Fabric, resume: bool = False) -> Mapping[str, float]:
@@ -166,7 +168,7 @@ class _StageRun:
         )
         from_pixels = _FromPixels(objective)
         self.objective, self.optimizer = fabric.setup(from_pixels, optimizer)
-        self.loss_scale = LossScale(fabric)
+        self.loss_scale = LossScale(fabric, run.initial_loss_scale)
         if continued is not None:
             self.loss_scale.restore(continued.loss_scale)
             if continued.optimizer:

@@ -27,17 +27,21 @@ class LossScale:
 
     Each stage begins at the initial scale, so that it does not depend on what the same Fabric trained before.
 
+    Args:
+        fabric: its precision says whether the loss is scaled.
+        initial: scale of the first step.
+
     Attributes:
         skipped_steps: steps of the stage whose gradient overflowed.
     """
 
-    def __init__(self, fabric: Fabric) -> None:
+    def __init__(self, fabric: Fabric, initial: float = INITIAL_LOSS_SCALE) -> None:
         self._scaler: torch.amp.GradScaler | None = getattr(fabric.strategy.precision, "scaler", None)
         self.skipped_steps = 0
         self._skipped_in_a_row = 0
         if self._scaler is not None:
-            initial = {"scale": INITIAL_LOSS_SCALE, "_growth_tracker": 0}
-            self._scaler.load_state_dict(self._scaler.state_dict() | initial)
+            state = {"scale": initial, "_growth_tracker": 0}
+            self._scaler.load_state_dict(self._scaler.state_dict() | state)
 
     @property
     def in_use(self) -> bool:
