@@ -272,7 +272,7 @@ def test_segments_are_clips_from_each_part_of_the_video_changed_alike() -> None:
 
 def test_one_segment_draws_what_a_plain_clip_draws() -> None:
     clips = clips_of(store_of(numbered(31)))
-    again = TrainingClips(clips.store, (0,), 4, 1, PLAIN, segments=1)
+    again = TrainingClips(clips.cache, (0,), 4, 1, PLAIN, segments=1)
     assert all(torch.equal(clips[key][0], again[key][0]) for key in keys(count=50))
 
 

@@ -279,7 +279,8 @@ def test_streams_that_are_asked_for_are_built_and_no_others(
     temporal: str, streams: tuple[str, ...], parts: set[str]
 ) -> None:
     model = HiddenTwoStream("nano", "small", 5, 3, temporal=temporal, streams=streams)  # type: ignore[arg-type]
-    assert {name for name, _ in model.named_children()} == parts
+    assert {name for name, _ in model.named_children()} == {"preprocess"} | parts
+    assert {name.partition(".")[0] for name in model.state_dict()} == parts
     frames = torch.randn(1, 3, 3, 32, 32)
     with torch.no_grad():
         logits = model.eval()(frames)

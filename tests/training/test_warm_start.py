@@ -18,9 +18,9 @@ from torch import Tensor
 from hidden_two_stream.checkpoint import load_run
 from hidden_two_stream.cli.main import main
 from hidden_two_stream.recognition.backbones import build_backbone
-from hidden_two_stream.training import fit as fit_module
 from hidden_two_stream.training import loop
 from hidden_two_stream.training import runner as train_module
+from hidden_two_stream.training import warm_start as warm_start_module
 
 from ..data.benchmark_trees import make_hmdb51, make_ucf101
 
@@ -208,9 +208,9 @@ def test_what_is_taken_leaves_its_source_alone(
 @pytest.mark.parametrize(
     ("part", "name", "changes", "named"),
     [
-        ("motion", "tiny", {}, "model.motion 'tiny'; this recipe wants 'nano'"),
-        ("motion", "whole", {"model__num_frames": 5}, "model.num_frames 3; this recipe wants 5"),
-        ("motion", "whole", {"model__motion_frames": 2}, "model.motion_frames 0; this recipe wants 2"),
+        ("motion", "tiny", {}, "model.motion 'tiny'; this recipe needs 'nano'"),
+        ("motion", "whole", {"model__num_frames": 5}, "model.num_frames 3; this recipe needs 5"),
+        ("motion", "whole", {"model__motion_frames": 2}, "model.motion_frames 0; this recipe needs 2"),
         ("motion", "spatial", {}, "has no trained MotionNet"),
         (
             "motion",
@@ -218,31 +218,31 @@ def test_what_is_taken_leaves_its_source_alone(
             {"model__streams": "[spatial]", "motion__steps": 0, "temporal__steps": 0, "joint__steps": 0},
             "no MotionNet to take",
         ),
-        ("spatial", "whole", {"model__backbone": "resnet18"}, "model.backbone 'small'; .* wants 'resnet18'"),
+        ("spatial", "whole", {"model__backbone": "resnet18"}, "model.backbone 'small'; .* needs 'resnet18'"),
         ("spatial", "others", {}, "trained for other classes: .*Archery"),
         ("spatial", "order", {}, "trained for other classes: the same, in another order"),
-        ("spatial", "motion", {}, "no trained spatial stream; it has none"),
-        ("spatial", "motion stage alone", {}, "no trained spatial stream; it has none"),
+        ("spatial", "motion", {}, "no trained spatial stream; its trained streams are none"),
+        ("spatial", "motion stage alone", {}, "no trained spatial stream; its trained streams are none"),
         (
             "spatial",
             "whole",
             {"model__streams": "[temporal]", "spatial__steps": 0},
             "no spatial stream to take",
         ),
-        ("temporal", "tiny", {}, "model.motion 'tiny'; this recipe wants 'nano'"),
+        ("temporal", "tiny", {}, "model.motion 'tiny'; this recipe needs 'nano'"),
         (
             "temporal",
             "whole",
             {"model__temporal": "inflated"},
-            "model.temporal 'stacked'; .* wants 'inflated'",
+            "model.temporal 'stacked'; .* needs 'inflated'",
         ),
         (
             "temporal",
             "whole",
             {"model__hand_over": "reference"},
-            "model.hand_over 'edge'; .* wants 'reference'",
+            "model.hand_over 'edge'; .* needs 'reference'",
         ),
-        ("temporal", "spatial", {}, "no trained temporal stream; it has spatial"),
+        ("temporal", "spatial", {}, "no trained temporal stream; its trained streams are spatial"),
         ("temporal", "others", {}, "trained for other classes"),
     ],
 )
@@ -492,7 +492,7 @@ def test_imagenet_without_network_is_one_line(
         ("imagenet", {}, 2, "backbone 'small' has no published image weights"),
         ("nowhere.pth", TINY_STEP, 2, "no weights at 'nowhere.pth'"),
         ("imagenet", {**TINY_STEP, "model__temporal": "branched", "model__streams": "[temporal]",
-                      "spatial__steps": 0}, 2, "no stream that image weights fit"),
+                      "spatial__steps": 0}, 2, "no backbone that image weights fit"),
     ],
 )  # fmt: skip
 def test_image_weights_that_do_not_fit_are_named(
@@ -528,13 +528,13 @@ def test_init_is_not_read_again_on_resuming(
 ) -> None:
     own = Path(shutil.copy(published, tmp_path / "own.pth"))
     calls: list[str] = []
-    original = fit_module.initialize_streams
+    original = warm_start_module.initialize_streams
 
     def counted(*arguments: Any, **options: Any) -> object:
         calls.append(arguments[2])
         return original(*arguments, **options)
 
-    monkeypatch.setattr(fit_module, "initialize_streams", counted)
+    monkeypatch.setattr(warm_start_module, "initialize_streams", counted)
     spatial_alone = {**TINY_STEP, "model__streams": "[spatial]", "temporal__steps": 0, "spatial__steps": 2,
                      "spatial__learning_rate": 1e-4}  # fmt: skip
     command = ["train", "--data", data["own"], "--quiet", "--init", own, *options(**spatial_alone)]
@@ -592,7 +592,7 @@ def test_motion_that_was_never_trained_is_not_given(
     assert hts(*command, "--out", alone, "--stage", "spatial", *options())[0] == 0
     code, out, err = hts(*command, "--out", tmp_path / "run", "--motion-from", alone, *options())
     assert (code, out) == (2, "")
-    assert "has no trained MotionNet; its stages are spatial" in err
+    assert "has no trained MotionNet; its trained stages are spatial" in err
 
 
 @pytest.mark.parametrize(

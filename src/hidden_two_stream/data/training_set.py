@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from hidden_two_stream.video.transforms import Crop, apply_crop, color_jitter, f
 
 __all__ = [
     "Augmentation",
+    "CachedClips",
     "ClipDraw",
     "ClipKey",
     "StepSampler",
@@ -202,14 +204,28 @@ class StepSampler(Sampler[list[ClipKey]]):
                 yield batch
 
 
-def training_loader(
-    clips: Dataset[tuple[Tensor, int]], sampler: StepSampler, workers: int
-) -> DataLoader[tuple[Tensor, int]]:
+class CachedClips(Protocol):
+    """A dataset of clips from a cache: `TrainingClips`, or what takes its place."""
+
+    @property
+    def cache(self) -> Any:
+        """The videos; `in_memory` says whether reading a clip decodes."""
+
+    def __len__(self) -> int:
+        """Return the number of videos."""
+
+    def __getitem__(self, key: ClipKey) -> tuple[Tensor, int]:
+        """Return the clips (segments, T, C, size, size) and the class number of a sample."""
+
+
+def training_loader(clips: CachedClips, sampler: StepSampler, workers: int) -> DataLoader[tuple[Tensor, int]]:
     """Return a loader of batches (B, segments, T, C, size, size) and labels (B,) int64.
 
     Args:
         clips: the dataset, indexed by `ClipKey`.
         sampler: which clips make up each batch.
-        workers: decoding processes; 0 loads in this process.
+        workers: decoding processes, used if the frames are not in memory; 0 loads in this process.
     """
-    return DataLoader(clips, batch_sampler=sampler, num_workers=workers, persistent_workers=False)
+    processes = 0 if clips.cache.in_memory else workers
+    dataset = cast(Dataset[tuple[Tensor, int]], clips)
+    return DataLoader(dataset, batch_sampler=sampler, num_workers=processes, persistent_workers=False)

@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from hidden_two_stream.config.schema import Recipe, StageConfig
 from hidden_two_stream.config.stages import STAGE_NAMES, STAGES
 from hidden_two_stream.data.training_set import (
     Augmentation,
+    CachedClips,
     StepSampler,
     TrainingClips,
     mix_seed,
@@ -85,7 +85,7 @@ class TrainingRun:
     save_seconds: float = 30.0
     quiet: bool = False
     teacher: nn.Module | None = None
-    clips: Callable[..., Dataset[tuple[Tensor, int]]] = TrainingClips
+    clips: Callable[..., CachedClips] = TrainingClips
     initial_loss_scale: float = INITIAL_LOSS_SCALE
 
 
@@ -224,7 +224,7 @@ class _StageRun:
             self.fabric.global_rank,
             self.fabric.world_size,
         )
-        return training_loader(clips, sampler, 0 if self.run.cache.in_memory else self.run.workers)
+        return training_loader(clips, sampler, self.run.workers)
 
     def _step(self, step: int, batches: object) -> dict[str, float]:
         """Run one optimizer step over `accumulate` batches and return the means of its scalars."""
