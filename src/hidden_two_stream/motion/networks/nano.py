@@ -127,7 +127,8 @@ class NanoMotionNet(nn.Module):
         contexts = self._contexts(pictures[0][:, :-1].flatten(0, 1), len(pictures))
 
         flow = contrast.new_zeros(len(contexts[-1]), 2, 1, 1)
-        hidden, pyramid = flow, list[Tensor]()
+        hidden = flow
+        pyramid: list[Tensor] = []
         refiners = (self.refine2, self.refine3, self.refine4)
         for level in reversed(range(len(pictures))):
             first, second = pictures[level][:, :-1].flatten(0, 1), pictures[level][:, 1:].flatten(0, 1)
