@@ -137,7 +137,8 @@ class NanoMotionNet(nn.Module):
         contexts = self._contexts(images[0][:, :-1].flatten(0, 1), len(images))
 
         flow = contrast.new_zeros(len(contexts[-1]), 2, 1, 1)
-        hidden, pyramid = flow, list[Tensor]()
+        hidden = flow
+        pyramid: list[Tensor] = []
         refiners = (self.refine2, self.refine3, self.refine4)
         for level in reversed(range(len(images))):
             first, second = images[level][:, :-1].flatten(0, 1), images[level][:, 1:].flatten(0, 1)
