@@ -64,8 +64,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from hidden_two_stream.checkpoint import build_model, read_metrics
 from hidden_two_stream.config.loading import load_recipe
 from hidden_two_stream.config.schema import Recipe
+from hidden_two_stream.config.stages import STAGES
 from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo
-from hidden_two_stream.data.index import Sample
+from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.data.training_set import Augmentation, StepSampler, TrainingClips
 from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.losses.distillation import Crop, distillation_loss
@@ -73,13 +74,13 @@ from hidden_two_stream.motion.losses.occlusion import backward_pyramid
 from hidden_two_stream.motion.losses.presets import LOSS_PRESETS, loss_preset
 from hidden_two_stream.motion.losses.unsupervised import unsupervised_loss
 from hidden_two_stream.motion.metrics import endpoint_error
-from hidden_two_stream.motion.networks.family import build_motion
+from hidden_two_stream.motion.networks.build import build_motion
 from hidden_two_stream.recognition.model import HiddenTwoStream
-from hidden_two_stream.synthetic.scenery import generate_scene, scene_clips
-from hidden_two_stream.training.loop import Stopped, TrainingRun, train
+from hidden_two_stream.synthetic.training_scenes import generate_scene, write_scenes
+from hidden_two_stream.training.loop import Stopped, TrainingRun, optimize
 from hidden_two_stream.training.optimizer import build_optimizer
-from hidden_two_stream.training.stages import STAGES, StageObjective, select_trained
-from hidden_two_stream.video.transforms import to_frames
+from hidden_two_stream.training.stages import StageObjective, select_trained
+from hidden_two_stream.video.transforms import normalize
 from hidden_two_stream.weights.motion import find_motion_weights, load_motion_weights
 
 NUM_CLASSES = 101
@@ -414,7 +415,7 @@ def generated_frames(bench: Bench, count: int, side: int) -> Tensor:
     """Return `frames` (count, 11, 3, side, side) float32 of scenes that no other section uses, on the CPU."""
     seeds = range(9_000_000 + 1000 * bench.seed, 9_000_000 + 1000 * bench.seed + count)
     clips = np.stack([generate_scene(seed, height=side, width=side).frames for seed in seeds])
-    return to_frames(torch.from_numpy(clips).permute(0, 1, 4, 2, 3), False)
+    return normalize(torch.from_numpy(clips).permute(0, 1, 4, 2, 3))
 
 
 def initial_model(recipe: Recipe) -> HiddenTwoStream:
@@ -524,11 +525,11 @@ def train_in_float16(bench: Bench, section: Section) -> None:
             if name == "resumed":
                 try:
                     with interrupted_at(model.motion_net, stop_at):
-                        train(model, run, half_precision_fabric(bench.device))
+                        optimize(model, run, half_precision_fabric(bench.device))
                 except Stopped:
                     interrupted = True
                 model, run = float16_run(bench, name, steps)
-            train(model, run, half_precision_fabric(bench.device), resume=name == "resumed")
+            optimize(model, run, half_precision_fabric(bench.device), resume=name == "resumed")
             (line,) = [line for line in read_metrics(run.folder) if line["step"] == steps]
             runs[name] = line, [parameter.detach().cpu() for parameter in model.parameters()]
     finally:
@@ -818,7 +819,7 @@ def prepared(
     function = compiled(model if work == WHOLE else model.motion)
 
     def infer() -> None:
-        frames = to_frames(next(clips), recipe.input.normalize_contrast)
+        frames = model.preprocess(next(clips))
         with torch.no_grad(), precision_context(configuration.precision, device):
             function(frames)
 
@@ -848,7 +849,7 @@ class TrainingStep:
         self, model: HiddenTwoStream, recipe: Recipe, configuration: Configuration, stage: str = "joint"
     ) -> None:
         self.config = recipe.stage(stage)
-        self.recipe, self.configuration = recipe, configuration
+        self.model, self.configuration = model, configuration
         select_trained(model, STAGES[stage])
         self.objective: nn.Module = StageObjective(
             model, STAGES[stage], self.config, loss_preset(recipe.loss)
@@ -860,7 +861,7 @@ class TrainingStep:
 
     def __call__(self, clips: Tensor, labels: Tensor) -> None:
         """Take a step on `clips` (B, T, 3, H, W) uint8 and `labels` (B,), both on the device."""
-        frames = to_frames(clips, self.recipe.input.normalize_contrast)
+        frames = self.model.preprocess(clips)
         with precision_context(self.configuration.precision, clips.device):
             loss = self.objective(frames, labels)["loss"]
         allow_tf32(self.configuration.precision == "tf32")
@@ -948,7 +949,7 @@ def training_scenes(bench: Bench, section: Section) -> ClipCache:
         recipe = training_recipe(bench)
         side, count = int(recipe.input.resize), 4 if bench.small else 384  # type: ignore[arg-type]
         began = time.perf_counter()
-        folder = scene_clips(
+        folder = write_scenes(
             bench.scratch / "scenes",
             count,
             1_000_000 * (bench.seed + 1),
@@ -1028,7 +1029,7 @@ def measure_training(bench: Bench, section: Section) -> None:
     recipe, store = training_recipe(bench), training_scenes(bench, section)
     count = 2 if bench.small else 32
     size = recipe.input.size
-    folder = scene_clips(
+    folder = write_scenes(
         bench.scratch / "held-out",
         count,
         500_000_000 + bench.seed,
@@ -1056,7 +1057,7 @@ def measure_training(bench: Bench, section: Section) -> None:
     )  # fmt: skip
     section.facts |= {"network": recipe.model.motion, "precision": precision, "loss": recipe.loss}
     try:
-        seconds = train(model, run, fabric)["motion"]
+        seconds = optimize(model, run, fabric)["motion"]
     finally:
         write_curve(bench.folder / "loss.csv", read_metrics(run_folder))
     section.fact("steps", recipe.motion.steps)
@@ -1077,7 +1078,7 @@ def held_out_error(model: HiddenTwoStream, clips: Tensor, truth: Tensor, device:
     model.eval()
     errors = []
     for start in range(0, len(clips), 8):
-        frames = to_frames(clips[start : start + 8].to(device), False)
+        frames = normalize(clips[start : start + 8].to(device))
         flow = resize_flow(model.motion(frames)[0], *truth.shape[-2:])
         pairs = zip(flow.cpu(), truth[start : start + 8], strict=True)
         errors += [float(endpoint_error(found, true)) for found, true in pairs]

@@ -290,5 +290,5 @@ def test_unreadable_videos_are_named_and_not_counted(
 
 def test_a_class_that_the_recogniser_does_not_know(recognizer: Recognizer, samples: list[Sample]) -> None:
     other = Sample(samples[0].path, "jump")
-    with pytest.raises(DataError, match=r"unknown classes \['jump'\]; the recogniser knows grow, left, up"):
+    with pytest.raises(DataError, match=r"unknown classes \['jump'\]; the recognizer knows grow, left, up"):
         evaluate_videos(recognizer, open_clip_cache([samples[1], other], 32), parse_protocol("center"))

@@ -43,18 +43,17 @@ def store() -> ClipCache:
 def test_flow_of_every_frame_to_the_one_a_stride_on(store: ClipCache, tmp_path: Path, stride: int) -> None:
     found = extract_flow(store, "farneback", tmp_path / "flow", stride=stride)
     estimate = estimator("farneback")
-    for video, given in zip(store.videos, found.store.videos, strict=True):
+    for video, given in zip(store.videos, found.videos, strict=True):
         assert video.frames is not None
-        assert given.frames is not None
-        assert given.frames.dtype == torch.float16
-        assert given.frames.shape == (video.num_frames, 2, 24, 32)
+        assert given.flow.dtype == torch.float16
+        assert given.flow.shape == (video.num_frames, 2, 24, 32)
         frames = video.frames.permute(0, 2, 3, 1).numpy()
         for t in range(video.num_frames):
             if t + stride < video.num_frames:
                 expected = estimate(np.ascontiguousarray(frames[[t, t + stride]]))[0]
-                np.testing.assert_allclose(given.frames[t], expected, atol=0.01, rtol=0.001)
+                np.testing.assert_allclose(given.flow[t], expected, atol=0.01, rtol=0.001)
             else:
-                assert given.frames[t].abs().max() == 0
+                assert given.flow[t].abs().max() == 0
     assert found.num_bytes == sum(path.stat().st_size for path in (tmp_path / "flow").glob("*.npy"))
     assert found.seconds > 0
 
@@ -81,17 +80,14 @@ def test_flow_is_computed_by_one_thread(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with threads(3):
         found = extract_flow(store, "counting:flow", tmp_path / "flow", workers=workers)
-    assert found.store.videos[0].frames is not None
-    assert found.store.videos[0].frames[0].unique().tolist() == [11]
+    assert found.videos[0].flow[0].unique().tolist() == [11]
 
 
 def test_processes_give_the_same(store: ClipCache, tmp_path: Path) -> None:
     one = extract_flow(store, "farneback", tmp_path / "one")
     two = extract_flow(store, "farneback", tmp_path / "two", workers=1)
-    for a, b in zip(one.store.videos, two.store.videos, strict=True):
-        assert a.frames is not None
-        assert b.frames is not None
-        torch.testing.assert_close(a.frames, b.frames)
+    for a, b in zip(one.videos, two.videos, strict=True):
+        torch.testing.assert_close(a.flow, b.flow)
 
 
 def test_what_is_there_is_kept(store: ClipCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +142,7 @@ def test_the_same_videos_by_another_path_are_not_computed_again(
     for folder in ("data/", "/home/someone/data/", "../"):
         again = extract_flow(below(folder, names), "farneback", tmp_path / "flow")
         assert again.seconds == first.seconds
-    with pytest.raises(UsageError, match="holds flow of other videos"):
+    with pytest.raises(UsageError, match="holds the flow of other videos"):
         extract_flow(
             below("data/", ("up/v0.mp4", "up/v3.mp4", "down/v2.mp4")), "farneback", tmp_path / "flow"
         )
@@ -156,7 +152,7 @@ def test_other_videos_or_settings_are_refused(store: ClipCache, tmp_path: Path) 
     extract_flow(store, "farneback", tmp_path / "flow")
     fewer = dataclasses.replace(store, samples=store.samples[:2], videos=store.videos[:2])
     for changed, options in ((fewer, {}), (store, {"stride": 2})):
-        with pytest.raises(UsageError, match="holds flow of other videos"):
+        with pytest.raises(UsageError, match="holds the flow of other videos"):
             extract_flow(changed, "farneback", tmp_path / "flow", **options)
     (tmp_path / "flow" / "extraction.json").write_text("{")
     with pytest.raises(UsageError, match="damaged"):

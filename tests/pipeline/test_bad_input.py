@@ -85,10 +85,10 @@ def test_damaged_videos_are_named_and_used(
         shutil.copy(data_root / "odd" / "corrupted.mp4", data / "run" / f"damaged_{number}.mp4")
     code, _, err = hts("train", "--data", data, "--out", tmp_path / "run", *QUICK)
     assert code == 0
-    named = [line for line in err.splitlines() if line.startswith("damaged, used as far as it goes: ")]
+    named = [line for line in err.splitlines() if line.startswith("damaged, used up to the damage: ")]
     assert len(named) == 10
     assert all("stopped after 28 frames" in line for line in named)
-    assert "11 videos are damaged and used as far as they go; hts check names all" in err
+    assert "11 videos are damaged and used up to the damage; hts check names all" in err
 
 
 def test_class_with_one_clip(hts: Hts, folder: Callable[..., Path], tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_evaluate_repeats_the_result_of_training(
     found = json.loads(out)
     assert found["accuracy"] == trained["accuracy"]
     assert found["confusion"] == trained["confusion"]
-    said = err.splitlines()[-1].removeprefix("to fuse these as this run does: hts ")
+    said = err.splitlines()[-1].removeprefix("to fuse these scores as this run does: hts ")
     tests = small_data.with_name("tests.csv")
     header, *rows = small_data.read_text().splitlines()
     tests.write_text("\n".join([header, *(row for row in rows if ",test" in row)]))

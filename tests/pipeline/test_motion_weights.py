@@ -198,7 +198,7 @@ SLIPS: list[tuple[dict[str, str], str]] = [
     ({"motion_init": "gone"}, "no motion weights 'gone'"),
     ({"motion_init": "tiny-2"}, "expected weights for nano on 3 frames"),
     ({"motion_teacher": "gone", "motion.steps": "1"}, "no motion weights 'gone'"),
-    ({"motion_teacher": "tiny-2", "motion.steps": "1"}, "takes 2 frames at once, clips have 3"),
+    ({"motion_teacher": "tiny-2", "motion.steps": "1"}, "takes 2 frames at once, but clips have 3"),
 ]
 
 
