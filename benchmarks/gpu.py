@@ -22,7 +22,8 @@ profile      where the time of the whole model and of a training step goes, by k
 data         generated scenes per second, clips per second that the loader cuts, and a training step with and
              without loading
 
-Times are medians over repeated runs after warm-up runs, taken with device events on a GPU.
+Times are medians over repeated runs after warm-up runs, taken with device events on a GPU; ms_range is their
+interquartile range.
 """
 
 from __future__ import annotations
@@ -265,8 +266,11 @@ def release(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-def median_ms(bench: Bench, work: Callable[[], Any]) -> float:
-    """Return the median time of `work` in ms, of 3 to 50 runs that together take about half a second."""
+def time_ms(bench: Bench, work: Callable[[], Any]) -> tuple[float, float]:
+    """Return the median time of `work` and the interquartile range, in ms.
+
+    It runs 3 to 50 times, which together take about half a second, after warm-up runs.
+    """
     seconds, warm_up = (0.02, 1) if bench.small else (0.5, 2)
     device = bench.device
     for _ in range(warm_up):
@@ -282,14 +286,20 @@ def median_ms(bench: Bench, work: Callable[[], Any]) -> float:
             began = time.perf_counter()
             work()
             times.append(1000 * (time.perf_counter() - began))
-        return statistics.median(times)
+        return median_and_range(times)
     events = [torch.cuda.Event(enable_timing=True) for _ in range(count + 1)]
     events[0].record()
     for event in events[1:]:
         work()
         event.record()
     synchronize(device)
-    return float(statistics.median(one.elapsed_time(two) for one, two in itertools.pairwise(events)))
+    return median_and_range([one.elapsed_time(two) for one, two in itertools.pairwise(events)])
+
+
+def median_and_range(times: Sequence[float]) -> tuple[float, float]:
+    """Return the median and the interquartile range."""
+    low, middle, high = statistics.quantiles(times, n=4)
+    return middle, high - low
 
 
 def allow_tf32(allowed: bool) -> None:
@@ -340,7 +350,7 @@ def measure_machine(bench: Bench, section: Section) -> None:
     count = (1 << 22) if bench.small else (1 << 30)
     source = torch.randint(0, 255, (count,), dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
-    ms = median_ms(bench, lambda: target.copy_(source))
+    ms, _ = time_ms(bench, lambda: target.copy_(source))
     section.fact("copy_gb_per_s", 2 * count / ms * 1000 / 1e9)
 
 
@@ -353,10 +363,13 @@ def measure_rates(bench: Bench, section: Section) -> None:
         one, two = (torch.randn(size, size, device=bench.device, dtype=dtype) for _ in range(2))
         multiply = partial(torch.mm, one, two, out=torch.empty_like(one))
         allow_tf32(name == "tf32")
-        ms = median_ms(bench, multiply)
+        ms, spread = time_ms(bench, multiply)
         allow_tf32(False)
         bench.rates[name] = 2 * size**3 / ms * 1000 / TERA
-        section.row("matrix product", precision=name, size=size, ms=ms, tflops_per_s=bench.rates[name])
+        rate = bench.rates[name]
+        section.row(
+            "matrix product", precision=name, size=size, ms=ms, ms_range=spread, tflops_per_s=rate
+        )  # fmt: skip
 
 
 # -- section correctness -------------------------------------------------------------------------------
@@ -752,20 +765,21 @@ def measure(
         first = time.perf_counter() - began
         if bench.on_gpu:
             torch.cuda.reset_peak_memory_stats()
-        ms = median_ms(bench, run)
+        ms, spread = time_ms(bench, run)
     except OutOfTimeError:
         section.row(table, **shared, failed="out of time")
         raise
     except Exception as error:  # such as too little memory, or what the compiler cannot do
-        section.row(table, **shared, failed=f"{type(error).__name__}: {str(error).splitlines()[0][:120]}")
+        section.row(table, **shared, failed=f"{type(error).__name__}: {str(error)[:120]!r}")
         return
     finally:
         torch.backends.cudnn.benchmark = False
         if configuration.compiled != "no":
             torch.compiler.reset()
     tflops = flops / ms * 1000 / TERA
-    row = shared | {"ms": ms, "clips_per_s": 1000 * batch / ms, "gflop_per_clip": flops / batch / 1e9}
-    row |= {"tflops_per_s": tflops, "percent_of_rate": 100 * tflops / bench.rates[configuration.precision]}
+    row = shared | {"ms": ms, "ms_range": spread, "clips_per_s": 1000 * batch / ms}
+    row |= {"gflop_per_clip": flops / batch / 1e9, "tflops_per_s": tflops}
+    row["percent_of_rate"] = 100 * tflops / bench.rates[configuration.precision]
     if bench.on_gpu:
         row["peak_gib"] = torch.cuda.max_memory_allocated() / GIB
     if configuration.compiled != "no":
@@ -1097,14 +1111,14 @@ def write_curve(path: Path, lines: Sequence[dict[str, Any]]) -> None:
 # -- the whole run -------------------------------------------------------------------------------------
 
 SECTIONS: dict[str, tuple[Callable[[Bench, Section], None], float]] = {
-    "machine": (measure_machine, 30),
-    "correctness": (check_correctness, 110),
-    "training": (measure_training, 110),
-    "throughput": (measure_throughput, 190),
+    "machine": (measure_machine, 20),
+    "correctness": (check_correctness, 100),
+    "training": (measure_training, 90),
+    "throughput": (measure_throughput, 160),
     "profile": (measure_profile, 30),
     "data": (measure_data, 50),
 }
-"""What each section runs, and the most seconds that it may take while others wait."""
+"""What each section runs, and the seconds that the sections before it leave to it."""
 
 _ends = math.inf
 
@@ -1124,7 +1138,7 @@ def run_sections(bench: Bench, names: Sequence[str], minutes: float) -> list[Sec
         text = "# On one device\n\n" + "\n".join(section.markdown() for section in sections)
         (bench.folder / "gpu.md").write_text(text, encoding="utf-8")
 
-    for name in names:
+    for position, name in enumerate(names):
         work, budget = SECTIONS[name]
         section = Section(name, bench.folder, write_tables)
         sections.append(section)
@@ -1133,9 +1147,11 @@ def run_sections(bench: Bench, names: Sequence[str], minutes: float) -> list[Sec
             section.status = "left out"
             section.note("no time was left")
             continue
-        print(f"{name} (at most {min(budget, left):.0f} s)", flush=True)
+        later = sum(SECTIONS[other][1] for other in names[position + 1 :])
+        most = min(left, max(budget, left - later))
+        print(f"{name} (at most {most:.0f} s)", flush=True)
         began = time.monotonic()
-        _ends = began + (min(budget, left) if len(names) > 1 else left)
+        _ends = began + most
         try:
             with deadline(time_left()):
                 work(bench, section)
