@@ -28,6 +28,7 @@ from hidden_two_stream.data.training_set import (
     training_loader,
 )
 from hidden_two_stream.errors import TrainingError
+from hidden_two_stream.inference.motion_estimator import on_device
 from hidden_two_stream.motion.losses.presets import loss_preset
 from hidden_two_stream.progress import ProgressLine
 from hidden_two_stream.training.interrupt import StopRequest
@@ -160,7 +161,7 @@ class _StageRun:
         self.config: StageConfig = run.recipe.stage(name)
         self.seed = mix_seed(run.seed, STAGE_NAMES.index(name))
         select_trained(model, STAGES[name])
-        model.to(fabric.device)
+        on_device(model, fabric.device)
         optimizer = build_optimizer(model, self.config)
         preset = loss_preset(run.recipe.loss)
         objective = StageObjective(
