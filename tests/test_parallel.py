@@ -15,23 +15,34 @@ import torch
 
 from hidden_two_stream.parallel import WorkerPool, threads
 
-SCRIPT = """
-import sys, time
+TASKS = """
+import time
 from pathlib import Path
+
+def touch_and_sleep(folder, number):
+    Path(folder, str(number)).touch()
+    time.sleep(60)
+"""
+SCRIPT = """
+import sys
+from functools import partial
+from tasks import touch_and_sleep
 from hidden_two_stream.parallel import WorkerPool
 
-def work(number):
-    Path(sys.argv[1], str(number)).touch()
-    time.sleep(60)
-
-if __name__ == "__main__":
-    try:
-        with WorkerPool(2) as pool:
-            print("starting", flush=True)
-            list(pool.map(work, range(6)))
-    except KeyboardInterrupt:
-        print("stopped", flush=True)
+try:
+    with WorkerPool(2) as pool:
+        print("starting", flush=True)
+        list(pool.map(partial(touch_and_sleep, sys.argv[1]), range(6)))
+except KeyboardInterrupt:
+    print("stopped", flush=True)
 """
+
+
+def write_script(folder: Path, text: str = SCRIPT) -> Path:
+    (folder / "tasks.py").write_text(TASKS)
+    script = folder / "script.py"
+    script.write_text(text)
+    return script
 
 
 def test_workers_share_the_cores() -> None:
@@ -56,6 +67,21 @@ def test_a_workers_error_is_raised_and_cancels_the_rest() -> None:
     assert others[-1].cancelled()
 
 
+def test_workers_do_not_import_the_script(tmp_path: Path) -> None:
+    """A flat script, without `if __name__ == "__main__":`, must not run again in its workers."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from hidden_two_stream.parallel import WorkerPool\n"
+        "print('script', __file__)\n"
+        "with WorkerPool(2) as pool:\n"
+        "    print(list(pool.map(abs, [-1, 2, -3])))\n"
+        "print(__file__, __spec__)\n"
+    )
+    process = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
+    assert (process.stderr, process.returncode) == ("", 0)
+    assert process.stdout.splitlines() == [f"script {script}", "[1, 2, 3]", f"{script} None"]
+
+
 LATE = """
 import os, signal
 from multiprocessing.context import SpawnProcess
@@ -73,8 +99,7 @@ SpawnProcess.start = interrupted
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 def test_ctrl_c_that_comes_before_the_workers_ends_them_too(tmp_path: Path) -> None:
     """Workers that start after the interrupt must not be waited for."""
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT.replace("if __name__", f"{LATE}\nif __name__", 1))
+    script = write_script(tmp_path, SCRIPT.replace("try:", f"{LATE}\ntry:", 1))
     process = subprocess.Popen(
         [sys.executable, str(script), str(tmp_path)],
         stdout=subprocess.PIPE,
@@ -97,8 +122,7 @@ def test_ctrl_c_that_comes_before_the_workers_ends_them_too(tmp_path: Path) -> N
 )
 def test_ctrl_c_ends_all_processes_without_output(tmp_path: Path, seconds: float | None) -> None:
     """Interrupts the whole process group, as a terminal does, during and after the start of the workers."""
-    script, begun = tmp_path / "script.py", tmp_path / "begun"
-    script.write_text(SCRIPT)
+    script, begun = write_script(tmp_path), tmp_path / "begun"
     begun.mkdir()
     command = [sys.executable, str(script), str(begun)]
     process = subprocess.Popen(
@@ -106,7 +130,7 @@ def test_ctrl_c_ends_all_processes_without_output(tmp_path: Path, seconds: float
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "starting\n"
-    while seconds is None and not any(begun.iterdir()):
+    while seconds is None and process.poll() is None and not any(begun.iterdir()):
         time.sleep(0.05)
     time.sleep(seconds or 0.0)
     os.killpg(process.pid, signal.SIGINT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -23,6 +24,9 @@ class WorkerPool(ProcessPoolExecutor):
     Workers are spawned, not forked, because this process may already run threads of torch. Ctrl-C in a
     terminal reaches all of its processes: this one raises `KeyboardInterrupt`; the workers end at once and
     print nothing, even while they are starting.
+
+    Workers do not import the calling script, so a script needs no `if __name__ == "__main__":`. Tasks must be
+    functions of importable modules.
     """
 
     def __init__(self, workers: int) -> None:
@@ -30,7 +34,7 @@ class WorkerPool(ProcessPoolExecutor):
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """As `ProcessPoolExecutor.submit`; if it starts a process, Ctrl-C takes effect after that."""
-        with _interrupt_deferred():
+        with _interrupt_deferred(), _main_hidden():
             return super().submit(fn, *args, **kwargs)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -41,6 +45,25 @@ class WorkerPool(ProcessPoolExecutor):
                 for process in tuple((self._processes or {}).values()):
                     process.terminate()
             self.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _main_hidden() -> Iterator[None]:
+    """Keep processes that start in the block from importing the calling script.
+
+    `multiprocessing` finds the script by these two attributes of `__main__`.
+    """
+    main = sys.modules["__main__"]
+    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+    main.__spec__ = None
+    if file is not None:
+        del main.__file__
+    try:
+        yield
+    finally:
+        main.__spec__ = spec
+        if file is not None:
+            main.__file__ = file
 
 
 @contextlib.contextmanager

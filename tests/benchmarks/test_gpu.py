@@ -142,8 +142,8 @@ def test_what_a_section_had_outlives_its_failure(
     def fine(_: Any, section: Any) -> None:
         section.check("thing", "float32", "output", 1.0, 2.0)
 
-    monkeypatch.setattr(gpu, "SECTIONS", {"one": (broken, 5), "two": (slow, 0.2), "three": (fine, 5.7)})
-    assert gpu.main(["--out", str(tmp_path), "--device", "cpu", "--small", "--minutes", "0.1"]) == 1
+    monkeypatch.setattr(gpu, "SECTIONS", {"one": (broken, 5), "two": (slow, 0.2), "three": (fine, 29.7)})
+    assert gpu.main(["--out", str(tmp_path), "--device", "cpu", "--small", "--minutes", "0.5"]) == 1
     results = [json.loads((tmp_path / f"{name}.json").read_text("utf-8")) for name in ("one", "two", "three")]
     assert [result["status"] for result in results] == ["ValueError: no such kernel", "out of time", "done"]
     assert [result["tables"]["table"] for result in results[:2]] == [[{"value": 1.5}], [{"value": 2.5}]]

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hidden_two_stream.errors import UsageError
+from hidden_two_stream.recognition.hand_over import hand_over
 from hidden_two_stream.recognition.model import HiddenTwoStream
-from hidden_two_stream.recognition.streams import hand_over
 
 PAIRINGS = [("nano", "small", 1), ("tiny", "resnet18", 2)]
 """Motion network, backbone, and how much finer frames of 32 px are than the finest flow."""

@@ -13,14 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hidden_two_stream.recognition.backbones import SmallNet
-from hidden_two_stream.recognition.streams import (
-    FLOW_LIMIT_PX,
-    ActionBranch,
-    Border,
-    SpatialStream,
-    TemporalStream,
-    hand_over,
-)
+from hidden_two_stream.recognition.hand_over import FLOW_LIMIT_PX, Border, hand_over
+from hidden_two_stream.recognition.streams import ActionBranch, SpatialStream, TemporalStream
 
 Array = npt.NDArray[np.float64]
 

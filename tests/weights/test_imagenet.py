@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.recognition.backbones import VGG16, build_backbone
+from hidden_two_stream.recognition.hand_over import hand_over
 from hidden_two_stream.recognition.model import HiddenTwoStream
-from hidden_two_stream.recognition.streams import hand_over
 from hidden_two_stream.video.transforms import normalize
 from hidden_two_stream.weights.imagenet import inflate_filters, initialize_streams
 

@@ -228,7 +228,7 @@ def test_mistakes_are_detected(
     elif mistake == "flatten":
         model.temporal_stream.backbone.avgpool = _LastAxisFirst()
     elif mistake == "limit":
-        monkeypatch.setattr("hidden_two_stream.recognition.streams.hand_over.__defaults__", (200.0, "edge"))
+        monkeypatch.setattr("hidden_two_stream.recognition.hand_over.hand_over.__defaults__", (200.0, "edge"))
     elif mistake == "upside":
         model.motion_net.deconv5[0].weight.data = model.motion_net.deconv5[0].weight.flip(2)
     flow, logits = deviations(model, random_frames(4), reference)

@@ -11,8 +11,9 @@ from hidden_two_stream.config.stages import STREAMS
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.motion.networks.build import MotionNetwork, build_motion
 from hidden_two_stream.motion.networks.windows import check_num_frames, flow_in_windows
+from hidden_two_stream.recognition.hand_over import Border
 from hidden_two_stream.recognition.preprocessing import Preprocessing
-from hidden_two_stream.recognition.streams import ActionBranch, Border, SpatialStream, TemporalStream
+from hidden_two_stream.recognition.streams import ActionBranch, SpatialStream, TemporalStream
 
 __all__ = ["TEMPORAL_FORMS", "HiddenTwoStream"]
 
@@ -33,7 +34,7 @@ class HiddenTwoStream(nn.Module):
             on each pair of neighboring frames.
         temporal_dropout: dropout in front of the last layers of the temporal stream.
         spatial_dropout: dropout in front of the last layers of the spatial stream.
-        border: padding of the hand-over, see `recognition.streams.hand_over`.
+        border: padding of the hand-over, see `recognition.hand_over.hand_over`.
         normalize_contrast: see `recognition.preprocessing.Preprocessing`.
 
     Raises:
