@@ -369,3 +369,54 @@ def test_windows_that_nobody_takes_are_not_computed(recognizer: Recognizer) -> N
     endless = np.broadcast_to(np.zeros((1, 16, 16, 3), np.uint8), (10_000_000, 16, 16, 3))
     pictures, flow = next(recognizer.flow_windows(endless, 16))
     assert (len(pictures), flow.shape) == (11, (10, 2, 16, 16))
+
+
+# -- scores along time -----------------------------------------------------------------------------
+
+
+def test_each_window_scores_as_its_frames_alone(recognizer: Recognizer, clip_path: Path) -> None:
+    frames = frames_of(clip_path)
+    windows = list(recognizer.windows(frames, hop_seconds=0.2))
+    assert [round(window.start_seconds * 25) for window in windows] == [0, 5, 10, 15, 19]
+    for window in windows:
+        start = round(window.start_seconds * 25)
+        assert window.end_seconds == pytest.approx((start + LENGTH) / 25)
+        alone = recognizer.predict(frames[start : start + LENGTH], "center")
+        np.testing.assert_allclose(window.scores, alone.scores, rtol=0, atol=1e-5)
+        for name, scores in alone.streams.items():
+            np.testing.assert_allclose(window.streams[name], scores, rtol=0, atol=1e-5)
+        assert (window.label, window.classes) == (alone.label, CLASSES)
+        assert window.score == pytest.approx(alone.score, abs=1e-5)
+
+
+def test_windows_carry_the_times_of_the_file(recognizer: Recognizer, data_root: Path) -> None:
+    """A recording in which frames are missing: the time stamps count, not the frame numbers."""
+    path = data_root / "thermal_vfr" / "videos" / "20170206_p14_light2.mp4"
+    with av.open(str(path)) as container:
+        stamps = [frame.time for frame in container.decode(video=0)]
+    times = [float(stamp - stamps[0]) for stamp in stamps]  # type: ignore[operator]
+    windows = list(recognizer.windows(path, hop_seconds=0.01))
+    assert [w.start_seconds for w in windows] == pytest.approx(times[: len(times) - LENGTH + 1])
+    assert [w.end_seconds for w in windows[:-1]] == pytest.approx(times[LENGTH:])
+    assert np.ptp(np.diff(times)) > 0.01
+
+
+def test_a_video_shorter_than_a_clip_has_one_window(recognizer: Recognizer, clip_path: Path) -> None:
+    frames = frames_of(clip_path)[:5]
+    (window,) = recognizer.windows(frames)
+    assert (window.start_seconds, window.end_seconds) == pytest.approx((0.0, 0.2))
+    np.testing.assert_allclose(window.scores, recognizer.predict(frames).scores, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("hop", [0, -1, float("nan"), float("inf")])
+def test_a_hop_that_is_no_time(recognizer: Recognizer, clip_path: Path, hop: float) -> None:
+    with pytest.raises(UsageError, match="hop_seconds"):
+        recognizer.windows(clip_path, hop_seconds=hop)
+
+
+def test_windows_of_nothing_are_refused_at_the_call(recognizer: Recognizer, tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        recognizer.windows(tmp_path / "nothing.mp4")
+    motion_only = load(saved(tmp_path / "run", recipe_of(), stages=("motion",)))
+    with pytest.raises(CheckpointError, match="no trained stream"):
+        motion_only.windows(np.zeros((12, 64, 64, 3), np.uint8))

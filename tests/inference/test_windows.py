@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from hidden_two_stream.checkpoint import RunInfo, build_model
 from hidden_two_stream.config.schema import InputConfig, ModelConfig, Recipe
-from hidden_two_stream.data.clip_cache import DecodedVideo
+from hidden_two_stream.data.clip_cache import DecodedVideo, resized
 from hidden_two_stream.errors import UsageError
+from hidden_two_stream.inference.aggregate import mean_logits
 from hidden_two_stream.inference.predictor import Recognizer
 from hidden_two_stream.inference.windows import (
     DEFAULT_PROTOCOL,
     Protocol,
+    Window,
     parse_protocol,
     protocol_windows,
     scored,
+    sliding_windows,
 )
+from hidden_two_stream.types import Frame
 
 
 @pytest.mark.parametrize(
@@ -253,3 +260,95 @@ def test_repeated_starts_may_be_left_out_since_their_mean_is_the_same(name: str,
         assert found[stream].tolist() == single[stream].tolist()
         assert found[stream].tolist() == pytest.approx((total / len(repeated)).tolist(), rel=1e-4, abs=1e-5)
         assert len(set(found[stream].tolist())) == 3
+
+
+# -- windows along time ----------------------------------------------------------------------------
+
+
+def timed(frames: Tensor, seconds: Sequence[float]) -> Iterator[Frame]:
+    for index, (frame, time) in enumerate(zip(frames, seconds, strict=True)):
+        yield Frame(frame.permute(1, 2, 0).numpy().copy(), index, time)
+
+
+def first_frames(seconds: Sequence[float], span: int, hop: float) -> list[int]:
+    """By the definition: for each multiple of `hop` the first frame at or after it, then the last frames."""
+    last = max(0, len(seconds) - span)
+    starts = []
+    for k in range(int(seconds[-1] / hop) + 2):
+        later = [index for index, time in enumerate(seconds) if time >= k * hop - 1e-9]
+        starts += [index for index in later[:1] if index <= last]
+    return sorted({*starts, last})
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 3, 4, 5, 20, 61])
+@pytest.mark.parametrize(("length", "stride"), [(4, 1), (2, 1), (3, 2)])
+@pytest.mark.parametrize("hop", [0.01, 0.04, 0.1, 0.3, 0.5, 7.0])
+@pytest.mark.parametrize("rate", ["constant", "variable"])
+def test_windows_along_time(num_frames: int, length: int, stride: int, hop: float, rate: str) -> None:
+    """Starts, frames and times against the definition, also where frames are missing for seconds."""
+    gaps = np.random.default_rng(num_frames).choice([0.02, 0.04, 0.05, 1.7], num_frames)
+    seconds = (np.arange(num_frames) / 25 if rate == "constant" else np.cumsum(gaps) - gaps[0]).tolist()
+    windows = list(sliding_windows(timed(numbered(num_frames), seconds), recipe_of(length, stride), hop))
+    span = (length - 1) * stride + 1
+    starts = first_frames(seconds, span, hop)
+    duration = seconds[-1] - seconds[-2] if num_frames > 1 else 1 / 25
+    ends = [*seconds, seconds[-1] + duration]
+    for window, start in zip(windows, starts, strict=True):
+        seen = [min(start + i * stride, num_frames - 1) for i in range(length)]
+        assert window.clips.shape == (1, length, 3, 32, 32)
+        assert window.clips[0, :, 0, 0, 0].tolist() == seen
+        assert window.start_seconds == seconds[start]
+        assert window.end_seconds == pytest.approx(ends[min(start + span, num_frames)])
+
+
+def test_windows_along_time_are_those_of_the_protocol() -> None:
+    """At a hop of one frame, both ways of cutting a video give the same clips and times."""
+    frames = numbered(12, 40, 52)
+    video = video_of(torch.stack([resized(f.image[None], 32)[0] for f in timed(frames, [0.0] * 12)]))
+    along = list(sliding_windows(timed(frames, video.pts_seconds.tolist()), recipe_of(), 1 / 25))
+    chosen = list(protocol_windows(video, recipe_of(), parse_protocol("9x1")))
+    assert len(along) == len(chosen) == 9
+    for first, second in zip(along, chosen, strict=True):
+        assert torch.equal(first.clips, second.clips)
+        assert first.start_seconds == pytest.approx(second.start_seconds)
+        assert first.end_seconds == pytest.approx(second.end_seconds)
+
+
+def test_windows_come_as_soon_as_their_end_is_known() -> None:
+    """A live source must not wait: window by window takes only its frames and the next one."""
+    taken = 0
+
+    def endless() -> Iterator[Frame]:
+        nonlocal taken
+        while True:
+            yield Frame(np.zeros((32, 32, 3), np.uint8), taken, taken / 25)
+            taken += 1
+
+    windows = sliding_windows(endless(), recipe_of(), 0.4)
+    for k in range(5):
+        assert next(windows).start_seconds == pytest.approx(0.4 * k)
+        assert taken == 10 * k + 4
+
+
+def test_no_frames_give_no_window() -> None:
+    assert list(sliding_windows(iter(()), recipe_of(), 0.5)) == []
+    assert mean_logits(()) == {}
+
+
+@pytest.mark.parametrize("crops", [1, 10])
+@pytest.mark.parametrize("batch_size", [1, 3, 16])
+def test_scores_belong_to_their_windows(crops: int, batch_size: int) -> None:
+    """The logits of a window are the mean over its crops, wherever the batches divide them."""
+    clips = torch.rand(7, crops, 2, 3, 4, 4, dtype=torch.float64)
+    windows = [Window(clip, float(i), float(i + 1)) for i, clip in enumerate(clips)]
+
+    def forward(batch: Tensor) -> dict[str, Tensor]:
+        return {"a": batch.mean((1, 3, 4)), "b": batch.amax((1, 3, 4))}
+
+    results = list(scored(windows, forward, batch_size))
+    assert [(w.start_seconds, w.end_seconds) for w in results] == [(i, i + 1) for i in range(7)]
+    for result, clip in zip(results, clips, strict=True):
+        np.testing.assert_allclose(result.logits["a"], clip.mean((1, 3, 4)).mean(0), rtol=1e-12)
+        np.testing.assert_allclose(result.logits["b"], clip.amax((1, 3, 4)).mean(0), rtol=1e-12)
+    mean = mean_logits(results)
+    np.testing.assert_allclose(mean["a"], clips.mean((0, 1, 2, 4, 5)), rtol=1e-6)

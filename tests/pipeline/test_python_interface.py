@@ -1,0 +1,146 @@
+"""The library from Python: all that the commands do, without them."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hidden_two_stream as hts
+from hidden_two_stream.config.loading import load_recipe
+from hidden_two_stream.config.stages import STAGE_NAMES
+from hidden_two_stream.errors import UsageError
+
+ROOT = Path(__file__).resolve().parents[2]
+QUIET = hts.Resources(workers=0, quiet=True)
+QUICK: dict[str, object] = {
+    "input.size": 32,
+    "model.num_frames": 3,
+    **{f"{stage}.steps": 3 for stage in STAGE_NAMES},
+    **{f"{stage}.batch_size": 2 for stage in STAGE_NAMES},
+}
+
+
+def test_each_public_name_is_what_it_says() -> None:
+    for name in hts.__all__:
+        if name != "__version__":
+            assert getattr(hts, name).__name__ == name
+    assert set(hts.__all__) <= set(dir(hts))
+    with pytest.raises(AttributeError, match="no attribute 'learn'"):
+        hts.learn  # noqa: B018
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    """Names are imported at their first use, so they stand twice in the file: there, and for type checkers."""
+    tree = ast.parse((ROOT / "src" / "hidden_two_stream" / "__init__.py").read_text(encoding="utf-8"))
+    seen = {
+        alias.name: node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+        if node.module.startswith("hidden_two_stream.") and not alias.name.startswith("_")
+    }
+    assert seen == {name: f"hidden_two_stream.{home}" for name, home in hts._HOMES.items()}
+    assert {*seen, "__version__"} == set(hts.__all__)
+
+
+def test_train_evaluate_and_predict(small_data: Path, tmp_path: Path) -> None:
+    result = hts.train(small_data, tmp_path / "run", overrides=QUICK, resources=QUIET)
+    assert list(result.seconds) == list(STAGE_NAMES)
+    assert result.folder == tmp_path / "run"
+    assert result.evaluation is not None
+    assert set(result.evaluation.accuracy) == {"spatial", "temporal", "fused"}
+    again = hts.evaluate(tmp_path / "run", small_data, split="test", workers=0, quiet=True)
+    assert again.accuracy == result.evaluation.accuracy
+    assert hts.evaluate(result.recognizer, small_data, workers=0, quiet=True).accuracy == again.accuracy
+    video = small_data.parent / "videos" / "left" / "test_0000.mp4"
+    first, second = result.recognizer.predict(video), hts.load(tmp_path / "run").predict(video)
+    np.testing.assert_allclose(first.scores, second.scores, rtol=0, atol=1e-6)
+    with pytest.raises(UsageError, match="holds"):
+        hts.train(small_data, tmp_path / "run", overrides=QUICK, resources=QUIET)
+    with pytest.raises(UsageError):
+        hts.resume(tmp_path / "nothing", QUIET)
+
+
+def test_a_flat_script_of_five_lines(small_data: Path, tmp_path: Path) -> None:
+    """Decoding processes start, and the script needs no `if __name__ == "__main__":`."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys, hidden_two_stream as hts\n"
+        f"r = hts.train(sys.argv[1], 'run', overrides={QUICK!r}, resources=hts.Resources(workers=2))\n"
+        "print(hts.evaluate('run', sys.argv[1], workers=2).accuracy == r.evaluation.accuracy)\n"
+        "p = hts.load('run').predict(sys.argv[2])\n"
+        "print(p.label in p.classes)\n"
+    )
+    video = small_data.parent / "videos" / "left" / "test_0000.mp4"
+    process = subprocess.run(
+        [sys.executable, str(script), str(small_data), str(video)],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert (process.returncode, process.stdout.split()) == (0, ["True", "True"]), process.stderr
+    assert "Traceback" not in process.stderr
+
+
+def test_the_example_runs(small_data: Path, tmp_path: Path) -> None:
+    process = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "python_interface.py"), str(small_data)],
+        cwd=tmp_path, capture_output=True, text=True, timeout=600, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    for part in ("trained into", "one clip per video", "alone:", "0.00 to", "px per frame"):
+        assert part in process.stdout
+
+
+def test_cross_validation_and_comparison(small_data: Path, tmp_path: Path) -> None:
+    rows = small_data.read_text(encoding="utf-8").splitlines()[1:]
+    labels = small_data.parent / "subjects.csv"
+    lines = [f"{row.split(',')[0]},{row.split(',')[1]},{'ab'[i % 2]}" for i, row in enumerate(rows)]
+    labels.write_text("\n".join(["path,label,subject", *lines]), encoding="utf-8")
+
+    folds = hts.cross_validate(labels, tmp_path / "folds", "subject", overrides=QUICK, resources=QUIET)
+    assert [fold.value for fold in folds.folds] == ["a", "b"]
+    assert folds.evaluation is not None
+    written = json.loads((tmp_path / "folds" / "results.json").read_text())
+    assert written["mean_fold_accuracy"] == pytest.approx(folds.mean_accuracy)
+
+    comparison = hts.compare(
+        labels, tmp_path / "compare", "subject", ["branched", "frames"], overrides=QUICK, resources=QUIET
+    )
+    assert comparison.to_dict() == json.loads((tmp_path / "compare" / "results.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model.motion_frames": 4}, "clips of 11 frames cannot be cut into windows of 4"),
+        ({"model.motion_frames": 12}, "clips of 11 frames cannot be cut into windows of 12"),
+        ({"model.motion_frames": 1}, "clips of 11 frames cannot be cut into windows of 1"),
+        ({"model.motion_frames": -1}, "clips of 11 frames cannot be cut into windows of -1"),
+        ({"model.motion_frames": 2, "model.temporal": "branched"}, "motion_frames is 2; set it to 0"),
+        ({"model.num_frames": 1}, "at least 2"),
+    ],
+)
+@pytest.mark.parametrize("way", ["train", "cross_validate", "compare"])
+def test_networks_that_do_not_fit_are_refused_before_decoding(
+    changes: dict[str, object], message: str, way: str, small_data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    given = {"recipe": "nano", "overrides": changes, "resources": QUIET}
+    with pytest.raises(UsageError, match=message) as caught:
+        getattr(hts, way)(small_data, out, **({"group": "label"} if way != "train" else {}), **given)
+    assert "\n" not in str(caught.value)
+    assert not out.exists()
+
+
+def test_overrides_as_mapping_and_as_text_are_the_same() -> None:
+    mapping = {"motion.steps": 7, "model.temporal": "inflated", "input.resize": [40, 48]}
+    text = ["motion.steps=7", "model.temporal=inflated", "input.resize=[40, 48]"]
+    assert load_recipe("nano", mapping) == load_recipe("nano", text)
+    with pytest.raises(UsageError, match="motion.step"):
+        load_recipe("nano", {"motion.step": 7})
