@@ -225,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = [clip.name for clip in CLIPS]
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("network", nargs="?", default="nano", metavar="NAME_OR_FILE",
-                        help="motion weights for pairs (default: %(default)s)")  # fmt: skip
+                        help="motion weights for pairs (default: nano)")  # fmt: skip
     parser.add_argument("--out", type=Path, default=DOCS, metavar="FOLDER", help="(default: docs)")
     parser.add_argument("--clip", nargs="+", default=names, choices=names, help="(default: all)")
     parser.add_argument("--frames", action="store_true", help="also draw frame t: to look at, not to publish")

@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 import hidden_two_stream as hts
-from hidden_two_stream.training.resources import Resources
 
 DATA = Path(next((word for word in sys.argv[1:] if word.endswith(".csv")), "labels.csv"))
 RUN = Path("runs/python")
@@ -23,15 +22,14 @@ STEPS = 40  # per stream; leave it out of `overrides` to train as long as the re
 overrides = {"motion.steps": 0, "spatial.steps": STEPS, "temporal.steps": STEPS, "joint.steps": 0}
 
 # %% Train; the test is the data's own split, or else a quarter of each class
-# Decoding processes import the script that starts them, and cells have no `if __name__ == "__main__":`. So
-# nothing but this process decodes.
-result = hts.train(DATA, out=RUN, recipe="nano", overrides=overrides, resources=Resources(workers=0))
-print(f"trained into {result.folder}; seconds: {result.seconds}")
+result = hts.train(DATA, out=RUN, recipe="nano", overrides=overrides)
+stages = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in result.seconds.items())
+print(f"trained into {result.folder}: {stages}")
 for stream, accuracy in result.evaluation.accuracy.items():
     print(f"  {stream:<9} {accuracy:6.1%}")
 
 # %% Evaluate the run again, at any time, here with one clip per video
-evaluation = hts.evaluate(RUN, DATA, split="test", protocol="center", workers=0)
+evaluation = hts.evaluate(RUN, DATA, split="test", protocol="center")
 print(f"one clip per video: {evaluation.accuracy['fused']:.1%}")
 
 # %% Load the run and label a video
