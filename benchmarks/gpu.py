@@ -1116,8 +1116,8 @@ def write_curve(path: Path, lines: Sequence[dict[str, Any]]) -> None:
 SECTIONS: dict[str, tuple[Callable[[Bench, Section], None], float]] = {
     "machine": (measure_machine, 20),
     "correctness": (check_correctness, 100),
-    "training": (measure_training, 90),
-    "throughput": (measure_throughput, 230),
+    "training": (measure_training, 130),
+    "throughput": (measure_throughput, 200),
     "profile": (measure_profile, 30),
     "data": (measure_data, 50),
 }
