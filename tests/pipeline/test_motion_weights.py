@@ -16,7 +16,7 @@ import hidden_two_stream
 from hidden_two_stream.checkpoint import load_run
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.experiments import cross_validation as cross_validate
-from hidden_two_stream.inference.flow_export import default_output
+from hidden_two_stream.inference.flow_export import default_flow_path
 from hidden_two_stream.motion.flo import read_flo
 from hidden_two_stream.motion.flow import median_filter
 from hidden_two_stream.motion.networks.build import build_motion
@@ -339,9 +339,9 @@ def test_flow_of_a_network_without_weights(hts: Hts, video: Path, name: str) -> 
     ],
 )
 def test_where_flow_goes_by_default(source: str, name: str) -> None:
-    assert default_output(source) == Path(name)
+    assert default_flow_path(source) == Path(name)
 
 
 def test_where_flow_of_this_folder_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert default_output(".") == Path(f"{tmp_path.name}.flow.mp4")
+    assert default_flow_path(".") == Path(f"{tmp_path.name}.flow.mp4")

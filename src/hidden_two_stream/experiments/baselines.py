@@ -22,7 +22,7 @@ from hidden_two_stream.data.training_set import TrainingClips, mix_seed
 from hidden_two_stream.environment import versions
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.evaluation.accuracy import Evaluation, evaluate_videos
-from hidden_two_stream.experiments.stored_flow import FlowClips, FlowVideo, flow_windows
+from hidden_two_stream.experiments.precomputed_flow import FlowClips, FlowVideo, flow_windows
 from hidden_two_stream.inference.aggregate import mean_logits
 from hidden_two_stream.inference.windows import Protocol, parse_protocol, protocol_windows, scored
 from hidden_two_stream.progress import with_progress

@@ -28,7 +28,7 @@ from hidden_two_stream.evaluation.comparison import Comparison, Kind, MethodResu
 from hidden_two_stream.experiments.baselines import Baseline, BaselineInput, fit_baseline, load_baseline
 from hidden_two_stream.experiments.compare_speed import Milliseconds, measure_speed
 from hidden_two_stream.experiments.folds import Folds, open_folder, read_folds, read_one_split
-from hidden_two_stream.experiments.stored_flow import FlowCache, extract_flow
+from hidden_two_stream.experiments.precomputed_flow import FlowCache, extract_flow
 from hidden_two_stream.files import make_folder, write_json, write_text
 from hidden_two_stream.inference.predictor import Recognizer, load
 from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol

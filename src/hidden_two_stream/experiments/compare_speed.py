@@ -13,7 +13,7 @@ from torch import Tensor
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo, resized
 from hidden_two_stream.experiments.baselines import Baseline
-from hidden_two_stream.experiments.stored_flow import FlowCache
+from hidden_two_stream.experiments.precomputed_flow import FlowCache
 from hidden_two_stream.experiments.timing import timed
 from hidden_two_stream.inference.predictor import Recognizer
 from hidden_two_stream.motion.estimators.classical import Estimator
