@@ -7,15 +7,30 @@ from typing import Any
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 from torch.nn import functional
 
 from hidden_two_stream.checkpoint import RunInfo, RunMetadata, build_model, save_run
 from hidden_two_stream.config.loading import load_recipe
 from hidden_two_stream.config.schema import Recipe
+from hidden_two_stream.data.clip_cache import open_clip_cache
+from hidden_two_stream.data.index import read_dataset_index
+from hidden_two_stream.data.splits import Split
 from hidden_two_stream.errors import CheckpointError, UsageError
-from hidden_two_stream.experiments.baselines import Baseline, BaselineInput, BaselineModel, load_baseline
+from hidden_two_stream.experiments import baselines
+from hidden_two_stream.experiments.baselines import (
+    Baseline,
+    BaselineInput,
+    BaselineModel,
+    fit_baseline,
+    load_baseline,
+)
 from hidden_two_stream.inference.predictor import load
+from hidden_two_stream.recognition.backbones import build_backbone
 from hidden_two_stream.recognition.model import HiddenTwoStream
+from hidden_two_stream.synthetic.dataset import write_dataset
+from hidden_two_stream.training.fit import FitTask
+from hidden_two_stream.training.resources import Resources
 
 
 def recipe_of(num_frames: int = 3, **changes: object) -> Recipe:
@@ -104,3 +119,29 @@ def test_a_run_is_not_a_baseline(tmp_path: Path) -> None:
         load_baseline(tmp_path)
     with pytest.raises(UsageError, match="no run at"):
         load_baseline(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("sees", ["frames", "difference"])
+def test_baselines_begin_with_the_image_weights_of_the_recipe(
+    sees: BaselineInput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As hidden motion does: otherwise the comparison would be unfair."""
+    torch.manual_seed(3)
+    published = build_backbone("resnet18", 3, 1000, 0.0).state_dict()
+    torch.save(published, tmp_path / "net.pth")
+    data = write_dataset(tmp_path / "data", train_per_class=1, test_per_class=0, num_frames=3, size=32)
+    samples = read_dataset_index(data).samples
+    recipe = recipe_of(**{"model.backbone": "resnet18", "init": str(tmp_path / "net.pth"), "input.size": 32})
+    task = FitTask(
+        split=Split(samples, (), "all"),
+        cache=open_clip_cache(samples, 32),
+        classes=sorted({sample.label for sample in samples}),
+        recipe=recipe,
+        folder=tmp_path,
+    )
+    begun: list[dict[str, torch.Tensor]] = []
+    monkeypatch.setattr(baselines, "optimize", lambda model, *_: begun.append(dict(model.state_dict())))
+    assert fit_baseline(task, sees, Resources(workers=0, quiet=True), Fabric(accelerator="cpu")) is None
+    (weights,) = begun
+    for name in ("layer1.0.conv1.weight", "layer4.1.conv2.weight", "bn1.bias"):
+        assert torch.equal(weights[f"temporal_stream.backbone.{name}"], published[name])

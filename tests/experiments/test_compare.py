@@ -245,6 +245,8 @@ def test_estimators_on_small_pictures_are_pointed_out(
         (["--protocol", "2x10"], "mirrors frames"),
         (["--seeds", "0"], "--seeds is 0"),
         (["--devices", "2"], "one device"),
+        (["--set", "init=imagenet"], "backbone 'small' has no published image weights"),
+        (["--set", "spatial.steps=0"], "nothing to train"),
         (["--resume"], "nothing to resume"),
     ],
 )

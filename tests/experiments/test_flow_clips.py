@@ -12,7 +12,13 @@ from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo
 from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.data.training_set import Augmentation, ClipKey, TrainingClips
 from hidden_two_stream.experiments.baselines import BaselineModel
-from hidden_two_stream.experiments.stored_flow import FlowCache, FlowClips, FlowVideo, crop_flow, flip_flow
+from hidden_two_stream.experiments.precomputed_flow import (
+    FlowCache,
+    FlowClips,
+    FlowVideo,
+    crop_flow,
+    flip_flow,
+)
 from hidden_two_stream.motion.warp import warp
 from hidden_two_stream.video.transforms import Crop
 

@@ -16,7 +16,7 @@ import hidden_two_stream
 from hidden_two_stream.checkpoint import load_run
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.experiments import cross_validation as cross_validate
-from hidden_two_stream.inference.flow_export import default_output
+from hidden_two_stream.inference.flow_export import default_flow_path
 from hidden_two_stream.motion.flo import read_flo
 from hidden_two_stream.motion.flow import median_filter
 from hidden_two_stream.motion.networks.build import build_motion
@@ -199,7 +199,23 @@ SLIPS: list[tuple[dict[str, str], str]] = [
     ({"motion_init": "tiny-2"}, "expected weights for nano on 3 frames"),
     ({"motion_teacher": "gone", "motion.steps": "1"}, "no motion weights 'gone'"),
     ({"motion_teacher": "tiny-2", "motion.steps": "1"}, "takes 2 frames at once, but clips have 3"),
+    ({"init": "gone.pth", "model.backbone": "resnet18"}, "no weights at 'gone.pth'"),
+    ({"spatial.steps": "0"}, "nothing to train"),
 ]
+
+
+def test_initial_weights_of_a_run_without_a_state_are_checked_again(
+    hts: Hts, data: Path, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run was stopped while it decoded, and its weights file is gone by now."""
+    weights = tmp_path / "mine.safetensors"
+    weights.write_bytes((folder / "nano.safetensors").read_bytes())
+    monkeypatch.setattr(train, "decode_samples", never)
+    with pytest.raises(AssertionError, match="decoding began"):
+        hts("train", "--debug", "--data", data, "--out", tmp_path / "run", *options(motion_init=weights))
+    weights.unlink()
+    code, _, err = hts("train", "--resume", "--out", tmp_path / "run", "--workers", 0, "--quiet")
+    assert (code, "no motion weights" in err, err.count("\n")) == (2, True, 1), err
 
 
 @pytest.mark.parametrize(("fields", "message"), SLIPS)
@@ -339,9 +355,9 @@ def test_flow_of_a_network_without_weights(hts: Hts, video: Path, name: str) -> 
     ],
 )
 def test_where_flow_goes_by_default(source: str, name: str) -> None:
-    assert default_output(source) == Path(name)
+    assert default_flow_path(source) == Path(name)
 
 
 def test_where_flow_of_this_folder_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert default_output(".") == Path(f"{tmp_path.name}.flow.mp4")
+    assert default_flow_path(".") == Path(f"{tmp_path.name}.flow.mp4")

@@ -15,7 +15,7 @@ from hidden_two_stream.checkpoint import build_model, read_metrics
 from hidden_two_stream.config.schema import InputConfig, ModelConfig, Recipe, StageConfig
 from hidden_two_stream.data.clip_cache import ClipCache, open_clip_cache
 from hidden_two_stream.data.index import read_dataset_index
-from hidden_two_stream.errors import TrainingError
+from hidden_two_stream.errors import CheckpointError, TrainingError
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.synthetic.dataset import write_dataset
 from hidden_two_stream.training import loop
@@ -206,3 +206,16 @@ def test_half_precision_sees_frames_in_full(
     optimize(fresh(), run(tmp_path / "run", store, recipe(steps=1), stages=("motion",)), half)
     again = normalize(denormalize(seen[0]))
     assert (255 * (seen[0] - again)).abs().max() < 1e-3
+
+
+def test_a_state_in_a_stage_that_is_not_trained_is_refused(
+    store: ClipCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the stages that are asked for would be left out in silence."""
+    with monkeypatch.context() as patch:
+        _StopAt(patch, "motion", 4)
+        with pytest.raises(Stopped):
+            optimize(fresh(), run(tmp_path / "run", store, stages=["motion", "temporal"]), fabric())
+    changed = run(tmp_path / "run", store, stages=["temporal"])
+    with pytest.raises(CheckpointError, match="stopped in stage motion.*train again into another folder"):
+        optimize(fresh(), changed, fabric(), resume=True)

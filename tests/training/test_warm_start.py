@@ -216,7 +216,7 @@ def test_what_is_taken_leaves_its_source_alone(
             "motion",
             "whole",
             {"model__streams": "[spatial]", "motion__steps": 0, "temporal__steps": 0, "joint__steps": 0},
-            "no MotionNet to take",
+            "no MotionNet that .* could initialize; see model.streams",
         ),
         ("spatial", "whole", {"model__backbone": "resnet18"}, "model.backbone 'small'; .* needs 'resnet18'"),
         ("spatial", "others", {}, "trained for other classes: .*Archery"),
@@ -227,7 +227,7 @@ def test_what_is_taken_leaves_its_source_alone(
             "spatial",
             "whole",
             {"model__streams": "[temporal]", "spatial__steps": 0},
-            "no spatial stream to take",
+            "no spatial stream that .* could initialize; see model.streams",
         ),
         ("temporal", "tiny", {}, "model.motion 'tiny'; this recipe needs 'nano'"),
         (
@@ -287,7 +287,7 @@ def test_motion_comes_once(
         "--motion-from", source("whole"), "--temporal-from", source("whole"),
     )  # fmt: skip
     assert code == 2
-    assert_one_error(err, "brings its MotionNet: give --motion-from or --temporal-from")
+    assert_one_error(err, "brings its own MotionNet: give --motion-from or --temporal-from, not both")
 
 
 @pytest.mark.parametrize("part", ["motion", "spatial", "temporal"])

@@ -1,1 +1,1 @@
-"""Demo, cross-validation and comparison with two-stage baselines."""
+"""Experiments: the demo, cross-validation, the comparison with baselines, and network sizes."""

@@ -1,13 +1,12 @@
 """Baselines of a comparison: the temporal stream without hidden motion.
 
-A baseline is the same backbone behind another input: the stacked frames of a clip, their differences, or
+A baseline has the same backbone with another input: the stacked frames of a clip, their differences, or
 precomputed flow. It has no MotionNet and no spatial stream.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast, get_args
 
@@ -19,26 +18,25 @@ from hidden_two_stream.checkpoint import RunInfo, baseline_of, place_weights, re
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.data.clip_cache import DecodedVideo
 from hidden_two_stream.data.training_set import TrainingClips, mix_seed
-from hidden_two_stream.environment import versions
 from hidden_two_stream.errors import CheckpointError, UsageError
-from hidden_two_stream.evaluation.accuracy import Evaluation, evaluate_videos
-from hidden_two_stream.experiments.stored_flow import FlowClips, FlowVideo, flow_windows
+from hidden_two_stream.evaluation.accuracy import Evaluation
+from hidden_two_stream.experiments.precomputed_flow import FlowClips, FlowVideo, flow_windows
 from hidden_two_stream.inference.aggregate import mean_logits
-from hidden_two_stream.inference.windows import Protocol, parse_protocol, protocol_windows, scored
-from hidden_two_stream.progress import with_progress
+from hidden_two_stream.inference.windows import Protocol, protocol_windows, scored
 from hidden_two_stream.recognition.backbones import build_backbone
 from hidden_two_stream.recognition.fusion import fuse
 from hidden_two_stream.recognition.preprocessing import Preprocessing
 from hidden_two_stream.recognition.streams import TemporalStream
-from hidden_two_stream.training.fit import FitTask, class_numbers
-from hidden_two_stream.training.loop import TrainingRun, optimize
+from hidden_two_stream.training.fit import FitTask, evaluate_split, run_info, training_run
+from hidden_two_stream.training.loop import optimize
 from hidden_two_stream.training.resources import Resources
+from hidden_two_stream.training.warm_start import load_image_weights
 from hidden_two_stream.types import FloatArray
 
 __all__ = ["Baseline", "BaselineInput", "BaselineModel", "PixelStream", "fit_baseline", "load_baseline"]
 
 BaselineInput = Literal["frames", "difference", "flow"]
-"""What a baseline sees: stacked frames, their differences, or precomputed flow."""
+"""Input of a baseline: stacked frames, their differences, or precomputed flow."""
 
 
 class PixelStream(nn.Module):
@@ -49,7 +47,7 @@ class PixelStream(nn.Module):
         num_frames: frames per clip, T.
         num_classes: number of actions.
         dropout: dropout in front of the last layers.
-        difference: see the T−1 differences of neighboring frames instead of the T frames.
+        difference: whether it sees the T−1 differences of neighboring frames instead of the T frames.
     """
 
     def __init__(
@@ -61,7 +59,7 @@ class PixelStream(nn.Module):
         self.backbone = build_backbone(backbone, channels, num_classes, dropout)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Return logits (B, classes) of `frames` (B, T, 3, H, W), seen in gray levels as flow is."""
+        """Return logits (B, classes) of `frames` (B, T, 3, H, W), scaled to gray levels as flow is."""
         images = frames[:, 1:] - frames[:, :-1] if self.difference else frames
         logits: Tensor = self.backbone(255 * images.flatten(1, 2))
         return logits
@@ -71,7 +69,7 @@ class BaselineModel(nn.Module):
     """A temporal stream over frames, differences or precomputed flow.
 
     Args:
-        sees: what the stream sees.
+        sees: input of the stream.
         recipe: backbone, dropout, hand-over and frames per clip.
         num_classes: number of actions.
 
@@ -96,13 +94,13 @@ class BaselineModel(nn.Module):
             )
 
     def preprocess(self, clips: Tensor) -> Tensor:
-        """Return float32 inputs (B, T, C, H, W) of clips: normalized frames, or flow in px as it is."""
+        """Return float32 inputs (B, T, C, H, W) of clips: normalized frames, or unchanged flow in px."""
         return clips.float() if self.sees == "flow" else cast(Tensor, self._pixels(clips))
 
     def temporal(self, clips: Tensor) -> Tensor:
         """Return logits (B, classes) of preprocessed clips.
 
-        The last flow field of a clip leads out of the clip, and is not seen.
+        The last flow field of a clip leads to a frame outside the clip, so it is left out.
         """
         if self.sees == "flow":
             return cast(Tensor, self.temporal_stream(clips[:, :-1], *clips.shape[-2:]))
@@ -110,7 +108,7 @@ class BaselineModel(nn.Module):
 
 
 class Baseline:
-    """A trained baseline in use. It scores videos as a `Recognizer` does.
+    """A trained baseline, which scores videos as a `Recognizer` does.
 
     Attributes:
         model: the network.
@@ -135,7 +133,7 @@ class Baseline:
         return mean_logits(scored(windows, self._forward))
 
     def fuse(self, logits: Mapping[str, FloatArray]) -> FloatArray:
-        """Return the scores of the one stream, by the recipe's fusion method."""
+        """Return the scores of the temporal stream, normalized by the recipe's fusion method."""
         fusion = self.info.recipe.fusion
         return fuse([logits["temporal"]], [fusion.temporal_weight], fusion.method)
 
@@ -151,72 +149,46 @@ def fit_baseline(
     """Train a baseline, save its run, and test it.
 
     Args:
-        task: what to train on, and how. Its recipe's stage temporal is trained; its cache holds videos, or
-            their precomputed flow.
-        sees: what the baseline sees.
-        resources: machine and progress.
-        fabric: launched, on one device.
+        task: what to train on, and how. Only stage temporal is trained. The cache holds videos, or their
+            precomputed flow.
+        sees: input of the baseline.
+        resources: hardware and progress.
+        fabric: a launched Fabric, on one device.
 
     Returns:
         The test result; None without readable test videos.
 
     Raises:
         DataError: a class has no readable training video.
+        UsageError, CheckpointError, OutputError: image weights are missing or do not fit, or as `optimize`.
         TrainingError, Stopped: as `training.loop.optimize`.
     """
-    recipe, folder = task.recipe, task.folder
-    training = task.cache.select(task.split.train)
-    labels = class_numbers(training, task.classes, folder)
+    run = training_run(task, resources, ["temporal"], FlowClips if sees == "flow" else TrainingClips)
     torch.manual_seed(mix_seed(task.seed))
-    model = BaselineModel(sees, recipe, len(task.classes))
-    run = TrainingRun(
-        folder=folder,
-        recipe=recipe,
-        cache=training,
-        labels=labels,
-        seed=task.seed,
-        stages=("temporal",),
-        workers=resources.workers,
-        save_seconds=resources.save_seconds,
-        quiet=resources.quiet,
-        clips=FlowClips if sees == "flow" else TrainingClips,
-    )
+    model = BaselineModel(sees, task.recipe, len(task.classes))
+    if not task.goes_on:
+        load_image_weights(model, task.recipe, quiet=resources.quiet)
     optimize(model, run, fabric, task.resume)
-    metadata = replace(
-        task.metadata,
-        stages=("temporal",),
-        split=task.split.rule,
-        num_training_videos=len(training.samples),
-        seed=task.seed,
-        precision=resources.precision,
-        versions=versions(),
-    )
-    info = RunInfo(recipe, tuple(task.classes), metadata)
-    save_run(folder, model, info, baseline=sees)
-    tests = task.cache.select(task.split.test)
-    if not tests.samples:
-        return None
-    protocol = parse_protocol(task.protocol)
-    return with_progress(
-        "evaluate",
-        len(tests.samples),
-        resources.quiet,
-        lambda progress: evaluate_videos(Baseline(model, info), tests, protocol, progress),
-    )
+    info = run_info(task, resources, run, stages=("temporal",))
+    save_run(task.folder, model, info, baseline=sees)
+    return evaluate_split(Baseline(model, info), task, resources)
 
 
 def load_baseline(source: str | Path) -> Baseline:
     """Return the baseline in a run folder of `hts compare`.
 
+    Args:
+        source: the run folder, or its `model.safetensors`.
+
     Raises:
         UsageError: there is nothing at `source`.
-        CheckpointError: it is not a baseline, is damaged, or has another format version.
+        CheckpointError: the file is not a baseline, is damaged, or has another format version.
     """
     file, tensors, data, info = read_description(source)
     sees = baseline_of(data)
     if sees not in get_args(BaselineInput):
         raise CheckpointError(f"{str(source)!r} is not a baseline of hts compare; open it with hts.load")
-    with torch.device("meta"):  # the weights take their places
+    with torch.device("meta"):  # the loaded weights replace the parameters
         model = BaselineModel(cast(BaselineInput, sees), info.recipe, len(info.classes))
     place_weights(model, tensors, file)
     return Baseline(model, info)

@@ -1,7 +1,7 @@
-"""Comparison: hidden motion against other inputs of a temporal stream, on the same splits and seeds.
+"""Comparison of hidden motion with other inputs of a temporal stream, on the same splits and seeds.
 
-Every method is the same backbone with the same number of steps on the same videos; only its input differs.
-All methods of a fold and seed share one spatial stream, which is fused with each of them.
+Every method trains the same backbone for the same number of steps on the same videos; only the input differs.
+For each fold and seed, one spatial stream is trained and fused with every method.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +26,8 @@ from hidden_two_stream.evaluation.accuracy import Evaluation, load_scores
 from hidden_two_stream.evaluation.comparison import Comparison, Kind, MethodResult
 from hidden_two_stream.experiments.baselines import Baseline, BaselineInput, fit_baseline, load_baseline
 from hidden_two_stream.experiments.compare_speed import Milliseconds, measure_speed
-from hidden_two_stream.experiments.folds import Folds, open_folder, read_folds, read_one_split
-from hidden_two_stream.experiments.stored_flow import FlowCache, extract_flow
+from hidden_two_stream.experiments.folds import SCORES_FILE, Folds, open_folder, read_folds, read_one_split
+from hidden_two_stream.experiments.precomputed_flow import FlowCache, extract_flow
 from hidden_two_stream.files import make_folder, write_json, write_text
 from hidden_two_stream.inference.predictor import Recognizer, load
 from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol
@@ -39,41 +38,38 @@ from hidden_two_stream.progress import note, with_progress
 from hidden_two_stream.recognition.fusion import fuse
 from hidden_two_stream.reports.comparison import comparison_paragraph, comparison_table
 from hidden_two_stream.reports.comparison_plot import comparison_svg
-from hidden_two_stream.training.fit import FitTask, decode_samples, fit, resolve_input
+from hidden_two_stream.training.fit import FitTask, check_run, decode_samples, fit, resolve_input
 from hidden_two_stream.training.resources import Resources
-from hidden_two_stream.training.runner import check_networks
-from hidden_two_stream.training.warm_start import check_motion_weights
 
 __all__ = ["METHODS", "available_methods", "baseline_input", "compare", "kind_of", "method_recipe"]
 
-PRECOMPUTED: Kind = "precomputed"
-PIXELS: tuple[BaselineInput, ...] = ("frames", "difference")
-HIDDEN = ("hidden-frozen", "hidden-joint", "branched")
-SHARED = "hidden-frozen"
-"""The other hidden methods would train the same MotionNet, so they take the one of this method."""
-METHODS = ("spatial", *PIXELS, *ESTIMATORS, *HIDDEN)
+_PRECOMPUTED: Kind = "precomputed"
+_PIXELS: tuple[BaselineInput, ...] = ("frames", "difference")
+_HIDDEN = ("hidden-frozen", "hidden-joint", "branched")
+_SHARED = "hidden-frozen"
+"""The method whose MotionNet the other hidden methods start from, because they would train the same one."""
+METHODS = ("spatial", *_PIXELS, *ESTIMATORS, *_HIDDEN)
 """Methods by name. Further methods are flow estimators, see `motion.estimators.plugins.find_estimator`."""
 
-GOOD_SIZE = 128  # px: estimators need no enlarging from this size on
-SCORES_FILE = "scores.npz"
+_GOOD_SIZE = 128  # px; larger frames need not be enlarged for flow estimators
 _OFF = StageConfig(steps=0)
 
 
 @dataclass(frozen=True)
 class _Study:
-    """What stays the same for all methods.
+    """The inputs and settings that all methods share.
 
     Attributes:
         data: the dataset, as the user named it.
         folder: folder of the whole comparison.
-        folds: splits.
+        folds: training and test samples of each fold.
         recipe: recipe of the hidden two-stream network, with the input size filled in.
-        resources: machine and progress.
-        fabric: launched.
+        resources: hardware and progress.
+        fabric: a launched Fabric.
         protocol: test protocol.
         cache: all decoded videos.
         flow: precomputed flow by method.
-        resume: keep what is complete.
+        resume: keep complete runs, and go on with others.
     """
 
     data: str
@@ -89,16 +85,16 @@ class _Study:
 
     def run_folder(self, method: str, value: str, seed: int) -> Path:
         """Return the folder of one training."""
-        return self.folds.folder(self.folder / "runs" / method.replace(":", "_"), value) / f"seed_{seed}"
+        return self.folds.folder(self.folder / "runs" / _folder_name(method), value) / f"seed_{seed}"
 
 
 def kind_of(method: str) -> Kind:
-    """Return what a method sees. Unknown names are flow estimators."""
+    """Return the kind of a method's input. Every other name is a flow estimator."""
     if method == "spatial":
         return "spatial"
-    if method in PIXELS:
+    if method in _PIXELS:
         return "pixels"
-    return "hidden" if method in HIDDEN else PRECOMPUTED
+    return "hidden" if method in _HIDDEN else _PRECOMPUTED
 
 
 def compare(
@@ -119,22 +115,24 @@ def compare(
 
     Args:
         data: as for `hidden_two_stream.train`; with `group` as for `cross_validate`.
-        out: gets `table.md`, `plot.svg`, `results.json`, `flow/METHOD` and `runs/METHOD/FOLD/seed_N`.
-        group: column to leave one out of; None: the data's own split, or one held-back part.
-        methods: names, see `METHODS`; None: all whose libraries are installed.
+        out: folder that gets `table.md`, `plot.svg`, `results.json`, `flow/METHOD` and
+            `runs/METHOD/FOLD/seed_N`.
+        group: column of the CSV whose values are held out in turn. None: the data's own split, or a random
+            part of each class held back for the test.
+        methods: names, see `METHODS`. None: all methods whose libraries are installed.
         recipe: recipe of the hidden two-stream network. All other methods get the same backbone, and as many
-            steps as its stages temporal and joint have together.
+            steps as stages temporal and joint have together.
         overrides: changes of single fields, such as {"motion.steps": 0}.
-        seeds: runs of each method.
-        seed: seed of the first run; the next run has the next number.
-        protocol: test protocol, of one crop.
-        resume: keep flow that is extracted and runs that are complete.
-        resources: machine and progress.
+        seeds: number of runs of each method.
+        seed: seed of the first run. Each further run has the next number.
+        protocol: test protocol with one crop: "center" or "Nx1".
+        resume: keep the precomputed flow and the complete runs in `out`, and go on with the others.
+        resources: hardware and progress.
 
     Raises:
-        UsageError: a method is unknown, an estimator fails, or the protocol has several crops.
+        UsageError: an argument is wrong, an estimator fails, or `out` holds other runs.
         MissingDependencyError: the library of a method is missing.
-        DataError, TrainingError, Stopped: as `hidden_two_stream.train`.
+        CheckpointError, DataError, TrainingError, Stopped: as `hidden_two_stream.train`.
     """
     folder, resources = Path(out), resources or Resources()
     chosen = load_recipe(recipe, overrides)
@@ -144,27 +142,26 @@ def compare(
     if seeds < 1:
         raise UsageError(f"--seeds is {seeds}; expected at least 1")
     fabric = resources.single_device("compare")
-    check_networks(chosen)
     folds = read_one_split(data, 0.25, seed) if group is None else read_folds(data, group)
     for method in methods:
-        check_motion_weights(method_recipe(chosen, method), {})
+        check_run(method_recipe(chosen, method), folds.classes)
     chosen = resolve_input(chosen, folds.samples)
     _try_estimators(methods, chosen.input.size)
-    plan = {
-        "data": folds.fingerprint(), "group": folds.group, "recipe": chosen.to_dict(),
-        "seed": seed, "protocol": protocol,
-    }  # fmt: skip
-    open_folder(folder, plan, resume)
+    open_folder(folder, folds, chosen, seed, protocol, resume)
     cache = decode_samples(folds.samples, chosen, resources, folder)
     _warn_of_small_frames(chosen, methods)
-    flow = _extracted(cache, methods, folder, chosen, resources)
+    flow = {
+        method: _precompute_flow(cache, method, folder, chosen, resources)
+        for method in methods
+        if kind_of(method) == _PRECOMPUTED
+    }
     study = _Study(str(data), folder, folds, chosen, resources, fabric, protocol, cache, flow, resume)
     numbers = range(seed, seed + seeds)
     scores = {
         (method, value, number): _scores(study, method, value, number)
         for number in numbers
         for value in folds.splits
-        for method in sorted(methods, key=lambda name: name != SHARED)  # others take its MotionNet
+        for method in sorted(methods, key=lambda name: name != _SHARED)  # its MotionNet is needed first
     }
     last = tuple(folds.splits)[-1]
     runs = {method: _trained(study, method, last, numbers[0]) for method in methods}
@@ -178,7 +175,7 @@ def compare(
 
 
 def method_recipe(recipe: Recipe, method: str) -> Recipe:
-    """Return the recipe of one method. Methods differ in nothing but the input of the temporal stream."""
+    """Return the recipe of one method. Methods differ only in the input of the temporal stream."""
     kind = kind_of(method)
     if kind == "spatial":
         model = dataclasses.replace(recipe.model, streams=("spatial",), motion_frames=0, temporal="stacked")
@@ -193,7 +190,7 @@ def method_recipe(recipe: Recipe, method: str) -> Recipe:
         elif model.temporal == "branched":
             model = dataclasses.replace(model, temporal="stacked")
         changed = dataclasses.replace(recipe, model=model, spatial=_OFF)
-        return changed if method != SHARED else dataclasses.replace(changed, temporal=whole, joint=_OFF)
+        return changed if method != _SHARED else dataclasses.replace(changed, temporal=whole, joint=_OFF)
     model = dataclasses.replace(model, motion_frames=0, temporal="stacked")
     return dataclasses.replace(
         recipe, model=model, motion_init="none", motion=_OFF, spatial=_OFF, temporal=whole, joint=_OFF
@@ -201,12 +198,12 @@ def method_recipe(recipe: Recipe, method: str) -> Recipe:
 
 
 def baseline_input(method: str) -> BaselineInput:
-    """Return what the baseline of a method without hidden motion sees."""
-    return method if method in PIXELS else "flow"
+    """Return the input of a method without hidden motion, for `BaselineModel`."""
+    return method if method in _PIXELS else "flow"
 
 
 def _is_baseline(method: str) -> bool:
-    return kind_of(method) in ("pixels", PRECOMPUTED)
+    return kind_of(method) in ("pixels", _PRECOMPUTED)
 
 
 def _trained(study: _Study, method: str, value: str, seed: int) -> Recognizer | Baseline:
@@ -215,10 +212,10 @@ def _trained(study: _Study, method: str, value: str, seed: int) -> Recognizer | 
 
 
 def _checked(methods: Sequence[str]) -> tuple[str, ...]:
-    """The methods, each once, the spatial stream first; an unknown method is an error."""
+    """Return the methods, each once and the spatial stream first, or raise an error about a wrong one."""
     if not methods:
         raise UsageError(
-            f"no method is named; choose of {', '.join((*METHODS, *RAFT))}, or leave out --methods"
+            f"no method is named; choose from {', '.join((*METHODS, *RAFT))}, or leave out --methods"
         )
     for method in methods:
         if method in METHODS and method not in ESTIMATORS:
@@ -231,76 +228,81 @@ def _checked(methods: Sequence[str]) -> tuple[str, ...]:
         if name not in (*ESTIMATORS, *RAFT) and ":" not in name:
             known = ", ".join((*METHODS, *RAFT))
             raise UsageError(
-                f"unknown method {method!r}; choose of {known}, or your own flow as package.module:function; "
-                "for flow of frames enlarged twice give dis-medium@2"
+                f"unknown method {method!r}; choose from {known}, or name your own flow estimator as "
+                "package.module:function; dis-medium@2 enlarges the frames of dis-medium two times"
             )
         find_estimator(method)
     return tuple(dict.fromkeys(("spatial", *methods)))
 
 
 def _try_estimators(methods: Sequence[str], size: int) -> None:
-    """Let all estimators see two frames: a broken estimator must not show only hours later.
+    """Run every flow estimator on two frames, to find a broken one before the long part begins.
 
     Raises:
         UsageError: an estimator fails, or its result is not the flow of the frames.
     """
     frames = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
     for method in methods:
-        if kind_of(method) == PRECOMPUTED:
+        if kind_of(method) == _PRECOMPUTED:
             find_estimator(method)(frames)
 
 
 def available_methods() -> tuple[str, ...]:
-    """Return all `METHODS` whose libraries are installed; a note names the others."""
+    """Return all `METHODS` whose libraries are installed, and name the others on stderr."""
     found = []
     for method in METHODS:
         try:
             _checked([method])
         except MissingDependencyError as error:
-            note(f"without {method}: {error}")
+            note(f"method {method} is left out: {error}")
         else:
             found.append(method)
     return tuple(found)
 
 
 def _warn_of_small_frames(recipe: Recipe, methods: Sequence[str]) -> None:
-    """Nano enlarges small frames itself. An estimator that does not is weaker than it could be."""
+    """Suggest enlarged frames for flow estimators. Nano enlarges small frames itself."""
     size = recipe.input.size
-    given = [name for name in methods if kind_of(name) == PRECOMPUTED]
-    if given and size < GOOD_SIZE and all(enlarged_factor(name)[1] == 1 for name in given):
-        factor = min(LARGEST_FACTOR, -(-GOOD_SIZE // size))
+    estimators = [name for name in methods if kind_of(name) == _PRECOMPUTED]
+    if estimators and size < _GOOD_SIZE and all(enlarged_factor(name)[1] == 1 for name in estimators):
+        factor = min(LARGEST_FACTOR, -(-_GOOD_SIZE // size))
         note(
-            f"the networks see frames of {size} px: computed flow may be better on enlarged frames, as of "
-            f"--methods {given[0]}@{factor}"
+            f"the networks see frames of {size} px; flow estimators may be more accurate on enlarged frames: "
+            f"--methods {estimators[0]}@{factor}"
         )
 
 
-def _extracted(
-    cache: ClipCache, methods: Sequence[str], folder: Path, recipe: Recipe, resources: Resources
-) -> dict[str, FlowCache]:
-    """The precomputed flow of each method that needs it."""
-    found = {}
-    for method in methods:
-        if kind_of(method) != PRECOMPUTED:
-            continue
-        into = folder / "flow" / method.replace(":", "_")
+def _precompute_flow(
+    cache: ClipCache, method: str, folder: Path, recipe: Recipe, resources: Resources
+) -> FlowCache:
+    """Return the flow of one estimator on all videos; flow that is already in `folder` is kept."""
+    return with_progress(
+        method,
+        len(cache.videos),
+        resources.quiet,
+        lambda progress: extract_flow(
+            cache,
+            method,
+            folder / "flow" / _folder_name(method),
+            stride=recipe.input.frame_stride,
+            workers=resources.workers,
+            progress=progress,
+        ),
+    )
 
-        def work(progress: Any, method: str = method, into: Path = into) -> FlowCache:
-            stride, workers = recipe.input.frame_stride, resources.workers
-            return extract_flow(cache, method, into, stride=stride, workers=workers, progress=progress)
 
-        found[method] = with_progress(method, len(cache.videos), resources.quiet, work)
-    return found
+def _folder_name(method: str) -> str:
+    return method.replace(":", "_")
 
 
 def _scores(study: _Study, method: str, value: str, seed: int) -> Evaluation:
-    """Train and test one method on one fold with one seed, unless its scores are there."""
+    """Return the test result of one method on one fold with one seed; train unless it is complete."""
     folder = study.run_folder(method, value, seed)
     if study.resume and (folder / SCORES_FILE).exists():
         return load_scores(folder / SCORES_FILE, study.protocol)
     note(f"{method}, {study.folds.group} {value}, seed {seed}")
-    shared = study.run_folder(SHARED, value, seed)
-    takes_motion = method in HIDDEN and method != SHARED and (shared / SCORES_FILE).exists()
+    shared = study.run_folder(_SHARED, value, seed)
+    has_shared = method in _HIDDEN and method != _SHARED and (shared / SCORES_FILE).exists()
     task = FitTask(
         split=study.folds.splits[value],
         cache=study.flow.get(method, study.cache),
@@ -309,7 +311,7 @@ def _scores(study: _Study, method: str, value: str, seed: int) -> Evaluation:
         folder=make_folder(folder),
         seed=seed,
         protocol=study.protocol,
-        warm_start={"motion": str(shared)} if takes_motion else {},
+        warm_start={"motion": str(shared)} if has_shared else {},
         metadata=study.folds.metadata[value],
         resume=study.resume,
     )
@@ -320,8 +322,8 @@ def _scores(study: _Study, method: str, value: str, seed: int) -> Evaluation:
     if evaluation is None:
         raise UsageError(f"no readable test video with {study.folds.group} {value}")
     evaluation.save_scores(folder / SCORES_FILE)
-    (name, share), *_ = evaluation.accuracy.items()  # of the one stream, before it is fused
-    note(f"  {name} {share:.1%}")
+    (name, accuracy), *_ = evaluation.accuracy.items()  # of the method's only stream
+    note(f"  {name} {accuracy:.1%}")
     return evaluation
 
 
@@ -375,7 +377,7 @@ def _comparison(
 
 
 def _fused(recipe: Recipe, own: Evaluation, spatial: Evaluation) -> npt.NDArray[np.float32]:
-    """Late fusion of two runs on the same videos, with the recipe's method and weights."""
+    """Return the late fusion of two runs on the same videos, with the recipe's method and weights."""
     if below_common_folder(own.names) != below_common_folder(spatial.names):
         raise UsageError("the runs were tested on different videos; compare again in another folder")
     fusion = recipe.fusion

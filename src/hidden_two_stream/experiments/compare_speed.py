@@ -1,4 +1,4 @@
-"""Milliseconds that one clip takes with each method of a comparison, measured side by side in one run."""
+"""Time per clip of each method of a comparison, measured side by side in one run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo, resized
 from hidden_two_stream.experiments.baselines import Baseline
-from hidden_two_stream.experiments.stored_flow import FlowCache
+from hidden_two_stream.experiments.precomputed_flow import FlowCache
 from hidden_two_stream.experiments.timing import timed
 from hidden_two_stream.inference.predictor import Recognizer
 from hidden_two_stream.motion.estimators.classical import Estimator
@@ -31,12 +31,12 @@ _CLIPS = 20
 
 @dataclass(frozen=True)
 class Milliseconds:
-    """Medians over clips.
+    """Median milliseconds per clip.
 
     Attributes:
         decoding: reading, resizing and cropping the frames of the clip.
         motion: from frames to flow; 0 for a method without flow.
-        recognition: the temporal stream and the spatial stream.
+        recognition: the temporal stream and the spatial stream together.
     """
 
     decoding: float
@@ -52,10 +52,10 @@ def measure_speed(
     OpenCV uses as many threads as torch.
 
     Args:
-        runs: one trained run of each method; the run "spatial" is timed beside all others.
-        flow: precomputed flow by method; for the timed clips it is computed again.
-        cache: the videos; the middle clips of up to 20 videos are timed.
-        recipe: how clips are cut.
+        runs: one trained run of each method. The time of the run "spatial" is part of every method's.
+        flow: precomputed flow by method. For the timed clips it is computed again.
+        cache: the videos. The middle clips of up to 20 videos are timed.
+        recipe: number, stride, size and preprocessing of the frames of a clip.
     """
     with threads(torch.get_num_threads()):
         return _measured(runs, flow, cache, recipe)
@@ -83,7 +83,7 @@ def _measured(
 
 
 def _decoded(video: DecodedVideo, cache: ClipCache, recipe: Recipe) -> tuple[Tensor, Tensor]:
-    """The middle clip, read from its file: (T, 3, size, size) uint8, and as `frames` with a batch of one."""
+    """Read the middle clip from its file: (T, 3, size, size) uint8, and preprocessed as a batch of one."""
     settings, length = recipe.input, recipe.model.num_frames
     start = center_start(video.num_frames, length, settings.frame_stride)
     indices = clip_indices(start, length, settings.frame_stride, video.num_frames)
@@ -101,7 +101,7 @@ def _recognized(
     frames: Tensor,
     estimate: Estimator | None,
 ) -> tuple[float, float]:
-    """Milliseconds of motion and of recognition for one clip."""
+    """Return the milliseconds of motion and of recognition for one clip."""
     other, _ = timed(lambda: spatial.model.spatial(frames))
     if run is spatial:
         return 0.0, other

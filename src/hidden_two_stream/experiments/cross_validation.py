@@ -1,7 +1,7 @@
-"""Cross-validation: a fold per group (subject, date, source) or official split, trained and tested apart.
+"""Cross-validation: one run per value of a column (subject, date, source) or per official split.
 
-The folds of a group test each video once, so their test videos are pooled into one accuracy. Official splits
-share test videos and were never meant to be pooled: the mean of their accuracies is what papers report.
+The folds of a column test each video once, so their test videos are pooled into one accuracy. Official splits
+share test videos and are not pooled: papers report the mean of their accuracies.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lightning_fabric import Fabric
 
 from hidden_two_stream.checkpoint import RESULTS_FILE
 from hidden_two_stream.config.loading import load_recipe
@@ -21,20 +22,16 @@ from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.data.clip_cache import ClipCache
 from hidden_two_stream.errors import DataError
 from hidden_two_stream.evaluation.accuracy import Evaluation, load_scores, merge
-from hidden_two_stream.experiments.folds import Folds, open_folder, read_folds
+from hidden_two_stream.experiments.folds import SCORES_FILE, open_folder, read_folds
 from hidden_two_stream.files import make_folder, write_json
 from hidden_two_stream.inference.predictor import Recognizer, load
 from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol
 from hidden_two_stream.progress import note
 from hidden_two_stream.reports.run import write_run_report
-from hidden_two_stream.training.fit import FitTask, decode_samples, fit, resolve_input
+from hidden_two_stream.training.fit import FitTask, check_run, decode_samples, fit, resolve_input
 from hidden_two_stream.training.resources import Resources
-from hidden_two_stream.training.runner import check_networks
-from hidden_two_stream.training.warm_start import check_motion_weights
 
 __all__ = ["CrossValidation", "FoldResult", "cross_validate"]
-
-SCORES_FILE = "scores.npz"
 
 
 @dataclass(frozen=True)
@@ -59,13 +56,13 @@ class CrossValidation:
     """The results of all folds.
 
     Attributes:
-        group: the column, or "split".
+        group: name of the column, or "split".
         folds: the result of each fold.
         evaluation: the pooled test result of all folds; None for official splits, which share videos.
         protocol: test protocol.
         chance: accuracy of guessing.
-        unreadable: names of videos that could not be read.
-        seconds: time in all, s.
+        unreadable: names of the unreadable videos.
+        seconds: total time, s.
         folder: folder of all runs.
     """
 
@@ -80,12 +77,12 @@ class CrossValidation:
 
     @property
     def mean_accuracy(self) -> dict[str, float]:
-        """Mean of the folds' accuracies, of each stream and fused."""
+        """Mean accuracy over folds, of each stream and fused."""
         return {name: float(np.mean(values)) for name, values in self._by_name().items()}
 
     @property
     def std_accuracy(self) -> dict[str, float]:
-        """Population standard deviation of the folds' accuracies, of each stream and fused."""
+        """Population standard deviation of accuracy over folds, of each stream and fused."""
         return {name: float(np.std(values)) for name, values in self._by_name().items()}
 
     def _by_name(self) -> dict[str, list[float]]:
@@ -122,7 +119,7 @@ def cross_validate(
     resume: bool = False,
     resources: Resources | None = None,
 ) -> CrossValidation:
-    """Train and test once per value of a column, each time on all other samples; or once per official split.
+    """Train and test once per value of a column, which is held out for the test, or once per official split.
 
     Args:
         data: a CSV with the column `group`, or a dataset by name with a range of splits (`ucf101:ROOT:1..3`).
@@ -130,81 +127,85 @@ def cross_validate(
         group: name of the column; None for a range of splits.
         recipe: a recipe, its name, or a YAML file.
         overrides: changes of single fields, such as {"motion.steps": 0}.
-        protocol: test protocol: "center", or "NxM" clips x crops.
+        protocol: test protocol: "center", or "NxM" for N clips and M crops.
         seed: seed of everything random.
-        resume: keep the folds that are complete, and go on with the others.
-        resources: machine and progress.
+        resume: keep the complete folds in `out`, and go on with the others.
+        resources: hardware and progress.
 
     Raises:
         UsageError: an argument is wrong, or `out` holds other runs.
         DataError: the dataset cannot be used, or a fold has no readable test video.
-        TrainingError, Stopped: as `hidden_two_stream.train`.
+        CheckpointError, TrainingError, Stopped: as `hidden_two_stream.train`.
     """
-    began, folder, resources = time.monotonic(), Path(out), resources or Resources()
+    start, folder, resources = time.monotonic(), Path(out), resources or Resources()
     chosen = load_recipe(recipe, overrides)
     parse_protocol(protocol)
     fabric = resources.single_device("cross-validate")
-    check_networks(chosen)
     folds = read_folds(data, group)
-    check_motion_weights(chosen, {})
+    check_run(chosen, folds.classes)
     chosen = resolve_input(chosen, folds.samples)
-    plan = {
-        "data": folds.fingerprint(), "group": folds.group, "recipe": chosen.to_dict(),
-        "seed": seed, "protocol": protocol,
-    }  # fmt: skip
-    open_folder(folder, plan, resume)
+    open_folder(folder, folds, chosen, seed, protocol, resume)
     count = f"{len(folds.samples)} videos, {len(folds.classes)} classes"
     note(f"{count}, {len(folds.splits)} folds by {folds.group}")
     cache = decode_samples(folds.samples, chosen, resources, folder)
     parts: list[Evaluation] = []
     results: list[FoldResult] = []
-    last: Recognizer | None = None
     for number, (value, split) in enumerate(folds.splits.items(), start=1):
         fold = make_folder(folds.folder(folder, value))
-        what = f"fold {number} of {len(folds.splits)}: {folds.group} {value}"
+        title = f"fold {number} of {len(folds.splits)}: {folds.group} {value}"
         if resume and (fold / RESULTS_FILE).exists():
-            note(f"{what} is complete")
+            note(f"{title} is complete")
             evaluation, result = load_scores(fold / SCORES_FILE, protocol), _read_fold(fold, folds.group)
         else:
-            note(f"{what} is tested")
-            start = time.monotonic()
+            note(title)
             task = FitTask(
-                split, cache, folds.classes, chosen, fold, seed,
-                protocol=protocol, metadata=folds.metadata[value], resume=resume,
-            )  # fmt: skip
-            trained = fit(task, resources, fabric)
-            if trained.evaluation is None:
-                raise DataError(f"no readable test video with {folds.group} {value}")
-            evaluation, last = trained.evaluation, trained.recognizer
-            seconds = round(time.monotonic() - start, 1)
-            result = FoldResult(value, len(evaluation.names), evaluation.accuracy, seconds)
-            if not folds.pooled:
-                shown = cache.select(split.test)
-                title = f"Split {value} of {data}"
-                write_run_report(fold, last, evaluation, trained.seconds, shown, title)
-            evaluation.save_scores(fold / SCORES_FILE)
-            write_json(fold / RESULTS_FILE, _row(folds.group, result))
+                split=split,
+                cache=cache,
+                classes=folds.classes,
+                recipe=chosen,
+                folder=fold,
+                seed=seed,
+                protocol=protocol,
+                metadata=folds.metadata[value],
+                resume=resume,
+            )
+            report_title = None if folds.pooled else f"Split {value} of {data}"
+            evaluation, result = _train_fold(task, folds.group, value, report_title, resources, fabric)
         parts.append(evaluation)
         results.append(result)
-        note("  " + ", ".join(f"{name} {share:.1%}" for name, share in result.accuracy.items()))
-    pooled = merge(parts) if folds.pooled else None
+        note("  " + ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in result.accuracy.items()))
     validation = CrossValidation(
         group=folds.group,
         folds=tuple(results),
-        evaluation=pooled,
+        evaluation=merge(parts) if folds.pooled else None,
         protocol=parts[0].protocol,
         chance=1 / len(parts[0].classes),
         unreadable=tuple(sample.name for sample, _ in cache.unreadable),
-        seconds=time.monotonic() - began,
+        seconds=time.monotonic() - start,
         folder=folder,
     )
     write_json(folder / RESULTS_FILE, validation.to_dict())
-    _report(validation, last or load(folds.folder(folder, value)), _last_tests(folds, cache))
+    _write_report(validation, load(fold), cache.select(split.test))
     return validation
 
 
-def _last_tests(folds: Folds, cache: ClipCache) -> ClipCache:
-    return cache.select(tuple(folds.splits.values())[-1].test)
+def _train_fold(
+    task: FitTask, group: str, value: str, report_title: str | None, resources: Resources, fabric: Fabric
+) -> tuple[Evaluation, FoldResult]:
+    """Train and test one fold, save its result and, if a title is given, write a report of the fold."""
+    start = time.monotonic()
+    trained = fit(task, resources, fabric)
+    evaluation = trained.evaluation
+    if evaluation is None:
+        raise DataError(f"no readable test video with {group} {value}")
+    seconds = round(time.monotonic() - start, 1)
+    result = FoldResult(value, len(evaluation.names), evaluation.accuracy, seconds)
+    if report_title is not None:
+        shown = task.cache.select(task.split.test)
+        write_run_report(task.folder, trained.recognizer, evaluation, trained.seconds, shown, report_title)
+    evaluation.save_scores(task.folder / SCORES_FILE)
+    write_json(task.folder / RESULTS_FILE, _row(group, result))
+    return evaluation, result
 
 
 def _row(group: str, fold: FoldResult) -> dict[str, Any]:
@@ -221,7 +222,7 @@ def _read_fold(fold: Path, group: str) -> FoldResult:
     return FoldResult(row[group], row["num_test_videos"], row["accuracy"], row["seconds"])
 
 
-def _report(validation: CrossValidation, recognizer: Recognizer, videos: ClipCache) -> None:
+def _write_report(validation: CrossValidation, recognizer: Recognizer, videos: ClipCache) -> None:
     group = validation.group
     table: list[dict[str, float | str]] = [
         {group: str(fold.value), "test videos": str(fold.num_test_videos), **fold.accuracy}

@@ -1,4 +1,4 @@
-"""Folds: what is trained and tested apart, by a column's values, by official splits, or just once."""
+"""Folds: one training and test each per value of a column, per official split, or for one split."""
 
 from __future__ import annotations
 
@@ -10,26 +10,30 @@ from typing import Any
 
 from hidden_two_stream.checkpoint import PLAN_FILE, RunMetadata
 from hidden_two_stream.config.loading import recipe_from_dict
+from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.data.benchmarks.reference import NUM_SPLITS, Reference, parse_reference
 from hidden_two_stream.data.index import absolute_data, read_dataset_index
 from hidden_two_stream.data.samples import DatasetIndex, Sample
 from hidden_two_stream.data.splits import Split, group_values, hold_out, split_dataset
-from hidden_two_stream.errors import DataError, UsageError
+from hidden_two_stream.errors import CheckpointError, DataError, UsageError
 from hidden_two_stream.files import make_folder, write_json
 
-__all__ = ["Folds", "open_folder", "read_folds", "read_one_split"]
+__all__ = ["SCORES_FILE", "Folds", "open_folder", "read_folds", "read_one_split"]
+
+SCORES_FILE = "scores.npz"
+"""In the run folder of each fold: the scores of its test videos."""
 
 
 @dataclass(frozen=True)
 class Folds:
-    """What is trained and tested apart.
+    """The folds of a dataset, each trained and tested in a run of its own.
 
     Attributes:
         group: the column, or "split".
-        pooled: whether each video is tested in one fold only.
-        indexes: dataset index of each fold, by the fold's value; the same index for the folds of a column.
+        pooled: whether the test videos of all folds can be pooled, because none is in two folds.
+        indexes: dataset index of each fold, by the fold's value; the same index for all folds of a column.
         splits: training and test samples of each fold.
-        metadata: data and held-out group of each fold, to be kept with its run.
+        metadata: data and held-out group of each fold, which are saved with its run.
     """
 
     group: str
@@ -49,7 +53,7 @@ class Folds:
         return tuple({s.name: s for index in self.indexes.values() for s in index.samples}.values())
 
     def fingerprint(self) -> str:
-        """Return a text that tells these samples from others."""
+        """Return a text that identifies these samples by names, labels and splits."""
         return " ".join(dict.fromkeys(index.fingerprint() for index in self.indexes.values()))
 
     def folder(self, root: Path, value: str) -> Path:
@@ -74,16 +78,18 @@ def read_folds(data: str | Path, group: str | None) -> Folds:
     """Return one fold per value of the column `group` of a CSV, or per split such as `ucf101:ROOT:1..3`.
 
     Raises:
-        UsageError, DataError: there is neither, or the dataset index cannot be read.
+        UsageError, DataError: `data` has neither, or the dataset index cannot be read.
     """
     reference = parse_reference(data)
     if reference is not None:
         if group is not None:
-            raise UsageError(f"--group {group} goes with a CSV; of {reference.name} give a range of splits")
+            raise UsageError(
+                f"--group {group} is for a CSV; for {reference.name}, leave it out and give a range of splits"
+            )
         return _read_splits(reference.absolute())
     if group is None:
         raise UsageError(
-            f"{str(data)!r} needs --group COLUMN, the column to leave one out of, such as subject"
+            f"{str(data)!r} needs --group COLUMN, whose values are held out in turn, such as --group subject"
         )
     index = read_dataset_index(data)
     values = group_values(index, group)
@@ -113,30 +119,58 @@ def _read_splits(reference: Reference) -> Folds:
     )
 
 
-def open_folder(folder: Path, plan: Mapping[str, Any], resume: bool) -> None:
-    """Make the folder of several runs that share one plan; to resume, it must hold the same plan.
+def open_folder(folder: Path, folds: Folds, recipe: Recipe, seed: int, protocol: str, resume: bool) -> None:
+    """Make the folder of the runs of all folds, and write their plan. To resume, the plan must be the same.
+
+    Args:
+        folder: the folder.
+        folds: the folds.
+        recipe: the recipe, with the input size filled in.
+        seed: seed of everything random.
+        protocol: test protocol.
+        resume: whether the folder must hold runs, or must not.
 
     Raises:
-        UsageError: the folder holds other runs already, or none to resume.
-        OutputError: it cannot be written.
+        UsageError: the folder already holds runs, or none to resume, or runs with another plan.
+        OutputError: the folder cannot be written.
     """
+    plan: dict[str, Any] = {
+        "data": folds.fingerprint(),
+        "group": folds.group,
+        "recipe": recipe.to_dict(),
+        "seed": seed,
+        "protocol": protocol,
+    }
     path = folder / PLAN_FILE
     if path.exists() and not resume:
         raise UsageError(f"{str(folder)!r} already holds runs; add --resume to go on, or name another folder")
     if resume:
         if not path.exists():
             raise UsageError(f"nothing to resume in {str(folder)!r}; check --out")
-        known, wanted = json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(plan))
-        for saved in (known, wanted):  # an earlier version's recipe may name its fields otherwise
-            saved["recipe"] = recipe_from_dict(saved["recipe"], f"recipe of {str(path)!r}")
-        others = [name for name, value in wanted.items() if known.get(name) != value]
-        if others:
+        different = _differences(path, json.loads(json.dumps(plan)))
+        if different:
             raise UsageError(
-                f"{str(folder)!r} began with another {', '.join(others)}; give what it began with, or name "
+                f"{str(folder)!r} began with another {', '.join(different)}; give the same again, or name "
                 "another folder"
             )
     make_folder(folder)
     write_json(path, plan)
+
+
+def _differences(path: Path, plan: dict[str, Any]) -> list[str]:
+    """Return the fields in which `plan` differs from the plan in a file.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    origin = f"recipe of {str(path)!r}"
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        saved["recipe"] = recipe_from_dict(saved["recipe"], origin)  # may be of an earlier version
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{str(path)!r} is damaged: {error}; name another folder") from error
+    plan["recipe"] = recipe_from_dict(plan["recipe"], origin)
+    return [name for name, value in plan.items() if saved.get(name) != value]
 
 
 def _file_name(value: str) -> str:

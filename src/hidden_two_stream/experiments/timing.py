@@ -12,12 +12,12 @@ T = TypeVar("T")
 
 
 def timed(work: Callable[[], T]) -> tuple[float, T]:
-    """Call `work` twice; return the milliseconds of the second call, and its result.
+    """Call `work` twice, and return the milliseconds and the result of the second call.
 
     The warm-up run lets other libraries' threads go idle: after each call, threads of OpenCV and OpenMP wait
-    actively for more work and slow down whatever runs next.
+    actively for more work, which slows down the next call.
     """
     work()
-    began = time.perf_counter()
+    start = time.perf_counter()
     result = work()
-    return 1000 * (time.perf_counter() - began), result
+    return 1000 * (time.perf_counter() - start), result

@@ -1,1 +1,1 @@
-"""Using what was learned: prediction, and the report that a person reads."""
+"""Prediction, test protocols, and the hidden motion of videos."""

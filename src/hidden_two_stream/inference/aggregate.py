@@ -1,4 +1,4 @@
-"""From the logits of many windows to one answer for the video."""
+"""Combines the logits of a video's windows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["mean_logits"]
 def mean_logits(windows: Iterable[ScoredWindow]) -> dict[str, FloatArray]:
     """Return the mean logits (classes,) float32 of each stream over all windows, before any softmax.
 
-    This is the reference's test protocol. No window gives no stream.
+    Averaging before the softmax is the reference's test protocol. Without windows the result is empty.
     """
     rows: dict[str, list[npt.NDArray[np.float64]]] = {}
     for window in windows:

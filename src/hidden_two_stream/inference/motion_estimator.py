@@ -1,4 +1,4 @@
-"""MotionNet in use: the hidden motion of files, frame folders and arrays, with no run and no classes."""
+"""MotionNet alone: the hidden motion of files, frame folders and arrays, without a run or classes."""
 
 from __future__ import annotations
 
@@ -23,78 +23,85 @@ from hidden_two_stream.weights.motion import motion_weights_info
 __all__ = ["MotionEstimator", "default_side", "motion_estimator", "on_device", "smallest_side"]
 
 Module = TypeVar("Module", bound=nn.Module)
-_WINDOW = 11  # frames at a time of a network that takes any number
+_SMALLEST_SIDE = 16
 _LARGEST_SIDE = 256
-_LARGEST_LONG_SIDE = 1024  # of pictures that are enlarged
+_LARGEST_LONG_SIDE = 1024  # of enlarged frames
+_WINDOW = 11  # frames per window of a network that takes any number
 
 
 def motion_estimator(source: str | Path, device: str = "cpu") -> MotionEstimator:
-    """A trained MotionNet for use; one for two frames sees large pictures from coarse to fine.
+    """Return a trained MotionNet, ready to estimate the motion of videos.
+
+    A stacked network for two frames runs from coarse to fine, because it was trained on small frames.
 
     Args:
-        source: a name that comes with the package ("nano"; `weights.motion.shipped_motion_weights()` gives
-            all), or a file written by `weights.motion.save_motion_weights`.
+        source: the name of shipped weights, such as "nano" (`weights.motion.shipped_motion_weights()` lists
+            them), or a file written by `weights.motion.save_motion_weights`.
         device: where to compute, for example "cpu" or "cuda".
 
     Raises:
         UsageError: there are no such weights, or no such device.
-        CheckpointError: the file is damaged or of another version.
+        CheckpointError: the file is damaged or has another format version.
     """
     info = motion_weights_info(source)
     network = on_device(info.build(), device)
     least = smallest_side(info.network)
-    if info.num_frames == 2 and info.network not in PAIRWISE:  # knows the motion of small pictures alone
+    if info.num_frames == 2 and info.network not in PAIRWISE:
         network = CoarseToFine(network, least)
     return MotionEstimator(network, info.num_frames, torch.device(device), smallest_side=least)
 
 
 def on_device(module: Module, device: str | torch.device) -> Module:
-    """Return `module` on `device`; on a CUDA GPU with channels last in memory, which convolutions prefer.
+    """Return `module` on `device`, on a CUDA GPU with channels last in memory.
 
     Raises:
         UsageError: there is no such device.
     """
     try:
         moved = module.to(device)
-        if torch.device(device).type == "cuda":  # docs/gpu.md
+        if torch.device(device).type == "cuda":  # channels last makes convolutions faster there
             moved = moved.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     except (RuntimeError, AssertionError) as error:
         raise UsageError(
-            f"cannot compute on {str(device)!r}; expected cpu, cuda, cuda:1, mps or the like, and that this "
-            "machine has it"
+            f"cannot compute on {str(device)!r}; expected a device of this machine, such as cpu, cuda, "
+            "cuda:1 or mps"
         ) from error
     return moved
 
 
-def default_side(size: tuple[int, int], smallest: int = 16) -> int:
-    """Shorter side of the pictures for a video of `size` (height, width): its own, `smallest` to 256 px.
+def default_side(size: tuple[int, int], smallest: int = _SMALLEST_SIDE) -> int:
+    """Return the default shorter side of MotionNet's frames: the video's own, `smallest` to 256 px.
 
-    What is far wider than high, or higher than wide, is enlarged only to 1024 px of its longer side.
+    Long, narrow frames are enlarged only until their longer side is 1024 px.
+
+    Args:
+        size: (height, width) of the video, px.
+        smallest: frames with a smaller shorter side are enlarged to this one, px.
     """
     shorter, longer = sorted(size)
     enlarged = min(smallest, max(shorter, shorter * _LARGEST_LONG_SIDE // longer))
-    return max(16, enlarged, min(_LARGEST_SIDE, shorter))
+    return max(_SMALLEST_SIDE, enlarged, min(_LARGEST_SIDE, shorter))
 
 
 def smallest_side(network: str) -> int:
-    """Shorter side that a member of the MotionNet family should see at least, px.
+    """Return the smallest shorter side that a network of the MotionNet family should see, px.
 
-    Below it, a stacked network knows motion of a part of a pixel badly (docs/motion.md). Nano enlarges small
-    pictures itself.
+    On smaller frames, stacked networks estimate sub-pixel motion poorly (docs/motion.md). Nano enlarges small
+    frames itself.
     """
-    return 16 if network in PAIRWISE else 128
+    return _SMALLEST_SIDE if network in PAIRWISE else 128
 
 
 class MotionEstimator:
-    """Flow between all neighbouring frames of a video, window by window.
+    """Estimates the flow between all neighboring frames of a video, window by window.
 
     Args:
-        network: `frames` (B, T, 3, H, W) → flow pyramid, finest first; not changed here.
-        num_frames: T that it takes; 0: any number from 2 on.
-        device: where it computes.
-        short_side: shorter side of the pictures where a call does not say, px; None: see `default_side`.
-        smallest_side: least shorter side where nothing says more, px.
-        normalize_contrast: as in the recipe that it was trained with.
+        network: `frames` (B, T, 3, H, W) → flow pyramid, finest level first. It is not modified.
+        num_frames: T, the frames that the network takes at once; 0: any number from 2 on.
+        device: the network's device.
+        short_side: default shorter side of the frames that the network sees, px; None: `default_side`.
+        smallest_side: lower limit of `default_side`, px.
+        normalize_contrast: as in the recipe that the network was trained with.
     """
 
     def __init__(
@@ -104,7 +111,7 @@ class MotionEstimator:
         device: torch.device,
         *,
         short_side: int | None = None,
-        smallest_side: int = 16,
+        smallest_side: int = _SMALLEST_SIDE,
         normalize_contrast: bool = False,
     ) -> None:
         self.network = network
@@ -115,26 +122,26 @@ class MotionEstimator:
         self._preprocess = Preprocessing(normalize_contrast)
 
     def side(self, size: tuple[int, int], short_side: int | None = None) -> int:
-        """Shorter side of the pictures that the network sees of a video of `size` (height, width), px.
+        """Return the shorter side of the frames that the network sees, px.
 
         Args:
-            size: of the video.
-            short_side: what a call asks for; None: see the class.
+            size: (height, width) of the video, px.
+            short_side: the side asked for, px; None: the default of this estimator.
 
         Raises:
             UsageError: the side is below 16 px.
         """
         wanted = self.short_side if short_side is None else short_side
-        if wanted is not None and wanted < 16:
-            raise UsageError(f"short side is {wanted}; expected at least 16 px")
+        if wanted is not None and wanted < _SMALLEST_SIDE:
+            raise UsageError(f"short side is {wanted}; expected at least {_SMALLEST_SIDE} px")
         return default_side(size, self.smallest_side) if wanted is None else wanted
 
     def flow(self, source: Source, short_side: int | None = None) -> FloatArray:
-        """The hidden motion between all neighbouring frames of a video.
+        """Return the hidden motion between all neighboring frames of a video.
 
         Args:
             source: a video file, a URL, a folder of frames, or a (T, H, W, 3) uint8 array.
-            short_side: shorter side of the pictures that the network sees, px; None: see the class.
+            short_side: shorter side of the frames that the network sees, px; None: see `side`.
 
         Returns:
             (T−1, 2, h, w) float32, in pixels of its own grid; (0, 2, h, w) for a single frame.
@@ -152,35 +159,35 @@ class MotionEstimator:
         *,
         on_warning: Callable[[str], None] | None = None,
     ) -> Iterator[tuple[Tensor, FloatArray]]:
-        """As `flow`, window by window, in bounded memory.
+        """Yield the flow of `flow` window by window, in bounded memory.
 
         Args:
             source, short_side: as for `flow`.
-            on_warning: called behind the last frame with what is wrong with the video, if anything is.
+            on_warning: called after the last frame if something is wrong with the video, with the reason.
 
         Yields:
-            frames (n+1, 3, H, W) uint8 as MotionNet saw them, and their flow (n, 2, h, w). Windows share
-            one frame: the last of one is the first of the next.
+            frames (n+1, 3, H, W) uint8 as MotionNet saw them, and their flow (n, 2, h, w). The last frame of
+            a window is the first frame of the next.
         """
         length = self.num_frames or _WINDOW
         with VideoReader(source) as reader:
             side = self.side(reader.size, short_side)
             window: list[Tensor] = []
-            fresh = 0  # frames of the window whose flow has not been given yet
+            pending = 0  # frames of the window whose flow has not been yielded
             for frame in reader.frames():
                 window.append(resized(frame.image[None], side)[0])
-                fresh += 1
+                pending += 1
                 if len(window) == length:
                     yield torch.stack(window), self._window_flow(window)
-                    window, fresh = window[-1:], 0
-            if fresh:
+                    window, pending = window[-1:], 0
+            if pending:
                 yield torch.stack(window), self._window_flow(window)
             if reader.warning and on_warning is not None:
                 on_warning(reader.warning)
 
     @torch.inference_mode()
     def _window_flow(self, window: list[Tensor]) -> FloatArray:
-        """Flow (n−1, 2, h, w) of n frames; a short last window is filled up by repeating its last frame."""
+        """Return the flow (n−1, 2, h, w) of n frames. A short last window repeats its last frame."""
         indices = clip_indices(0, self.num_frames or max(2, len(window)), 1, len(window))
         clip = torch.stack([window[index] for index in indices])[None].to(self._device)
         finest = self.network(self._preprocess(clip))[0][0]

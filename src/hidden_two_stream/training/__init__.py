@@ -1,1 +1,1 @@
-"""Room 4: learning. Stages are data; there is one loop."""
+"""Training: the stages, one optimization loop for all of them, and run folders."""

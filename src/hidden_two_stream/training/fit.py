@@ -1,10 +1,10 @@
-"""One training with its test: from decoded videos to a saved, tested recognizer."""
+"""Trains on decoded videos, and saves and tests the recognizer."""
 
 from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,10 @@ from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.data.clip_cache import ClipCache, open_clip_cache
 from hidden_two_stream.data.samples import Sample, unreadable_lines
 from hidden_two_stream.data.splits import Split
-from hidden_two_stream.data.training_set import mix_seed
+from hidden_two_stream.data.training_set import CachedClips, TrainingClips, mix_seed
 from hidden_two_stream.environment import versions
 from hidden_two_stream.errors import DataError, HiddenTwoStreamError, UsageError
-from hidden_two_stream.evaluation.accuracy import Evaluation, Videos, evaluate_videos
+from hidden_two_stream.evaluation.accuracy import Evaluation, Scorer, Videos, evaluate_videos
 from hidden_two_stream.files import write_text
 from hidden_two_stream.inference.predictor import Recognizer
 from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol
@@ -30,6 +30,7 @@ from hidden_two_stream.training.loop import TrainingRun, optimize
 from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.training.state import STATE_FILE
 from hidden_two_stream.training.warm_start import (
+    check_initial_weights,
     distillation_teacher,
     initialize,
     read_motion_origin,
@@ -38,21 +39,32 @@ from hidden_two_stream.training.warm_start import (
 )
 from hidden_two_stream.video.reader import VideoReader
 
-__all__ = ["FitTask", "TrainingResult", "class_numbers", "decode_samples", "fit", "resolve_input"]
+__all__ = [
+    "FitTask",
+    "TrainingResult",
+    "check_run",
+    "decode_samples",
+    "evaluate_split",
+    "fit",
+    "resolve_input",
+    "run_info",
+    "training_run",
+]
 
-_PROBED = 32  # videos whose size decides the input size
+_NUM_PROBED = 32  # videos whose size determines an automatic input size
+_NUM_LISTED = 10  # unreadable or damaged videos named on stderr
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """A trained recognizer.
+    """A trained recognizer and its test result.
 
     Attributes:
         recognizer: the recognizer, in evaluation mode.
-        evaluation: its test result; None without test videos, and in processes other than the first.
+        evaluation: its test result; None without test videos, and in all processes but the first.
         seconds: training time of each stage, s.
         folder: the run folder.
-        is_first: whether this process is the first of those that trained together.
+        is_first: whether this process is the first of those that train together.
     """
 
     recognizer: Recognizer
@@ -73,17 +85,17 @@ class FitTask:
 
     Attributes:
         split: training and test samples.
-        cache: their decoded videos, a `ClipCache`; of a baseline, what takes its place.
+        cache: their decoded videos: a `ClipCache`, or the `FlowCache` of a baseline.
         classes: class names, in the order of the logits.
         recipe: how to train, with the input size filled in.
         folder: the run folder.
         seed: seed of everything random.
         protocol: test protocol.
-        stages: the stages to train, as far as the recipe gives them steps. A single stage is trained even if
-            a warm start stands for it.
-        warm_start: run by the part that it gives, see `training.warm_start`.
-        metadata: what is known of the data, to be kept with the run.
-        resume: go on from the saved training state.
+        stages: the stages to train if the recipe gives them steps. Warm starts replace stages, except if only
+            one stage is named.
+        warm_start: the source run of each part, see `training.warm_start`.
+        metadata: the facts about the data that are saved with the run.
+        resume: go on from the saved training state, if there is one.
     """
 
     split: Split
@@ -99,13 +111,18 @@ class FitTask:
     resume: bool = False
 
     def stages_to_train(self) -> list[str]:
-        """Return the stages with steps that no warm start stands for."""
+        """Return the stages that have steps and that no warm start replaces."""
         replaced = stages_replaced(self.warm_start) - (set(self.stages) if len(self.stages) == 1 else set())
         return [name for name in self.stages if name not in replaced and self.recipe.stage(name).steps > 0]
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether training goes on from a saved state, so that initial weights are not needed."""
+        return self.resume and (self.folder / STATE_FILE).exists()
+
 
 def resolve_input(recipe: Recipe, samples: Sequence[Sample]) -> Recipe:
-    """Fill in `input.size` and `input.resize` where the recipe leaves them to the data.
+    """Return the recipe with `input.size` and `input.resize` chosen from the data if they are 0.
 
     Raises:
         UsageError: `input.resize` is smaller than `input.size`.
@@ -113,12 +130,12 @@ def resolve_input(recipe: Recipe, samples: Sequence[Sample]) -> Recipe:
     size = recipe.input.size
     if size == 0:
         short_sides = []
-        for sample in samples[:: max(1, len(samples) // _PROBED)]:
+        for sample in samples[:: max(1, len(samples) // _NUM_PROBED)]:
             try:
                 with VideoReader(sample.path) as reader:
                     short_sides.append(min(reader.size))
             except HiddenTwoStreamError:
-                continue  # named when all videos are decoded
+                continue  # reported when all videos are decoded
         wanted = statistics.median(short_sides) if short_sides else 0
         least, most = -(-recipe.input.min_size // 32) * 32, recipe.input.max_size // 32 * 32
         size = min(most, max(least, round(wanted / 32) * 32))
@@ -131,10 +148,46 @@ def resolve_input(recipe: Recipe, samples: Sequence[Sample]) -> Recipe:
     return dataclasses.replace(recipe, input=dataclasses.replace(recipe.input, size=size, resize=resize))
 
 
+def check_run(
+    recipe: Recipe,
+    classes: Sequence[str],
+    stages: Sequence[str] = STAGE_NAMES,
+    warm_start: Mapping[str, str] | None = None,
+) -> None:
+    """Check that a run can be trained, before any video is decoded. No memory is used for weights.
+
+    Args:
+        recipe: the recipe.
+        classes: class names; they matter only for warm starts.
+        stages: the stages to train if the recipe gives them steps.
+        warm_start: the source run of each part, see `training.warm_start`.
+
+    Raises:
+        UsageError: the networks do not fit each other, there is nothing to train, or initial weights are
+            missing or do not fit.
+        CheckpointError: a file of initial weights is damaged.
+    """
+    with torch.device("meta"):
+        build_model(recipe, 2)
+    if not (warm_start or any(recipe.stage(name).steps for name in stages)):
+        raise UsageError(
+            "there is nothing to train: the recipe gives no steps to the stages asked for; "
+            "give streams with --spatial-from and --temporal-from, or steps"
+        )
+    check_initial_weights(recipe, classes, warm_start or {})
+
+
 def decode_samples(
-    samples: Sequence[Sample], recipe: Recipe, resources: Resources, folder: Path
+    samples: Sequence[Sample], recipe: Recipe, resources: Resources, folder: Path, *, report: bool = True
 ) -> ClipCache:
-    """Decode all samples once. Unreadable videos are named and listed in `unreadable.txt`.
+    """Decode all samples once.
+
+    Args:
+        samples: the videos.
+        recipe: its input size is filled in.
+        resources: workers, memory and progress.
+        folder: gets `unreadable.txt`.
+        report: write that file, and name unreadable and damaged videos on stderr.
 
     Raises:
         DataError: no video is readable.
@@ -151,99 +204,112 @@ def decode_samples(
             progress=progress,
         ),
     )
-    lines = unreadable_lines(cache.unreadable)
-    write_text(folder / UNREADABLE_FILE, "".join(f"{line}\n" for line in lines))
-    for line in lines[:10]:
-        note(f"unreadable: {line}")
-    if lines:
-        listed = folder / UNREADABLE_FILE
-        note(f"{len(lines)} of {len(samples)} videos are unreadable and left out; listed in {listed}")
-    damaged = [
-        f"{s.name}: {v.warning}" for s, v in zip(cache.samples, cache.videos, strict=True) if v.warning
-    ]
-    for line in damaged[:10]:
-        note(f"damaged, used up to the damage: {line}")
-    if len(damaged) > 10:
-        note(f"{len(damaged)} videos are damaged and used up to the damage; hts check names all")
+    if report:
+        _report_unreadable(cache, folder / UNREADABLE_FILE)
     if not cache.samples:
         raise DataError(f"none of the {len(samples)} videos can be read; see {folder / UNREADABLE_FILE}")
     return cache
 
 
+def _report_unreadable(cache: ClipCache, file: Path) -> None:
+    lines = unreadable_lines(cache.unreadable)
+    write_text(file, "".join(f"{line}\n" for line in lines))
+    for line in lines[:_NUM_LISTED]:
+        note(f"unreadable: {line}")
+    if lines:
+        total = len(cache.samples) + len(lines)
+        note(f"{len(lines)} of {total} videos are unreadable and left out; listed in {file}")
+    damaged = [
+        f"{s.name}: {v.warning}" for s, v in zip(cache.samples, cache.videos, strict=True) if v.warning
+    ]
+    for line in damaged[:_NUM_LISTED]:
+        note(f"damaged, used up to the damage: {line}")
+    if len(damaged) > _NUM_LISTED:
+        note(f"{len(damaged)} videos are damaged and used up to the damage; hts check names all")
+
+
 def fit(task: FitTask, resources: Resources, fabric: Fabric) -> TrainingResult:
     """Train on the training part of the split, save the run, and test on the test part.
 
-    Of several processes that train together, the first saves and tests.
+    If several processes train together, only the first one saves and tests.
 
     Args:
         task: what to train on, and how.
-        resources: machine and progress.
-        fabric: launched.
+        resources: hardware and progress.
+        fabric: a launched Fabric.
 
     Raises:
-        UsageError: there is nothing to train, or a warm start does not fit.
+        UsageError: a warm start does not fit.
         DataError: a class has no readable training video.
-        TrainingError, Stopped: as `training.loop.optimize`.
+        CheckpointError, TrainingError, Stopped: as `training.loop.optimize`.
     """
-    recipe, folder = task.recipe, task.folder
-    training = task.cache.select(task.split.train)
-    labels = class_numbers(training, task.classes, folder)
+    recipe, folder, is_first = task.recipe, task.folder, fabric.is_global_zero
+    stages, brought = task.stages_to_train(), stages_brought(task.warm_start)
+    run = training_run(task, resources, stages)
     torch.manual_seed(mix_seed(task.seed))
     model = build_model(recipe, len(task.classes))
-    if task.resume and (folder / STATE_FILE).exists():
+    if task.goes_on:
         origin = read_motion_origin(folder)
     else:
-        kept_in = folder if fabric.is_global_zero else None
-        origin = initialize(model, recipe, task.classes, task.warm_start, kept_in, quiet=resources.quiet)
-    stages, brought = task.stages_to_train(), stages_brought(task.warm_start)
-    if not (stages or task.warm_start):
-        raise UsageError("there is nothing to train: the recipe gives no steps to the stages asked for")
-    if {"temporal", "joint"} & set(stages) and "motion" not in {*stages, *brought} and origin is None:
-        note("MotionNet is random: stage motion is not trained, and --motion-from gives no trained one")
+        record = folder if is_first else None
+        origin = initialize(model, recipe, task.classes, task.warm_start, record, quiet=resources.quiet)
+    sees_motion = bool({"temporal", "joint"} & set(stages))
+    if is_first and sees_motion and origin is None and "motion" not in {*stages, *brought}:
+        note("MotionNet is random: stage motion is not trained, and there is no --motion-from")
     teacher = distillation_teacher(recipe) if "motion" in stages else None
-    run = TrainingRun(
-        folder=folder,
-        recipe=recipe,
-        cache=training,
-        labels=labels,
+    if teacher is not None:
+        run = dataclasses.replace(run, teacher=teacher.build())
+    seconds = optimize(model, run, fabric, task.resume)
+    info = run_info(
+        task,
+        resources,
+        run,
+        stages=tuple(name for name in STAGE_NAMES if name in brought or name in stages),
+        warm_start=dict(task.warm_start),
+        motion_init=origin,
+        motion_teacher=None if teacher is None else teacher.to_dict(),
+    )
+    recognizer = Recognizer(model, info)
+    evaluation = None
+    if is_first:
+        save_run(folder, model, info)
+        evaluation = evaluate_split(recognizer, task, resources) if recognizer.trained_streams else None
+    return TrainingResult(recognizer, evaluation, seconds, folder, is_first)
+
+
+def training_run(
+    task: FitTask,
+    resources: Resources,
+    stages: Sequence[str],
+    clips: Callable[..., CachedClips] = TrainingClips,
+) -> TrainingRun:
+    """Return what `optimize` needs to train `stages`, without a teacher.
+
+    Args:
+        task: what to train on, and how.
+        resources: workers and progress.
+        stages: the stages to train.
+        clips: as for `TrainingRun`.
+
+    Raises:
+        DataError: a class has no readable training video.
+    """
+    videos = task.cache.select(task.split.train)
+    return TrainingRun(
+        folder=task.folder,
+        recipe=task.recipe,
+        cache=videos,
+        labels=_class_numbers(videos, task.classes, task.folder),
         seed=task.seed,
         stages=stages,
         workers=resources.workers,
         save_seconds=resources.save_seconds,
         quiet=resources.quiet,
-        teacher=None if teacher is None else teacher.build(),
+        clips=clips,
     )
-    seconds = optimize(model, run, fabric, task.resume)
-    metadata = dataclasses.replace(
-        task.metadata,
-        stages=tuple(name for name in STAGE_NAMES if name in brought or name in stages),
-        warm_start=dict(task.warm_start),
-        motion_init=origin,
-        motion_teacher=None if teacher is None else teacher.to_dict(),
-        split=task.split.rule,
-        num_training_videos=len(training.samples),
-        seed=task.seed,
-        precision=resources.precision,
-        versions=versions(),
-    )
-    info = RunInfo(recipe, tuple(task.classes), metadata)
-    recognizer = Recognizer(model, info)
-    if not fabric.is_global_zero:
-        return TrainingResult(recognizer, None, seconds, folder, is_first=False)
-    save_run(folder, model, info)
-    tests = task.cache.select(task.split.test)
-    evaluation = None
-    if tests.samples and recognizer.trained_streams:
-        evaluation = with_progress(
-            "evaluate",
-            len(tests.samples),
-            resources.quiet,
-            lambda progress: evaluate_videos(recognizer, tests, parse_protocol(task.protocol), progress),
-        )
-    return TrainingResult(recognizer, evaluation, seconds, folder)
 
 
-def class_numbers(videos: Videos, classes: Sequence[str], folder: Path) -> list[int]:
+def _class_numbers(videos: Videos, classes: Sequence[str], folder: Path) -> list[int]:
     """Return the class number of each training video.
 
     Raises:
@@ -254,3 +320,37 @@ def class_numbers(videos: Videos, classes: Sequence[str], folder: Path) -> list[
     if missing:
         raise DataError(f"no readable training video of {missing}; see {folder / UNREADABLE_FILE}")
     return labels
+
+
+def run_info(task: FitTask, resources: Resources, run: TrainingRun, **origin: Any) -> RunInfo:
+    """Return the description of a trained run.
+
+    Args:
+        task: what it was trained on, and how.
+        resources: the hardware.
+        run: its training videos.
+        origin: fields of `RunMetadata` that tell where the weights come from, such as `stages`.
+    """
+    metadata = dataclasses.replace(
+        task.metadata,
+        split=task.split.rule,
+        num_training_videos=len(run.labels),
+        seed=task.seed,
+        precision=resources.precision,
+        versions=versions(),
+        **origin,
+    )
+    return RunInfo(task.recipe, tuple(task.classes), metadata)
+
+
+def evaluate_split(scorer: Scorer, task: FitTask, resources: Resources) -> Evaluation | None:
+    """Test on the test part of the split; None if it has no readable videos."""
+    videos = task.cache.select(task.split.test)
+    if not videos.samples:
+        return None
+    return with_progress(
+        "evaluate",
+        len(videos.samples),
+        resources.quiet,
+        lambda progress: evaluate_videos(scorer, videos, parse_protocol(task.protocol), progress),
+    )

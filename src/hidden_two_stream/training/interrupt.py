@@ -11,7 +11,7 @@ __all__ = ["StopRequest"]
 
 
 class StopRequest:
-    """A context in which the first Ctrl-C (or SIGTERM) only sets `wanted`; the second interrupts at once.
+    """A context manager: the first Ctrl-C (or SIGTERM) sets `wanted`, and the second interrupts at once.
 
     A `KeyboardInterrupt` in the middle of an optimizer step would leave weights that belong to no step.
     """

@@ -1,4 +1,4 @@
-"""The log of a run: JSON lines, and TensorBoard where it is installed."""
+"""The log of a run: JSON lines and, if TensorBoard is installed, its event files."""
 
 from __future__ import annotations
 
@@ -17,11 +17,17 @@ __all__ = ["MetricsLog"]
 
 
 class MetricsLog:
-    """Appends one JSON object per logged step to `metrics.jsonl`, and the same numbers to TensorBoard."""
+    """Appends one JSON object per logged step to `metrics.jsonl`, and the same numbers to TensorBoard.
+
+    Args:
+        folder: the run folder.
+        stage: the stage that begins or goes on.
+        step: number of its steps that are done. Lines about later steps are deleted.
+    """
 
     def __init__(self, folder: Path, stage: str, step: int) -> None:
         self.path = folder / METRICS_FILE
-        self._forget_after(stage, step)
+        self._delete_after(stage, step)
         self._board: Any = None
         if importlib.util.find_spec("tensorboard") is not None:
             from torch.utils.tensorboard import SummaryWriter
@@ -29,7 +35,7 @@ class MetricsLog:
             self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
 
     def write(self, stage: str, step: int, numbers: Mapping[str, float]) -> None:
-        """Log `numbers` of a stage's step (steps count from 1).
+        """Log the `numbers` of a step of a stage. Steps count from 1.
 
         A number that is not finite, such as the gradient norm of a skipped step, becomes null.
 
@@ -53,8 +59,8 @@ class MetricsLog:
         if self._board is not None:
             self._board.close()
 
-    def _forget_after(self, stage: str, step: int) -> None:
-        """Drop lines written after the last saved state of a killed run: it trains those steps again."""
+    def _delete_after(self, stage: str, step: int) -> None:
+        """Delete lines about steps after the last saved state, which a killed run trains again."""
         if self.path.exists():
             lines = read_metrics(self.path.parent)
             kept = [line for line in lines if line["stage"] != stage or line["step"] <= step]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from hidden_two_stream.data.training_set import (
     mix_seed,
     training_loader,
 )
-from hidden_two_stream.errors import TrainingError
+from hidden_two_stream.errors import CheckpointError, TrainingError
 from hidden_two_stream.inference.motion_estimator import on_device
 from hidden_two_stream.motion.losses.presets import loss_preset
 from hidden_two_stream.progress import ProgressLine
@@ -47,7 +47,8 @@ from hidden_two_stream.training.state import (
 
 __all__ = ["Stopped", "TrainingRun", "optimize"]
 
-LOG_EVERY = 10
+LOG_EVERY = 10  # steps
+_DONE = "done"  # in place of the next stage after the last one
 
 
 class Stopped(KeyboardInterrupt):
@@ -64,15 +65,15 @@ class TrainingRun:
     Attributes:
         folder: the run folder, for state and logs.
         recipe: with the input size filled in.
-        cache: training videos, as `clips` takes them: a `ClipCache` by default.
+        cache: training videos, of the type that `clips` takes: a `ClipCache` by default.
         labels: class number of each video of the cache.
         seed: seed of all random numbers.
         stages: names of the stages to train, in order.
         workers: decoding processes, used if the cache is not in memory.
         save_seconds: longest time between two saved states; the state is also saved after every stage.
         quiet: show no progress on stderr.
-        teacher: a trained, frozen MotionNet whose flow stage motion learns from.
-        clips: makes the dataset of a stage from the cache; arguments as of `TrainingClips`.
+        teacher: a trained, frozen MotionNet whose flow is the distillation target of stage motion.
+        clips: makes the dataset of a stage from the cache, with the arguments of `TrainingClips`.
         initial_loss_scale: loss scale of each stage's first step, in precision "16-mixed" only.
     """
 
@@ -93,10 +94,10 @@ class TrainingRun:
 def optimize(model: nn.Module, run: TrainingRun, fabric: Fabric, resume: bool = False) -> Mapping[str, float]:
     """Train the stages of a run one after the other.
 
-    In precision "16-mixed" a step whose gradient overflows is skipped, counted, and logged; see `LossScale`.
+    In precision "16-mixed", a step whose gradient overflows is skipped, counted and logged; see `LossScale`.
 
     Args:
-        model: trained in place.
+        model: a `HiddenTwoStream` or a baseline, trained in place.
         run: what to train on and how.
         fabric: a launched Lightning Fabric (device, precision, distribution).
         resume: continue from the state in the run folder, if there is one.
@@ -105,22 +106,28 @@ def optimize(model: nn.Module, run: TrainingRun, fabric: Fabric, resume: bool = 
         Seconds of training per stage.
 
     Raises:
-        TrainingError: the loss or the gradient is not finite, and it is no overflow that a smaller loss scale
-            prevents; the last saved state is kept.
+        CheckpointError: the state in the run folder is damaged, or is in a stage that the run does not train.
+        TrainingError: the loss or the gradient is not finite, and a smaller loss scale does not help. The
+            last saved state is kept.
         Stopped: interrupted by Ctrl-C, after the state was saved.
     """
     stages = [name for name in run.stages if run.recipe.stage(name).steps > 0]
     state = load_state(run.folder) if resume else None
     seconds: dict[str, float] = dict(state.seconds) if state else {}
     if state is not None:
+        if state.stage not in (*stages, _DONE):
+            raise CheckpointError(
+                f"the run in {str(run.folder)!r} stopped in stage {state.stage}, which it should not train "
+                "now; train again into another folder"
+            )
         model.load_state_dict(dict(state.model))
-        stages = stages[stages.index(state.stage) :] if state.stage in stages else []
+        stages = stages[stages.index(state.stage) :] if state.stage != _DONE else []
     with StopRequest() as stop:
         for position, name in enumerate(stages):
             continued = state if position == 0 else None
             stage_run = _StageRun(model, run, fabric, name, continued, seconds)
             seconds[name] = stage_run.optimize(stop)
-            following = stages[position + 1] if position + 1 < len(stages) else "done"
+            following = stages[position + 1] if position + 1 < len(stages) else _DONE
             if fabric.is_global_zero:
                 save_state(run.folder, TrainingState(following, 0, seconds, model_tensors(model), {}))
     model.eval().requires_grad_(False)
@@ -130,8 +137,8 @@ def optimize(model: nn.Module, run: TrainingRun, fabric: Fabric, resume: bool = 
 class _FromPixels(nn.Module):
     """A stage's objective, computed from clips as they are stored.
 
-    In half precision, Fabric rounds the floating-point inputs of a wrapped module. Frames would be off by
-    up to half a gray level, so the module takes the stored integers and converts them itself.
+    In half precision, Fabric rounds the floating-point inputs of a wrapped module, which would change frames
+    by up to half a gray level. Therefore the module takes the stored integers and converts them itself.
     """
 
     def __init__(self, objective: StageObjective) -> None:
@@ -139,7 +146,10 @@ class _FromPixels(nn.Module):
         self.objective = objective
 
     def forward(self, clips: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Return the scalars of `StageObjective` for `clips` (B·K, T, 3, H, W) uint8 and `labels` (B,)."""
+        """Return the scalars of `StageObjective` for `clips` (B·K, T, C, H, W) and `labels` (B,).
+
+        Clips are uint8 frames, or float16 flow for a baseline over precomputed flow.
+        """
         scalars: dict[str, Tensor] = self.objective(self.objective.model.preprocess(clips), labels)
         return scalars
 
@@ -157,7 +167,7 @@ class _StageRun:
         seconds: Mapping[str, float],
     ) -> None:
         self.model, self.run, self.fabric, self.name = model, run, fabric, name
-        self.begin, self.seconds = continued.step if continued else 0, dict(seconds)
+        self.first_step, self.seconds = continued.step if continued else 0, dict(seconds)
         self.config: StageConfig = run.recipe.stage(name)
         self.seed = mix_seed(run.seed, STAGE_NAMES.index(name))
         select_trained(model, STAGES[name])
@@ -176,28 +186,30 @@ class _StageRun:
                 restore_optimizer(self.optimizer, continued.optimizer)
 
     def optimize(self, stop: StopRequest) -> float:
-        """Run all remaining steps and return the seconds that the whole stage took."""
-        before = self.seconds.get(self.name, 0.0)
-        began = saved = time.monotonic()
+        """Run all remaining steps and return the training time of the whole stage, s."""
+        earlier_seconds = self.seconds.get(self.name, 0.0)
+        start = last_save = time.monotonic()
         batches = iter(self._loader())
-        log = MetricsLog(self.run.folder, self.name, self.begin)
-        quiet = self.run.quiet or not self.fabric.is_global_zero
+        is_first = self.fabric.is_global_zero
+        log = MetricsLog(self.run.folder, self.name, self.first_step) if is_first else None
+        quiet = self.run.quiet or not is_first
         try:
-            with ProgressLine(self.name, self.config.steps, self.begin, quiet) as progress:
-                for step in range(self.begin, self.config.steps):
+            with ProgressLine(self.name, self.config.steps, self.first_step, quiet) as progress:
+                for step in range(self.first_step, self.config.steps):
                     numbers = self._step(step, batches)
                     done = step + 1
-                    self.seconds[self.name] = before + time.monotonic() - began
-                    if done % LOG_EVERY == 0 or done == self.config.steps:
-                        self._log(log, done, numbers)
+                    self.seconds[self.name] = earlier_seconds + time.monotonic() - start
+                    if log is not None and (done % LOG_EVERY == 0 or done == self.config.steps):
+                        log.write(self.name, done, numbers | {"seconds": self.seconds[self.name]})
                     progress.update(done, f"loss {numbers['loss']:.3f}")
-                    if stop.wanted or time.monotonic() - saved >= self.run.save_seconds:
+                    if stop.wanted or time.monotonic() - last_save >= self.run.save_seconds:
                         self._save(done)
-                        saved = time.monotonic()
+                        last_save = time.monotonic()
                     if stop.wanted:
                         raise Stopped(self.name, done)
         finally:
-            log.close()
+            if log is not None:
+                log.close()
         return self.seconds.get(self.name, 0.0)
 
     def _loader(self) -> torch.utils.data.DataLoader[tuple[Tensor, int]]:
@@ -219,7 +231,7 @@ class _StageRun:
             len(self.run.labels),
             self.config.batch_size,
             self.config.accumulate,
-            self.begin,
+            self.first_step,
             self.config.steps,
             self.seed,
             self.fabric.global_rank,
@@ -227,14 +239,14 @@ class _StageRun:
         )
         return training_loader(clips, sampler, self.run.workers)
 
-    def _step(self, step: int, batches: object) -> dict[str, float]:
+    def _step(self, step: int, batches: Iterator[Any]) -> dict[str, float]:
         """Run one optimizer step over `accumulate` batches and return the means of its scalars."""
         torch.manual_seed(mix_seed(self.seed, -2, step, self.fabric.global_rank))
         factor = learning_rate_factor(self.config, step)
         set_learning_rates(self.optimizer, factor)
         numbers: dict[str, float] = {"learning_rate_factor": factor}
         for part in range(self.config.accumulate):
-            clips, labels = next(batches)  # type: ignore[call-overload]
+            clips, labels = next(batches)
             clips = clips.flatten(0, 1).to(self.fabric.device)  # the segments of a video stay together
             last = part + 1 == self.config.accumulate
             with self.fabric.no_backward_sync(self.objective, enabled=not last):
@@ -259,7 +271,7 @@ class _StageRun:
         return numbers | self.loss_scale.numbers()
 
     def _clip_gradients(self) -> float:
-        """Clip the gradient and return its norm before that, both without the loss scale."""
+        """Clip the unscaled gradient and return its norm before clipping."""
         limit = self.config.clip_norm if self.config.clip_norm > 0 else math.inf
         trained: nn.Module = self.objective
         norm = self.fabric.clip_gradients(trained, self.optimizer, max_norm=limit, error_if_nonfinite=False)
@@ -273,10 +285,6 @@ class _StageRun:
                 f"the last good state is in {str(self.run.folder)!r}. "
                 "Lower the stage's learning rate or clip_norm and train again"
             )
-
-    def _log(self, log: MetricsLog, step: int, numbers: Mapping[str, float]) -> None:
-        if self.fabric.is_global_zero:
-            log.write(self.name, step, dict(numbers) | {"seconds": self.seconds[self.name]})
 
     def _save(self, step: int) -> None:
         if self.fabric.is_global_zero:

@@ -2,8 +2,8 @@
 
 In float16, small gradients underflow, so the loss is multiplied by a scale before the backward pass
 (Micikevicius et al., arXiv 1710.03740, section 3.2). The scale starts large on purpose. Each time the
-gradient overflows, the scaler skips the optimizer step and halves the scale. A stage therefore often skips
-its first steps, and a later one now and then, after the scale has grown again.
+gradient overflows, the scaler skips the optimizer step and halves the scale. Therefore a stage often skips
+its first steps, and occasionally a later one after the scale has grown again.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ MAX_SKIPPED_IN_A_ROW = 20  # from the initial scale down to 1/16
 
 
 class LossScale:
-    """The loss scale of one stage; does nothing where the precision needs none.
+    """The loss scale of one stage. Does nothing if the precision does not scale the loss.
 
-    Each stage begins at the initial scale, so that it does not depend on what the same Fabric trained before.
+    Each stage begins at the initial scale, whatever the same Fabric trained before.
 
     Args:
-        fabric: its precision says whether the loss is scaled.
+        fabric: its precision determines whether the loss is scaled.
         initial: scale of the first step.
 
     Attributes:
@@ -49,13 +49,13 @@ class LossScale:
         return self._scaler is not None
 
     def numbers(self) -> dict[str, float]:
-        """`loss_scale` and `skipped_steps`, to be logged; empty where the loss is not scaled."""
+        """Return `loss_scale` and `skipped_steps` for the log; nothing if the loss is not scaled."""
         if self._scaler is None:
             return {}
         return {"loss_scale": self._scaler.get_scale(), "skipped_steps": float(self.skipped_steps)}
 
     def step(self, optimizer: torch.optim.Optimizer, gradient_is_finite: bool) -> None:
-        """Step the optimizer; where the gradient overflows, count the step that the scaler skips.
+        """Step the optimizer. If the gradient overflows, count the step that the scaler skips.
 
         Args:
             optimizer: wrapped by Fabric, its gradients unscaled (and clipped).
@@ -83,7 +83,7 @@ class LossScale:
             )
 
     def tensors(self) -> dict[str, Tensor]:
-        """The state as named scalars; empty where the loss is not scaled."""
+        """Return the state as named scalars; nothing if the loss is not scaled."""
         if self._scaler is None:
             return {}
         counts = {"skipped_steps": self.skipped_steps, "skipped_in_a_row": self._skipped_in_a_row}
@@ -96,7 +96,7 @@ class LossScale:
         }
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Load what `tensors` returned. Without any, as from another precision, keep the initial scale."""
+        """Load what `tensors` returned. No tensors, as from another precision, keep the initial scale."""
         if self._scaler is None or not tensors:
             return
         saved = {name: tensor.item() for name, tensor in tensors.items()}

@@ -14,16 +14,16 @@ from hidden_two_stream.errors import UsageError
 
 __all__ = ["build_optimizer", "learning_rate_factor", "set_learning_rates"]
 
-WARM_UP = 0.1  # fraction of a one-cycle schedule
-START_FACTOR = 0.04
+WARM_UP = 0.1  # fraction of the steps of a one-cycle schedule
+START_FACTOR = 0.04  # on the peak learning rate
 
 
 def build_optimizer(model: nn.Module, config: StageConfig) -> torch.optim.Optimizer:
     """Return the stage's optimizer over all parameters that take gradients.
 
-    Parameters of `motion_net` learn at `motion_learning_rate`. All others learn at `learning_rate`, their
-    biases at `bias_factor` times that. Weight decay applies to weights only. Each group keeps its
-    own `peak_lr`.
+    Parameters of `motion_net` have the learning rate `motion_learning_rate`. Weights of the streams have
+    `learning_rate`, and their biases `bias_factor` times that. Weight decay applies to weights only. Each
+    parameter group keeps its own peak learning rate in `peak_lr`.
 
     Raises:
         UsageError: the learning rate of a part that is trained is not positive.
@@ -62,9 +62,9 @@ def _optimizer(groups: list[dict[str, Any]], name: str) -> torch.optim.Optimizer
 def learning_rate_factor(config: StageConfig, step: int) -> float:
     """Return the factor on the learning rates at `step` (0…steps−1), a pure function of the configuration.
 
-    "constant": always 1.
-    "one-cycle": linear warm-up over the first tenth, then a cosine to zero (Smith, arXiv 1708.07120).
-    "steps": × `decay` at every milestone that has been reached.
+    - "constant": 1.
+    - "one-cycle": linear warm-up over the first tenth, then a cosine to zero (Smith, arXiv 1708.07120).
+    - "steps": `decay` to the power of the number of milestones reached.
     """
     if config.schedule == "constant":
         return 1.0

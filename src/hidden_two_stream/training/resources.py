@@ -1,4 +1,4 @@
-"""The machine that a run may use, and how much it says."""
+"""The hardware that a run may use, and whether it shows progress."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["Resources"]
 
 @dataclass(frozen=True)
 class Resources:
-    """The machine that a run may use, and how much it says.
+    """The hardware that a run may use, and whether it shows progress.
 
     Attributes:
         workers: decoding processes.
         cache_mb: memory for decoded frames, MiB; 0 decodes again for every clip.
-        accelerator, devices, precision: as Lightning Fabric takes them.
+        accelerator, devices, precision: arguments of Lightning Fabric.
         save_seconds: longest time between saved training states, s.
         quiet: show no progress on stderr.
     """
@@ -33,7 +33,7 @@ class Resources:
     quiet: bool = False
 
     def fabric(self) -> Fabric:
-        """Return a launched Fabric. With several devices, launching starts the command once more for each.
+        """Return a launched Fabric. For each further device, launching starts the command once more.
 
         Raises:
             UsageError: this machine has no such device or precision.

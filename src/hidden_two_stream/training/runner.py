@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
+from lightning_fabric import Fabric
 
-from hidden_two_stream.checkpoint import MODEL_FILE, PLAN_FILE, RESULTS_FILE, RunMetadata, build_model
+from hidden_two_stream.checkpoint import MODEL_FILE, PLAN_FILE, RESULTS_FILE, RunMetadata
 from hidden_two_stream.config.loading import load_recipe, recipe_from_dict
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.config.stages import STAGE_NAMES
@@ -19,32 +19,39 @@ from hidden_two_stream.data.clip_cache import ClipCache
 from hidden_two_stream.data.index import absolute_data, read_dataset_index
 from hidden_two_stream.data.samples import DatasetIndex
 from hidden_two_stream.data.splits import Split, divide
-from hidden_two_stream.errors import CheckpointError, UsageError
+from hidden_two_stream.errors import CheckpointError, HiddenTwoStreamError, UsageError
 from hidden_two_stream.files import make_folder, write_json
 from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol
 from hidden_two_stream.progress import note
 from hidden_two_stream.reports.run import write_run_report
-from hidden_two_stream.training.fit import FitTask, TrainingResult, decode_samples, fit, resolve_input
+from hidden_two_stream.training.fit import (
+    FitTask,
+    TrainingResult,
+    check_run,
+    decode_samples,
+    fit,
+    resolve_input,
+)
 from hidden_two_stream.training.resources import Resources
-from hidden_two_stream.training.warm_start import check_initial_weights
+from hidden_two_stream.training.state import STATE_FILE
 
-__all__ = ["Plan", "check_networks", "make_plan", "resume", "run_plan", "train"]
+__all__ = ["Plan", "make_plan", "resume", "run_plan", "train"]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run sets out to do. The run folder keeps it, so that resuming needs nothing else.
+    """The settings of a run. Its folder keeps them, so that resuming needs no other arguments.
 
     Attributes:
         data: folder, CSV or dataset by name.
-        recipe: how to train; the input size is filled in once the data is known.
+        recipe: how to train. The input size is filled in when the data is read.
         stages: the stages to train, in order.
         test_fraction: part of each class held back for the test where the data has no split of its own.
         held_out: "column=value" of the samples held back for the test instead.
         seed: seed of the split and of everything random.
-        warm_start: run by the part that it gives: "motion", "spatial", "temporal".
+        warm_start: the source run of each part: "motion", "spatial", "temporal".
         protocol: test protocol.
-        fingerprint: fingerprint of the dataset index; empty before the data is read.
+        fingerprint: fingerprint of the dataset index; empty until the data is read.
     """
 
     data: str
@@ -105,10 +112,11 @@ def train(
         stage: "all", or the only stage to train: "motion", "spatial", "temporal" or "joint".
         test_fraction: part of each class held back for the test where the data has no split of its own.
         held_out: "column=value" of the samples held back for the test instead, such as "subject=3".
-        warm_start: run by the part that it gives: "motion", "spatial", or "temporal" (with its MotionNet).
-        protocol: test protocol: "center", or "NxM" clips x crops.
+        warm_start: the source run of each part that is not to be trained from scratch: "motion", "spatial",
+            or "temporal" (with its MotionNet). Their stages are left out, unless `stage` names one.
+        protocol: test protocol: "center", or "NxM" for N clips and M crops.
         seed: seed of the split and of everything random.
-        resources: machine and progress.
+        resources: hardware and progress.
 
     Returns:
         The recognizer, its test result and the seconds of each stage.
@@ -118,7 +126,7 @@ def train(
         DataError: the dataset cannot be used.
         CheckpointError: a warm start or weights file is damaged.
         TrainingError: the loss or the gradient is not finite.
-        Stopped: interrupted by Ctrl-C; `resume` goes on.
+        Stopped: interrupted by Ctrl-C; `resume` continues the run.
     """
     plan = make_plan(
         data, recipe, overrides, stage=stage, test_fraction=test_fraction, held_out=held_out,
@@ -128,11 +136,11 @@ def train(
 
 
 def resume(out: str | Path, resources: Resources | None = None) -> TrainingResult:
-    """Go on with an interrupted run, exactly as if it had not stopped.
+    """Continue an interrupted run. The result is the same as without the interruption.
 
     Args:
         out: the run folder.
-        resources: machine and progress.
+        resources: hardware and progress.
 
     Raises:
         UsageError: there is no run in `out`, or its data has changed.
@@ -154,18 +162,16 @@ def make_plan(
     protocol: str = DEFAULT_PROTOCOL,
     seed: int = 0,
 ) -> Plan:
-    """Return the plan of a run; arguments as of `train`.
+    """Return the plan of a run. The arguments are those of `train`.
 
     Raises:
-        UsageError: the recipe, a field, the stage, the protocol or the split of the dataset is unknown, or
-            the recipe's networks do not fit each other.
+        UsageError: the recipe, a field, the stage, the protocol or the split of the dataset is unknown.
     """
     if stage != "all" and stage not in STAGE_NAMES:
         raise UsageError(f"unknown stage {stage!r}; choose all, {', '.join(STAGE_NAMES)}")
-    parse_protocol(protocol)  # a wrong protocol must not show only after the training
+    parse_protocol(protocol)  # report a wrong protocol before the training, not after it
     source = absolute_data(data)
     loaded = load_recipe(recipe, overrides)
-    check_networks(loaded)
     return Plan(
         data=source,
         recipe=_with_absolute_files(loaded),
@@ -178,18 +184,8 @@ def make_plan(
     )
 
 
-def check_networks(recipe: Recipe) -> None:
-    """Build the recipe's networks without memory for weights, before any video is decoded.
-
-    Raises:
-        UsageError: the networks do not fit each other.
-    """
-    with torch.device("meta"):
-        build_model(recipe, 2)
-
-
 def _with_absolute_files(recipe: Recipe) -> Recipe:
-    """The recipe with absolute paths in place of relative ones, so that it means the same in any folder."""
+    """Return the recipe with absolute paths, which stay valid in any working folder."""
     changes: dict[str, Any] = {}
     for name in ("init", "motion_init", "motion_teacher"):
         value = getattr(recipe, name)
@@ -205,26 +201,24 @@ def run_plan(
 
     Args:
         folder: the run folder.
-        plan: a new run's; None: go on with the run in `folder`.
-        resources: machine and progress.
+        plan: the plan of a new run; None: continue the run in `folder`.
+        resources: hardware and progress.
         title: heading of the report.
 
     Returns:
-        The result, and the decoded videos. Of several processes, the first alone tests and writes.
+        The result, and the decoded videos. If several processes train together, only the first one tests and
+        writes files.
 
     Raises:
-        as `train` and `resume`.
+        UsageError, DataError, CheckpointError, TrainingError, Stopped: as `train` and `resume`.
     """
     fabric = resources.fabric()
-    resuming = plan is None
-    if fabric.is_global_zero:
-        plan = _prepared(folder, plan)
-    plan = fabric.broadcast(plan)
-    assert plan is not None  # by the first process
-    resources = dataclasses.replace(resources, quiet=resources.quiet or not fabric.is_global_zero)
+    resuming, is_first = plan is None, fabric.is_global_zero
+    plan = _shared(fabric, lambda: _prepare(folder, plan))
+    resources = dataclasses.replace(resources, quiet=resources.quiet or not is_first)
     index = read_dataset_index(plan.data)
     split = divide(index, plan.held_out, plan.test_fraction, plan.seed)
-    cache = decode_samples(split.train + split.test, plan.recipe, resources, folder)
+    cache = decode_samples(split.train + split.test, plan.recipe, resources, folder, report=is_first)
     task = FitTask(
         split=split,
         cache=cache,
@@ -239,39 +233,56 @@ def run_plan(
         resume=resuming,
     )
     result = fit(task, resources, fabric)
-    if fabric.is_global_zero:
+    if is_first:
         write_json(folder / RESULTS_FILE, result.to_dict())
         shown = cache.select(split.test or split.train)
         write_run_report(folder, result.recognizer, result.evaluation, result.seconds, shown, title)
     return result, cache
 
 
-def _prepared(folder: Path, plan: Plan | None) -> Plan:
-    """Open the run folder, read the dataset index, and write down the plan."""
+def _shared(fabric: Fabric, prepare: Callable[[], Plan]) -> Plan:
+    """Return the plan that the first process prepares, in all processes.
+
+    Raises:
+        HiddenTwoStreamError: in the first process, if it cannot prepare the plan.
+        SystemExit: in the other processes in this case, so that the error is reported once.
+    """
+    outcome: Plan | HiddenTwoStreamError | None = None
+    if fabric.is_global_zero:
+        try:
+            outcome = prepare()
+        except HiddenTwoStreamError as error:
+            outcome = error
+    outcome = fabric.broadcast(outcome)
+    if isinstance(outcome, Plan):
+        return outcome
+    assert outcome is not None
+    if fabric.is_global_zero:
+        raise outcome
+    raise SystemExit(outcome.exit_code)
+
+
+def _prepare(folder: Path, plan: Plan | None) -> Plan:
+    """Check the arguments of a run, make its folder, and write its plan."""
     new = plan is not None
-    plan = _opened(folder) if plan is None else plan
+    plan = _read_plan(folder) if plan is None else plan
     if new and ((folder / PLAN_FILE).exists() or (folder / MODEL_FILE).exists()):
         raise UsageError(
             f"{str(folder)!r} already holds a run; add --resume to go on, or name another folder"
         )
     index = read_dataset_index(plan.data)
     split = divide(index, plan.held_out, plan.test_fraction, plan.seed)
-    if new:
-        if not (plan.warm_start or any(plan.recipe.stage(name).steps for name in plan.stages)):
-            raise UsageError(
-                "there is nothing to train: the recipe gives no steps to the stages asked for; "
-                "give streams with --spatial-from and --temporal-from, or steps"
-            )
-        check_initial_weights(plan.recipe, index.classes, plan.warm_start)
+    if new or not (folder / STATE_FILE).exists():
+        check_run(plan.recipe, index.classes, plan.stages, plan.warm_start)
     make_folder(folder)
     for empty in index.empty:
-        note(f"no videos in {empty!r}: it is not a class")
+        note(f"no videos in {empty!r}: not counted as a class")
     note(f"{len(index.samples)} videos, {len(index.classes)} classes; {split.rule}")
-    return _settled(plan, index, split, folder)
+    return _completed(plan, index, split, folder)
 
 
-def _opened(folder: Path) -> Plan:
-    """The plan of the run that is in `folder`."""
+def _read_plan(folder: Path) -> Plan:
+    """Return the plan of the run in `folder`."""
     path = folder / PLAN_FILE
     if not path.exists():
         raise UsageError(f"no run to resume in {str(folder)!r}; check --out")
@@ -284,17 +295,18 @@ def _opened(folder: Path) -> Plan:
         ) from error
 
 
-def _settled(plan: Plan, index: DatasetIndex, split: Split, folder: Path) -> Plan:
-    """Fill in what the data decides and write the plan; of a resumed run, check that its data is the same."""
+def _completed(plan: Plan, index: DatasetIndex, split: Split, folder: Path) -> Plan:
+    """Fill in and write a new plan, or check that the data of a resumed run has not changed."""
     found = index.fingerprint()
     if plan.fingerprint:
         if plan.fingerprint != found:
             raise UsageError(
-                f"the videos in {plan.data!r} are not those that this run began with; train anew"
+                f"the videos in {plan.data!r} are not those that this run began with; "
+                "train again into another folder"
             )
         return plan
     recipe = resolve_input(plan.recipe, split.train)
     note(f"the networks see {recipe.input.size}×{recipe.input.size} px (input.size)")
-    settled = dataclasses.replace(plan, recipe=recipe, fingerprint=found)
-    write_json(folder / PLAN_FILE, settled.to_dict())
-    return settled
+    completed = dataclasses.replace(plan, recipe=recipe, fingerprint=found)
+    write_json(folder / PLAN_FILE, completed.to_dict())
+    return completed

@@ -2,11 +2,12 @@
 
 motion    MotionNet alone, on raw video, without labels
 spatial   the spatial stream, on single frames
-temporal  the temporal stream behind a frozen MotionNet (the paper's fine-tuning way a)
-joint     the temporal stream and MotionNet, with action loss and unsupervised losses (way c; way b with an
-          unsupervised weight of 0)
+temporal  the temporal stream behind a frozen MotionNet (the paper's fine-tuning strategy a)
+joint     the temporal stream and MotionNet, with action loss and unsupervised losses (strategy c; strategy b
+          with an unsupervised weight of 0)
 
-A branched temporal stream shares MotionNet's encoder: stage temporal trains the branch, stage joint all.
+A branched temporal stream shares MotionNet's encoder. Stage temporal trains only the branch; stage joint
+trains the branch and MotionNet.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from hidden_two_stream.motion.losses.unsupervised import unsupervised_loss
 
 __all__ = ["StageObjective", "segment_consensus", "select_trained"]
 
-RESIDUAL_EPSILON_PX = 0.01  # half of the pairs have exact flow
+RESIDUAL_EPSILON_PX = 0.01  # small, because the flow of half of the pairs is exact
 
 
 def select_trained(model: nn.Module, stage: Stage) -> None:
@@ -50,9 +51,9 @@ class StageObjective(nn.Module):
     """The loss of one stage as a module, so that wrappers for precision and distribution see one call.
 
     Args:
-        model: a `HiddenTwoStream`, or a model with the methods that the stage calls.
+        model: a `HiddenTwoStream`, or another model with the methods that the stage calls.
         stage: the stage.
-        config: its configuration.
+        config: the stage's configuration.
         preset: the unsupervised losses.
         teacher: a trained MotionNet that gives the distillation target of stage motion.
         target: the distillation target: "flow" or "residual".
@@ -69,14 +70,19 @@ class StageObjective(nn.Module):
     ) -> None:
         super().__init__()
         self.teacher = teacher.eval().requires_grad_(False) if teacher and stage.name == "motion" else None
-        self.model: Any = model  # a HiddenTwoStream, or a model with the methods that the stage calls
+        self.model: Any = model
         self.stage = stage
         self.config = config
         self.preset = preset
         self.target = target
 
     def forward(self, frames: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """`frames` (B·K, T, 3, H, W), `labels` (B,) → scalars; "loss" is the one to minimise. K: segments."""
+        """Return scalars by name; "loss" is the one to minimize.
+
+        Args:
+            frames: (B·K, T, 3, H, W), preprocessed; K segments of each of B videos.
+            labels: (B,) class numbers.
+        """
         scalars: dict[str, Tensor] = {}
         loss = frames.new_zeros(())
         pyramid, logits = self._outputs(frames)
@@ -96,10 +102,10 @@ class StageObjective(nn.Module):
         return {"loss": loss} | {name: value.detach() for name, value in scalars.items()}
 
     def _teacher_distance(self, frames: Tensor, pyramid: list[Tensor]) -> Tensor:
-        """Distance of MotionNet's flow from the distillation target, px: a scalar.
+        """Return the distance of MotionNet's flow from the distillation target, px: a scalar.
 
-        The target "flow" is the teacher's flow of the same frames. The target "residual" compares on pairs
-        made from the frames and ignores `pyramid`.
+        The target "flow" is the teacher's flow of the same frames. The target "residual" is the flow of pairs
+        that are made from the frames; it does not use `pyramid`.
         """
         assert self.teacher is not None
         with torch.no_grad(), torch.autocast(frames.device.type, enabled=False):
@@ -111,7 +117,7 @@ class StageObjective(nn.Module):
         return teacher_loss(self.model.motion(pairs), residual, pairs.shape[-1], RESIDUAL_EPSILON_PX)
 
     def _unsupervised(self, frames: Tensor, pyramid: list[Tensor]) -> dict[str, Tensor]:
-        """The terms that the preset has, and their "total"."""
+        """Return the loss terms of the preset, and their "total"."""
         preset, config = self.preset, self.config
         backward = backward_pyramid(self.model.motion, frames) if preset.occlusion else None
         terms = unsupervised_loss(
@@ -137,13 +143,13 @@ class StageObjective(nn.Module):
         return terms
 
     def _outputs(self, frames: Tensor) -> tuple[list[Tensor], Tensor | None]:
-        """Flow pyramid where the stage has unsupervised losses, else empty; logits where it has a stream."""
+        """Return the flow pyramid and the logits; [] and None stand for what the stage does not need."""
         unsupervised = self.stage.unsupervised and self.config.unsupervised_weight > 0
         if self.stage.stream == "spatial":
             return [], self.model.spatial(frames)
         if self.stage.stream is None:
-            pairs_alone = self.teacher is not None and self.target == "residual" and not unsupervised
-            return [] if pairs_alone else self.model.motion(frames), None
+            only_pairs = self.teacher is not None and self.target == "residual" and not unsupervised
+            return [] if only_pairs else self.model.motion(frames), None
         if unsupervised:
             both: tuple[list[Tensor], Tensor] = self.model.motion_and_temporal(frames)
             return both
@@ -151,7 +157,7 @@ class StageObjective(nn.Module):
 
 
 def segment_consensus(logits: Tensor, segments: int) -> Tensor:
-    """Mean of the logits of each video's clips, (B · segments, classes) → (B, classes).
+    """Return the mean logits of each video's clips: (B · segments, classes) → (B, classes).
 
     Temporal segment networks with average consensus (Wang et al., arXiv 1608.00859, equation 1).
     """

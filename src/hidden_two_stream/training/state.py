@@ -1,4 +1,4 @@
-"""Training state on disk: one file that is replaced atomically, so that a killed run loses little."""
+"""Training state on disk: one file, replaced atomically, from which a killed run can go on."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ __all__ = [
     "STATE_FILE",
     "TrainingState",
     "load_state",
+    "model_tensors",
     "optimizer_tensors",
     "restore_optimizer",
     "save_state",
@@ -31,9 +32,9 @@ class TrainingState:
     """The point that training has reached, with everything needed to go on from there.
 
     Attributes:
-        stage: the stage to train next.
-        step: how many of its steps are done.
-        seconds: training time so far, per stage.
+        stage: the stage to train next; "done" after the last one.
+        step: number of its steps that are done.
+        seconds: training time so far of each stage, s.
         model: all weights and buffers.
         optimizer: the optimizer's tensors; empty at the beginning of a stage.
         loss_scale: the tensors of `LossScale`; empty at the beginning of a stage and without loss scaling.
@@ -82,7 +83,7 @@ def load_state(folder: Path) -> TrainingState | None:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the optimizer's state as tensors named "parameter number.quantity"."""
+    """Return the optimizer's state as tensors named "NUMBER.QUANTITY", by the parameter's number."""
     return {
         f"{number}.{name}": torch.as_tensor(value)
         for number, values in optimizer.state_dict()["state"].items()

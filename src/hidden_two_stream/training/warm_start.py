@@ -1,4 +1,4 @@
-"""Initial weights of a new run: parts of other runs, shipped motion weights, published image weights."""
+"""Initial weights of a run: parts of other runs, motion weights, and published image weights."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.config.stages import MODULES, STAGES, stages_within
@@ -28,6 +30,7 @@ __all__ = [
     "distillation_teacher",
     "initial_motion_weights",
     "initialize",
+    "load_image_weights",
     "read_motion_origin",
     "stages_brought",
     "stages_replaced",
@@ -36,7 +39,7 @@ __all__ = [
 MOTION_INIT_FILE = "motion_init.json"
 
 _PARTS = {"motion": ("motion",), "spatial": ("spatial",), "temporal": ("motion", "temporal")}
-"""Parts of the model that each kind of warm start brings: a temporal stream brings its MotionNet."""
+"""Parts of the model that each kind of warm start brings. A temporal stream brings its MotionNet."""
 
 _MUST_AGREE = {
     "motion": ("motion", "num_frames", "motion_frames"),
@@ -47,14 +50,14 @@ _MUST_AGREE = {
 
 
 def stages_replaced(warm_starts: Iterable[str]) -> set[str]:
-    """Return the stages that a run leaves out because warm starts stand for them."""
+    """Return the stages that a run leaves out because warm starts replace them."""
     return {stage for kind in warm_starts for stage in stages_within(_PARTS[kind])}
 
 
 def stages_brought(warm_starts: Iterable[str]) -> set[str]:
-    """Return the stages whose work is in the weights of warm starts.
+    """Return the stages whose training is known to be part of the warm starts' weights.
 
-    A temporal stream may have been tuned jointly or not, so joint training is not among them.
+    Stage joint is not among them: a temporal stream may come from a run with or without it.
     """
     return {stage for stage in stages_replaced(warm_starts) if len(STAGES[stage].parts) == 1}
 
@@ -63,16 +66,16 @@ def stages_brought(warm_starts: Iterable[str]) -> set[str]:
 
 
 def check_initial_weights(recipe: Recipe, classes: Sequence[str], warm_start: Mapping[str, str]) -> None:
-    """Check all weights that a run begins with or learns from.
+    """Check all weights that a run begins with or is distilled from.
 
     Args:
         recipe: the recipe of the new run.
-        classes: its classes.
-        warm_start: run by the part that it gives: "motion", "spatial" or "temporal" (with its MotionNet).
+        classes: its class names; they matter only for warm starts.
+        warm_start: the source run of each part: "motion", "spatial" or "temporal" (with its MotionNet).
 
     Raises:
         UsageError: a run or file is missing, lacks the part or has not trained it, or is for other networks,
-            classes or numbers of frames; or MotionNet is asked for twice.
+            classes or numbers of frames; or two runs bring a MotionNet.
         CheckpointError: a file is damaged or has another format version.
     """
     _open(recipe, classes, warm_start)
@@ -82,7 +85,7 @@ def check_initial_weights(recipe: Recipe, classes: Sequence[str], warm_start: Ma
 
 
 def check_motion_weights(recipe: Recipe, warm_start: Mapping[str, str]) -> None:
-    """Check the weights that MotionNet begins with and learns from.
+    """Check the weights that MotionNet begins with and is distilled from.
 
     Raises:
         UsageError, CheckpointError: as `check_initial_weights`.
@@ -104,45 +107,46 @@ def distillation_teacher(recipe: Recipe) -> MotionWeights | None:
     if weights.num_frames not in (0, recipe.model.num_frames):
         raise UsageError(
             f"motion_teacher {recipe.motion_teacher!r} takes {weights.num_frames} frames at once, "
-            f"but clips have {recipe.model.num_frames}; choose one for any number of "
-            "frames, such as nano"
+            f"but clips have {recipe.model.num_frames}; choose weights for any number of frames, such as nano"
         )
     return weights
 
 
 def initial_motion_weights(recipe: Recipe, warm_start: Mapping[str, str]) -> MotionWeights | None:
-    """Return the weights that MotionNet begins with.
+    """Return the motion weights that MotionNet begins with.
 
-    None means that MotionNet is random, comes from a warm start, or is not there.
+    None means that MotionNet is random, comes from a warm start, or is not built.
 
     Raises:
         UsageError, CheckpointError: as `check_initial_weights`.
     """
     model = recipe.model
-    given = {"motion", "temporal"} & set(warm_start)
-    if recipe.motion_init == "none" or given or model.streams == ("spatial",):
+    from_run = {"motion", "temporal"} & set(warm_start)
+    if recipe.motion_init == "none" or from_run or model.streams == ("spatial",):
         return None
     return find_motion_weights(model.motion, model.motion_frames or model.num_frames, recipe.motion_init)
 
 
 def _begins_from_image_weights(recipe: Recipe, warm_start: Mapping[str, str]) -> bool:
-    """Whether some stream of the recipe begins from published image weights."""
+    """Return whether a stream of the recipe begins from published image weights."""
     fresh = set(recipe.model.streams) - set(warm_start)
     if recipe.init != "none" and fresh == {"temporal"} and recipe.model.temporal == "branched":
         raise UsageError(
-            "a branched temporal stream alone has no backbone that image weights fit; add --init none"
+            "a branched temporal stream alone has no backbone that image weights fit; set init=none"
         )
     return recipe.init != "none" and bool(fresh)
 
 
 def _open(recipe: Recipe, classes: Sequence[str], warm_start: Mapping[str, str]) -> dict[str, Recognizer]:
-    """The runs of all warm starts, checked against the new run's recipe and classes."""
+    """Open the runs of all warm starts, and check them against the new run's recipe and classes."""
     opened = {}
     if "motion" in warm_start and "temporal" in warm_start:
-        raise UsageError("a temporal stream brings its MotionNet: give --motion-from or --temporal-from")
+        raise UsageError(
+            "a temporal stream brings its own MotionNet: give --motion-from or --temporal-from, not both"
+        )
     for kind, source in warm_start.items():
         if kind not in _PARTS:
-            raise UsageError(f"unknown warm start {kind!r}; choose of {', '.join(_PARTS)}")
+            raise UsageError(f"unknown warm start {kind!r}; choose one of {', '.join(_PARTS)}")
         other = load(source)
         theirs, ours = other.info.recipe.model, recipe.model
         for field in _MUST_AGREE[kind]:
@@ -156,9 +160,13 @@ def _open(recipe: Recipe, classes: Sequence[str], warm_start: Mapping[str, str])
         else:
             _require_stream(kind, source, other, classes)
         if kind in ("spatial", "temporal") and kind not in ours.streams:
-            raise UsageError(f"this recipe has no {kind} stream to take from {source!r}; see model.streams")
+            raise UsageError(
+                f"this recipe has no {kind} stream that {source!r} could initialize; see model.streams"
+            )
         if kind == "motion" and ours.streams == ("spatial",):
-            raise UsageError(f"this recipe has no MotionNet to take from {source!r}; see model.streams")
+            raise UsageError(
+                f"this recipe has no MotionNet that {source!r} could initialize; see model.streams"
+            )
         opened[kind] = other
     return opened
 
@@ -176,8 +184,8 @@ def _require_stream(kind: str, source: str, other: Recognizer, classes: Sequence
         trained = ", ".join(other.trained_streams) or "none"
         raise UsageError(f"{source!r} has no trained {kind} stream; its trained streams are {trained}")
     if tuple(other.classes) != tuple(classes):
-        unlike = sorted(set(other.classes) ^ set(classes))[:5] or "the same, in another order"
-        raise UsageError(f"{source!r} was trained for other classes: {unlike}")
+        difference = sorted(set(other.classes) ^ set(classes))[:5] or "the same, in another order"
+        raise UsageError(f"{source!r} was trained for other classes: {difference}")
 
 
 # -- initialization --------------------------------------------------------------------------------
@@ -199,11 +207,11 @@ def initialize(
         recipe: its recipe.
         classes: its classes.
         warm_start: see `check_initial_weights`.
-        folder: run folder that gets a record of MotionNet's initial weights, if any.
-        quiet: show no progress of downloads.
+        folder: the run folder, which gets a record of MotionNet's initial weights; None writes no record.
+        quiet: do not show download progress, and do not name image weights.
 
     Returns:
-        The weights that MotionNet began with, for the record; None if they are random or from a warm start.
+        The record of MotionNet's initial weights; None if they are random or from a warm start.
 
     Raises:
         UsageError, CheckpointError: as `check_initial_weights`.
@@ -216,9 +224,7 @@ def initialize(
         if folder is not None:
             write_json(folder / MOTION_INIT_FILE, origin)
     if _begins_from_image_weights(recipe, warm_start):
-        started = initialize_streams(model, recipe.model.backbone, recipe.init, quiet=quiet)
-        if started is not None and not quiet:
-            note(f"image weights from {started.file} for {', '.join(started.fresh)}")
+        load_image_weights(model, recipe, quiet=quiet)
     for kind, other in _open(recipe, classes, warm_start).items():
         for part in _PARTS[kind]:
             module = MODULES[part]
@@ -226,10 +232,26 @@ def initialize(
     return origin
 
 
-def read_motion_origin(folder: Path) -> dict[str, Any] | None:
-    """Return the record that `initialize` left in a run folder; None if there is none.
+def load_image_weights(model: nn.Module, recipe: Recipe, *, quiet: bool = False) -> None:
+    """Load the published image weights that the recipe asks for into the streams of `model`, in place.
 
-    A resumed run needs the record: the weights may have changed since the run began.
+    Args:
+        model: a `HiddenTwoStream` or a baseline.
+        recipe: its recipe.
+        quiet: do not show download progress, and do not name the weights.
+
+    Raises:
+        UsageError, CheckpointError, OutputError: as `weights.imagenet.initialize_streams`.
+    """
+    loaded = initialize_streams(model, recipe.model.backbone, recipe.init, quiet=quiet)
+    if loaded is not None and not quiet:
+        note(f"image weights from {loaded.file} for {', '.join(loaded.fresh)}")
+
+
+def read_motion_origin(folder: Path) -> dict[str, Any] | None:
+    """Return the record that `initialize` wrote into a run folder; None if there is none.
+
+    A resumed run reads the record because the weights file may have changed since the run began.
 
     Raises:
         CheckpointError: the record is damaged.

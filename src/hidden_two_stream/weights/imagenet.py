@@ -24,7 +24,6 @@ import torch
 from torch import Tensor, nn
 
 from hidden_two_stream.errors import CheckpointError, UsageError
-from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.video.transforms import MEAN_RGB
 from hidden_two_stream.weights.fetch import fetch_weights, read_state_dict
 
@@ -120,14 +119,14 @@ def find_image_weights(backbone: str, source: str, quiet: bool = False) -> tuple
 
 
 def initialize_streams(
-    model: HiddenTwoStream, backbone: str, source: str, *, quiet: bool = False
+    model: nn.Module, backbone: str, source: str, *, quiet: bool = False
 ) -> Initialization | None:
     """Load image weights into the streams of `model`, in place; their last layers stay random.
 
     The model does not change if an error occurs.
 
     Args:
-        model: a model with a spatial stream, a temporal stream or both.
+        model: a `HiddenTwoStream` with a spatial stream, a temporal stream or both; or a baseline.
         backbone: backbone of these streams, a name in `PUBLISHED`.
         source: one of "none"; "imagenet", for torchvision's weights of this backbone; an http, https or file
             URL with the file's SHA-256 in its name (name-1a2b3c4d.pth) or behind it (#sha256=...); a file
@@ -166,7 +165,7 @@ def initialize_streams(
     return Initialization(path.name, digest, fresh, skipped)
 
 
-def _backbones(model: HiddenTwoStream) -> tuple[dict[str, nn.Module], tuple[str, ...]]:
+def _backbones(model: nn.Module) -> tuple[dict[str, nn.Module], tuple[str, ...]]:
     """Return the backbone of each stream, and the names of the streams without one of their own."""
     networks: dict[str, nn.Module] = {}
     skipped = []

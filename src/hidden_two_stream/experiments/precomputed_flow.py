@@ -1,8 +1,8 @@
-"""Precomputed flow, the input of two-stage methods: computed once, kept on disk in half precision, and read.
+"""Precomputed flow, the input of two-stage methods, kept on disk in half precision.
 
-`extract_flow` computes the flow of whole videos. `FlowVideo` and `FlowCache` stand in for `DecodedVideo` and
-`ClipCache`, `FlowClips` for `TrainingClips`: the same key gives a clip of flow the same frames, crop and flip
-as a clip of frames.
+`extract_flow` computes the flow of whole videos. `FlowVideo`, `FlowCache` and `FlowClips` replace
+`DecodedVideo`, `ClipCache` and `TrainingClips`. For the same key, a clip of flow has the same frames, crop
+and flip as a clip of frames.
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ from hidden_two_stream.video.transforms import Crop, apply_crop, center_crop_box
 
 __all__ = ["FlowCache", "FlowClips", "FlowVideo", "crop_flow", "extract_flow", "flip_flow", "flow_windows"]
 
-FACTS_FILE = "extraction.json"
+EXTRACTION_FILE = "extraction.json"
+_RECORD_EVERY = 16  # videos
 
 
-# -- flow in place of frames -----------------------------------------------------------------------
+# -- flow instead of frames ------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ class FlowVideo:
 
     Attributes:
         video: the decoded video.
-        flow: (num_frames, 2, h, w) float16 px, from frame t to frame t + stride of the video; zero where
-            frame t + stride lies behind the last frame.
+        flow: (num_frames, 2, h, w) float16 px, from frame t to frame t + stride of the video; zero if frame
+            t + stride is after the last frame.
     """
 
     video: DecodedVideo
@@ -57,7 +58,7 @@ class FlowVideo:
 
     @property
     def num_frames(self) -> int:
-        """Frames of the video."""
+        """Number of frames of the video."""
         return self.video.num_frames
 
 
@@ -70,7 +71,7 @@ class FlowCache:
         videos: their flow, mapped from disk.
         unreadable: the other samples, each with the reason.
         num_bytes: size on disk.
-        seconds: time of computing alone, all videos together, one thread each.
+        seconds: total time of computing, without decoding and writing, with one thread per video.
     """
 
     samples: tuple[Sample, ...]
@@ -91,27 +92,19 @@ class FlowCache:
         )
 
 
+@dataclass(frozen=True)
 class FlowClips(Dataset[tuple[Tensor, int]]):
     """Random clips of precomputed flow: (segments, T, 2, size, size) float16 px, and the class number.
 
-    Arguments are those of `TrainingClips`, with a `FlowCache`. Color jitter does not apply to flow.
+    The fields are those of `TrainingClips`, with a `FlowCache`. Color jitter does not apply to flow.
     """
 
-    def __init__(
-        self,
-        cache: FlowCache,
-        labels: Sequence[int],
-        num_frames: int,
-        frame_stride: int,
-        augmentation: Augmentation,
-        segments: int = 1,
-    ) -> None:
-        self.cache = cache
-        self.labels = tuple(labels)
-        self.num_frames = num_frames
-        self.frame_stride = frame_stride
-        self.augmentation = augmentation
-        self.segments = segments
+    cache: FlowCache
+    labels: Sequence[int]
+    num_frames: int
+    frame_stride: int
+    augmentation: Augmentation
+    segments: int = 1
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -127,10 +120,10 @@ class FlowClips(Dataset[tuple[Tensor, int]]):
 
 
 def flow_windows(video: FlowVideo, recipe: Recipe, protocol: Protocol) -> Iterator[Window]:
-    """Yield the windows of precomputed flow that a test protocol asks for: clips (1, T, 2, size, size).
+    """Yield the windows of a test protocol, with flow instead of frames: clips (1, T, 2, size, size).
 
     Raises:
-        UsageError: the protocol has several crops, half of which are mirrored.
+        UsageError: the protocol has several crops, some of which are mirrored.
     """
     if protocol.crops != 1:
         raise UsageError(f"protocol {protocol.name} mirrors frames, not precomputed flow; give Nx1 or center")
@@ -147,26 +140,26 @@ def flow_windows(video: FlowVideo, recipe: Recipe, protocol: Protocol) -> Iterat
 def crop_flow(flow: Tensor, box: Crop, size: int) -> Tensor:
     """Return the flow of cropped and resized frames.
 
-    Convention: `apply_crop` cuts the frames; values are scaled by `size` over the sides of the box, so that
-    flow stays in pixels of its own grid.
+    Convention: the flow is cropped and resized as frames are, by `apply_crop`. Its values are multiplied by
+    `size` / side of the box, so that flow stays in pixels of its own grid.
 
     Args:
         flow: (T, 2, H, W) px.
-        box: the part to cut out.
-        size: sides of the result.
+        box: the crop.
+        size: height and width of the result, px.
 
     Returns:
-        (T, 2, size, size) px, of the type of `flow`.
+        (T, 2, size, size) px, of the dtype of `flow`.
 
     Raises:
-        UsageError: the box reaches out of the frame, or is empty.
+        UsageError: the box is empty, or is not inside the frame.
     """
     scale = torch.tensor([size / box.width, size / box.height])[:, None, None]
     return (apply_crop(flow.float(), box, size) * scale).to(flow.dtype)
 
 
 def flip_flow(flow: Tensor) -> Tensor:
-    """Return the flow of mirrored frames: (..., 2, H, W) mirrored left to right, with u negated."""
+    """Return the flow of mirrored frames: `flow` (..., 2, H, W), mirrored left to right, with u negated."""
     return flow.flip(-1) * flow.new_tensor([-1, 1])[:, None, None]
 
 
@@ -182,39 +175,39 @@ def extract_flow(
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> FlowCache:
-    """Compute the flow of all videos of a cache. Flow that `folder` already holds is kept.
+    """Compute the flow of all videos of a cache. Flow that is already in `folder` is kept.
 
     Args:
-        cache: decoded videos; flow is computed on frames of its size.
-        name: the estimator, see `motion.estimators.plugins.find_estimator`.
+        cache: decoded videos. The flow has the size of its frames.
+        name: name of the estimator, see `motion.estimators.plugins.find_estimator`.
         folder: gets one .npy file per video, and `extraction.json`.
         stride: step from the first to the second frame of a pair.
-        workers: processes; 0 computes in this one.
+        workers: worker processes; 0 computes in this process.
         progress: called with the number done and the total.
 
     Raises:
-        UsageError: there is no such estimator, or the folder holds the flow of other videos or of another
-            estimator.
+        UsageError: there is no such estimator, it fails, or the folder holds the flow of other videos or of
+            another estimator.
         MissingDependencyError: the estimator's library is not installed.
         OutputError: the folder cannot be written.
     """
-    find_estimator(name)  # a wrong name must not show only in another process
+    find_estimator(name)  # report a wrong name here, not in a worker process
     make_folder(folder)
-    facts = _open(folder, cache, name, stride)
+    record = _open_record(folder, cache, name, stride)
     paths = [folder / f"{number:06d}.npy" for number in range(len(cache.videos))]
-    # A file without a recorded time, left by an interrupted run, is computed again.
-    timed = {int(number) for number in facts["seconds"]}
+    # An interrupted run can leave a file without a recorded time; it is computed again.
+    timed = {int(number) for number in record["seconds"]}
     missing = [number for number, path in enumerate(paths) if not path.exists() or number not in timed]
     done = len(paths) - len(missing)
     jobs = (_Job(name, cache.videos[number], cache.size, stride, paths[number]) for number in missing)
-    with closing(_computed(jobs, workers)) as outcomes:
-        for number, seconds in zip(missing, outcomes, strict=True):
-            facts["seconds"][str(number)] = round(seconds, 4)
+    with closing(_run_jobs(jobs, workers)) as times:
+        for number, seconds in zip(missing, times, strict=True):
+            record["seconds"][str(number)] = round(seconds, 4)
             done += 1
             if progress is not None:
                 progress(done, len(paths))
-            if done % 16 == 0 or done == len(paths):
-                write_json(folder / FACTS_FILE, facts)
+            if done % _RECORD_EVERY == 0 or done == len(paths):
+                write_json(folder / EXTRACTION_FILE, record)
     videos = tuple(
         FlowVideo(video, torch.from_numpy(np.load(path, mmap_mode="c")))
         for video, path in zip(cache.videos, paths, strict=True)
@@ -224,12 +217,14 @@ def extract_flow(
         videos,
         cache.unreadable,
         num_bytes=sum(path.stat().st_size for path in paths),
-        seconds=sum(facts["seconds"].values()),
+        seconds=sum(record["seconds"].values()),
     )
 
 
 @dataclass(frozen=True)
 class _Job:
+    """The flow of one video, to be computed by an estimator and written to a file."""
+
     estimator: str
     video: DecodedVideo
     size: Resize
@@ -237,31 +232,31 @@ class _Job:
     path: Path
 
 
-def _open(folder: Path, cache: ClipCache, name: str, stride: int) -> dict[str, Any]:
-    """The record of the extraction in `folder`, begun earlier or now."""
+def _open_record(folder: Path, cache: ClipCache, name: str, stride: int) -> dict[str, Any]:
+    """Return the record of the extraction in `folder`; begin one if there is none."""
     size = cache.size if isinstance(cache.size, int) else list(cache.size)
     names = below_common_folder([sample.name for sample in cache.samples])
     videos = [[short, video.num_frames] for short, video in zip(names, cache.videos, strict=True)]
-    facts: dict[str, Any] = {"estimator": name, "stride": stride, "size": size, "videos": videos}
-    path = folder / FACTS_FILE
+    settings: dict[str, Any] = {"estimator": name, "stride": stride, "size": size, "videos": videos}
+    path = folder / EXTRACTION_FILE
     if path.exists():
         try:
-            known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise UsageError(f"{str(path)!r} is damaged; delete its folder, and extract again") from error
-        if {key: known.get(key) for key in facts} != facts:
+        if {key: record.get(key) for key in settings} != settings:
             raise UsageError(
-                f"{str(folder)!r} holds the flow of other videos, of another size or estimator; "
+                f"{str(folder)!r} holds the flow of other videos, or of another size, stride or estimator; "
                 "name another folder"
             )
-        return known
-    facts["seconds"] = {}
-    write_json(path, facts)
-    return facts
+        return record
+    record = settings | {"seconds": {}}
+    write_json(path, record)
+    return record
 
 
-def _computed(jobs: Iterable[_Job], workers: int) -> Generator[float]:
-    """Seconds of each job, in the order of the jobs."""
+def _run_jobs(jobs: Iterable[_Job], workers: int) -> Generator[float]:
+    """Yield the seconds of each job, in the order of the jobs."""
     if workers < 1:
         with threads(1):
             yield from map(_compute, jobs)
@@ -269,7 +264,7 @@ def _computed(jobs: Iterable[_Job], workers: int) -> Generator[float]:
     with WorkerPool(workers) as pool:
         waiting: list[Future[float]] = []
         for job in jobs:
-            waiting.append(pool.submit(_compute_apart, _packed(job)))
+            waiting.append(pool.submit(_compute_in_worker, _packed(job)))
             if len(waiting) >= 2 * workers:
                 yield waiting.pop(0).result()
         while waiting:
@@ -277,12 +272,12 @@ def _computed(jobs: Iterable[_Job], workers: int) -> Generator[float]:
 
 
 def _packed(job: _Job) -> tuple[_Job, Any]:
-    """The job with its frames as an array: each tensor would hold a file open between the processes."""
+    """Return the job and its frames as an array, because each tensor sent to a process holds a file open."""
     frames = job.video.frames
     return replace(job, video=replace(job.video, frames=None)), None if frames is None else frames.numpy()
 
 
-def _compute_apart(packed: tuple[_Job, Any]) -> float:
+def _compute_in_worker(packed: tuple[_Job, Any]) -> float:
     job, frames = packed
     if frames is not None:
         job = replace(job, video=replace(job.video, frames=torch.from_numpy(frames)))
@@ -290,24 +285,24 @@ def _compute_apart(packed: tuple[_Job, Any]) -> float:
 
 
 def _compute(job: _Job) -> float:
-    """Write the flow of one video and return the seconds of computing."""
+    """Write the flow of one video, and return the seconds of computing."""
     frames = job.video.read(range(job.video.num_frames), job.size).permute(0, 2, 3, 1).numpy()
     estimate = find_estimator(job.estimator)
-    began = time.perf_counter()
+    start = time.perf_counter()
     try:
-        pairs = [estimate(part) for part in _interleaved(frames, job.stride)]
+        parts = [estimate(part) for part in _interleaved(frames, job.stride)]
     except UsageError as error:
         raise UsageError(f"{job.video.source}: {error}") from error
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start
     flow = np.zeros((len(frames), 2, *frames.shape[1:3]), np.float16)
-    for offset, part in enumerate(pairs):
+    for offset, part in enumerate(parts):
         flow[offset : offset + job.stride * len(part) : job.stride] = part
-    with atomic_write(job.path) as whole:
-        np.save(whole, flow)
+    with atomic_write(job.path) as temporary:
+        np.save(temporary, flow)
     return seconds
 
 
 def _interleaved(frames: RawClip, stride: int) -> Sequence[RawClip]:
-    """The video as `stride` clips of every `stride`-th frame; clips of a single frame are left out."""
+    """Return `stride` clips, each with every `stride`-th frame; leave out clips of a single frame."""
     parts = [np.ascontiguousarray(frames[offset::stride]) for offset in range(stride)]
     return [part for part in parts if len(part) > 1]

@@ -15,8 +15,8 @@ from torch import Tensor
 from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo
 from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.errors import OutputError, UsageError
-from hidden_two_stream.experiments import stored_flow as extract_module
-from hidden_two_stream.experiments.stored_flow import extract_flow
+from hidden_two_stream.experiments import precomputed_flow as extract_module
+from hidden_two_stream.experiments.precomputed_flow import extract_flow
 from hidden_two_stream.motion.estimators.classical import estimator
 from hidden_two_stream.parallel import threads
 
