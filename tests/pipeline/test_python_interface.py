@@ -27,6 +27,16 @@ QUICK: dict[str, object] = {
 }
 
 
+@pytest.fixture(scope="module")
+def subjects(small_data: Path) -> Path:
+    """`small_data` with a column of two subjects in place of its split."""
+    rows = small_data.read_text(encoding="utf-8").splitlines()[1:]
+    lines = [",".join([*row.split(",")[:2], "ab"[i % 2]]) for i, row in enumerate(rows)]
+    path = small_data.parent / "subjects.csv"
+    path.write_text("\n".join(["path,label,subject", *lines]), encoding="utf-8")
+    return path
+
+
 def test_each_public_name_is_what_it_says() -> None:
     for name in hts.__all__:
         if name != "__version__":
@@ -97,20 +107,15 @@ def test_the_example_runs(small_data: Path, tmp_path: Path) -> None:
         assert part in process.stdout
 
 
-def test_cross_validation_and_comparison(small_data: Path, tmp_path: Path) -> None:
-    rows = small_data.read_text(encoding="utf-8").splitlines()[1:]
-    labels = small_data.parent / "subjects.csv"
-    lines = [f"{row.split(',')[0]},{row.split(',')[1]},{'ab'[i % 2]}" for i, row in enumerate(rows)]
-    labels.write_text("\n".join(["path,label,subject", *lines]), encoding="utf-8")
-
-    folds = hts.cross_validate(labels, tmp_path / "folds", "subject", overrides=QUICK, resources=QUIET)
+def test_cross_validation_and_comparison(subjects: Path, tmp_path: Path) -> None:
+    folds = hts.cross_validate(subjects, tmp_path / "folds", "subject", overrides=QUICK, resources=QUIET)
     assert [fold.value for fold in folds.folds] == ["a", "b"]
     assert folds.evaluation is not None
     written = json.loads((tmp_path / "folds" / "results.json").read_text())
     assert written["mean_fold_accuracy"] == pytest.approx(folds.mean_accuracy)
 
     comparison = hts.compare(
-        labels, tmp_path / "compare", "subject", ["branched", "frames"], overrides=QUICK, resources=QUIET
+        subjects, tmp_path / "compare", "subject", ["branched", "frames"], overrides=QUICK, resources=QUIET
     )
     figures = json.loads(json.dumps(comparison.to_dict()))
     assert figures == json.loads((tmp_path / "compare" / "results.json").read_text())
@@ -129,12 +134,12 @@ def test_cross_validation_and_comparison(small_data: Path, tmp_path: Path) -> No
 )
 @pytest.mark.parametrize("way", ["train", "cross_validate", "compare"])
 def test_networks_that_do_not_fit_are_refused_before_decoding(
-    changes: dict[str, object], message: str, way: str, small_data: Path, tmp_path: Path
+    changes: dict[str, object], message: str, way: str, subjects: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     given = {"recipe": "nano", "overrides": changes, "resources": QUIET}
     with pytest.raises(UsageError, match=message) as caught:
-        getattr(hts, way)(small_data, out, **({"group": "label"} if way != "train" else {}), **given)
+        getattr(hts, way)(subjects, out, **({"group": "subject"} if way != "train" else {}), **given)
     assert "\n" not in str(caught.value)
     assert not out.exists()
 

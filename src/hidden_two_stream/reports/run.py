@@ -136,28 +136,32 @@ def _choose_examples(videos: ClipCache, evaluation: Evaluation | None) -> list[i
     return [index for _, _, index in sorted(ranked)[:_NUM_EXAMPLES]]
 
 
-def _middle_clip(recognizer: Recognizer, video: DecodedVideo) -> tuple[int, torch.Tensor]:
-    """First frame number and (T, 3, h, w) uint8 frames of the uncropped middle clip."""
+def _middle_clip(recognizer: Recognizer, video: DecodedVideo) -> tuple[tuple[int, ...], torch.Tensor]:
+    """Frame numbers (T,) and (T, 3, h, w) uint8 frames of the uncropped middle clip."""
     length, settings = recognizer.info.recipe.model.num_frames, recognizer.info.recipe.input
     start = center_start(video.num_frames, length, settings.frame_stride)
     indices = clip_indices(start, length, settings.frame_stride, video.num_frames)
-    return start, video.read(indices, settings.resize)
+    return tuple(indices), video.read(indices, settings.resize)
 
 
 @torch.inference_mode()
 def _flow_strip(recognizer: Recognizer, label: str, video: DecodedVideo) -> FlowStrip:
-    """The middle frame pair of the middle clip, with its learned flow and, if known, its true flow."""
-    start, clip = _middle_clip(recognizer, video)
-    pair = (len(clip) - 1) // 2
+    """The middle frame pair of the middle clip, with its learned flow and, if known, its true flow.
+
+    Ground truth says the flow between frames that follow each other, so with a frame stride it is not shown.
+    """
+    indices, clip = _middle_clip(recognizer, video)
+    pair = (len(set(indices)) - 1) // 2  # a short video repeats its last frame
     device = next(recognizer.model.parameters()).device
     frames = recognizer.model.preprocess(clip[None].to(device))
     height, width = clip.shape[-2:]
     flow = resize_flow(recognizer.model.motion(frames)[0][0, pair].float().cpu(), height, width)
-    known = load_ground_truth(str(video.source))
+    consecutive = indices[pair + 1] - indices[pair] == 1
+    known = load_ground_truth(str(video.source)) if consecutive else None
     truth, note = None, ""
     fastest = float(np.percentile(flow.norm(dim=0).numpy(), 99))
     if known is not None:
-        target = resize_flow(torch.from_numpy(known[0][start + pair]), height, width)
+        target = resize_flow(torch.from_numpy(known[0][video.first_frame + indices[pair]]), height, width)
         fastest = float(np.percentile(target.norm(dim=0).numpy(), 99))
         truth = flow_to_color(target.numpy(), max_px=max(fastest, 0.5))
         error = endpoint_error(flow, target).item()
