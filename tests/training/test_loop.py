@@ -217,5 +217,5 @@ def test_a_state_in_a_stage_that_is_not_trained_is_refused(
         with pytest.raises(Stopped):
             optimize(fresh(), run(tmp_path / "run", store, stages=["motion", "temporal"]), fabric())
     changed = run(tmp_path / "run", store, stages=["temporal"])
-    with pytest.raises(CheckpointError, match="stopped in stage motion.*train again into another folder"):
+    with pytest.raises(CheckpointError, match=r"stopped in stage motion.*train again into another folder"):
         optimize(fresh(), changed, fabric(), resume=True)
