@@ -146,14 +146,18 @@ def _middle_clip(recognizer: Recognizer, video: DecodedVideo) -> tuple[int, torc
 
 @torch.inference_mode()
 def _flow_strip(recognizer: Recognizer, label: str, video: DecodedVideo) -> FlowStrip:
-    """The middle frame pair of the middle clip, with its learned flow and, if known, its true flow."""
+    """Return the middle frame pair of the middle clip, with its learned flow and, if known, its true flow.
+
+    The true flow is known between consecutive frames, so it is shown only if a clip has such frames.
+    """
     start, clip = _middle_clip(recognizer, video)
     pair = (len(clip) - 1) // 2
     device = next(recognizer.model.parameters()).device
     frames = recognizer.model.preprocess(clip[None].to(device))
     height, width = clip.shape[-2:]
     flow = resize_flow(recognizer.model.motion(frames)[0][0, pair].float().cpu(), height, width)
-    known = load_ground_truth(str(video.source))
+    consecutive = recognizer.info.recipe.input.frame_stride == 1
+    known = load_ground_truth(str(video.source)) if consecutive else None
     truth, note = None, ""
     fastest = float(np.percentile(flow.norm(dim=0).numpy(), 99))
     if known is not None:
@@ -169,7 +173,7 @@ def _flow_strip(recognizer: Recognizer, label: str, video: DecodedVideo) -> Flow
         next_frame=images[pair + 1],
         flow=flow_to_color(flow.numpy(), max_px=max(fastest, 0.5)),
         truth=truth,
-        note=note or f"full color: {max(fastest, 0.5):.1f} px per frame",
+        note=note or f"full color: {max(fastest, 0.5):.1f} px",
         label=label,
     )
 
