@@ -207,7 +207,7 @@ def test_a_damaged_header(run: Path) -> None:
 def test_weights_of_another_package(run: Path, metadata: dict[str, str] | None) -> None:
     tensors, _ = read_tensors(run / "model.safetensors")
     save_file(tensors, run / "model.safetensors", metadata)
-    with pytest.raises(CheckpointError, match="no checkpoint of this package"):
+    with pytest.raises(CheckpointError, match="is not a checkpoint of this package"):
         load_run(run)
 
 

@@ -1,7 +1,7 @@
-"""Run folders and checkpoints: weights as safetensors, their description as JSON metadata in the same file.
+"""Run folders and checkpoints: weights as safetensors, with their description as JSON metadata.
 
-`model.safetensors` is all that prediction needs. A run folder holds it with `config.json`, a copy of the
-description for people, and what training leaves: the plan, the metrics, the list of unreadable videos.
+Prediction needs only `model.safetensors`. A run folder also holds `config.json`, a readable copy of the
+description, and the files of the training: the plan, the metrics, and the list of unreadable videos.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
 PLAN_FILE = "plan.json"
-"""In the folder of one run, or of several: the plan that --resume continues."""
+"""In the folder of a run, or of several runs: the settings with which --resume continues."""
 RESULTS_FILE = "results.json"
 UNREADABLE_FILE = "unreadable.txt"
 _KEY = "hidden_two_stream"
@@ -53,22 +53,23 @@ _KEY = "hidden_two_stream"
 
 @dataclass(frozen=True)
 class RunMetadata:
-    """How the weights of a run came about.
+    """The origin of the weights of a run.
 
     Attributes:
-        stages: the training stages behind the weights, also those of warm starts.
+        stages: the training stages behind the weights, including those of warm starts.
         data: the dataset: an absolute path, or its name.
-        split: how training and test videos were told apart, in words.
-        test_fraction: part of each class held back for the test where the data has no split of its own.
+        split: description of how the data was divided into training and test videos.
+        test_fraction: part of each class held back for the test if the data has no split of its own.
         held_out: "column=value" of the videos held back for the test instead.
         num_training_videos: readable training videos.
         seed: seed of everything random.
         precision: numeric precision of training, as Lightning Fabric names it.
-        warm_start: run by the part that it gave: "motion", "spatial", "temporal".
-        motion_init: the weights that MotionNet began with: file, SHA-256 and provenance; None: random.
-        motion_teacher: the same of the network that MotionNet was distilled from.
-        versions: library versions that can change a result.
-        imported_from: name and SHA-256 of the file that the weights were converted from.
+        warm_start: the source run of each part: "motion", "spatial", "temporal".
+        motion_init: file, SHA-256 and provenance of the weights that MotionNet began with; None: random, or
+            from a warm start.
+        motion_teacher: file, SHA-256 and provenance of the network that MotionNet was distilled from, if any.
+        versions: versions of the libraries that can change a result.
+        imported_from: name and SHA-256 of the file that the weights were converted from, if any.
     """
 
     stages: tuple[str, ...] = STAGE_NAMES
@@ -97,13 +98,15 @@ class RunMetadata:
             ValueError: a stage is unknown, or a value has another type.
         """
         known = {_EARLIER_NAMES.get(key, key): value for key, value in data.items()}
-        if "source" in known:  # of weights converted from a Caffe file
+        if "source" in known:  # earlier version, weights converted from a Caffe file
             known["imported_from"] = {"file": known["source"], "sha256": known.get("sha256", "")}
         values = {item.name: known[item.name] for item in fields(cls) if item.name in known}
         metadata = cls(**values | {"stages": tuple(values.get("stages", STAGE_NAMES))})
         unknown = [name for name in metadata.stages if name not in STAGE_NAMES]
         if unknown:
-            raise ValueError(f"its stages are {list(metadata.stages)}; known are {', '.join(STAGE_NAMES)}")
+            raise ValueError(
+                f"its stages are {list(metadata.stages)}; known stages are {', '.join(STAGE_NAMES)}"
+            )
         for name, kind in (
             ("warm_start", Mapping),
             ("data", str),
@@ -125,7 +128,7 @@ class RunInfo:
     Attributes:
         recipe: networks, preprocessing (with the input size filled in), training and fusion.
         classes: class names, in the order of the logits.
-        metadata: how the weights came about.
+        metadata: origin of the weights.
     """
 
     recipe: Recipe
@@ -133,7 +136,7 @@ class RunInfo:
     metadata: RunMetadata = field(default_factory=RunMetadata)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return nested plain data, with the format version."""
+        """Return JSON-ready data, with the format version."""
         return {
             "format_version": FORMAT_VERSION,
             "classes": list(self.classes),
@@ -143,7 +146,7 @@ class RunInfo:
 
 
 def build_model(recipe: Recipe, num_classes: int) -> HiddenTwoStream:
-    """Return a model with fresh weights, as the recipe describes it.
+    """Return the model of a recipe, with random weights.
 
     Raises:
         UsageError: the networks do not fit each other.
@@ -169,7 +172,7 @@ def save_run(folder: Path, model: torch.nn.Module, info: RunInfo, **extra: str) 
 
     Args:
         folder: the run folder; it must exist.
-        model: its weights are written.
+        model: the model.
         info: its description.
         extra: further entries of the description.
 
@@ -182,11 +185,13 @@ def save_run(folder: Path, model: torch.nn.Module, info: RunInfo, **extra: str) 
 
 
 def load_run(source: str | Path) -> tuple[HiddenTwoStream, RunInfo]:
-    """Read a run folder or a checkpoint file. The model is on the CPU, in evaluation mode.
+    """Return the model and description of a run folder or a checkpoint file.
+
+    The model is on the CPU, in evaluation mode.
 
     Raises:
         UsageError: there is nothing at `source`.
-        CheckpointError: it is not a checkpoint, is damaged, or has another format version.
+        CheckpointError: the file is not a checkpoint of a run, is damaged, or has another format version.
     """
     file, tensors, data, info = read_description(source)
     baseline = baseline_of(data)
@@ -196,7 +201,7 @@ def load_run(source: str | Path) -> tuple[HiddenTwoStream, RunInfo]:
             "with hidden_two_stream.experiments.baselines.load_baseline"
         )
     try:
-        with torch.device("meta"):  # the weights take their places: no random ones, no second copy
+        with torch.device("meta"):  # the loaded weights replace the parameters: no second copy
             model = build_model(info.recipe, len(info.classes))
     except UsageError as error:
         raise CheckpointError(f"{str(file)!r} cannot be rebuilt: {error}") from error
@@ -207,7 +212,7 @@ def load_run(source: str | Path) -> tuple[HiddenTwoStream, RunInfo]:
 def read_description(
     source: str | Path,
 ) -> tuple[Path, dict[str, torch.Tensor], dict[str, Any], RunInfo]:
-    """Return file, tensors, plain description and `RunInfo` of a run folder or checkpoint file.
+    """Return path, tensors, JSON description and `RunInfo` of a run folder or checkpoint file.
 
     Raises:
         UsageError, CheckpointError: as `load_run`.
@@ -219,10 +224,10 @@ def read_description(
 
 
 def baseline_of(data: Mapping[str, Any]) -> str | None:
-    """Return what the temporal stream of a comparison's baseline sees; None for other checkpoints.
+    """Return the input of a baseline of `hts compare`; None for other checkpoints.
 
     Args:
-        data: the plain description of a checkpoint, of this version or an earlier one.
+        data: the JSON description of a checkpoint, of this version or an earlier one.
     """
     recipe = data.get("recipe")
     model = recipe.get("model") if isinstance(recipe, Mapping) else None
@@ -232,7 +237,12 @@ def baseline_of(data: Mapping[str, Any]) -> str | None:
 
 
 def place_weights(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], file: Path) -> None:
-    """Give `model` the weights of `file`, without a copy.
+    """Replace the weights of `model` by `tensors`, without copying them.
+
+    Args:
+        model: the model; it can be on the meta device.
+        tensors: all weights and buffers by name.
+        file: the file that the tensors come from, for errors.
 
     Raises:
         CheckpointError: names or shapes differ.
@@ -251,14 +261,14 @@ def _checkpoint_file(source: str | Path) -> Path:
     if not file.is_file():
         raise CheckpointError(
             f"{str(path)!r} holds no {MODEL_FILE}; if its training was "
-            f"interrupted, go on with: hts train --resume --out {path}"
+            f"interrupted, continue it with: hts train --resume --out {path}"
         )
     return file
 
 
 def _description(metadata: Mapping[str, str], file: Path) -> dict[str, Any]:
     if _KEY not in metadata:
-        raise CheckpointError(f"{str(file)!r} is no checkpoint of this package: its metadata does not say so")
+        raise CheckpointError(f"{str(file)!r} is not a checkpoint of this package: it has no description")
     return parse_description(metadata[_KEY], file, FORMAT_VERSION)
 
 
@@ -277,7 +287,7 @@ def _run_info(data: Mapping[str, Any], file: Path) -> RunInfo:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Return all logged lines of a run, without an incomplete last line that a kill may leave."""
+    """Return all logged lines of a run, without an incomplete last line of a killed run."""
     lines = []
     path = folder / METRICS_FILE
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():

@@ -1,7 +1,7 @@
-"""The convolutional parts of VGG16 and ResNet.
+"""The convolutional layers of VGG16 and ResNet, which the streams and the motion networks share.
 
-The streams and the motion networks share them. Functions make the layers and run them. So each owner keeps
-torchvision's parameter names, by which published weights load. Written from the papers.
+Functions make and run the layers inside the module that owns them. The parameters keep torchvision's names,
+so that published weights load. Written from the papers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ VGG16_WIDTHS = (64, 128, 256, 512, 512)
 
 
 def vgg16_features(in_channels: int, widths: Sequence[int] = VGG16_WIDTHS) -> nn.Sequential:
-    """The 13 convolutions and 5 poolings of VGG16 (arXiv 1409.1556, configuration D)."""
+    """Return the 13 convolutions and 5 poolings of VGG16 (arXiv 1409.1556, configuration D)."""
     layers: list[nn.Module] = []
     inputs = in_channels
     for width, depth in zip(widths, (2, 2, 3, 3, 3), strict=True):
@@ -39,9 +39,9 @@ def vgg16_features(in_channels: int, widths: Sequence[int] = VGG16_WIDTHS) -> nn
 
 
 def vgg16_pyramid(features: nn.Sequential, x: Tensor) -> list[Tensor]:
-    """(B, C, H, W) → features at 1/1, 1/2 … 1/32, finest first.
+    """Return the features of (B, C, H, W) images at 1/1, 1/2 … 1/32 of the size, finest level first.
 
-    They are those of each block before its pooling, and of the last pooling.
+    The levels are the output of each block before its pooling, and the output of the last pooling.
     """
     levels = []
     for layer in features:
@@ -52,10 +52,7 @@ def vgg16_pyramid(features: nn.Sequential, x: Tensor) -> list[Tensor]:
 
 
 class BasicBlock(nn.Module):
-    """Residual block of two 3×3 convolutions.
-
-    He et al., arXiv 1512.03385, figure 5 left.
-    """
+    """Residual block of two 3×3 convolutions (He et al., arXiv 1512.03385, figure 5, left)."""
 
     expansion = 1
 
@@ -68,16 +65,16 @@ class BasicBlock(nn.Module):
         self.downsample = _shortcut(inputs, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) → (B, width, H / stride, W / stride)."""
+        """Return features (B, width, H / stride, W / stride) of `x` (B, inputs, H, W)."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = functional.relu(self.bn1(self.conv1(x)), inplace=True)
         return functional.relu(self.bn2(self.conv2(x)) + shortcut, inplace=True)
 
 
 class Bottleneck(nn.Module):
-    """Residual block of 1×1, 3×3 and 1×1 convolutions (figure 5 right).
+    """Residual block of 1×1, 3×3 and 1×1 convolutions (figure 5, right).
 
-    The 3×3 convolution has the stride, as in torchvision.
+    As in torchvision, the 3×3 convolution has the stride.
     """
 
     expansion = 4
@@ -94,7 +91,7 @@ class Bottleneck(nn.Module):
         self.downsample = _shortcut(inputs, outputs, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) → (B, 4 · width, H / stride, W / stride)."""
+        """Return features (B, 4 · width, H / stride, W / stride) of `x` (B, inputs, H, W)."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = functional.relu(self.bn1(self.conv1(x)), inplace=True)
         x = functional.relu(self.bn2(self.conv2(x)), inplace=True)
@@ -114,7 +111,7 @@ RESNET_BLOCKS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, i
 
 
 def add_resnet(module: nn.Module, name: str, in_channels: int) -> int:
-    """Add the layers of a ResNet, without its classifier, to `module`.
+    """Add the layers of a ResNet to `module`, without the classifier.
 
     Args:
         module: gets the layers conv1, bn1, maxpool and layer1 to layer4.
@@ -122,7 +119,7 @@ def add_resnet(module: nn.Module, name: str, in_channels: int) -> int:
         in_channels: channels of the input.
 
     Returns:
-        The channels of layer4.
+        The number of output channels of layer4.
     """
     block, depths = RESNET_BLOCKS[name]
     module.conv1 = nn.Conv2d(in_channels, 64, 7, 2, 3, bias=False)
@@ -139,9 +136,9 @@ def add_resnet(module: nn.Module, name: str, in_channels: int) -> int:
 
 
 def resnet_pyramid(module: nn.Module, x: Tensor) -> list[Tensor]:
-    """(B, C, H, W) → features at 1/2, 1/4 … 1/32, finest first.
+    """Return the features of (B, C, H, W) images at 1/2, 1/4 … 1/32 of the size, finest level first.
 
-    They are those of the stem before its pooling and of the four stages.
+    The levels are the output of the stem before its pooling, and the outputs of the four stages.
     """
     layers = {name: module.get_submodule(name) for name in ("conv1", "bn1", "maxpool")}
     x = functional.relu(layers["bn1"](layers["conv1"](x)), inplace=True)
@@ -154,10 +151,7 @@ def resnet_pyramid(module: nn.Module, x: Tensor) -> list[Tensor]:
 
 
 def init_trunk(module: nn.Module) -> None:
-    """Initialize convolutions by He's fan-out rule and linear layers by a small normal.
-
-    Biases are zero.
-    """
+    """Initialize convolutions by He's fan-out rule, linear layers by a narrow normal, and biases to zero."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")

@@ -295,7 +295,7 @@ def test_nothing_to_learn_with_is_refused_before_anything_starts(field: str) -> 
     ("fields", "message"),
     [
         (["motion_target=residual", "model.num_frames=2"], "needs a motion_teacher"),
-        (["motion_target=residual", "motion_teacher=nano"], "set model.num_frames 2, not 11"),
+        (["motion_target=residual", "motion_teacher=nano"], "set model.num_frames to 2, not 11"),
         (["motion_target=all"], "motion_target"),
     ],
 )
@@ -441,11 +441,11 @@ def changed(*overrides: str) -> Recipe:
 @pytest.mark.parametrize(
     ("overrides", "named"),
     [
-        (["model.streams=[temporal]", "spatial.steps=2"], "spatial.steps is 2, but .* lacks 'spatial'"),
-        (["model.streams=[spatial]", "temporal.steps=2"], "temporal.steps is 2, .* lacks 'temporal'"),
-        (["model.streams=[spatial]", "joint.steps=2"], "joint.steps is 2, .* lacks 'temporal'"),
-        (["model.streams=[]", "joint.steps=2"], "joint.steps is 2, .* lacks 'temporal'"),
-        (["model.streams=[spatial]", "motion.steps=2"], "motion.steps is set, .* there is no MotionNet"),
+        (["model.streams=[temporal]", "spatial.steps=2"], "spatial.steps is 2, but .* has no 'spatial'"),
+        (["model.streams=[spatial]", "temporal.steps=2"], "temporal.steps is 2, .* has no 'temporal'"),
+        (["model.streams=[spatial]", "joint.steps=2"], "joint.steps is 2, .* has no 'temporal'"),
+        (["model.streams=[]", "joint.steps=2"], "joint.steps is 2, .* has no 'temporal'"),
+        (["model.streams=[spatial]", "motion.steps=2"], "motion.steps is 2, .* has no MotionNet; set"),
         (["input.segments=0"], "input.segments is 0; it must be at least 1"),
         (["input.segments=-3"], "input.segments is -3; it must be at least 1"),
         (["model.temporal=volume"], "model.temporal.*volume"),

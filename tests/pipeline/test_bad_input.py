@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -265,3 +267,15 @@ def test_every_command_explains_itself(hts: Hts) -> None:
         code, out, _ = hts(name, "--help")
         assert code == 0
         assert "usage: hts" in out
+
+
+def test_of_two_processes_one_names_the_error(tmp_path: Path) -> None:
+    """The other one ends with it, and does not report that its peer is gone."""
+    options = ("--data", tmp_path / "nowhere", "--out", tmp_path / "run", "--accelerator", "cpu")
+    done = subprocess.run(
+        [sys.executable, "-m", "hidden_two_stream", "train", *map(str, options), "--devices", "2"],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "no data at" in one_line(done.stderr)
+    assert not (tmp_path / "run").exists()

@@ -137,7 +137,7 @@ def test_ctrl_c_before_the_first_step(
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert "unexpected" not in err
-    assert err.splitlines()[-1] == f"hts: interrupted; go on with hts train --resume --out {run}"
+    assert err.splitlines()[-1] == f"hts: interrupted; to continue, run hts train --resume --out {run}"
     if again_after is None:
         resumed = start("train", "--out", run, "--resume", "--workers", 0)
         finish(resumed)

@@ -161,7 +161,7 @@ def test_motion_of_another_run_goes_before(hts: Hts, data: Path, tmp_path: Path)
     assert same(motion_net(first), motion_net(second))
     assert provenance(second)["motion_init"] is None
     code, _, err = hts(*taking, "--out", third, "--from-scratch", *options())
-    assert (code, "--motion-from takes a trained MotionNet: leave out --from-scratch" in err) == (2, True)
+    assert (code, "--motion-from brings a trained MotionNet: leave out --from-scratch" in err) == (2, True)
 
 
 def test_motion_that_began_from_weights_can_be_taken(hts: Hts, data: Path, tmp_path: Path) -> None:

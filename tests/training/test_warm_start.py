@@ -367,7 +367,7 @@ def test_a_resumed_run_keeps_what_it_took(
     assert hts(*command, "--out", whole)[0] == 0
     stop_at("spatial", 2)
     code, _, err = hts(*command, "--out", parts)
-    assert (code, "go on with" in err) == (130, True)
+    assert (code, "to continue, run hts train --resume" in err) == (130, True)
     stop_at("", 0)
     shutil.rmtree(theirs)  # it is not needed again
     code, _, err = hts("train", "--resume", "--out", parts, "--quiet", "--workers", 0)

@@ -13,15 +13,24 @@ if TYPE_CHECKING:
 
 __all__ = ["SUMMARY", "add_arguments", "networks_text", "run"]
 
-SUMMARY = "the networks: parameters, multiply-accumulates, layer shapes"
+SUMMARY = "show the sizes of the networks: parameters, multiply-accumulates, layer shapes"
 
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts bench`."""
-    parser.add_argument("--networks", nargs="*", required=True, metavar="NAME",
-                        help="networks to show with their layers (default: all, without layers)")  # fmt: skip
     parser.add_argument(
-        "--size", type=int, default=224, metavar="PX", help="side of the input (default: %(default)s)"
+        "--networks",
+        nargs="*",
+        required=True,
+        metavar="NAME",
+        help="networks to show with their layers; no name shows all networks without layers",
+    )
+    parser.add_argument(
+        "--size",
+        type=int,
+        default=224,
+        metavar="PX",
+        help="height and width of the input (default: %(default)s)",
     )
 
 
@@ -35,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def networks_text(table: NetworkTable, layers: bool) -> str:
-    """The table as text: one line per network and, if asked for, one line per layer."""
+    """Return the table as text: one line per network and, if asked for, one line per layer."""
     lines = [f"{table.input}, {table.num_classes} classes"]
     width = max(len(network.name) for network in table.networks)
     for network in table.networks:

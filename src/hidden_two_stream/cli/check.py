@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
-SUMMARY = "decode every video; report unreadable ones, class balance, lengths"
+SUMMARY = "decode every video of a dataset; report unreadable ones, class balance and lengths"
 
 
 def add_arguments(parser: Parser) -> None:
@@ -49,7 +49,7 @@ def _text(result: DatasetCheck) -> str:
         seconds = result.seconds
         lines.append(f"seconds per video: {seconds.min:g} to {seconds.max:g}, median {seconds.median:g}")
     if result.num_shorter_than_a_clip:
-        lines.append(f"shorter than a clip: {result.num_shorter_than_a_clip} (their last frame is repeated)")
+        lines.append(f"shorter than a clip: {result.num_shorter_than_a_clip} (the last frame is repeated)")
     lines.append("sizes: " + ", ".join(f"{size} ({count})" for size, count in result.sizes.items()))
     lines += [f"no videos in {folder}: not counted as a class" for folder in result.empty_folders]
     lines += [f"unreadable: {line}" for line in result.unreadable]

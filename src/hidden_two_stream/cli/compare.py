@@ -19,24 +19,29 @@ from hidden_two_stream.cli.options import (
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
-SUMMARY = "hidden motion against computed flow, frames and differences, on the same splits"
+SUMMARY = "compare hidden motion with precomputed flow, frames and frame differences on the same splits"
 
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts compare`."""
     parser.add_argument("--data", required=True, metavar="DATA", help=DATA_HELP)
-    parser.add_argument("--group", metavar="COLUMN", help="leave one value of this column of the CSV out, "
-                         "each in turn, such as subject (default: the data's own split)")  # fmt: skip
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="table, plot, flow and runs")
-    parser.add_argument("--methods", metavar="A,B,...", help="of spatial, frames, difference, tvl1, "
-                         "dis-medium, dis-fast, farneback, hidden-frozen, hidden-joint, branched, "
-                         "raft-small, raft-large, or your own package.module:function, from (T, H, W, 3) "
-                         "uint8 frames to (T-1, 2, H, W) px; with @2 to @8 behind it, an estimator sees "
-                         "pictures so many times as large (default: all, without RAFT and @)")  # fmt: skip
+    parser.add_argument("--group", metavar="COLUMN", help="column of the CSV whose values are held out in "
+                        "turn, such as subject (default: the data's own split)")  # fmt: skip
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder for the table, plot, flow and runs"
+    )
+    parser.add_argument("--methods", metavar="A,B,...", help="methods to compare: spatial, frames, "
+                        "difference, tvl1, dis-medium, dis-fast, farneback, hidden-frozen, hidden-joint, "
+                        "branched, raft-small, raft-large, or your own flow estimator as "
+                        "package.module:function, which returns (T-1, 2, H, W) px for (T, H, W, 3) uint8 "
+                        "frames. A suffix @2 to @8 enlarges the frames of an estimator so many times "
+                        "(default: all that are installed, without RAFT and without @)")  # fmt: skip
     parser.add_argument(
         "--seeds", type=int, default=1, metavar="N", help="runs of each method (default: %(default)s)"
     )
-    parser.add_argument("--resume", action="store_true", help="keep flow and runs that are complete")
+    parser.add_argument(
+        "--resume", action="store_true", help="keep complete flow and runs, and go on with the others"
+    )
     add_recipe(parser, "nano")
     add_from_scratch(parser)
     add_protocol(parser)

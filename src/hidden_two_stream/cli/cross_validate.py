@@ -20,7 +20,7 @@ from hidden_two_stream.cli.options import (
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
-SUMMARY = "one fold per group or official split: train, test, means"
+SUMMARY = "train and test one fold per value of a column or per official split; report means"
 
 
 def add_arguments(parser: Parser) -> None:
@@ -29,16 +29,22 @@ def add_arguments(parser: Parser) -> None:
         "--data",
         required=True,
         metavar="DATA",
-        help="CSV with path,label and the group's column, or official splits: ucf101:ROOT:1..3, "
+        help="CSV with the columns path,label and COLUMN, or official splits: ucf101:ROOT:1..3, "
         "hmdb51:ROOT:1..3",
     )
     parser.add_argument(
-        "--group", metavar="COLUMN", help="column of the CSV to leave one out of, such as subject"
+        "--group",
+        metavar="COLUMN",
+        help="column of the CSV whose values are held out in turn, such as subject",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder for all folds")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="RUN", help="folder for the runs of all folds"
+    )
     add_recipe(parser, "nano")
     add_from_scratch(parser)
-    parser.add_argument("--resume", action="store_true", help="keep complete folds and go on with the others")
+    parser.add_argument(
+        "--resume", action="store_true", help="keep complete folds, and go on with the others"
+    )
     add_protocol(parser)
     add_resources(parser)
 
@@ -63,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _text(results: Mapping[str, Any]) -> str:
-    """The result for people."""
+    """Return the result as text."""
     from hidden_two_stream.progress import number_of
 
     group = results["group"]

@@ -11,12 +11,17 @@ from hidden_two_stream.cli.options import Parser, add_recipe, add_resources, res
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
-SUMMARY = "the whole story on generated video: learn, test, compare, report"
+SUMMARY = "generate videos, train and test a recognizer on them, measure its flow and speed, and report"
 
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts demo`."""
-    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder (default: %(default)s)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/demo"),
+        help="folder for everything; an earlier demo in it is replaced (default: %(default)s)",
+    )
     add_recipe(parser, "demo")
     add_resources(parser)
 
@@ -37,10 +42,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _text(results: Mapping[str, Any], folder: Path) -> str:
-    """The result for people."""
+    """Return the result as text."""
     accuracy, flow, speed = results["accuracy"], results["flow"], results["speed"]
     lines = [
-        f"{results['num_test_videos']} test videos never seen in training, chance {results['chance']:.1%}",
+        f"{results['num_test_videos']} test videos, not used for training, chance {results['chance']:.1%}",
         f"  one frame (spatial)         {accuracy['spatial']:6.1%}",
         f"  hidden motion (temporal)    {accuracy['temporal']:6.1%}",
         f"  both fused                  {accuracy['fused']:6.1%}",
@@ -51,7 +56,7 @@ def _text(results: Mapping[str, Any], folder: Path) -> str:
         if f"{name}_ms_per_clip" in speed:
             milliseconds = speed[f"{name}_ms_per_clip"]
             ratio = milliseconds / speed["hidden_ms_per_clip"]
-            lines.append(f"  {text:<10} {milliseconds:8.1f} ms per clip, {ratio:.1f} x the hidden motion's")
+            lines.append(f"  {text:<10} {milliseconds:8.1f} ms per clip, {ratio:.1f} x hidden motion")
     lines.append(f"  hidden     {speed['hidden_ms_per_clip']:8.1f} ms per clip")
-    lines.append(f"{results['seconds']['total']:.0f} s in all; report: {folder / 'report.html'}")
+    lines.append(f"{results['seconds']['total']:.0f} s in total; report: {folder / 'report.html'}")
     return "\n".join(lines)

@@ -18,7 +18,7 @@ from hidden_two_stream.cli.options import (
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
-SUMMARY = "accuracy per stream and fused, confusion matrix"
+SUMMARY = "test a run: accuracy of each stream and fused, confusion matrix"
 
 
 def add_arguments(parser: Parser) -> None:
@@ -26,13 +26,15 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("run", metavar="RUN", help="run folder or checkpoint file")
     parser.add_argument("--data", required=True, metavar="DATA", help=DATA_HELP)
     parser.add_argument(
-        "--split", help="test, train or all (default: test on the data that the run was trained on, else all)"
+        "--split",
+        help="part of the data to test: test, train or all (default: test if the data has a split of its own "
+        "or the run was trained on it; else all)",
     )
     parser.add_argument(
         "--save-scores",
         type=Path,
         metavar="FILE",
-        help="write all scores, for hts fuse and others: .npz or .csv",
+        help="write the scores of all videos, for hts fuse: .npz or .csv",
     )
     add_protocol(parser)
     add_device(parser)

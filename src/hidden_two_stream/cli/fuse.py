@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
-SUMMARY = "late fusion of score files: accuracy of each and fused"
+SUMMARY = "combine score files by late fusion: accuracy of each stream and fused"
 
 
 def add_arguments(parser: Parser) -> None:
@@ -22,32 +22,40 @@ def add_arguments(parser: Parser) -> None:
         "scores",
         nargs="+",
         metavar="SCORES",
-        help="FILE or FILE:STREAM: .npz or .csv of hts evaluate --save-scores, or .mat with a row per video "
-        "and a column per class",
+        help="FILE or FILE:STREAM: .npz or .csv of hts evaluate --save-scores, or .mat with one row per "
+        "video and one column per class",
     )
     parser.add_argument(
         "--labels",
         type=Path,
         required=True,
         metavar="LIST",
-        help="the videos and their classes: lines of CLASS/video or of path label, or a CSV with path,label",
+        help="videos and their classes: lines with CLASS/video or with path and label, or a CSV with the "
+        "columns path,label",
     )
     parser.add_argument(
         "--weights",
         type=float,
         nargs="+",
         metavar="W",
-        help="one per stream; the paper's are 1 1.5 for spatial and temporal (default: all equal)",
+        help="one weight per stream; the paper uses 1 1.5 for spatial and temporal (default: all equal)",
     )
-    parser.add_argument("--method", default="l1", help="l1, softmax or product (default: %(default)s)")
+    parser.add_argument(
+        "--method", default="l1", help="fusion method: l1, softmax or product (default: %(default)s)"
+    )
     parser.add_argument(
         "--search",
         type=Path,
         metavar="VALIDATION_LIST",
-        help="choose the weights on these videos of LIST, and test on the others",
+        help="search the weights on these videos of LIST, and test on the others",
     )
-    parser.add_argument("--classes", type=Path, metavar="FILE", help="order of the columns of files without "
-                      "class names, such as classInd.txt (default: alphabetical)")  # fmt: skip
+    parser.add_argument(
+        "--classes",
+        type=Path,
+        metavar="FILE",
+        help="class names in the order of the columns, for score files without names, such as classInd.txt "
+        "(default: alphabetical)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -67,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _text(result: FusionResult) -> str:
-    """Return the result as lines to read."""
+    """Return the result as text."""
     weights = " : ".join(f"{stream.weight:g}" for stream in result.streams)
     lines = [
         f"{result.num_videos} videos, {result.num_classes} classes, {result.method} fusion, "

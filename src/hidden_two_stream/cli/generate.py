@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
-SUMMARY = "write a fixed, generated benchmark: videos with exact motion"
+SUMMARY = "write a generated benchmark: videos with exact motion, always the same"
 
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts generate`."""
-    parser.add_argument("name", metavar="NAME", help="motions-v1: twelve motions in three grades")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new or empty folder, "
-                          "or one where the command was interrupted; pass its labels.csv "
-                          "(path,label,split,grade) to --data")  # fmt: skip
     parser.add_argument(
-        "--workers", type=int, help="processes that share the work (default: one per core, at most 8)"
+        "name", metavar="NAME", help="motions-v1: twelve motions in three grades of difficulty"
     )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new or empty folder, "
+                          "or one where the command was interrupted; gets labels.csv "
+                          "(path,label,split,grade) for --data")  # fmt: skip
+    parser.add_argument("--workers", type=int, help="worker processes (default: one per core, at most 8)")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
-SUMMARY = "the authors' published Caffe weights as a run"
+SUMMARY = "convert the authors' published Caffe weights into a run"
 
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts import-caffe`."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="binary .caffemodel")
+    parser.add_argument("file", type=Path, metavar="FILE", help="binary .caffemodel file")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="RUN", help="run folder")
     parser.add_argument(
         "--labels",
         type=Path,
         metavar="LABELS",
-        help="text file with one class name per line, "
-        "in the order of the outputs, or numbered like UCF101's classInd.txt",
+        help="text file with one class name per line, in the order of the outputs, or numbered like UCF101's "
+        "classInd.txt",
     )
 
 
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _text(imported: ImportedCaffe) -> str:
-    """Return the result as lines to read."""
+    """Return the result as text."""
     networks = "MotionNet and the temporal stream" if "temporal" in imported.networks else "MotionNet"
     lines = [
         f"{imported.run}: {networks}, {imported.num_parameters / 1e6:.1f} M parameters, "

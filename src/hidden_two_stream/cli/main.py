@@ -1,7 +1,7 @@
-"""The `hts` command line: its commands, exit codes, errors in one line, and Ctrl-C.
+"""The `hts` command line: commands, exit codes, one-line errors, and Ctrl-C.
 
-Each command has a file of its own here: its arguments, one call into the package, what it prints. The modules
-that do the work are imported when a command runs, so that `hts --help` stays quick.
+Each command has a module of its own with its arguments, one call into the package, and what it prints. The
+modules that do the work are imported when a command runs, so that `hts --help` stays fast.
 """
 
 from __future__ import annotations
@@ -54,21 +54,22 @@ COMMANDS: dict[str, ModuleType] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+    """Run one command and return the exit code: 0 success, 1 failure, 2 wrong usage, 130 interrupted.
 
-    Without `argv` the command is the whole process: once interrupted, it ignores further Ctrl-C.
+    Args:
+        argv: the arguments. None: those of the process, which then ignores Ctrl-C after the first one.
     """
     arguments = _parser().parse_args(argv)
     handler = signal.getsignal(signal.SIGINT)
     try:
         return _run(arguments)
-    except KeyboardInterrupt as interrupt:
-        what = interrupt
+    except KeyboardInterrupt as error:
+        interrupt = error
     try:
         try:
-            return _interrupted(what, arguments)
-        except KeyboardInterrupt:  # again, before it could be ignored
-            return _interrupted(what, arguments)
+            return _interrupted(interrupt, arguments)
+        except KeyboardInterrupt:  # a second Ctrl-C, before it was ignored
+            return _interrupted(interrupt, arguments)
     finally:
         if argv is not None and handler is not None and _may_set_signals():
             signal.signal(signal.SIGINT, handler)
@@ -84,34 +85,34 @@ def _run(arguments: argparse.Namespace) -> int:
             raise
         print(f"hts: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader of the output, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
         if debug:
             raise
         kind = type(error).__name__
-        first = (str(error).splitlines() or [""])[0]
-        print(f"hts: unexpected {kind}: {first} (run again with --debug for the details)", file=sys.stderr)
+        first_line = (str(error).splitlines() or [""])[0]
+        print(f"hts: unexpected {kind}: {first_line} (run again with --debug for details)", file=sys.stderr)
         return 1
 
 
 def _interrupted(interrupt: KeyboardInterrupt, arguments: argparse.Namespace) -> int:
-    """Say after Ctrl-C how to resume, if the command has left a plan; further Ctrl-C is ignored."""
+    """Print how to resume if the command left a plan, and return the exit code. Further Ctrl-C is ignored."""
     if _may_set_signals():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     from hidden_two_stream.checkpoint import PLAN_FILE
 
-    go_on = ""
+    advice = ""
     if hasattr(arguments, "resume") and (arguments.out / PLAN_FILE).exists():
         # Other commands need their full arguments again.
-        go_on = "; go on with " + (
+        advice = "; to continue, run " + (
             f"hts train --resume --out {arguments.out}"
             if arguments.command == "train"
-            else "the same command and --resume"
+            else "the same command with --resume"
         )
-    print(f"hts: {str(interrupt) or 'interrupted'}{go_on}", file=sys.stderr)
+    print(f"hts: {str(interrupt) or 'interrupted'}{advice}", file=sys.stderr)
     return 130
 
 
@@ -128,9 +129,9 @@ def _parser() -> argparse.ArgumentParser:
     for name, module in COMMANDS.items():
         command = commands.add_parser(name, help=module.SUMMARY, description=module.SUMMARY)
         command.add_argument(
-            "--json", action="store_true", help="print one JSON document on stdout and nothing else there"
+            "--json", action="store_true", help="print the result as one JSON document on stdout"
         )
-        command.add_argument("--quiet", action="store_true", help="no progress on stderr")
-        command.add_argument("--debug", action="store_true", help="show tracebacks")
+        command.add_argument("--quiet", action="store_true", help="show no progress on stderr")
+        command.add_argument("--debug", action="store_true", help="show tracebacks of errors")
         module.add_arguments(command)
     return parser

@@ -1,4 +1,4 @@
-"""Arguments that several commands share."""
+"""Arguments and output that several commands share."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from hidden_two_stream.training.resources import Resources
 
 DATA_HELP = (
-    "folder with one sub-folder of videos per class, a CSV with the columns path,label, or a data set by "
+    "folder with one sub-folder of videos per class, a CSV with the columns path,label, or a dataset by "
     "name: ucf101:ROOT:SPLIT, hmdb51:ROOT:SPLIT, thumos14:ROOT, activitynet:ROOT, kinetics:ROOT, "
     "tsn:TRAIN.txt:TEST.txt"
 )
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports a wrong argument in one line; `missing` says what to give where one is left out."""
+    """Reports a wrong argument in one line; `missing` is the advice about a missing argument."""
 
     missing = ""
 
@@ -32,7 +32,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class Replacing(argparse.Action):
-    """An option in whose presence the last positional argument, `replaced`, may be left out."""
+    """An option that makes the last positional argument, `replaced`, optional."""
 
     def __init__(self, *arguments: Any, replaced: argparse.Action, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -40,7 +40,7 @@ class Replacing(argparse.Action):
 
     def __call__(  # noqa: D102
         self,
-        parser: argparse.ArgumentParser,  # noqa: ARG002 - argparse hands them over
+        parser: argparse.ArgumentParser,  # noqa: ARG002 - argparse passes it
         namespace: argparse.Namespace,
         values: Any,
         option_string: str | None = None,  # noqa: ARG002
@@ -53,14 +53,14 @@ def add_recipe(parser: argparse.ArgumentParser, default: str) -> None:
     """Add --recipe and --set."""
     recipe = "nano, thermal, tiny, paper, demo, ucf101/..., hmdb51/... or a YAML file (default: %(default)s)"
     parser.add_argument("--recipe", default=default, metavar="RECIPE", help=recipe)
-    change = "change a field of the recipe, for example --set motion.steps=200; may be given several times"
+    change = "change a field of the recipe, for example --set motion.steps=200; can be repeated"
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help=change)
 
 
 def add_from_scratch(parser: argparse.ArgumentParser) -> None:
     """Add --from-scratch."""
-    parser.add_argument("--from-scratch", action="store_true", help="begin with a random MotionNet where the "
-                        "recipe begins with trained weights (motion_init)")  # fmt: skip
+    parser.add_argument("--from-scratch", action="store_true", help="begin with a random MotionNet, even if "
+                        "the recipe begins with trained weights (motion_init)")  # fmt: skip
 
 
 def add_protocol(parser: argparse.ArgumentParser) -> None:
@@ -68,38 +68,46 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--protocol",
         default="10x1",
-        help="center, or NxM clips x crops, such as 25x10 (default: %(default)s)",
+        help="test protocol: center, or NxM for N clips and M crops, such as 25x10 (default: %(default)s)",
     )
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add --device."""
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, mps (default: %(default)s)")
+    parser.add_argument(
+        "--device", default="cpu", help="where to compute: cpu, cuda, mps (default: %(default)s)"
+    )
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:
     """Add --workers."""
     parser.add_argument(
-        "--workers", type=int, help="processes that decode (default: one per core, at most 8)"
+        "--workers", type=int, help="worker processes that decode videos (default: one per core, at most 8)"
     )
 
 
 def add_resources(parser: argparse.ArgumentParser) -> None:
     """Add the seed, workers, memory and devices of a training run."""
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of everything random (default: %(default)s)"
+    )
     add_workers(parser)
     parser.add_argument(
         "--cache-mb", type=int, default=2048, help="memory for decoded frames, MiB (default: %(default)s)"
     )
-    parser.add_argument("--accelerator", default="auto", help="auto, cpu, cuda, mps (default: %(default)s)")
+    parser.add_argument(
+        "--accelerator", default="auto", help="kind of device: auto, cpu, cuda, mps (default: %(default)s)"
+    )
     parser.add_argument("--devices", default="1", help="number of devices, or auto (default: %(default)s)")
     parser.add_argument(
-        "--precision", default="32-true", help="32-true, bf16-mixed, 16-mixed (default: %(default)s)"
+        "--precision",
+        default="32-true",
+        help="numeric precision: 32-true, bf16-mixed, 16-mixed (default: %(default)s)",
     )
 
 
 def resources(arguments: argparse.Namespace) -> Resources:
-    """Return what `add_resources` added, as the package takes it."""
+    """Return the values of the arguments that `add_resources` added."""
     from hidden_two_stream.training.resources import Resources
 
     return Resources(
@@ -139,20 +147,24 @@ def show(arguments: argparse.Namespace, result: Any, text: str) -> None:
 
 
 def overrides(arguments: argparse.Namespace) -> list[str]:
-    """Changes of the recipe's fields, by --set and by options that stand for some."""
+    """Return the changes of the recipe's fields, by --set and by options that set a field.
+
+    Raises:
+        UsageError: --from-scratch contradicts another option.
+    """
     changes: list[str] = list(arguments.set)
     if getattr(arguments, "init", None) is not None:
         changes.append(f"init={arguments.init}")
     if arguments.from_scratch:
         for part in ("motion", "temporal"):
             if getattr(arguments, f"{part}_from", None) is not None:
-                raise UsageError(f"--{part}-from takes a trained MotionNet: leave out --from-scratch")
+                raise UsageError(f"--{part}-from brings a trained MotionNet: leave out --from-scratch")
         changes.append("motion_init=none")
     return changes
 
 
 def open_recognizer(arguments: argparse.Namespace) -> Recognizer:
-    """Load the run that the command names."""
+    """Return the recognizer of the run that the command names."""
     from hidden_two_stream.inference.predictor import load
 
     return load(arguments.run, arguments.device)

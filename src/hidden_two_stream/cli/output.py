@@ -1,4 +1,4 @@
-"""What several commands print."""
+"""Printed results that several commands share."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def print_json(data: Any) -> None:
 
 
 def evaluation_text(result: Mapping[str, Any]) -> str:
-    """Return a test result for people: accuracies, and the confusion matrix of up to 20 classes.
+    """Return a test result as text: accuracies, and the confusion matrix of up to 20 classes.
 
     Args:
-        result: plain data of an `Evaluation`.
+        result: JSON-ready data of an `Evaluation`.
     """
     count, chance = result["num_test_videos"], result["chance"]
     lines = [
@@ -36,7 +36,7 @@ def evaluation_text(result: Mapping[str, Any]) -> str:
     names, matrix = result["confusion"]["classes"], result["confusion"]["fused"]
     if len(names) <= 20:
         width = max(len(name) for name in names)
-        lines.append("confusion, fused (rows: truth)")
+        lines.append("confusion matrix of the fused scores (rows: truth, columns: prediction)")
         lines += [
             f"  {name:<{width}} " + " ".join(f"{n:4d}" for n in row)
             for name, row in zip(names, matrix, strict=True)

@@ -15,16 +15,18 @@ from hidden_two_stream.errors import UsageError
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
-SUMMARY = "label videos: files, folders, globs, frame folders, URLs"
+SUMMARY = "label videos: files, folders, globs, frame folders or URLs"
 
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts predict`."""
     parser.add_argument("run", metavar="RUN", help="run folder or checkpoint file")
     parser.add_argument(
-        "sources", nargs="+", metavar="SOURCE", help="videos (put -- before names that begin with a dash)"
+        "sources", nargs="+", metavar="SOURCE", help="videos (put -- before a name that begins with a dash)"
     )
-    parser.add_argument("--top", type=int, default=3, help="classes to print (default: %(default)s)")
+    parser.add_argument(
+        "--top", type=int, default=3, help="number of classes to print per video (default: %(default)s)"
+    )
     add_protocol(parser)
     add_device(parser)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
-SUMMARY = "check a copy of a research dataset: missing or unreadable videos, wrong lists"
+SUMMARY = "check a copy of a research dataset for missing or unreadable videos and wrong lists"
 
 _SHOWN = 10
 
@@ -27,15 +27,18 @@ _SHOWN = 10
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts prepare`."""
     parser.add_argument("name", metavar="NAME", help="ucf101, hmdb51, thumos14, activitynet, kinetics or tsn")
-    parser.add_argument("root", metavar="ROOT", help="its folder; for kinetics also a CSV; for tsn "
-                         "TRAIN.txt or TRAIN.txt:TEST.txt")  # fmt: skip
+    parser.add_argument("root", metavar="ROOT", help="folder of the dataset; for kinetics also a CSV; for "
+                         "tsn TRAIN.txt or TRAIN.txt:TEST.txt")  # fmt: skip
     parser.add_argument(
-        "--splits", metavar="1..3", help="for ucf101 and hmdb51: a split or a range of splits (default: all)"
+        "--splits", metavar="1..3", help="split or range of splits of ucf101 or hmdb51 (default: all)"
     )
-    parser.add_argument("--decode", action="store_true", help="decode every video to its end (default: "
-                         "only its first frame)")  # fmt: skip
+    parser.add_argument("--decode", action="store_true", help="decode every video completely (default: "
+                         "only the first frame)")  # fmt: skip
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="write all missing and unreadable videos to FILE"
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="write the names of all missing and unreadable videos to FILE",
     )
     add_workers(parser)
 
@@ -76,7 +79,7 @@ def _text(result: BenchmarkCheck) -> str:
 
 
 def _first_of(title: str, items: Sequence[str], elsewhere: str) -> list[str]:
-    """A line for each of the first items, and one that says where to find the rest."""
+    """Return a line for each of the first items, and a line that says where the others are listed."""
     lines = [f"{title}: {item}" for item in items[:_SHOWN]]
     if len(items) > _SHOWN:
         lines.append(f"{title}: {len(items) - _SHOWN:,} more; {elsewhere}")
@@ -86,7 +89,7 @@ def _first_of(title: str, items: Sequence[str], elsewhere: str) -> list[str]:
 def _verdict(result: BenchmarkCheck) -> str:
     from hidden_two_stream.data.benchmarks.official import OFFICIAL_COUNTS
 
-    found = f"{result.num_found:,} of {result.num_videos:,} videos are there"
+    found = f"{result.num_found:,} of {result.num_videos:,} videos are present"
     if result.complete:
         official = " and the lists have the official counts" if result.name in OFFICIAL_COUNTS else ""
         return f"complete: {found}, all were read ({result.checked}){official}"
@@ -99,5 +102,5 @@ def _verdict(result: BenchmarkCheck) -> str:
         problems.append(f"{len(result.different):,} differences from the lists")
     used = [count for row in result.splits for part, count in row.parts.items() if part != "unused"]
     if result.missing and all(count.found == count.listed for count in used):
-        problems.append("all training and test videos are there")
+        problems.append("all training and test videos are present")
     return f"not complete: {found}; {', '.join(problems)}"

@@ -20,32 +20,55 @@ from hidden_two_stream.errors import UsageError
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
-SUMMARY = "train a recogniser: stages motion, spatial, temporal, joint"
+SUMMARY = "train and test a recognizer: stages motion, spatial, temporal and joint"
 
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts train`."""
     parser.add_argument("--data", metavar="DATA", help=DATA_HELP)
-    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder")
+    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
     add_recipe(parser, "nano")
-    parser.add_argument("--stage", default="all", help="all, or only one of motion, spatial, temporal, joint")
-    parser.add_argument("--test-fraction", type=float, default=0.25, help="part of each class kept for the "
-                       "test where the data has no split of its own (default: %(default)s)")  # fmt: skip
     parser.add_argument(
-        "--hold-out", metavar="COLUMN=VALUE", help="test on these samples instead, such as subject=3"
+        "--stage",
+        default="all",
+        help="stage to train: motion, spatial, temporal or joint; or all (default: %(default)s)",
     )
     parser.add_argument(
-        "--motion-from", metavar="RUN", help="take MotionNet from this run instead of training it"
+        "--test-fraction",
+        type=float,
+        default=0.25,
+        help="part of each class held back for the test if the data has no split of its own "
+        "(default: %(default)s)",
     )
     parser.add_argument(
-        "--spatial-from", metavar="RUN", help="take the spatial stream from this run instead of training it"
+        "--hold-out",
+        metavar="COLUMN=VALUE",
+        help="hold these samples back for the test instead, such as subject=3",
     )
-    parser.add_argument("--temporal-from", metavar="RUN", help="take the temporal stream and its MotionNet "
-                       "from this run instead of training them (with --stage joint: before)")  # fmt: skip
-    parser.add_argument("--init", metavar="WEIGHTS", help="where the streams' backbones begin: imagenet, a "
-                       "state dict (file or URL), or none (default: the recipe's)")  # fmt: skip
+    parser.add_argument(
+        "--motion-from",
+        metavar="RUN",
+        help="start from the MotionNet of this run, and leave out stage motion",
+    )
+    parser.add_argument(
+        "--spatial-from",
+        metavar="RUN",
+        help="start from the spatial stream of this run, and leave out stage spatial",
+    )
+    parser.add_argument(
+        "--temporal-from",
+        metavar="RUN",
+        help="start from the temporal stream and the MotionNet of this run, and leave out their stages; with "
+        "--stage joint, train them together",
+    )
+    parser.add_argument(
+        "--init",
+        metavar="WEIGHTS",
+        help="initial weights of the streams' backbones: imagenet, a state dict (file or URL), or none "
+        "(default: as in the recipe)",
+    )
     add_from_scratch(parser)
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--resume", action="store_true", help="continue the interrupted run in --out")
     add_protocol(parser)
     add_resources(parser)
 
@@ -56,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     from hidden_two_stream.training.runner import resume, train
 
     if arguments.resume:
-        _refuse_changes(arguments)
+        _reject_changes(arguments)
         result = resume(arguments.out, resources(arguments))
     elif arguments.data is None:
         raise UsageError("no data given; add --data DATA")
@@ -81,19 +104,19 @@ def run(arguments: argparse.Namespace) -> int:
     if not result.is_first:
         return 0
     figures = result.to_dict()
-    tested = evaluation_text(figures) if "accuracy" in figures else "trained; no test"
+    tested = evaluation_text(figures) if "accuracy" in figures else "trained, but not tested"
     show(arguments, figures, f"{tested}\nreport: {arguments.out / 'report.html'}")
     return 0
 
 
-def _refuse_changes(arguments: argparse.Namespace) -> None:
-    """Refuse options that --resume would ignore, because a run keeps what it was started with."""
-    started_with: dict[str, object] = {
+def _reject_changes(arguments: argparse.Namespace) -> None:
+    """Reject options that --resume would ignore, because a run keeps its settings."""
+    defaults: dict[str, object] = {
         "data": None, "recipe": "nano", "set": [], "stage": "all", "test_fraction": 0.25,
         "hold_out": None, "motion_from": None, "spatial_from": None, "temporal_from": None, "init": None,
         "from_scratch": False, "protocol": "10x1", "seed": 0,
     }  # fmt: skip
-    given = [f"--{name.replace('_', '-')}" for name, default in started_with.items()
-             if getattr(arguments, name) != default]  # fmt: skip
-    if given:
-        raise UsageError(f"--resume goes on with the run's own settings; leave out {', '.join(given)}")
+    changed = [f"--{name.replace('_', '-')}" for name, default in defaults.items()
+               if getattr(arguments, name) != default]  # fmt: skip
+    if changed:
+        raise UsageError(f"--resume continues with the run's own settings; leave out {', '.join(changed)}")

@@ -1,4 +1,4 @@
-"""Recipes from YAML files, shipped names and plain data."""
+"""Loads recipes from YAML files, by the names of shipped recipes, and from plain data."""
 
 from __future__ import annotations
 
@@ -27,27 +27,26 @@ def recipe_names() -> list[str]:
 def load_recipe(
     source: str | Path | Recipe = "nano", overrides: Sequence[str] | Mapping[str, object] = ()
 ) -> Recipe:
-    """Return a recipe by name, from a YAML file or as given, with single fields changed.
+    """Return a recipe, with single fields changed if asked for.
 
     Args:
-        source: a name from `recipe_names()`, the path of a YAML file, or a recipe.
+        source: a name in `recipe_names()`, the path of a YAML file, or a recipe.
         overrides: new values by field, as a mapping such as {"motion.steps": 200}, or as strings such as
             "motion.steps=200".
 
     Raises:
         UsageError: there is no such recipe, a field is unknown, or a value has the wrong type or range.
     """
-    given = isinstance(source, Recipe)
     data = source.to_dict() if isinstance(source, Recipe) else _recipe_data(_recipe_path(source))
     arguments = [f"--recipe={json.dumps(data)}"]
     for key, value in _pairs(overrides):
         _require_field(key)
         arguments.append(f"--recipe.{key}={value}")
-    return _checked(arguments, "the recipe" if given else f"recipe {str(source)!r}")
+    return _checked(arguments, "the recipe" if isinstance(source, Recipe) else f"recipe {str(source)!r}")
 
 
 def _pairs(overrides: Sequence[str] | Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """Field and value of each override; the values as text."""
+    """Yield the field and the value of each override, the value as text."""
     if isinstance(overrides, str):
         raise UsageError(f"overrides is the text {overrides!r}; expected a mapping or a list of field=value")
     if isinstance(overrides, Mapping):
@@ -71,16 +70,16 @@ def recipe_from_dict(data: Mapping[str, Any], origin: str) -> Recipe:
     Raises:
         UsageError: a field is unknown, or a value has the wrong type or range.
     """
-    return _checked([f"--recipe={json.dumps(_renamed(data))}"], origin)
+    return _checked([f"--recipe={json.dumps(_with_current_fields(data))}"], origin)
 
 
-def _renamed(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain data of a recipe with the fields of earlier versions under their present names."""
-    renamed = {("motion_target" if key == "motion_lesson" else key): value for key, value in data.items()}
-    model = renamed.get("model")
-    if isinstance(model, Mapping) and "temporal_input" in model:  # now a matter of `experiments.baselines`
-        renamed["model"] = {key: value for key, value in model.items() if key != "temporal_input"}
-    return renamed
+def _with_current_fields(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return plain data of a recipe without the field names of earlier versions."""
+    current = {("motion_target" if key == "motion_lesson" else key): value for key, value in data.items()}
+    model = current.get("model")
+    if isinstance(model, Mapping) and "temporal_input" in model:  # see `checkpoint.baseline_of`
+        current["model"] = {key: value for key, value in model.items() if key != "temporal_input"}
+    return current
 
 
 def _require_field(key: str) -> None:
@@ -103,7 +102,7 @@ def _checked(arguments: list[str], origin: str) -> Recipe:
 
 
 def _frozen(recipe: Recipe) -> Recipe:
-    """The recipe with tuples in place of lists, so that recipes from different sources compare equal."""
+    """Return the recipe with tuples instead of lists, so that equal recipes compare equal."""
     stages: dict[str, Any] = {
         name: replace(recipe.stage(name), milestones=tuple(recipe.stage(name).milestones))
         for name in STAGE_NAMES
@@ -122,7 +121,7 @@ def _parse(arguments: list[str], origin: str) -> Recipe:
         recipe: Recipe = parser.instantiate(parser.parse_args(arguments)).recipe
     except (ArgumentError, TypeError, ValueError) as error:
         lines = [line.strip(" -") for line in str(error).splitlines() if line.strip()]
-        # The parser repeats the whole recipe, as JSON, in front of its message.
+        # The parser's message begins with the whole recipe as JSON.
         lines = [re.sub(r"Unable to load config '\{.*\}'", "", line) for line in lines]
         message = re.sub(r'Parser key "recipe\.?([^"]*)"', r"field \1", " ".join(lines))
         raise UsageError(f"{origin}: {message[:400].removeprefix('field : ')}") from error
@@ -141,7 +140,10 @@ def _recipe_path(source: str | Path) -> Path:
 
 
 def _recipe_data(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The fields of a recipe file, merged over those of its `base` (a file beside it, a name, or a path)."""
+    """Return the fields of a recipe file, merged over those of its `base`.
+
+    The base is a file in the same folder, the name of a shipped recipe, or a path.
+    """
     import yaml
 
     try:

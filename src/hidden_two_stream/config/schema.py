@@ -1,8 +1,7 @@
 """The fields of a recipe: how a recognizer is built and trained.
 
-A recipe is a YAML file with the fields below. Fields that it leaves out take the defaults given here. The
-shipped recipes, in the folder `recipes`, are examples to copy. Configuration never enters a model: models
-take plain arguments.
+A recipe is a YAML file with the fields below; other fields have the default values. The shipped recipes, in
+the folder `recipes`, are examples to copy. Models never see a recipe: they take plain arguments.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ class InputConfig:
         frame_stride: step between the frames of a clip, in frames of the video.
         normalize_contrast: give each clip the same mean and contrast, for thermal and other weak sensors.
         crop_scales: sides of random training crops relative to the largest crop; a single 1 keeps the scale.
-        flip: mirror half of the training clips. Switch it off where left and right tell classes apart.
+        flip: mirror half of the training clips. Set it to false if classes differ in left and right.
         color_jitter: strength of brightness, contrast and saturation changes for the spatial stream, 0 to 1.
         segments: clips per training sample, one from each of as many equal parts of the video. Their logits
             are averaged before the loss (temporal segment networks). Stage motion always takes one clip.

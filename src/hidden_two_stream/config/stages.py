@@ -1,4 +1,4 @@
-"""The four training stages, the parts that each trains, and the streams that result: one table."""
+"""The table of the four training stages, with the parts and the stream that each one trains."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Stage:
 
     Attributes:
         name: the stage's name, also the name of its field in a recipe.
-        parts: the parts that it trains, keys of `MODULES`; all other parts stay bit for bit as they are.
+        parts: the parts that it trains, keys of `MODULES`. All other parts stay bit for bit the same.
         stream: the stream whose action loss it minimizes; None for the stage that sees no labels.
-        unsupervised: whether the unsupervised losses belong to its objective.
-        jitters_color: whether training clips change color. Color changes help with single frames, but break
-            the brightness constancy that learning motion needs.
+        unsupervised: whether the unsupervised losses are part of its objective.
+        jitters_color: whether the color of training clips is changed. Color jitter helps with single frames,
+            but breaks the brightness constancy that learning motion needs.
     """
 
     name: str
@@ -54,5 +54,5 @@ def trained_streams(stages: Iterable[str]) -> tuple[str, ...]:
 
 
 def stages_within(parts: Collection[str]) -> tuple[str, ...]:
-    """Return the stages that train nothing beyond `parts`, in the order of training."""
+    """Return the stages that train only `parts` or some of them, in the order of training."""
     return tuple(name for name, stage in STAGES.items() if set(stage.parts) <= set(parts))

@@ -1,4 +1,4 @@
-"""Range checks of a recipe, and checks that its fields fit each other."""
+"""Checks that the fields of a recipe are in range and fit each other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["RangeError", "validated"]
 
 
 class RangeError(Exception):
-    """A value is out of range. The message does not name the recipe yet."""
+    """A value is out of range. The caller adds the name of the recipe to the message."""
 
 
 def validated(recipe: Recipe) -> Recipe:
@@ -46,7 +46,7 @@ def validated(recipe: Recipe) -> Recipe:
 
 
 def _require_learning_rates(recipe: Recipe) -> None:
-    """Every part that a stage trains needs a learning rate; else the mistake shows only after decoding."""
+    """Check that every part that a stage trains has a learning rate, and every stage a loss."""
     for name, stage in STAGES.items():
         config = recipe.stage(name)
         if config.steps == 0:
@@ -69,18 +69,22 @@ def _require_learning_rates(recipe: Recipe) -> None:
             raise RangeError("motion_target residual needs a motion_teacher, such as nano")
         if recipe.model.num_frames != 2:
             raise RangeError(
-                f"motion_target residual is for pairs: set model.num_frames 2, not {recipe.model.num_frames}"
+                f"motion_target residual is for frame pairs: set model.num_frames to 2, not "
+                f"{recipe.model.num_frames}"
             )
 
 
 def _require_streams(recipe: Recipe) -> None:
-    """No stage may have steps if the model lacks the part that it trains."""
+    """Check that the model has the part that each stage with steps trains."""
     for name, stage in STAGES.items():
         steps = recipe.stage(name).steps
         if steps and stage.stream and stage.stream not in recipe.model.streams:
-            raise RangeError(f"{name}.steps is {steps}, but model.streams lacks {stage.stream!r}")
+            raise RangeError(f"{name}.steps is {steps}, but model.streams has no {stage.stream!r}")
     if recipe.motion.steps and recipe.model.streams == ("spatial",):
-        raise RangeError("motion.steps is set, but with the spatial stream alone there is no MotionNet")
+        raise RangeError(
+            f"motion.steps is {recipe.motion.steps}, but a model with only the spatial stream has no "
+            "MotionNet; set motion.steps to 0"
+        )
 
 
 def _require_ranges(recipe: Recipe) -> None:
@@ -102,7 +106,7 @@ def _require_ranges(recipe: Recipe) -> None:
         raise RangeError(f"input.resize is {resize}; it must be 0 or no smaller than input.size")
     weights = (recipe.fusion.spatial_weight, recipe.fusion.temporal_weight)
     if min(weights) < 0 or sum(weights) <= 0:
-        raise RangeError(f"the fusion weights are {weights}; none may be negative, nor both 0")
+        raise RangeError(f"the fusion weights are {weights}; give numbers of at least 0, not both 0")
     _require_learning_rates(recipe)
     for stage in STAGE_NAMES:
         if any(step < 0 for step in recipe.stage(stage).milestones):

@@ -1,4 +1,4 @@
-"""Accuracy of each stream and fused, with its protocol; confusion matrix and per-class figures."""
+"""Accuracy of each stream and fused, confusion matrix, and accuracy of each class."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ Matrix = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of test videos, and the figures that follow from them.
+    """Scores of test videos, and the accuracies computed from them.
 
     Attributes:
-        classes: class names.
-        names: the videos.
-        truth: (N,) class numbers.
+        classes: class names, in the order of the scores.
+        names: names of the N videos.
+        truth: (N,) true class numbers.
         logits: (N, classes) of each stream, averaged over windows and crops before any softmax.
         fused: (N, classes) fused scores.
         protocol: name of the test protocol.
-        unreadable: names of videos that could not be read; no accuracy counts them.
-        tested: which part of the data was tested, in words.
+        unreadable: names of unreadable videos, which are not part of any accuracy.
+        tested: description of the part of the data that was tested.
     """
 
     classes: tuple[str, ...]
@@ -62,15 +62,15 @@ class Evaluation:
 
     @property
     def accuracy(self) -> dict[str, float]:
-        """Part of the videos whose best class is the true one, of each stream and fused."""
+        """Fraction of videos whose highest score is that of the true class, of each stream and fused."""
         return {name: float((s.argmax(axis=1) == self.truth).mean()) for name, s in self.scores().items()}
 
     def confusion(self, name: str = "fused") -> Matrix:
-        """Return (classes, classes) counts; rows are the truth, columns the prediction."""
+        """Return the confusion matrix, (classes, classes) counts: rows are the truth."""
         return confusion_matrix(self.truth, self.scores()[name].argmax(axis=1), len(self.classes))
 
     def per_class(self, name: str = "fused") -> FloatArray:
-        """Return the accuracy within each class, (classes,); NaN for a class without test videos."""
+        """Return the accuracy of each class, (classes,); NaN for a class without test videos."""
         matrix = self.confusion(name)
         total = matrix.sum(axis=1)
         with np.errstate(invalid="ignore"):
@@ -78,7 +78,7 @@ class Evaluation:
 
     @property
     def mean_class_accuracy(self) -> dict[str, float]:
-        """Mean accuracy over classes with test videos, of each stream and fused."""
+        """Mean accuracy over the classes with test videos, of each stream and fused."""
         return {name: float(np.nanmean(self.per_class(name))) for name in self.scores()}
 
     def to_dict(self) -> dict[str, Any]:
@@ -102,10 +102,10 @@ class Evaluation:
         }
 
     def save_scores(self, path: Path) -> None:
-        """Write all scores, with names, truth, classes and protocol, as .npz or .csv by suffix.
+        """Write all scores with names, truth, classes and protocol to a .npz or .csv file.
 
         Raises:
-            UsageError: the suffix is another one.
+            UsageError: the file has another suffix.
             OutputError: the file cannot be written.
         """
         truth = tuple(self.classes[number] for number in self.truth.tolist())
@@ -117,7 +117,7 @@ class Evaluation:
 
 
 class Scorer(Protocol):
-    """Scores decoded videos: a `Recognizer`, or a baseline of a comparison."""
+    """The interface of a model that scores decoded videos: a `Recognizer` or a `Baseline`."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -131,7 +131,7 @@ class Scorer(Protocol):
 
 
 class Videos(Protocol):
-    """Decoded, labeled videos: a `ClipCache`, or what a `Scorer` takes in its place."""
+    """The interface of decoded, labeled videos: a `ClipCache`, or a `FlowCache` for a baseline."""
 
     @property
     def samples(self) -> tuple[Sample, ...]:
@@ -139,7 +139,7 @@ class Videos(Protocol):
 
     @property
     def videos(self) -> tuple[Any, ...]:
-        """Their videos, as the scorer takes them."""
+        """The decoded videos of the samples, as the scorer takes them."""
 
     @property
     def unreadable(self) -> tuple[tuple[Sample, HiddenTwoStreamError], ...]:
@@ -147,10 +147,10 @@ class Videos(Protocol):
 
 
 def check_known(labels: Collection[str], classes: Collection[str]) -> None:
-    """Reject labels that the recognizer does not know.
+    """Check that the recognizer knows all labels.
 
     Raises:
-        DataError: a label is none of the classes.
+        DataError: a label is not one of the classes.
     """
     if unknown := sorted(set(labels) - set(classes)):
         raise DataError(f"unknown classes {unknown}; the recognizer knows {', '.join(classes)}")
@@ -165,13 +165,13 @@ def evaluate_videos(
     """Test a recognizer on decoded videos.
 
     Args:
-        recognizer: what is tested.
+        recognizer: the recognizer or baseline.
         videos: the test videos.
         protocol: the test protocol.
         progress: called with the number done and the total.
 
     Raises:
-        DataError: there is nothing to test, or a label is unknown to the recognizer.
+        DataError: no video is readable, or the recognizer does not know a label.
     """
     if not videos.samples:
         raise DataError(f"no readable test videos ({len(videos.unreadable)} unreadable)")
@@ -200,7 +200,8 @@ def load_scores(path: Path, protocol: str | None = None) -> Evaluation:
 
     Args:
         path: the file.
-        protocol: name of the test protocol that the file must be of. Earlier files do not say, and pass.
+        protocol: expected name of the test protocol. Files of earlier versions do not hold a protocol and are
+            accepted.
 
     Raises:
         DataError: it is not such a file, or has another protocol.
@@ -222,13 +223,13 @@ def load_scores(path: Path, protocol: str | None = None) -> Evaluation:
         raise DataError(f"{str(path)!r} holds no scores of this package: {error}") from error
     if protocol is not None and evaluation.protocol != protocol:
         raise DataError(
-            f"{str(path)!r} is of protocol {evaluation.protocol!r}; expected {protocol!r}: evaluate again"
+            f"{str(path)!r} has protocol {evaluation.protocol!r}; expected {protocol!r}: evaluate again"
         )
     return evaluation
 
 
 def merge(parts: Sequence[Evaluation]) -> Evaluation:
-    """Pool the test videos of several evaluations (folds) with the same classes and protocol."""
+    """Return one evaluation of the test videos of several folds with the same classes and protocol."""
     first = parts[0]
     return Evaluation(
         classes=first.classes,
@@ -242,14 +243,14 @@ def merge(parts: Sequence[Evaluation]) -> Evaluation:
 
 
 def confusion_matrix(truth: npt.ArrayLike, predicted: npt.ArrayLike, num_classes: int) -> Matrix:
-    """Return (classes, classes) counts; rows are the truth, columns the prediction."""
+    """Return (classes, classes) counts: rows are the truth, columns the prediction."""
     matrix = np.zeros((num_classes, num_classes), np.int64)
     np.add.at(matrix, (np.asarray(truth), np.asarray(predicted)), 1)
     return matrix
 
 
 def wilson_interval(fraction: float, count: int) -> tuple[float, float]:
-    """Return the 95 % interval of a fraction seen in `count` independent trials (Wilson, JASA 1927)."""
+    """Return the 95 % interval of a fraction observed in `count` independent trials (Wilson, JASA 1927)."""
     z2 = 1.959964**2
     center = (fraction + z2 / (2 * count)) / (1 + z2 / count)
     half = np.sqrt(z2 * (fraction * (1 - fraction) / count + z2 / (4 * count**2))) / (1 + z2 / count)

@@ -1,4 +1,4 @@
-"""Tests of a run on labeled videos: which videos are tested, and how they were told apart."""
+"""Tests a run on labeled videos."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def evaluate(
         split: "test" and "train" divide the data as the run's training did; "all" tests every video. None
             means "test" if the data has a split of its own or is the data that the run was trained on, else
             "all".
-        protocol: "center", or "NxM" clips x crops.
-        device: where to compute, if `run` is not loaded yet.
-        workers: decoding processes; None: one per core, at most 8.
+        protocol: test protocol: "center", or "NxM" for N clips and M crops.
+        device: where to compute if `run` is not a loaded recognizer.
+        workers: processes that decode; None: one per core, at most 8.
         quiet: show no progress on stderr.
 
     Raises:
@@ -86,11 +86,11 @@ def evaluate(
 
 
 def _warn_of_other_split(data: str, trained_on: str) -> None:
-    """Official splits share videos: one split tests videos that another one trains on."""
+    """Warn if an official split is tested on a run trained on another one, because splits share videos."""
     here, there = parse_reference(data), parse_reference(trained_on)
     if here is None or there is None or here.name != there.name or here.splits == there.splits:
         return
     note(
-        f"this run was trained on split {there.splits[0]} of {there.name}, which holds videos that split "
-        f"{here.splits[0]} tests: the accuracy is not that of unseen videos"
+        f"this run was trained on split {there.splits[0]} of {there.name}, which includes test videos of "
+        f"split {here.splits[0]}: the accuracy is not that of unseen videos"
     )

@@ -1,4 +1,4 @@
-"""The demo: the whole story on generated video, from files to a report."""
+"""The demo: trains, tests and measures a recognizer on generated video, and reports."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ from hidden_two_stream.parallel import threads
 from hidden_two_stream.progress import note, with_progress
 from hidden_two_stream.reports.data import Timing
 from hidden_two_stream.reports.run import write_run_report
+from hidden_two_stream.synthetic.clips import CLASSES
 from hidden_two_stream.synthetic.dataset import load_ground_truth, write_dataset
-from hidden_two_stream.training.fit import TrainingResult
+from hidden_two_stream.training.fit import TrainingResult, check_run
 from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.training.runner import make_plan, run_plan
 from hidden_two_stream.types import FloatArray, RawClip
@@ -40,22 +41,24 @@ from hidden_two_stream.video.sampling import center_start, clip_indices
 __all__ = ["DemoResult", "flow_figures", "run_demo", "speed_figures"]
 
 MARKER = "made-by-hts-demo.txt"
+_DATA = "data"  # folder of the generated videos
 TRAIN_PER_CLASS = 40
 TEST_PER_CLASS = 12
 _TIMED_CLIPS = 10
-_RIVALS = {"tvl1": "TV-L1", "dis-medium": "DIS medium", "dis-fast": "DIS fast"}
+_CLASSICAL = ("tvl1", "dis-medium", "dis-fast")
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo found.
+    """The results of the demo.
 
     Attributes:
         training: the recognizer and its test result.
-        flow: end-point errors by name, px: of the hidden flow, of zero flow, and of the timed rivals.
-        speed: median milliseconds of motion per clip by method, and the protocol of timing.
-        seconds: time of each part, and in all, s.
-        machine: the machine in a few words.
+        flow: end-point errors by name, px: of the hidden flow, of zero flow, and of the classical estimators.
+        speed: median milliseconds of motion per clip by method, the number of timed clips, and how they were
+            timed.
+        seconds: time of each part, and the total, s.
+        machine: description of the machine.
     """
 
     training: TrainingResult
@@ -83,30 +86,30 @@ def run_demo(
     seed: int = 0,
     resources: Resources | None = None,
 ) -> DemoResult:
-    """Write generated videos, train on them, test, measure flow and speed, and report.
+    """Generate videos, train and test a recognizer on them, measure its flow and speed, and report.
 
     Args:
-        out: folder for everything; an earlier demo in it is replaced.
+        out: folder for everything. An earlier demo in it is replaced.
         recipe: a recipe, its name, or a YAML file.
         overrides: changes of single fields, such as {"motion.steps": 0}.
         seed: seed of everything random.
-        resources: machine and progress.
+        resources: hardware and progress.
 
     Raises:
         UsageError: an argument is wrong, or `out` holds something other than a demo.
-        TrainingError, Stopped: as `hidden_two_stream.train`.
+        CheckpointError, TrainingError, Stopped: as `hidden_two_stream.train`.
     """
-    began, folder, resources = time.monotonic(), Path(out), resources or Resources()
-    if resources.devices != "1":
-        raise UsageError("the demo runs on one device; leave out --devices")
+    start, folder, resources = time.monotonic(), Path(out), resources or Resources()
+    resources.single_device("the demo")
+    plan = make_plan(folder / _DATA / "labels.csv", recipe, overrides, seed=seed)
+    check_run(plan.recipe, CLASSES)
     _clear(folder)
-    total = 8 * (TRAIN_PER_CLASS + TEST_PER_CLASS)
-    labels = with_progress(
+    with_progress(
         "generate",
-        total,
+        len(CLASSES) * (TRAIN_PER_CLASS + TEST_PER_CLASS),
         resources.quiet,
         lambda progress: write_dataset(
-            folder / "data",
+            folder / _DATA,
             train_per_class=TRAIN_PER_CLASS,
             test_per_class=TEST_PER_CLASS,
             seed=seed,
@@ -114,18 +117,17 @@ def run_demo(
             progress=progress,
         ),
     )
-    generated = time.monotonic() - began
-    plan = make_plan(labels, recipe, overrides, seed=seed)
+    generated = time.monotonic() - start
     training, cache = run_plan(folder, plan, resources, title="Hidden Two-Stream demo")
     tests = cache.select(sample for sample in cache.samples if sample.split == "test")
     flow = flow_figures(training.recognizer, tests)
-    speed, rivals = speed_figures(training.recognizer, tests)
+    speed, classical_errors = speed_figures(training.recognizer, tests)
     seconds = {
         "generate": round(generated, 2),
         **training.to_dict()["seconds"],
-        "total": round(time.monotonic() - began, 2),
+        "total": round(time.monotonic() - start, 2),
     }
-    result = DemoResult(training, {**flow, **rivals}, speed, seconds, machine())
+    result = DemoResult(training, {**flow, **classical_errors}, speed, seconds, machine())
     write_json(folder / RESULTS_FILE, result.to_dict())
     _report(result, tests)
     return result
@@ -137,7 +139,7 @@ def _clear(folder: Path) -> None:
     if folder.exists():
         shutil.rmtree(folder)
     make_folder(folder)
-    write_text(folder / MARKER, "This folder is replaced whenever `hts demo` runs into it again.\n")
+    write_text(folder / MARKER, "Running `hts demo` into this folder again replaces all of it.\n")
 
 
 def flow_figures(recognizer: Recognizer, videos: ClipCache) -> dict[str, float]:
@@ -159,19 +161,20 @@ def flow_figures(recognizer: Recognizer, videos: ClipCache) -> dict[str, float]:
 
 
 def speed_figures(recognizer: Recognizer, videos: ClipCache) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return milliseconds of motion for one clip, of the hidden flow and of classical estimators in turn.
+    """Time the hidden flow and the classical estimators on the same clips, and measure their errors.
 
     Returns:
-        Median ms per clip by method, and the rivals' end-point error on moving pixels of the timed clips.
+        Median milliseconds of motion per clip by method; and end-point errors on the moving pixels of the
+        timed clips by method, px.
     """
     methods: dict[str, Callable[[RawClip], FloatArray]] = {
         "hidden": lambda clip: _hidden_flow(recognizer, clip)
     }
     try:
-        methods |= {name: estimator(name) for name in _RIVALS}
+        methods |= {name: estimator(name) for name in _CLASSICAL}
     except MissingDependencyError as error:
         note(str(error))
-    taken: dict[str, list[float]] = {name: [] for name in methods}
+    times: dict[str, list[float]] = {name: [] for name in methods}
     errors: dict[str, list[float]] = {name: [] for name in methods}
     clips = itertools.islice(_clips_with_truth(recognizer, videos), 1 + _TIMED_CLIPS)
     with threads(torch.get_num_threads()):
@@ -179,17 +182,17 @@ def speed_figures(recognizer: Recognizer, videos: ClipCache) -> tuple[dict[str, 
             for name, method in methods.items():
                 milliseconds, flow = timed(partial(method, clip))
                 if number:  # the first round warms up
-                    taken[name].append(milliseconds)
+                    times[name].append(milliseconds)
                     found = torch.from_numpy(flow)
                     distance = endpoint_error(found, torch.from_numpy(truth), torch.from_numpy(moving))
                     errors[name].append(distance.item())
     speed: dict[str, Any] = {
-        f"{_key(name)}_ms_per_clip": round(statistics.median(values), 3) for name, values in taken.items()
+        f"{_key(name)}_ms_per_clip": round(statistics.median(values), 3) for name, values in times.items()
     }
-    speed["num_timed_clips"] = len(taken["hidden"])
+    speed["num_timed_clips"] = len(times["hidden"])
     speed["clip"] = (
-        "11 frames as trained, decoded before; motion only, batch of one, this machine, methods in turn, "
-        "each after a run of its own"
+        f"{recognizer.info.recipe.model.num_frames} decoded frames, motion only, batch of one, this machine; "
+        "methods in turn, each after a warm-up run"
     )
     return speed, {
         f"{_key(name)}_epe_moving_px_timed_clips": float(np.mean(values)) for name, values in errors.items()
@@ -203,7 +206,10 @@ def _key(name: str) -> str:
 def _clips_with_truth(
     recognizer: Recognizer, videos: ClipCache
 ) -> list[tuple[RawClip, FloatArray, np.ndarray[Any, np.dtype[np.bool_]]]]:
-    """(T, H, W, 3) middle clips with their exact flow (T−1, 2, H, W) and mask of the moving patch."""
+    """Return middle clips (T, H, W, 3) with their exact flow (T−1, 2, H, W) and mask of moving pixels.
+
+    Consecutive frames are taken, whatever the recipe's stride is, because the exact flow is between them.
+    """
     length, found = recognizer.info.recipe.model.num_frames, []
     for video in videos.videos:
         known = load_ground_truth(str(video.source))
@@ -216,7 +222,7 @@ def _clips_with_truth(
 
 
 def _hidden_flow(recognizer: Recognizer, clip: RawClip) -> FloatArray:
-    """(T, H, W, 3) → (T−1, 2, H, W) px of the clip, in one forward pass."""
+    """Return the flow (T−1, 2, H, W) of a clip (T, H, W, 3) from one forward pass, px of the clip."""
     flow = recognizer.flow(clip, short_side=min(clip.shape[1:3]))
     full: FloatArray = resize_flow(torch.from_numpy(flow), *clip.shape[1:3]).numpy()
     return full
@@ -234,7 +240,7 @@ def _report(result: DemoResult, tests: ClipCache) -> None:
             "motion error, learned without labels",
             f"on moving pixels; without motion {flow['zero_epe_moving_px']:.2f} px",
         ),
-        (f"{result.seconds['total']:.0f} s", "from nothing to this report", result.machine),
+        (f"{result.seconds['total']:.0f} s", "from generating the videos to this report", result.machine),
     ]
     names = {"hidden": "hidden motion (nano)", "tvl1": "TV-L1", "dis": "DIS medium", "dis_fast": "DIS fast"}
     timings = [

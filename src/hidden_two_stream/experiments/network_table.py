@@ -1,4 +1,4 @@
-"""The size of every network: parameters, multiply-accumulates, and layer shapes."""
+"""Sizes of the networks: parameters, multiply-accumulates, and layer shapes."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class Layer:
     """One convolution or linear layer.
 
     Attributes:
-        name: its path in the network.
-        type: name of its class.
+        name: path of the layer in the network.
+        type: name of the layer's class.
         in_channels: channels or features of the input.
         out_channels: channels or features of the output.
         parameters: number of trained values.
@@ -67,7 +67,7 @@ class Layer:
     stride: tuple[int, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The layer, JSON-ready; a linear layer has no "kernel" and no "stride"."""
+        """Return JSON-ready data; a linear layer has no "kernel" and no "stride"."""
         shape: dict[str, Any] = {"in_channels": self.in_channels, "out_channels": self.out_channels}
         if self.kernel is not None and self.stride is not None:
             shape |= {"kernel": list(self.kernel), "stride": list(self.stride)}
@@ -77,16 +77,16 @@ class Layer:
 
 @dataclass(frozen=True)
 class Network:
-    """One network on a clip of one size.
+    """The size of one network for a clip of a given size.
 
     Attributes:
-        name: its key, for example "full" or "temporal-vgg16".
-        title: its name in words.
+        name: key of the network, for example "full" or "temporal-vgg16".
+        title: name of the network in words.
         num_frames: frames of the clip.
         parameters: number of trained values.
         fixed_biases: number of biases that are buffers and stay untrained.
         macs: multiply-accumulates of the convolutions and linear layers for one clip.
-        layers: in the order of the forward pass.
+        layers: the layers, in the order of the forward pass.
         padded_size: side that a motion network pads the clip to, px; None for a stream.
         flow: (T−1, 2, h, w) of each pyramid level of a motion network, finest first; None for a stream.
     """
@@ -102,7 +102,7 @@ class Network:
     flow: tuple[tuple[int, ...], ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The network, JSON-ready; a stream has no "padded_size" and no "flow"."""
+        """Return JSON-ready data; a stream has no "padded_size" and no "flow"."""
         found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         found["layers"] = [layer.to_dict() for layer in self.layers]
         if self.flow is None:
@@ -114,12 +114,12 @@ class Network:
 
 @dataclass(frozen=True)
 class NetworkTable:
-    """Networks on one clip of the same size.
+    """The sizes of several networks for a clip of the same size.
 
     Attributes:
         size: side of the input, px.
-        num_classes: classes of the streams.
-        networks: in the order asked for.
+        num_classes: number of classes of the streams.
+        networks: the networks, in the order asked for.
     """
 
     size: int
@@ -132,7 +132,7 @@ class NetworkTable:
         return f"{self.size}×{self.size} px, one clip"
 
     def to_dict(self) -> dict[str, Any]:
-        """The table, JSON-ready."""
+        """Return JSON-ready data."""
         return {
             "input": self.input,
             "size": self.size,
@@ -192,7 +192,7 @@ def _stream(kind: str, backbone: str, size: int) -> Network:
 def _measure(
     module: nn.Module, run: Callable[[], Any], name: str, title: str, num_frames: int
 ) -> tuple[Any, Network]:
-    """The output of one forward pass, and the network that it shows."""
+    """Return the output of one forward pass, and the sizes measured during it."""
     layers: list[Layer] = []
 
     def record(path: str) -> Callable[[nn.Module, Any, Tensor], None]:
@@ -220,7 +220,7 @@ def _measure(
 
 
 def _short_name(module: nn.Module, path: str) -> str:
-    """The path of a layer, without the ".0" of a convolution that is wrapped only with its activation."""
+    """Return the path of a layer, without the ".0" of a convolution in a block with its activation."""
     parent = path.rpartition(".")[0]
     block = module.get_submodule(parent) if parent else module
     wrapped = isinstance(block, nn.Sequential) and isinstance(block[-1], nn.LeakyReLU) and len(block) == 2

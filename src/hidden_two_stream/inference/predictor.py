@@ -1,4 +1,4 @@
-"""A trained recognizer in use: labels, windows and hidden flow of files, frame folders and arrays."""
+"""Trained recognizers: labels, windows and hidden flow of files, frame folders and arrays."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def load(source: str | Path, device: str = "cpu") -> Recognizer:
 
 
 class Recognizer:
-    """A model with the preprocessing, classes and fusion that it was trained with.
+    """A trained model with its preprocessing, classes and fusion.
 
     Attributes:
         model: the networks: `model.motion(frames)`, `model.temporal(frames)`, `model.spatial(frames)`.
@@ -103,7 +103,7 @@ class Recognizer:
     def prediction(
         self, video: DecodedVideo, logits: Mapping[str, FloatArray], protocol: Protocol
     ) -> Prediction:
-        """Return what averaged logits say about a video."""
+        """Return the prediction for a video from its averaged logits."""
         warnings = [video.warning] if video.warning else []
         length = clip_span(self.info.recipe.model.num_frames, self.info.recipe.input.frame_stride)
         if video.num_frames < length:
@@ -122,11 +122,11 @@ class Recognizer:
         )
 
     def windows(self, source: Source, hop_seconds: float = 0.5) -> Iterator[WindowPrediction]:
-        """Return an iterator over the scores of a video along time, in constant memory.
+        """Return an iterator over the scores of a video's windows, in constant memory.
 
         Args:
             source: as for `predict`.
-            hop_seconds: time from one window's start to the next, see `inference.windows.sliding_windows`.
+            hop_seconds: time between the starts of two windows, see `inference.windows.sliding_windows`.
 
         Raises:
             UsageError: `hop_seconds` is not positive, or there is nothing at the path.
@@ -180,7 +180,7 @@ class Recognizer:
 
     @property
     def motion_estimator(self) -> MotionEstimator:
-        """The run's MotionNet alone, with the preprocessing that it was trained with."""
+        """The run's MotionNet alone, with its preprocessing."""
         recipe = self.info.recipe
         return MotionEstimator(
             self.model.motion,

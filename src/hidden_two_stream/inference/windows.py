@@ -1,8 +1,8 @@
 """Windows of a video with their times, and the scores of each window.
 
-Every use of a recognizer iterates over windows: test protocols choose some windows of a decoded video, and
-`sliding_windows` follows a video of any length in constant memory. `scored` turns windows into logits;
-`inference.aggregate` turns the logits of many windows into one label.
+`protocol_windows` yields the windows of a decoded video that a test protocol chooses. `sliding_windows`
+yields windows along a video of any length, in constant memory. `scored` computes the logits of windows, and
+`inference.aggregate` averages them.
 """
 
 from __future__ import annotations
@@ -46,8 +46,7 @@ class Window:
     """One clip of a video and its time.
 
     Attributes:
-        clips: (crops, T, C, size, size): one or more crops of the clip, as the model's preprocessing takes
-            them.
+        clips: (crops, T, C, size, size): one or more crops of the clip, before the model's preprocessing.
         start_seconds, end_seconds: the interval [start, end) that holds the frames of the clip.
     """
 
@@ -77,9 +76,9 @@ class ScoredWindow:
 class Protocol:
     """A test protocol: `clips` windows per video and `crops` (1 or 10) of each.
 
-    "center" is the middle window alone. The start frames of NxM are the reference's: i · ⌊number of possible
-    starts / N⌋ for i < N, so "25x10" is the paper's test protocol. Ten crops are the four corners, the
-    center, and their mirror images.
+    "center" is only the middle window. The windows of NxM start at the reference's frames, i · ⌊number of
+    possible starts / N⌋ for i < N; "25x10" is the paper's test protocol. The ten crops are the four corners,
+    the center, and their mirror images.
     """
 
     name: str
@@ -89,7 +88,7 @@ class Protocol:
     def starts(self, num_frames: int, length: int, stride: int) -> tuple[int, ...]:
         """Return the first frames of the windows.
 
-        A short video repeats starts. Repeated starts are left out, as the mean stays the same.
+        Starts that repeat in a short video are left out, because they do not change the mean.
         """
         if self.name == "center":
             return (center_start(num_frames, length, stride),)
@@ -113,7 +112,7 @@ def parse_protocol(name: str) -> Protocol:
 
 
 def protocol_windows(video: DecodedVideo, recipe: Recipe, protocol: Protocol) -> Iterator[Window]:
-    """Yield the windows of a decoded video that a test protocol asks for."""
+    """Yield the windows of a decoded video that a test protocol chooses."""
     settings, length = recipe.input, recipe.model.num_frames
     for start in protocol.starts(video.num_frames, length, settings.frame_stride):
         indices = clip_indices(start, length, settings.frame_stride, video.num_frames)
@@ -122,7 +121,7 @@ def protocol_windows(video: DecodedVideo, recipe: Recipe, protocol: Protocol) ->
         yield Window(crops, float(video.pts_seconds[start]), video.frame_end_seconds(indices[-1]))
 
 
-# -- any length ------------------------------------------------------------------------------------
+# -- sliding windows -------------------------------------------------------------------------------
 
 
 def sliding_windows(frames: Iterable[Frame], recipe: Recipe, hop_seconds: float) -> Iterator[Window]:
@@ -133,9 +132,9 @@ def sliding_windows(frames: Iterable[Frame], recipe: Recipe, hop_seconds: float)
 
     Args:
         frames: the frames of a video, in order.
-        recipe: size, crop and frames of a clip.
-        hop_seconds: time from one window's start to the next, above 0. If it is shorter than the time between
-            frames, every frame starts a window.
+        recipe: input size, and number and stride of the frames of a clip.
+        hop_seconds: time between the starts of two windows, above 0. If it is shorter than the time between
+            two frames, every frame starts a window.
     """
     length, stride = recipe.model.num_frames, recipe.input.frame_stride
     span = clip_span(length, stride)
@@ -152,7 +151,7 @@ def sliding_windows(frames: Iterable[Frame], recipe: Recipe, hop_seconds: float)
         waiting = len(recent) == span and first >= next_start - 1e-9
         if waiting:
             next_start = hop_seconds * (math.floor(first / hop_seconds + 1e-9) + 1)
-    if recent:  # also where the last window ended earlier: no frame is left out
+    if recent:  # the last window ends with the last frame, so that every frame is in a window
         yield _window(recent, length, stride, recent[-1][1] + duration)
 
 
@@ -163,7 +162,7 @@ def _window(recent: deque[tuple[Tensor, float]], length: int, stride: int, end_s
 
 
 def _center_crop(clip: Tensor, recipe: Recipe) -> Tensor:
-    """(T, 3, h, w) → (T, 3, size, size)."""
+    """Return the center crop of a clip: (T, 3, h, w) → (T, 3, size, size)."""
     size = recipe.input.size
     return apply_crop(clip, center_crop_box(clip.shape[-2], clip.shape[-1], size), size)
 
@@ -177,9 +176,9 @@ def scored(
     """Yield the logits of each window, in order.
 
     Args:
-        windows: what to score.
+        windows: the windows.
         forward: clips (B, T, C, size, size) → logits (B, classes) of each stream.
-        batch_size: clips per forward pass. The crops of a window may lie in two batches.
+        batch_size: clips per forward pass. The crops of one window can be in several batches.
     """
     waiting: deque[tuple[Window, int]] = deque()  # windows whose logits are not complete, and their crops
     clips: list[Tensor] = []
@@ -195,7 +194,7 @@ def scored(
 
     for window in itertools.chain(windows, [None]):
         if window is not None:
-            # The clips go into the batch; only the times wait.
+            # Keep only the times: the clips are part of the batch.
             waiting.append(
                 (Window(window.clips[:0], window.start_seconds, window.end_seconds), len(window.clips))
             )

@@ -146,9 +146,9 @@ def _middle_clip(recognizer: Recognizer, video: DecodedVideo) -> tuple[tuple[int
 
 @torch.inference_mode()
 def _flow_strip(recognizer: Recognizer, label: str, video: DecodedVideo) -> FlowStrip:
-    """The middle frame pair of the middle clip, with its learned flow and, if known, its true flow.
+    """Return the middle frame pair of the middle clip, with its learned flow and, if known, its true flow.
 
-    Ground truth says the flow between frames that follow each other, so with a frame stride it is not shown.
+    The true flow is known between consecutive frames, so it is shown only if a clip has such frames.
     """
     indices, clip = _middle_clip(recognizer, video)
     pair = (len(set(indices)) - 1) // 2  # a short video repeats its last frame
@@ -173,7 +173,7 @@ def _flow_strip(recognizer: Recognizer, label: str, video: DecodedVideo) -> Flow
         next_frame=images[pair + 1],
         flow=flow_to_color(flow.numpy(), max_px=max(fastest, 0.5)),
         truth=truth,
-        note=note or f"full color: {max(fastest, 0.5):.1f} px per frame",
+        note=note or f"full color: {max(fastest, 0.5):.1f} px",
         label=label,
     )
 

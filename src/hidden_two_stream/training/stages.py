@@ -2,9 +2,9 @@
 
 motion    MotionNet alone, on raw video, without labels
 spatial   the spatial stream, on single frames
-temporal  the temporal stream behind a frozen MotionNet (the paper's fine-tuning strategy a)
-joint     the temporal stream and MotionNet, with action loss and unsupervised losses (strategy c; strategy b
-          with an unsupervised weight of 0)
+temporal  the temporal stream behind a frozen MotionNet (the paper's fine-tuning way a)
+joint     the temporal stream and MotionNet, with action loss and unsupervised losses (way c; way b with an
+          unsupervised weight of 0)
 
 A branched temporal stream shares MotionNet's encoder. Stage temporal trains only the branch; stage joint
 trains the branch and MotionNet.
