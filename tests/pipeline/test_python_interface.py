@@ -144,6 +144,18 @@ def test_networks_that_do_not_fit_are_refused_before_decoding(
     assert not out.exists()
 
 
+def test_methods_that_cannot_share_a_motion_network_are_refused_before_decoding(
+    subjects: Path, tmp_path: Path
+) -> None:
+    changes = {"model.temporal": "stacked", "model.motion_frames": 2}
+    with pytest.raises(UsageError, match="branched begins with the MotionNet of hidden-frozen"):
+        hts.compare(
+            subjects, tmp_path / "out", "subject", ["branched", "hidden-frozen"],
+            overrides=changes, resources=QUIET,
+        )  # fmt: skip
+    assert not (tmp_path / "out").exists()
+
+
 def test_overrides_as_mapping_and_as_text_are_the_same() -> None:
     mapping = {"motion.steps": 7, "model.temporal": "inflated", "input.resize": [40, 48]}
     text = ["motion.steps=7", "model.temporal=inflated", "input.resize=[40, 48]"]

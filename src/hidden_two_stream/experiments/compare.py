@@ -143,8 +143,14 @@ def compare(
         raise UsageError(f"--seeds is {seeds}; expected at least 1")
     fabric = resources.single_device("compare")
     folds = read_one_split(data, 0.25, seed) if group is None else read_folds(data, group)
+    check_run(chosen, folds.classes)
     for method in methods:
         check_run(method_recipe(chosen, method), folds.classes)
+    if {_SHARED, "branched"} <= set(methods) and chosen.model.motion_frames:
+        raise UsageError(
+            f"branched begins with the MotionNet of {_SHARED}, but sees whole clips; model.motion_frames is "
+            f"{chosen.model.motion_frames}; set it to 0, or leave out one of these methods"
+        )
     chosen = resolve_input(chosen, folds.samples)
     _try_estimators(methods, chosen.input.size)
     open_folder(folder, folds, chosen, seed, protocol, resume)
