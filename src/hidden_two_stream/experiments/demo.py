@@ -38,7 +38,7 @@ from hidden_two_stream.training.runner import make_plan, run_plan
 from hidden_two_stream.types import FloatArray, RawClip
 from hidden_two_stream.video.sampling import center_start, clip_indices
 
-__all__ = ["DemoResult", "flow_figures", "run_demo", "speed_figures"]
+__all__ = ["DemoResult", "flow_figures", "run_demo"]
 
 MARKER = "made-by-hts-demo.txt"
 _DATA = "data"  # folder of the generated videos
@@ -121,7 +121,7 @@ def run_demo(
     training, cache = run_plan(folder, plan, resources, title="Hidden Two-Stream demo")
     tests = cache.select(sample for sample in cache.samples if sample.split == "test")
     flow = flow_figures(training.recognizer, tests)
-    speed, classical_errors = speed_figures(training.recognizer, tests)
+    speed, classical_errors = _speed_figures(training.recognizer, tests)
     seconds = {
         "generate": round(generated, 2),
         **training.to_dict()["seconds"],
@@ -160,7 +160,7 @@ def flow_figures(recognizer: Recognizer, videos: ClipCache) -> dict[str, float]:
     return {name: float(np.mean(values)) for name, values in errors.items()}
 
 
-def speed_figures(recognizer: Recognizer, videos: ClipCache) -> tuple[dict[str, Any], dict[str, Any]]:
+def _speed_figures(recognizer: Recognizer, videos: ClipCache) -> tuple[dict[str, Any], dict[str, Any]]:
     """Time the hidden flow and the classical estimators on the same clips, and measure their errors.
 
     Returns:
@@ -208,7 +208,7 @@ def _clips_with_truth(
 ) -> list[tuple[RawClip, FloatArray, np.ndarray[Any, np.dtype[np.bool_]]]]:
     """Return middle clips (T, H, W, 3) with their exact flow (T−1, 2, H, W) and mask of moving pixels.
 
-    Consecutive frames are taken, whatever the recipe's stride is, because the exact flow is between them.
+    The clips have consecutive frames even if the recipe's stride is larger, as the exact flow does.
     """
     length, found = recognizer.info.recipe.model.num_frames, []
     for video in videos.videos:

@@ -25,7 +25,7 @@ MAX_SKIPPED_IN_A_ROW = 20  # from the initial scale down to 1/16
 class LossScale:
     """The loss scale of one stage. Does nothing if the precision does not scale the loss.
 
-    Each stage begins at the initial scale, whatever the same Fabric trained before.
+    Each stage begins at the initial scale, so that it does not depend on earlier stages.
 
     Args:
         fabric: its precision determines whether the loss is scaled.

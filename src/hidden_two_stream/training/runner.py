@@ -46,7 +46,7 @@ class Plan:
         data: folder, CSV or dataset by name.
         recipe: how to train. The input size is filled in when the data is read.
         stages: the stages to train, in order.
-        test_fraction: part of each class held back for the test where the data has no split of its own.
+        test_fraction: part of each class held back for the test if the data has no split of its own.
         held_out: "column=value" of the samples held back for the test instead.
         seed: seed of the split and of everything random.
         warm_start: the source run of each part: "motion", "spatial", "temporal".
@@ -110,7 +110,7 @@ def train(
         recipe: a recipe, its name, or a YAML file.
         overrides: changes of single fields, such as {"motion.steps": 0}.
         stage: "all", or the only stage to train: "motion", "spatial", "temporal" or "joint".
-        test_fraction: part of each class held back for the test where the data has no split of its own.
+        test_fraction: part of each class held back for the test if the data has no split of its own.
         held_out: "column=value" of the samples held back for the test instead, such as "subject=3".
         warm_start: the source run of each part that is not to be trained from scratch: "motion", "spatial",
             or "temporal" (with its MotionNet). Their stages are left out, unless `stage` names one.

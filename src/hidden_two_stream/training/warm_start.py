@@ -26,7 +26,6 @@ from hidden_two_stream.weights.motion import (
 
 __all__ = [
     "check_initial_weights",
-    "check_motion_weights",
     "distillation_teacher",
     "initial_motion_weights",
     "initialize",
@@ -79,19 +78,10 @@ def check_initial_weights(recipe: Recipe, classes: Sequence[str], warm_start: Ma
         CheckpointError: a file is damaged or has another format version.
     """
     _open(recipe, classes, warm_start)
-    check_motion_weights(recipe, warm_start)
-    if _begins_from_image_weights(recipe, warm_start):
-        find_image_weights(recipe.model.backbone, recipe.init)
-
-
-def check_motion_weights(recipe: Recipe, warm_start: Mapping[str, str]) -> None:
-    """Check the weights that MotionNet begins with and is distilled from.
-
-    Raises:
-        UsageError, CheckpointError: as `check_initial_weights`.
-    """
     initial_motion_weights(recipe, warm_start)
     distillation_teacher(recipe)
+    if _begins_from_image_weights(recipe, warm_start):
+        find_image_weights(recipe.model.backbone, recipe.init)
 
 
 def distillation_teacher(recipe: Recipe) -> MotionWeights | None:
