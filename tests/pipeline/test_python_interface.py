@@ -66,6 +66,11 @@ def test_train_evaluate_and_predict(small_data: Path, tmp_path: Path) -> None:
     assert result.folder == tmp_path / "run"
     assert result.evaluation is not None
     assert set(result.evaluation.accuracy) == {"spatial", "temporal", "fused"}
+    assert str(result) == f"{tmp_path / 'run'}: {result.evaluation}"
+    fused = result.evaluation.accuracy["fused"]
+    assert str(result.evaluation).startswith("8 videos, protocol 10x1: spatial ")
+    assert str(result.evaluation).endswith(f"fused {fused:.1%}")
+    assert len(repr(result)) < 600
     again = hts.evaluate(tmp_path / "run", small_data, split="test", workers=0, quiet=True)
     assert again.accuracy == result.evaluation.accuracy
     assert hts.evaluate(result.recognizer, small_data, workers=0, quiet=True).accuracy == again.accuracy
@@ -117,6 +122,7 @@ def test_cross_validation_and_comparison(subjects: Path, tmp_path: Path) -> None
     comparison = hts.compare(
         subjects, tmp_path / "compare", "subject", ["branched", "frames"], overrides=QUICK, resources=QUIET
     )
+    assert len(repr(comparison)) + len(repr(folds)) < 3000  # no arrays
     figures = json.loads(json.dumps(comparison.to_dict()))
     assert figures == json.loads((tmp_path / "compare" / "results.json").read_text())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,13 +48,17 @@ class Evaluation:
     """
 
     classes: tuple[str, ...]
-    names: tuple[str, ...]
-    truth: npt.NDArray[np.int64]
-    logits: Mapping[str, FloatArray]
-    fused: FloatArray
+    names: tuple[str, ...] = field(repr=False)
+    truth: npt.NDArray[np.int64] = field(repr=False)
+    logits: Mapping[str, FloatArray] = field(repr=False)
+    fused: FloatArray = field(repr=False)
     protocol: str
     unreadable: tuple[str, ...] = ()
     tested: str = ""
+
+    def __str__(self) -> str:
+        accuracies = ", ".join(f"{name} {value:.1%}" for name, value in self.accuracy.items())
+        return f"{len(self.names)} videos, protocol {self.protocol}: {accuracies}"
 
     def scores(self) -> dict[str, FloatArray]:
         """Return logits or scores (N, classes) by name: each stream, and "fused"."""

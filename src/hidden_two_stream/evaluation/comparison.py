@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
@@ -72,8 +72,8 @@ class MethodResult:
 
     name: str
     kind: Kind
-    alone: Correct
-    fused: Correct | None
+    alone: Correct = field(repr=False)
+    fused: Correct | None = field(repr=False)
     decode_ms: float
     motion_ms: float
     recognition_ms: float
@@ -129,10 +129,10 @@ class Comparison:
     seeds: tuple[int, ...]
     folds: tuple[str, ...]
     classes: tuple[str, ...]
-    truth: tuple[str, ...]
+    truth: tuple[str, ...] = field(repr=False)
     methods: tuple[MethodResult, ...]
     machine: str
-    recipe: Mapping[str, Any]
+    recipe: Mapping[str, Any] = field(repr=False)
     num_unreadable: int = 0
 
     def __post_init__(self) -> None:

@@ -61,6 +61,10 @@ class Recognizer:
         self.model = model.eval()
         self.info = info
 
+    def __repr__(self) -> str:
+        model, streams = self.info.recipe.model, ", ".join(self.trained_streams) or "no stream"
+        return f"Recognizer({model.motion}, {model.temporal}, {streams}, {len(self.classes)} classes)"
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names, in the order of all scores."""

@@ -73,6 +73,9 @@ class TrainingResult:
     folder: Path
     is_first: bool = True
 
+    def __str__(self) -> str:
+        return f"{self.folder}: {self.evaluation or 'not tested'}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready figures, as `results.json` holds them."""
         tested = {} if self.evaluation is None else self.evaluation.to_dict()
