@@ -1,1 +1,1 @@
-"""How good a recogniser is: accuracy, score files, fusion of scores, comparison."""
+"""How good a recognizer is: accuracy, score files, fusion of scores, comparison."""

@@ -196,7 +196,7 @@ def _catalog(
 def _one_sample_each(segments: Sequence[_Segment], path_of: Any) -> list[Sample]:
     """One sample for each segment of a video, in the order of videos and times.
 
-    A classifier gives one label, and samples are told apart by video and time. So if a segment has several
+    A classifier gives one label, and video and time identify a sample. So if a segment has several
     labels (CliffDiving is also listed as Diving), the sample has the narrowest one, which has the fewest
     segments, and its column `other_labels` names the others.
     """
