@@ -57,7 +57,7 @@ def test_the_archive_holds_protocol_and_unreadable_videos(tmp_path: Path) -> Non
     for loaded in (load_scores(tmp_path / "scores.npz"), load_scores(tmp_path / "scores.npz", "25x10")):
         assert (loaded.protocol, loaded.unreadable) == ("25x10", ("gone.avi",))
         assert list(loaded.logits) == ["spatial", "temporal"]
-    with pytest.raises(DataError, match=r"of protocol '25x10'; expected 'center'"):
+    with pytest.raises(DataError, match=r"has protocol '25x10'; expected 'center'"):
         load_scores(tmp_path / "scores.npz", "center")
 
 
