@@ -47,7 +47,7 @@ def test_a_complete_copy(hts: Hts, tmp_path: Path) -> None:
     assert "split 3: train 12 of 12, test 6 of 6 found" in out
     assert f"videos: 18 in {tmp_path / 'ucf' / 'UCF-101'}" in out
     assert f"lists: {tmp_path / 'ucf' / 'ucfTrainTestlist'}\n" in out
-    assert out.splitlines()[-1].startswith("complete: 18 of 18 videos are there")
+    assert out.splitlines()[-1].startswith("complete: 18 of 18 videos are present")
     make_hmdb51(tmp_path / "hmdb")
     arguments = ("--splits", 2, "--decode", "--json", "--workers", 0)
     code, out, _ = hts("prepare", "HMDB51", tmp_path / "hmdb", *arguments)
@@ -65,7 +65,7 @@ def test_an_unreadable_video_makes_a_copy_incomplete(hts: Hts, tmp_path: Path) -
     (folder / "Bowling" / "v_Bowling_g02_c01.avi").write_text("nothing")
     code, out, _ = hts("prepare", "ucf101", tmp_path, "--workers", 0, "--quiet")
     assert code == 1
-    assert out.splitlines()[-1] == "not complete: 18 of 18 videos are there; 1 unreadable"
+    assert out.splitlines()[-1] == "not complete: 18 of 18 videos are present; 1 unreadable"
 
 
 @pytest.mark.usefixtures("small_sets_are_official")
@@ -96,7 +96,7 @@ def test_missing_and_unreadable_videos_are_named(hts: Hts, tmp_path: Path) -> No
     assert code == 1
     assert out.count("missing: ") == 11
     assert f"missing: 2 more; all are in {listed}" in out
-    assert "not complete: 6 of 18 videos are there; 12 missing, 2 unreadable" in out
+    assert "not complete: 6 of 18 videos are present; 12 missing, 2 unreadable" in out
     lines = listed.read_text().splitlines()
     assert sum(line.startswith("missing: ") for line in lines) == 12
     assert sum(line.startswith("unreadable: ") for line in lines) == 2
@@ -129,7 +129,7 @@ def test_unused_videos_are_not_needed(hts: Hts, tmp_path: Path) -> None:
     code, out, _ = hts("prepare", "hmdb51", tmp_path, "--splits", 1, "--quiet", "--workers", 0)
     assert code == 1
     assert "1 missing" in out
-    assert "all training and test videos are there" in out
+    assert "all training and test videos are present" in out
 
 
 def test_tsn_frame_folders_are_counted(hts: Hts, tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_folds_that_cannot_be_made(hts: Hts, tmp_path: Path) -> None:
     for arguments, message in (
         (("--data", f"ucf101:{root}:1"), "names no range of splits"),
         (("--data", f"thumos14:{root}"), "names no range of splits"),
-        (("--data", f"ucf101:{root}:1..3", "--group", "subject"), "--group subject goes with a CSV"),
+        (("--data", f"ucf101:{root}:1..3", "--group", "subject"), "--group subject is for a CSV"),
         (("--data", csv), "needs --group COLUMN"),
     ):
         code, _, err = hts("cross-validate", *arguments, "--out", tmp_path / "cv", *QUICK)
