@@ -11,7 +11,6 @@ from hidden_two_stream.video.sampling import (
     clip_span,
     num_starts,
     segment_starts,
-    sliding_starts,
     spread_starts,
     uniform_starts,
 )
@@ -127,34 +126,6 @@ def test_spread_starts(num_frames: int, count: int, expected: tuple[int, ...]) -
     assert spread_starts(num_frames, 11, 1, count) == expected
 
 
-@pytest.mark.parametrize(
-    ("num_frames", "hop", "expected"),
-    [
-        (5, 4, (0,)),
-        (11, 11, (0,)),
-        (12, 11, (0, 1)),
-        (22, 11, (0, 11)),
-        (23, 11, (0, 11, 12)),
-        (31, 5, (0, 5, 10, 15, 20)),
-        (30, 5, (0, 5, 10, 15, 19)),
-    ],
-)
-def test_sliding_starts_end_with_the_last_window(
-    num_frames: int, hop: int, expected: tuple[int, ...]
-) -> None:
-    assert sliding_starts(num_frames, 11, 1, hop) == expected
-
-
-@pytest.mark.parametrize("num_frames", VIDEOS)
-@pytest.mark.parametrize("length", LENGTHS)
-def test_sliding_windows_cover_every_frame(num_frames: int, length: int) -> None:
-    for hop in range(1, length + 1):
-        covered = {
-            i for start in sliding_starts(num_frames, length, 1, hop) for i in range(start, start + length)
-        }
-        assert covered >= set(range(num_frames))
-
-
 @pytest.mark.parametrize("num_frames", VIDEOS)
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("stride", STRIDES)
@@ -164,7 +135,6 @@ def test_every_rule_gives_starts_whose_clips_fit(num_frames: int, length: int, s
         *(segment_starts(num_frames, length, stride, (draw,))[0] for draw in (0.0, 0.3, 0.999)),
         *uniform_starts(num_frames, length, stride, 25),
         *spread_starts(num_frames, length, stride, 10),
-        *sliding_starts(num_frames, length, stride, 3),
     }
     fits = num_frames >= (length - 1) * stride + 1
     for start in starts:
@@ -194,8 +164,6 @@ def test_every_rule_gives_starts_whose_clips_fit(num_frames: int, length: int, s
         (lambda: uniform_starts(0, 11, 1, 5), "num_frames"),
         (lambda: spread_starts(5, 11, 1, 0), "count"),
         (lambda: spread_starts(5, 11, 0, 1), "stride"),
-        (lambda: sliding_starts(5, 11, 1, 0), "hop"),
-        (lambda: sliding_starts(-3, 11, 1, 1), "num_frames"),
     ],
 )
 def test_values_below_one_are_refused_by_name(call: Callable[[], object], name: str) -> None:

@@ -22,7 +22,6 @@ __all__ = [
     "clip_span",
     "num_starts",
     "segment_starts",
-    "sliding_starts",
     "spread_starts",
     "uniform_starts",
 ]
@@ -114,14 +113,3 @@ def spread_starts(num_frames: int, length: int, stride: int, count: int) -> tupl
         return (center_start(num_frames, length, stride),)
     last = num_starts(num_frames, length, stride) - 1
     return tuple((2 * i * last + count - 1) // (2 * (count - 1)) for i in range(count))
-
-
-def sliding_starts(num_frames: int, length: int, stride: int, hop: int) -> tuple[int, ...]:
-    """Start frames `hop` apart, and the last possible start, so that the clips reach the end of the video.
-
-    With stride 1 and a `hop` of at most `length`, every frame is in a clip.
-    """
-    _require_positive(hop=hop)
-    last = num_starts(num_frames, length, stride) - 1
-    starts = tuple(range(0, last + 1, hop))
-    return starts if starts[-1] == last else (*starts, last)

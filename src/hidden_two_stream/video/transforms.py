@@ -27,7 +27,6 @@ __all__ = [
     "color_jitter",
     "contrast_normalize",
     "corner_crop_boxes",
-    "denormalize",
     "flip",
     "multi_scale_crop_box",
     "normalize",
@@ -63,11 +62,6 @@ def to_tensor(clip: RawClip) -> Tensor:
 def normalize(clip: Tensor) -> Tensor:
     """Return (pixel - mean) / 255, float32, of pixels 0..255 (..., 3, H, W) of any dtype."""
     return (clip.to(torch.float32) - _per_channel(MEAN_RGB, clip.device)).div_(255)
-
-
-def denormalize(frames: Tensor) -> Tensor:
-    """Return uint8 pixels of normalized frames (..., 3, H, W): the inverse of `normalize`, rounded."""
-    return _to_uint8(frames.to(torch.float32) * 255 + _per_channel(MEAN_RGB, frames.device))
 
 
 def _per_channel(values: Sequence[float], device: torch.device) -> Tensor:
