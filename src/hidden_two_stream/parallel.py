@@ -30,7 +30,9 @@ class WorkerPool(ProcessPoolExecutor):
     """
 
     def __init__(self, workers: int) -> None:
-        super().__init__(workers, mp_context=get_context("spawn"), initializer=_initialize_worker)
+        # An interrupt between a semaphore and its finalizer would leak it, and print a warning at exit.
+        with _interrupt_deferred():
+            super().__init__(workers, mp_context=get_context("spawn"), initializer=_initialize_worker)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """As `ProcessPoolExecutor.submit`; if it starts a process, Ctrl-C takes effect after that."""
