@@ -7,7 +7,7 @@
 Every row continues from the same trained runs of method hidden-frozen (or branched), one per seed, for the
 same number of steps and clips and with the same learning rate of the stream; only MotionNet's part
 differs. The accuracy is the temporal stream's (protocol 10x1). The flow error is the end-point error in px
-on moving pixels of every fourth test clip. The gain over the frozen row is paired by video, with a 95 %
+on moving pixels of every fourth test clip. The gain over the frozen row is paired by video, with a 95%
 bootstrap interval. Complete runs are kept.
 """
 
@@ -99,7 +99,7 @@ def main() -> None:
     arguments.out = arguments.out or Path("runs/joint-branched" if arguments.branched else "runs/joint")
     samples = split_dataset(read_dataset_index(arguments.data)).test[::4]
     tests = open_clip_cache(samples, 64)
-    print("| MotionNet | accuracy | gain over frozen, points [95 %] | flow error, px |\n|---|---:|---:|---:|")
+    print("| MotionNet | accuracy | gain over frozen, points [95%] | flow error, px |\n|---|---:|---:|---:|")
     frozen: Correct | None = None
     for title in ROWS:
         results = [run(arguments, title, seed, tests) for seed in arguments.seeds]

@@ -89,8 +89,8 @@ def test_text_output(published: tuple[Path, Path, Path], hts: Run) -> None:
     assert code == 0
     lines = out.splitlines()
     assert lines[0] == "3783 videos, 101 classes, l1 fusion, weights 1 : 1.5, protocol not known"
-    assert lines[1].endswith("80.97%  (95 %: 79.69% to 82.19%)")
-    assert lines[3].split() == ["fused", "89.00%", "(95", "%:", "87.97%", "to", "89.96%)"]
+    assert lines[1].endswith("80.97%  (95%: 79.69% to 82.19%)")
+    assert lines[3].split() == ["fused", "89.00%", "(95%:", "87.97%", "to", "89.96%)"]
 
 
 def test_weights_searched_on_one_half_are_tested_on_the_other(

@@ -185,7 +185,7 @@ def test_a_file_gives_what_its_folder_gives_and_streams_come_from_two_runs(
     assert same(weights(run), weights(temporal), "motion_net", "temporal_stream")
     assert seconds(run) == set()
     assert provenance(run)["stages"] == ["motion", "spatial", "temporal"]
-    assert [line.split()[0] for line in out.splitlines() if "95 %" in line] == [
+    assert [line.split()[0] for line in out.splitlines() if "95%" in line] == [
         "spatial",
         "temporal",
         "fused",

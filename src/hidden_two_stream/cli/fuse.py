@@ -88,7 +88,7 @@ def _text(result: FusionResult) -> str:
     rows.append(("fused", result.accuracy, result.interval_95))
     width = max(len(name) for name, _, _ in rows)
     lines += [
-        f"  {name:<{width}} {accuracy:7.2%}  (95 %: {low:.2%} to {high:.2%})"
+        f"  {name:<{width}} {accuracy:7.2%}  (95%: {low:.2%} to {high:.2%})"
         for name, accuracy, (low, high) in rows
     ]
     lines += [

@@ -31,7 +31,7 @@ def evaluation_text(result: Mapping[str, Any]) -> str:
         low, high = result["accuracy_interval_95"][name]
         mean = result["mean_class_accuracy"][name]
         lines.append(
-            f"  {name:<9} {value:6.1%}  (95 %: {low:.1%} to {high:.1%}; mean over classes {mean:.1%})"
+            f"  {name:<9} {value:6.1%}  (95%: {low:.1%} to {high:.1%}; mean over classes {mean:.1%})"
         )
     names, matrix = result["confusion"]["classes"], result["confusion"]["fused"]
     if len(names) <= 20:

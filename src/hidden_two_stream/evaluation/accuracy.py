@@ -254,7 +254,7 @@ def confusion_matrix(truth: npt.ArrayLike, predicted: npt.ArrayLike, num_classes
 
 
 def wilson_interval(fraction: float, count: int) -> tuple[float, float]:
-    """Return the 95 % interval of a fraction observed in `count` independent trials (Wilson, JASA 1927)."""
+    """Return the 95% interval of a fraction observed in `count` independent trials (Wilson, JASA 1927)."""
     z2 = 1.959964**2
     center = (fraction + z2 / (2 * count)) / (1 + z2 / count)
     half = np.sqrt(z2 * (fraction * (1 - fraction) / count + z2 / (4 * count**2))) / (1 + z2 / count)

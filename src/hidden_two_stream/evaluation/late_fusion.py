@@ -32,7 +32,7 @@ class FusedStream:
         source: FILE:STREAM, where the scores are from.
         weight: weight in the fusion.
         accuracy: accuracy of this stream alone, 0…1.
-        interval_95: 95 % interval of the accuracy.
+        interval_95: 95% interval of the accuracy.
         protocol: name of the test protocol; None: the file does not say.
         unlisted_rows: videos of the file that are not in the list, and not counted.
     """
@@ -52,7 +52,7 @@ class FusionResult:
     Attributes:
         streams: each stream alone, in the order of the files.
         accuracy: accuracy of the fused scores, 0…1.
-        interval_95: 95 % interval of the accuracy.
+        interval_95: 95% interval of the accuracy.
         method: fusion method.
         num_videos: videos that the accuracies are of.
         num_classes: number of classes.
