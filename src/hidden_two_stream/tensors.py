@@ -1,4 +1,4 @@
-"""Named tensors in safetensors files (never pickle), with a JSON description in the header."""
+"""Weights: named tensors in safetensors files (never pickle) with a JSON description, and their device."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from hidden_two_stream.errors import CheckpointError
+from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.files import atomic_write
 
-__all__ = ["mismatches", "parse_description", "read_metadata", "read_tensors", "write_tensors"]
+__all__ = ["mismatches", "on_device", "parse_description", "read_metadata", "read_tensors", "write_tensors"]
 
 T = TypeVar("T")
+Module = TypeVar("Module", bound=nn.Module)
 
 _MAX_ATTEMPTS = 20
 
@@ -126,6 +128,24 @@ def mismatches(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> l
         if expected[name].shape != found[name].shape:
             wrong.append(f"{name} has shape {tuple(found[name].shape)}, not {tuple(expected[name].shape)}")
     return sorted(wrong)
+
+
+def on_device(module: Module, device: str | torch.device) -> Module:
+    """Return `module` on `device`, on a CUDA GPU with channels last in memory.
+
+    Raises:
+        UsageError: there is no such device.
+    """
+    try:
+        moved = module.to(device)
+        if torch.device(device).type == "cuda":  # channels last makes convolutions faster there
+            moved = moved.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(
+            f"cannot compute on {str(device)!r}; expected a device of this machine, such as cpu, cuda, "
+            "cuda:1 or mps"
+        ) from error
+    return moved
 
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:

@@ -25,7 +25,7 @@ from hidden_two_stream.inference.aggregate import mean_logits
 from hidden_two_stream.inference.windows import Protocol, protocol_windows, scored
 from hidden_two_stream.recognition.backbones import build_backbone
 from hidden_two_stream.recognition.fusion import fuse
-from hidden_two_stream.recognition.preprocessing import Preprocessing
+from hidden_two_stream.recognition.model import Preprocessing
 from hidden_two_stream.recognition.streams import TemporalStream
 from hidden_two_stream.training.fit import FitTask, evaluate_split, run_info, training_run
 from hidden_two_stream.training.loop import optimize

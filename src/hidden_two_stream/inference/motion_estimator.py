@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hidden_two_stream.data.clip_cache import resized
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.motion.networks.build import PAIRWISE
 from hidden_two_stream.motion.networks.coarse_to_fine import CoarseToFine
-from hidden_two_stream.recognition.preprocessing import Preprocessing
+from hidden_two_stream.recognition.model import Preprocessing
+from hidden_two_stream.tensors import on_device
 from hidden_two_stream.types import FloatArray
 from hidden_two_stream.video.reader import Source, VideoReader
 from hidden_two_stream.video.sampling import clip_indices
 from hidden_two_stream.weights.motion import motion_weights_info
 
-__all__ = ["MotionEstimator", "default_side", "motion_estimator", "on_device", "smallest_side"]
+__all__ = ["MotionEstimator", "default_side", "motion_estimator", "smallest_side"]
 
-Module = TypeVar("Module", bound=nn.Module)
 _SMALLEST_SIDE = 16
 _LARGEST_SIDE = 256
 _LARGEST_LONG_SIDE = 1024  # of enlarged frames
@@ -49,24 +48,6 @@ def motion_estimator(source: str | Path, device: str = "cpu") -> MotionEstimator
     if info.num_frames == 2 and info.network not in PAIRWISE:
         network = CoarseToFine(network, least)
     return MotionEstimator(network, info.num_frames, torch.device(device), smallest_side=least)
-
-
-def on_device(module: Module, device: str | torch.device) -> Module:
-    """Return `module` on `device`, on a CUDA GPU with channels last in memory.
-
-    Raises:
-        UsageError: there is no such device.
-    """
-    try:
-        moved = module.to(device)
-        if torch.device(device).type == "cuda":  # channels last makes convolutions faster there
-            moved = moved.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(
-            f"cannot compute on {str(device)!r}; expected a device of this machine, such as cpu, cuda, "
-            "cuda:1 or mps"
-        ) from error
-    return moved
 
 
 def default_side(size: tuple[int, int], smallest: int = _SMALLEST_SIDE) -> int:

@@ -14,7 +14,7 @@ from hidden_two_stream.config.stages import trained_streams
 from hidden_two_stream.data.clip_cache import DecodedVideo, decode_video
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.inference.aggregate import mean_logits
-from hidden_two_stream.inference.motion_estimator import MotionEstimator, on_device, smallest_side
+from hidden_two_stream.inference.motion_estimator import MotionEstimator, smallest_side
 from hidden_two_stream.inference.windows import (
     DEFAULT_PROTOCOL,
     Protocol,
@@ -25,6 +25,7 @@ from hidden_two_stream.inference.windows import (
 )
 from hidden_two_stream.recognition.fusion import FUSIONS, fuse
 from hidden_two_stream.recognition.model import HiddenTwoStream
+from hidden_two_stream.tensors import on_device
 from hidden_two_stream.types import FloatArray, Prediction, WindowPrediction
 from hidden_two_stream.video.reader import Source, VideoReader
 from hidden_two_stream.video.sampling import clip_span
@@ -55,11 +56,14 @@ class Recognizer:
     Attributes:
         model: the networks: `model.motion(frames)`, `model.temporal(frames)`, `model.spatial(frames)`.
         info: recipe, classes and metadata.
+        trained_streams: the streams that were built and trained. Only these streams are used.
     """
 
     def __init__(self, model: HiddenTwoStream, info: RunInfo) -> None:
         self.model = model.eval()
         self.info = info
+        built = info.recipe.model.streams
+        self.trained_streams = tuple(name for name in trained_streams(info.metadata.stages) if name in built)
 
     def __repr__(self) -> str:
         model, streams = self.info.recipe.model, ", ".join(self.trained_streams) or "no stream"
@@ -69,12 +73,6 @@ class Recognizer:
     def classes(self) -> tuple[str, ...]:
         """Class names, in the order of all scores."""
         return self.info.classes
-
-    @property
-    def trained_streams(self) -> tuple[str, ...]:
-        """The streams that were built and trained. Only these streams are used."""
-        built = self.info.recipe.model.streams
-        return tuple(name for name in trained_streams(self.info.metadata.stages) if name in built)
 
     # -- labels
 

@@ -10,14 +10,33 @@ from torch import Tensor, nn
 from hidden_two_stream.config.stages import STREAMS
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.motion.networks.build import MotionNetwork, build_motion
-from hidden_two_stream.motion.networks.windows import check_num_frames, flow_in_windows
+from hidden_two_stream.motion.networks.frames import check_num_frames, flow_in_windows
 from hidden_two_stream.recognition.hand_over import Border
-from hidden_two_stream.recognition.preprocessing import Preprocessing
 from hidden_two_stream.recognition.streams import ActionBranch, SpatialStream, TemporalStream
+from hidden_two_stream.video.transforms import contrast_normalize, normalize
 
-__all__ = ["TEMPORAL_FORMS", "HiddenTwoStream"]
+__all__ = ["TEMPORAL_FORMS", "HiddenTwoStream", "Preprocessing"]
 
 TEMPORAL_FORMS = ("stacked", "inflated", "branched")
+
+
+class Preprocessing(nn.Module):
+    """Turns decoded, resized and cropped clips into `frames`. It has no weights.
+
+    Training, prediction and export share this module, so that they cannot differ.
+
+    Args:
+        normalize_contrast: give each clip the same mean and contrast, see `contrast_normalize`.
+    """
+
+    def __init__(self, normalize_contrast: bool = False) -> None:
+        super().__init__()
+        self.normalize_contrast = normalize_contrast
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Return `frames` (..., T, 3, H, W) float32 of `clips` (..., T, 3, H, W) uint8 RGB."""
+        frames = normalize(clips)
+        return contrast_normalize(frames) if self.normalize_contrast else frames
 
 
 class HiddenTwoStream(nn.Module):
@@ -35,7 +54,7 @@ class HiddenTwoStream(nn.Module):
         temporal_dropout: dropout in front of the last layers of the temporal stream.
         spatial_dropout: dropout in front of the last layers of the spatial stream.
         border: padding of the hand-over, see `recognition.hand_over.hand_over`.
-        normalize_contrast: see `recognition.preprocessing.Preprocessing`.
+        normalize_contrast: see `Preprocessing`.
 
     Raises:
         UsageError: a name is unknown, or the numbers of frames do not fit each other.

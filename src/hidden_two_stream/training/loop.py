@@ -28,9 +28,9 @@ from hidden_two_stream.data.training_set import (
     training_loader,
 )
 from hidden_two_stream.errors import CheckpointError, TrainingError
-from hidden_two_stream.inference.motion_estimator import on_device
 from hidden_two_stream.motion.losses.presets import loss_preset
 from hidden_two_stream.progress import ProgressLine
+from hidden_two_stream.tensors import on_device
 from hidden_two_stream.training.interrupt import StopRequest
 from hidden_two_stream.training.log import MetricsLog
 from hidden_two_stream.training.loss_scale import INITIAL_LOSS_SCALE, LossScale

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 from dataclasses import dataclass, field
 
+import torch.distributed
 from lightning_fabric import Fabric
 
 from hidden_two_stream.data.clip_cache import default_workers
@@ -42,6 +44,8 @@ class Resources:
             devices: int | str = int(self.devices) if self.devices.isdigit() else self.devices
             fabric = Fabric(accelerator=self.accelerator, devices=devices, precision=self.precision)  # type: ignore[arg-type]
             fabric.launch()
+            if fabric.world_size > 1:
+                atexit.register(_leave_process_group)
         except (ValueError, TypeError, RuntimeError, ImportError) as error:
             raise UsageError(f"cannot use this device or precision: {str(error).splitlines()[0]}") from error
         return fabric
@@ -55,3 +59,9 @@ class Resources:
         if self.devices != "1":
             raise UsageError(f"{task} runs on one device; leave out --devices")
         return self.fabric()
+
+
+def _leave_process_group() -> None:
+    """End the threads that connect this process with its peers; the interpreter may abort while they run."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

@@ -13,8 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.networks.build import build_motion
+from hidden_two_stream.motion.networks.frames import pad_frames, trim_pyramid
 from hidden_two_stream.motion.networks.motionnet import MotionNet
-from hidden_two_stream.motion.networks.padding import pad_frames, trim_pyramid
 from hidden_two_stream.motion.networks.tiny import TinyMotionNet
 
 STRIDES = {"full": (2, 4, 8, 16, 32), "tiny": (2, 4, 8), "nano": (4, 8, 16)}

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.motion.networks.flownets import FlowNetS
+from hidden_two_stream.motion.networks.frames import check_num_frames
 from hidden_two_stream.motion.networks.motionnet import MotionNet
 from hidden_two_stream.motion.networks.nano import NanoMotionNet
 from hidden_two_stream.motion.networks.resnet50 import ResNet50MotionNet
 from hidden_two_stream.motion.networks.tiny import TinyMotionNet
 from hidden_two_stream.motion.networks.vgg16 import VGG16MotionNet
-from hidden_two_stream.motion.networks.windows import check_num_frames
 
 __all__ = ["MOTION_NETWORKS", "PAIRWISE", "MotionNetwork", "build_motion"]
 

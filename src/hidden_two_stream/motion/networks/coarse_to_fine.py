@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.motion.flow import median_filter, resize_flow
-from hidden_two_stream.motion.networks.padding import check_frames
+from hidden_two_stream.motion.networks.frames import check_frames
 from hidden_two_stream.motion.warp import warp
 
 __all__ = ["CoarseToFine", "compose_flows", "pyramid_sides"]

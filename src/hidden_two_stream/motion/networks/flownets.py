@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from hidden_two_stream.motion.networks.frames import stack_frames
 from hidden_two_stream.motion.networks.motionnet import Deconv, conv, msra_init, to_pyramid
-from hidden_two_stream.motion.networks.padding import stack_frames
 
 __all__ = ["FlowNetS"]
 

@@ -32,7 +32,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from hidden_two_stream.motion.networks.padding import stack_frames, trim_pyramid
+from hidden_two_stream.motion.networks.frames import stack_frames, trim_pyramid
 
 __all__ = [
     "DECODER_WIDTHS",
@@ -178,7 +178,7 @@ def to_pyramid(raw: list[Tensor], frames: Tensor, total_stride: int) -> list[Ten
     """Raw outputs for padded `frames` → flows that cover exactly `frames`.
 
     Convention: raw × 20 is pixels at input resolution. A grid that is s times coarser gets raw × 20 / s, that
-    is × 10, 5, 2.5, 1.25 and 0.625 at the five levels of MotionNet. See `networks.padding.trim_pyramid` for
+    is × 10, 5, 2.5, 1.25 and 0.625 at the five levels of MotionNet. See `networks.frames.trim_pyramid` for
     the padding.
 
     Args:

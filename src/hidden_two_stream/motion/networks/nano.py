@@ -27,7 +27,7 @@ from torch.nn import functional
 
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.motion.flow import median_filter, resize_flow
-from hidden_two_stream.motion.networks.padding import check_frames, pad_frames, trim_pyramid
+from hidden_two_stream.motion.networks.frames import check_frames, pad_frames, trim_pyramid
 from hidden_two_stream.motion.warp import warp
 
 __all__ = ["NanoMotionNet", "block_sums", "lucas_kanade", "neighborhood_sums", "pixel_shuffle"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from hidden_two_stream.convnets import VGG16_WIDTHS, init_trunk, vgg16_features, vgg16_pyramid
+from hidden_two_stream.motion.networks.frames import stack_frames
 from hidden_two_stream.motion.networks.motionnet import (
     DECODER_WIDTHS,
     add_decoder,
@@ -12,7 +13,6 @@ from hidden_two_stream.motion.networks.motionnet import (
     msra_init,
     to_pyramid,
 )
-from hidden_two_stream.motion.networks.padding import stack_frames
 
 __all__ = ["VGG16MotionNet"]
 

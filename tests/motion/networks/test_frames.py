@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.motion.networks.build import build_motion
-from hidden_two_stream.motion.networks.windows import check_num_frames, flow_in_windows
+from hidden_two_stream.motion.networks.frames import check_num_frames, flow_in_windows
 
 
 def lively_tiny(num_frames: int) -> nn.Module:
