@@ -15,6 +15,7 @@ __all__ = [
     "TrainingError",
     "UsageError",
     "VideoError",
+    "WorkerError",
 ]
 
 
@@ -66,3 +67,7 @@ class MissingDependencyError(HiddenTwoStreamError):
 
 class OutputError(HiddenTwoStreamError):
     """A result cannot be written: the folder is not writable, or the disk is full."""
+
+
+class WorkerError(HiddenTwoStreamError):
+    """Worker processes cannot be started, or one of them died over a task that cannot be left out."""

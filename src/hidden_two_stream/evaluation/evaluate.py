@@ -29,6 +29,7 @@ def evaluate(
     *,
     device: str = "cpu",
     workers: int | None = None,
+    cache_mb: int = 2048,
     quiet: bool = False,
 ) -> Evaluation:
     """Test a run on labeled videos.
@@ -42,6 +43,8 @@ def evaluate(
         protocol: test protocol: "center", or "NxM" for N clips and M crops.
         device: where to compute if `run` is not a loaded recognizer.
         workers: processes that decode; None: one per core, at most 8.
+        cache_mb: memory for decoded frames, MiB. If the frames of all videos need more, each video is decoded
+            a second time when it is tested, with the same result.
         quiet: show no progress on stderr.
 
     Raises:
@@ -75,7 +78,9 @@ def evaluate(
         "decode",
         len(samples),
         quiet,
-        lambda done: open_clip_cache(samples, resize, workers=processes, progress=done),
+        lambda done: open_clip_cache(
+            samples, resize, budget_bytes=cache_mb << 20, workers=processes, progress=done
+        ),
     )
     for line in unreadable_lines(cache.unreadable):
         note(f"unreadable: {line}")

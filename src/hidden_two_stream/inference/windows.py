@@ -114,9 +114,9 @@ def parse_protocol(name: str) -> Protocol:
 def protocol_windows(video: DecodedVideo, recipe: Recipe, protocol: Protocol) -> Iterator[Window]:
     """Yield the windows of a decoded video that a test protocol chooses."""
     settings, length = recipe.input, recipe.model.num_frames
-    for start in protocol.starts(video.num_frames, length, settings.frame_stride):
-        indices = clip_indices(start, length, settings.frame_stride, video.num_frames)
-        clip = video.read(indices, settings.resize)
+    starts = protocol.starts(video.num_frames, length, settings.frame_stride)
+    clips = [clip_indices(start, length, settings.frame_stride, video.num_frames) for start in starts]
+    for start, indices, clip in zip(starts, clips, video.read_clips(clips, settings.resize), strict=True):
         crops = ten_crop(clip, settings.size) if protocol.crops == 10 else _center_crop(clip, recipe)[None]
         yield Window(crops, float(video.pts_seconds[start]), video.frame_end_seconds(indices[-1]))
 
