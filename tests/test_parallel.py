@@ -209,10 +209,12 @@ def test_workers_that_cannot_start_are_named(deadly: Any, monkeypatch: pytest.Mo
     with pytest.raises(WorkerError, match=r"end as soon as they start.*--workers 0"):
         list(run_in_processes(abs, range(3), 2, lambda number: 0))
 
-    def no_semaphores(*_: Any, **__: Any) -> Any:
+
+def test_a_system_without_room_for_semaphores_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(*_: Any, **__: Any) -> Any:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("hidden_two_stream.parallel.WorkerPool", no_semaphores)
+    monkeypatch.setattr("multiprocessing.synchronize.Lock", no_room)
     with pytest.raises(WorkerError, match=r"No space left on device.*--workers 0.*/dev/shm"):
         list(run_in_processes(abs, range(3), 2, lambda number: 0))
 

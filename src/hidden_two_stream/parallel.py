@@ -21,7 +21,7 @@ import torch
 
 from hidden_two_stream.errors import WorkerError
 
-__all__ = ["LOST_WORKER", "WorkerPool", "run_in_processes", "threads"]
+__all__ = ["LOST_WORKER", "WorkerPool", "require_semaphores", "run_in_processes", "threads"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -106,13 +106,25 @@ def _result_alone(function: Callable[[Task], Result], task: Task, lost: Callable
 
 
 def _pool(workers: int) -> WorkerPool:
+    require_semaphores(workers)
+    return WorkerPool(workers)
+
+
+def require_semaphores(workers: int) -> None:
+    """Check that the system has room for the semaphores of some worker processes.
+
+    Raises:
+        WorkerError: it has not; on Linux, semaphores lie in /dev/shm.
+    """
+    context = get_context("spawn")
     try:
-        return WorkerPool(workers)
-    except OSError as error:  # semaphores lie in /dev/shm
+        probes = [context.Lock() for _ in range(8 * (workers + 1))]
+    except OSError as error:
         raise WorkerError(
             f"cannot start worker processes: {error.strerror or error}; work without them (--workers 0), or "
             "give the system a larger /dev/shm"
         ) from error
+    del probes
 
 
 class WorkerPool(ProcessPoolExecutor):
