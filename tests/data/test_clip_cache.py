@@ -325,7 +325,7 @@ def test_a_process_that_dies_costs_one_video(samples: list[Sample], monkeypatch:
     same(alone.select(shared.samples), shared)
 
 
-def _decode_or_die(task: tuple[Sample, int, int]) -> Any:
+def _decode_or_die(task: tuple[Sample, int, float, int]) -> Any:
     if task[0].path.endswith("2.mp4"):
         os.kill(os.getpid(), signal.SIGKILL)
     return DECODE_APART(task)

@@ -21,7 +21,7 @@ from hidden_two_stream.errors import HiddenTwoStreamError, UsageError, VideoErro
 from hidden_two_stream.parallel import LOST_WORKER, run_in_processes
 from hidden_two_stream.types import RawClip
 from hidden_two_stream.video.reader import Source, VideoReader
-from hidden_two_stream.video.times import FALLBACK_FPS, index_times
+from hidden_two_stream.video.times import FALLBACK_FPS, at_rate, index_times
 from hidden_two_stream.video.transforms import resize, resize_short_side, to_tensor
 
 __all__ = [
@@ -44,7 +44,7 @@ class DecodedVideo:
 
     Attributes:
         source: what was decoded.
-        num_frames: exact number of frames of the labeled part.
+        num_frames: exact number of frames of the labeled part, after sampling at another rate.
         first_frame: frame number in the file at which the labeled part starts.
         size: (height, width) of the decoded frames, before resizing.
         fps: mean frames per second; None where unknown.
@@ -52,6 +52,8 @@ class DecodedVideo:
         frames: (num_frames, 3, h, w) uint8, resized; None where they were not kept.
         pts_seconds: (num_frames,) float64 time of each frame; the first frame of the file is at 0.
         num_bytes: memory of all resized frames, whether they were kept or not.
+        numbers: (num_frames,) number in the file of each frame; empty: they follow each other from
+            `first_frame` on.
     """
 
     source: Source
@@ -63,6 +65,7 @@ class DecodedVideo:
     frames: Tensor | None
     pts_seconds: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0), compare=False)
     num_bytes: int = 0
+    numbers: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64), compare=False)
 
     def __post_init__(self) -> None:
         if not len(self.pts_seconds):
@@ -74,7 +77,13 @@ class DecodedVideo:
         if self.frames is not None:
             return self.frames[torch.as_tensor(indices)]
         with VideoReader(self.source) as reader:
-            return resized(reader.read([self.first_frame + index for index in indices]), size)
+            return resized(reader.read(self.file_numbers(indices)), size)
+
+    def file_numbers(self, indices: Sequence[int]) -> list[int]:
+        """Return the numbers in the file of the frames at `indices`."""
+        if len(self.numbers):
+            return [int(number) for number in self.numbers[list(indices)]]
+        return [self.first_frame + index for index in indices]
 
     def read_clips(self, clips: Sequence[Sequence[int]], size: Resize) -> Iterator[Tensor]:
         """Yield `read` of each clip. A video whose frames were not kept is decoded once for all of them.
@@ -88,16 +97,16 @@ class DecodedVideo:
             yield from (self.read(indices, size) for indices in clips)
             return
         held: dict[int, Tensor] = {}
-        wanted = sorted({index for indices in clips for index in indices})
+        numbers = [self.file_numbers(indices) for indices in clips]
         with VideoReader(self.source) as reader:
-            frames = reader.select([self.first_frame + index for index in wanted])
-            for indices in clips:
-                for index in [index for index in held if index < indices[0]]:
-                    del held[index]
-                while indices[-1] not in held:
+            frames = reader.select(sorted({number for clip in numbers for number in clip}))
+            for clip in numbers:
+                for number in [number for number in held if number < clip[0]]:
+                    del held[number]
+                while clip[-1] not in held:
                     frame = next(frames)
-                    held[frame.index - self.first_frame] = resized(frame.image[None], size)
-                yield torch.cat([held[index] for index in indices])
+                    held[frame.index] = resized(frame.image[None], size)
+                yield torch.cat([held[number] for number in clip])
 
     def frame_end_seconds(self, index: int) -> float:
         """Return when frame `index` ends: at the next frame, or as late as the frame before it lasted."""
@@ -124,6 +133,7 @@ def decode_video(
     max_bytes: int,
     start_seconds: float | None = None,
     end_seconds: float | None = None,
+    fps: float = 0.0,
 ) -> DecodedVideo:
     """Decode a source completely, in bounded memory.
 
@@ -132,6 +142,8 @@ def decode_video(
         size: size of the resized frames.
         max_bytes: the resized frames are kept if they need no more bytes together.
         start_seconds, end_seconds: the labeled part; None: from the first frame, to the last frame.
+        fps: frames per second to sample, see `video.times.at_rate`; 0 takes all frames. Frames without a rate
+            of their own are all taken, with a warning.
 
     Raises:
         UsageError, VideoError: as `VideoReader`; also VideoError if a part in seconds is asked for and the
@@ -142,7 +154,10 @@ def decode_video(
         kept: list[Tensor] | None = []
         times: list[float] = []
         frame_bytes = 0
-        for frame in reader.frames(first, stop):
+        numbers: list[int] = []
+        frames = reader.frames(first, stop)
+        for frame in at_rate(frames, fps) if fps and reader.fps else frames:
+            numbers.append(frame.index)
             times.append(frame.pts_seconds)
             if kept is not None:
                 kept.append(resized(frame.image[None], size))
@@ -150,18 +165,21 @@ def decode_video(
                 kept = kept if len(times) * frame_bytes <= max_bytes else None
         if not times:
             raise VideoError(source, f"no frame from {start_seconds or 0:g} s on; check the listed times")
-        frames = None if kept is None else torch.cat(kept)
-        seconds = np.zeros(0) if reader.times_repaired else np.array(times)
+        seconds = np.zeros(0) if reader.times_repaired and not fps else np.array(times)
+        warnings = [reader.warning]
+        if fps and not reader.fps:
+            warnings.append(f"its frame rate is unknown, so all frames were used, not {fps:g} per second")
         return DecodedVideo(
             source,
             len(times),
             first,
             reader.size,
             reader.fps,
-            reader.warning,
-            frames,
+            "; ".join(filter(None, warnings)) or None,
+            None if kept is None else torch.cat(kept),
             seconds,
             len(times) * frame_bytes,
+            np.array(numbers) if fps else np.zeros(0, np.int64),
         )
 
 
@@ -216,6 +234,7 @@ def open_clip_cache(
     budget_bytes: int = 2 << 30,
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    fps: float = 0.0,
 ) -> ClipCache:
     """Decode all samples once, in worker processes.
 
@@ -226,6 +245,7 @@ def open_clip_cache(
             if and only if those of all samples fit, whatever the number of workers.
         workers: processes; 0 decodes in this one.
         progress: called with the number done and the total.
+        fps: as for `decode_video`.
 
     Raises:
         UsageError: the budget is negative.
@@ -235,18 +255,19 @@ def open_clip_cache(
         raise UsageError(f"the memory for decoded frames is {budget_bytes >> 20} MiB; expected 0 or more")
     budget = _Budget(budget_bytes, workers)
     outcomes: list[_Outcome] = []
-    for outcome in _decode_all(samples, size, workers, budget):
-        outcomes.append(outcome)
+    for outcome in _decode_all(samples, size, fps, workers, budget):
+        before = budget.exceeded
         if not isinstance(outcome, HiddenTwoStreamError):
             budget.count(outcome)
-        if budget.exceeded:
+        if budget.exceeded and not before:
             outcomes = [_without_frames(kept) for kept in outcomes]
+        outcomes.append(_without_frames(outcome) if budget.exceeded else outcome)
         if progress is not None:
             progress(len(outcomes), len(samples))
     if not budget.exceeded:  # videos that were too large for the share of one worker
         for index, outcome in enumerate(outcomes):
             if not isinstance(outcome, HiddenTwoStreamError) and outcome.frames is None:
-                outcomes[index] = _decode_sample(samples[index], size, outcome.num_bytes)
+                outcomes[index] = _decode_sample((samples[index], size, fps, outcome.num_bytes))
     pairs = list(zip(samples, outcomes, strict=True))
     readable = [(sample, found) for sample, found in pairs if not isinstance(found, HiddenTwoStreamError)]
     unreadable = tuple((sample, found) for sample, found in pairs if isinstance(found, HiddenTwoStreamError))
@@ -286,31 +307,35 @@ class _Budget:
 
 _Outcome = DecodedVideo | HiddenTwoStreamError
 _Parcel = tuple[_Outcome, npt.NDArray[np.uint8] | None]
-_Task = tuple[Sample, Resize, int]
+_Task = tuple[Sample, Resize, float, int]
+"""Sample, size, frames per second (0: all), and bytes that its frames may take."""
 _FEWEST_FOR_WORKERS = 8
 
 
-def _decode_all(samples: Sequence[Sample], size: Resize, workers: int, budget: _Budget) -> Iterator[_Outcome]:
+def _decode_all(
+    samples: Sequence[Sample], size: Resize, fps: float, workers: int, budget: _Budget
+) -> Iterator[_Outcome]:
     """Yield the outcome of each sample, in order. Each sample gets its share of the budget when it starts."""
     if workers < 1 or len(samples) < _FEWEST_FOR_WORKERS:
         for sample in samples:
-            yield _decode_sample(sample, size, 0 if budget.exceeded else budget.total - budget.kept)
+            yield _decode_sample((sample, size, fps, 0 if budget.exceeded else budget.total - budget.kept))
         return
-    tasks = ((sample, size, budget.share) for sample in samples)
+    tasks = ((sample, size, fps, budget.share) for sample in samples)
     for outcome, frames in run_in_processes(_decode_apart, tasks, workers, _lost):
         yield _unpacked(outcome, frames)
 
 
-def _decode_sample(sample: Sample, size: Resize, max_bytes: int) -> _Outcome:
+def _decode_sample(task: _Task) -> _Outcome:
+    sample, size, fps, max_bytes = task
     try:
-        return decode_video(sample.path, size, max_bytes, sample.start_seconds, sample.end_seconds)
+        return decode_video(sample.path, size, max_bytes, sample.start_seconds, sample.end_seconds, fps)
     except HiddenTwoStreamError as error:
         return error
 
 
 def _decode_apart(task: _Task) -> _Parcel:
     """`_decode_sample` in another process, frames as an array: each tensor would hold a file open."""
-    outcome = _decode_sample(*task)
+    outcome = _decode_sample(task)
     if isinstance(outcome, HiddenTwoStreamError) or outcome.frames is None:
         return outcome, None
     return replace(outcome, frames=None), outcome.frames.numpy()

@@ -72,18 +72,26 @@ def evaluate(
     if not samples:
         raise DataError(f"no {split} videos in {str(data)!r} ({tested}); use --split all")
     check_known({sample.label for sample in samples}, recognizer.classes)
-    resize = recognizer.info.recipe.input.resize
+    settings = recognizer.info.recipe.input
     processes = default_workers() if workers is None else workers
     cache = with_progress(
         "decode",
         len(samples),
         quiet,
         lambda done: open_clip_cache(
-            samples, resize, budget_bytes=cache_mb << 20, workers=processes, progress=done
+            samples,
+            settings.resize,
+            budget_bytes=cache_mb << 20,
+            workers=processes,
+            progress=done,
+            fps=settings.fps,
         ),
     )
     for line in unreadable_lines(cache.unreadable):
         note(f"unreadable: {line}")
+    far = [warning for video in cache.videos if (warning := recognizer.rate_warning(video.fps))]
+    if far:
+        note(f"{len(far)} of {len(cache.videos)} videos have another rate, for example: {far[0]}")
     evaluation = with_progress(
         "evaluate", len(cache.samples), quiet, lambda done: evaluate_videos(recognizer, cache, chosen, done)
     )
