@@ -225,6 +225,8 @@ def test_no_field_is_read_from_a_file(field: str, kind: str, tmp_path: Path) -> 
         ("spatial.accumulate=65537", "at most 65536"),
         ("temporal.milestones=[5,1000000001]", "at most 1000000000"),
         ("temporal.milestones=[-1]", "must not be negative"),
+        ("temporal.learning_rate=1.1e12", "at most 1e\\+12"),
+        ("fusion.spatial_weight=1.0e38", "at most 1e\\+12"),
     ],
 )
 def test_numbers_beyond_their_limit(override: str, limit: str) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.config.stages import STAGE_NAMES, STAGES
 
-__all__ = ["LIMITS", "MAX_CLIP_PIXELS", "RangeError", "validated"]
+__all__ = ["LARGEST_FLOAT", "LIMITS", "MAX_CLIP_PIXELS", "RangeError", "validated"]
 
 LIMITS: dict[str, tuple[int, int]] = {
     "model.num_frames": (2, 256),
@@ -29,6 +28,9 @@ LIMITS: dict[str, tuple[int, int]] = {
 
 A checkpoint from elsewhere is read by the same checks, so its numbers cannot exhaust the memory.
 """
+
+LARGEST_FLOAT = 1e12
+"""Largest number in any field; the optimizers fail on learning rates beyond the range of float32."""
 
 MAX_CLIP_PIXELS = 2**26
 """Largest `model.num_frames` × `input.size`², pixels: 800 MB as one network input."""
@@ -79,14 +81,16 @@ def _require_limits(recipe: Recipe) -> None:
 
 
 def _require_finite(recipe: Recipe) -> None:
-    """Check all numbers: comparisons with NaN are false, so the range checks do not see it."""
+    """Check all numbers that are not whole. NaN fails here: its comparison with anything is false."""
     for section in fields(recipe):
         place = getattr(recipe, section.name)
         for item in fields(place) if is_dataclass(place) else ():
             value = getattr(place, item.name)
             for number in value if isinstance(value, tuple) else (value,):
-                if isinstance(number, float) and not math.isfinite(number):
-                    raise RangeError(f"{section.name}.{item.name} is {number}; it must be a finite number")
+                if isinstance(number, float) and not abs(number) <= LARGEST_FLOAT:
+                    raise RangeError(
+                        f"{section.name}.{item.name} is {number}; it must be at most {LARGEST_FLOAT:g}"
+                    )
 
 
 def _require_learning_rates(recipe: Recipe) -> None:
