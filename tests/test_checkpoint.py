@@ -27,6 +27,7 @@ from hidden_two_stream.checkpoint import (
     RunMetadata,
     build_model,
     load_run,
+    read_metrics,
     read_tensors,
     save_run,
     write_tensors,
@@ -447,3 +448,15 @@ def test_weights_that_are_not_finite(name: str, value: float, run: Path, model: 
     with pytest.raises(TrainingError, match=rf"cannot save the model: {name} is not finite"):
         save_run(run, broken, RunInfo(RECIPE, CLASSES, METADATA))
     assert (run / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["3", "[]", "{}", '{"stage": "motion"}', '{"step": "x", "stage": "motion"}', "[" * 50_000, "{", "\ufffd"],
+)
+def test_a_damaged_log_is_read_up_to_the_damage(bad: str, tmp_path: Path) -> None:
+    good = '{"stage": "motion", "step": 10}'
+    (tmp_path / "metrics.jsonl").write_text(f"{good}\n{bad}\n{good}\n", encoding="utf-8")
+    assert read_metrics(tmp_path) == [{"stage": "motion", "step": 10}]
+    (tmp_path / "metrics.jsonl").write_bytes(f"{good}\n".encode() + b"\xff\xfe")
+    assert read_metrics(tmp_path) == [{"stage": "motion", "step": 10}]

@@ -344,12 +344,16 @@ def _class_names(classes: object) -> tuple[str, ...]:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Return all logged lines of a run, without an incomplete last line of a killed run."""
-    lines = []
+    """Return all logged lines of a run, up to the first one that is incomplete, as of a killed run."""
+    lines: list[dict[str, Any]] = []
     path = folder / METRICS_FILE
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    for line in text.splitlines():
         try:
-            lines.append(parse_json(line))
+            numbers = parse_json(line)
         except ValueError:
             break
+        if not isinstance(numbers, dict) or type(numbers.get("step")) is not int or "stage" not in numbers:
+            break
+        lines.append(numbers)
     return lines
