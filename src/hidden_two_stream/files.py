@@ -12,7 +12,9 @@ from typing import Any
 
 from hidden_two_stream.errors import OutputError
 
-__all__ = ["atomic_write", "make_folder", "write_json", "write_text"]
+__all__ = ["atomic_write", "make_folder", "parse_json", "read_json", "write_json", "write_text"]
+
+MAX_JSON_BYTES = 64 << 20
 
 
 @contextmanager
@@ -75,6 +77,31 @@ def write_json(path: str | os.PathLike[str], data: Any) -> None:
         OutputError: as `atomic_write`.
     """
     write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+def parse_json(text: str) -> Any:
+    """Return the data of a JSON text.
+
+    Raises:
+        ValueError: the text is not JSON, or is nested too deeply or holds a number too long to be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Return the data of a JSON file of at most 64 MiB.
+
+    Raises:
+        OSError: the file is missing or unreadable.
+        ValueError: the file is too large, or as `parse_json`.
+    """
+    file = Path(path)
+    if file.stat().st_size > MAX_JSON_BYTES:
+        raise ValueError(f"it has {file.stat().st_size:,} bytes; expected at most {MAX_JSON_BYTES:,}")
+    return parse_json(file.read_text(encoding="utf-8"))
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:

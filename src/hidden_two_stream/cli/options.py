@@ -31,6 +31,20 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(UsageError.exit_code)
 
 
+class Recording(argparse.Action):
+    """Stores a value as argparse does, and adds the option to `given`, even if the value is the default."""
+
+    def __call__(  # noqa: D102
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002 - argparse passes it
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        setattr(namespace, self.dest, values)
+        namespace.given = {*getattr(namespace, "given", ()), self.dest}
+
+
 class Replacing(argparse.Action):
     """An option that makes the last positional argument, `replaced`, optional."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from hidden_two_stream.cli.options import (
     DATA_HELP,
     Parser,
+    Recording,
     add_from_scratch,
     add_protocol,
     add_recipe,
@@ -25,6 +26,7 @@ SUMMARY = "train and test a recognizer: stages motion, spatial, temporal and joi
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts train`."""
+    parser.register("action", None, Recording)  # so that --resume can reject what it would ignore
     parser.add_argument("--data", metavar="DATA", help=DATA_HELP)
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
     add_recipe(parser, "nano")
@@ -111,12 +113,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _reject_changes(arguments: argparse.Namespace) -> None:
     """Reject options that --resume would ignore, because a run keeps its settings."""
-    defaults: dict[str, object] = {
-        "data": None, "recipe": "nano", "set": [], "stage": "all", "test_fraction": 0.25,
-        "hold_out": None, "motion_from": None, "spatial_from": None, "temporal_from": None, "init": None,
-        "from_scratch": False, "protocol": "10x1", "seed": 0,
-    }  # fmt: skip
-    changed = [f"--{name.replace('_', '-')}" for name, default in defaults.items()
-               if getattr(arguments, name) != default]  # fmt: skip
+    kept = ("data", "recipe", "set", "stage", "test_fraction", "hold_out", "motion_from", "spatial_from",
+            "temporal_from", "init", "from_scratch", "protocol", "seed")  # fmt: skip
+    given = {name for name in ("set", "from_scratch") if getattr(arguments, name)}
+    given |= getattr(arguments, "given", set())
+    changed = [f"--{name.replace('_', '-')}" for name in kept if name in given]
     if changed:
         raise UsageError(f"--resume continues with the run's own settings; leave out {', '.join(changed)}")

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from lightning_fabric import Fabric
 
-from hidden_two_stream.checkpoint import RESULTS_FILE
+from hidden_two_stream.checkpoint import PLAN_FILE, RESULTS_FILE
 from hidden_two_stream.config.loading import load_recipe
 from hidden_two_stream.config.schema import Recipe, StageConfig
+from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.data.clip_cache import ClipCache
 from hidden_two_stream.data.samples import below_common_folder
 from hidden_two_stream.environment import machine
@@ -38,8 +39,19 @@ from hidden_two_stream.progress import note, with_progress
 from hidden_two_stream.recognition.fusion import fuse
 from hidden_two_stream.reports.comparison import comparison_paragraph, comparison_table
 from hidden_two_stream.reports.comparison_plot import comparison_svg
-from hidden_two_stream.training.fit import FitTask, check_run, decode_samples, fit, resolve_input
+from hidden_two_stream.training.continuity import decoded_contents, keep_contents
+from hidden_two_stream.training.fit import (
+    FitTask,
+    check_batches,
+    check_run,
+    decode_samples,
+    fit,
+    resolve_input,
+    stages_to_train,
+)
+from hidden_two_stream.training.lock import folder_lock
 from hidden_two_stream.training.resources import Resources
+from hidden_two_stream.training.state import STATE_FILE
 
 __all__ = ["METHODS", "available_methods", "baseline_input", "compare", "kind_of", "method_recipe"]
 
@@ -67,9 +79,9 @@ class _Study:
         resources: hardware and progress.
         fabric: a launched Fabric.
         protocol: test protocol.
-        cache: all decoded videos.
-        flow: precomputed flow by method.
         resume: keep complete runs, and go on with others.
+        decoded: all decoded videos; None until they are decoded.
+        flow: precomputed flow by method.
     """
 
     data: str
@@ -79,13 +91,30 @@ class _Study:
     resources: Resources
     fabric: Fabric
     protocol: str
-    cache: ClipCache
-    flow: Mapping[str, FlowCache]
     resume: bool
+    decoded: ClipCache | None = None
+    flow: Mapping[str, FlowCache] = field(default_factory=dict)
+
+    @property
+    def cache(self) -> ClipCache:
+        """All decoded videos."""
+        assert self.decoded is not None
+        return self.decoded
 
     def run_folder(self, method: str, value: str, seed: int) -> Path:
         """Return the folder of one training."""
         return self.folds.folder(self.folder / "runs" / _folder_name(method), value) / f"seed_{seed}"
+
+    def warm_start(self, method: str, value: str, seed: int) -> dict[str, str]:
+        """Return the warm start of one training: the shared MotionNet, if the method uses it."""
+        shared = self.run_folder(_SHARED, value, seed)
+        uses = method in _HIDDEN and method != _SHARED
+        return {"motion": str(shared)} if uses and (shared / SCORES_FILE).exists() else {}
+
+    def has_begun(self, method: str, value: str, seed: int) -> bool:
+        """Return whether one training is complete, or goes on from a saved state."""
+        folder = self.run_folder(method, value, seed)
+        return self.resume and ((folder / SCORES_FILE).exists() or (folder / STATE_FILE).exists())
 
 
 def kind_of(method: str) -> Kind:
@@ -152,17 +181,29 @@ def compare(
             f"{chosen.model.motion_frames}; set it to 0, or leave out one of these methods"
         )
     chosen = resolve_input(chosen, folds.samples)
+    for method in methods:
+        method_chosen = method_recipe(chosen, method)
+        check_batches(method_chosen, stages_to_train(method_chosen, STAGE_NAMES, ()))
     _try_estimators(methods, chosen.input.size)
-    open_folder(folder, folds, chosen, seed, protocol, resume)
-    cache = decode_samples(folds.samples, chosen, resources, folder)
+    with open_folder(folder, folds, chosen, seed, protocol, resume):
+        study = _Study(str(data), folder, folds, chosen, resources, fabric, protocol, resume)
+        numbers = tuple(range(seed, seed + seeds))
+        _check_shared(study, methods, numbers)
+        return _run_study(study, methods, numbers)
+
+
+def _run_study(study: _Study, methods: Sequence[str], numbers: tuple[int, ...]) -> Comparison:
+    """Train and test every method, and write table, plot and results."""
+    chosen, folder, folds = study.recipe, study.folder, study.folds
+    cache = decode_samples(folds.samples, chosen, study.resources, folder)
+    keep_contents(folder / PLAN_FILE, decoded_contents(cache), study.data)
     _warn_of_small_frames(chosen, methods)
     flow = {
-        method: _precompute_flow(cache, method, folder, chosen, resources)
+        method: _precompute_flow(cache, method, folder, chosen, study.resources)
         for method in methods
         if kind_of(method) == _PRECOMPUTED
     }
-    study = _Study(str(data), folder, folds, chosen, resources, fabric, protocol, cache, flow, resume)
-    numbers = range(seed, seed + seeds)
+    study = dataclasses.replace(study, decoded=cache, flow=flow)
     scores = {
         (method, value, number): _scores(study, method, value, number)
         for number in numbers
@@ -172,12 +213,26 @@ def compare(
     last = tuple(folds.splits)[-1]
     runs = {method: _trained(study, method, last, numbers[0]) for method in methods}
     speed = measure_speed(runs, flow, cache, chosen)
-    comparison = _comparison(study, methods, tuple(numbers), scores, speed)
+    comparison = _comparison(study, methods, numbers, scores, speed)
     table, paragraph = comparison_table(comparison), comparison_paragraph(comparison)
     write_text(folder / "table.md", f"{table}\n{paragraph}\n")
     write_text(folder / "plot.svg", comparison_svg(comparison))
     write_json(folder / RESULTS_FILE, comparison.to_dict())
     return comparison
+
+
+def _check_shared(study: _Study, methods: Sequence[str], numbers: Sequence[int]) -> None:
+    """Check, before anything is decoded, that every run can begin with the MotionNet that it will share.
+
+    Raises:
+        UsageError: a complete run of the shared method in the folder does not fit one of `methods`.
+    """
+    for method in methods:
+        for value in study.folds.splits:
+            for number in numbers:
+                warm_start = study.warm_start(method, value, number)
+                if warm_start and not study.has_begun(method, value, number):
+                    check_run(method_recipe(study.recipe, method), study.folds.classes, warm_start=warm_start)
 
 
 def method_recipe(recipe: Recipe, method: str) -> Recipe:
@@ -282,19 +337,17 @@ def _precompute_flow(
     cache: ClipCache, method: str, folder: Path, recipe: Recipe, resources: Resources
 ) -> FlowCache:
     """Return the flow of one estimator on all videos; flow that is already in `folder` is kept."""
-    return with_progress(
-        method,
-        len(cache.videos),
-        resources.quiet,
-        lambda progress: extract_flow(
-            cache,
+    place = make_folder(folder / "flow" / _folder_name(method))
+    stride, workers = recipe.input.frame_stride, resources.workers
+    with folder_lock(place):
+        return with_progress(
             method,
-            folder / "flow" / _folder_name(method),
-            stride=recipe.input.frame_stride,
-            workers=resources.workers,
-            progress=progress,
-        ),
-    )
+            len(cache.videos),
+            resources.quiet,
+            lambda progress: extract_flow(
+                cache, method, place, stride=stride, workers=workers, progress=progress
+            ),
+        )
 
 
 def _folder_name(method: str) -> str:
@@ -307,8 +360,6 @@ def _scores(study: _Study, method: str, value: str, seed: int) -> Evaluation:
     if study.resume and (folder / SCORES_FILE).exists():
         return load_scores(folder / SCORES_FILE, study.protocol)
     note(f"{method}, {study.folds.group} {value}, seed {seed}")
-    shared = study.run_folder(_SHARED, value, seed)
-    has_shared = method in _HIDDEN and method != _SHARED and (shared / SCORES_FILE).exists()
     task = FitTask(
         split=study.folds.splits[value],
         cache=study.flow.get(method, study.cache),
@@ -317,17 +368,18 @@ def _scores(study: _Study, method: str, value: str, seed: int) -> Evaluation:
         folder=make_folder(folder),
         seed=seed,
         protocol=study.protocol,
-        warm_start={"motion": str(shared)} if has_shared else {},
+        warm_start=study.warm_start(method, value, seed),
         metadata=study.folds.metadata[value],
         resume=study.resume,
     )
-    if _is_baseline(method):
-        evaluation = fit_baseline(task, baseline_input(method), study.resources, study.fabric)
-    else:
-        evaluation = fit(task, study.resources, study.fabric).evaluation
-    if evaluation is None:
-        raise UsageError(f"no readable test video with {study.folds.group} {value}")
-    evaluation.save_scores(folder / SCORES_FILE)
+    with folder_lock(folder):
+        if _is_baseline(method):
+            evaluation = fit_baseline(task, baseline_input(method), study.resources, study.fabric)
+        else:
+            evaluation = fit(task, study.resources, study.fabric).evaluation
+        if evaluation is None:
+            raise UsageError(f"no readable test video with {study.folds.group} {value}")
+        evaluation.save_scores(folder / SCORES_FILE)
     (name, accuracy), *_ = evaluation.accuracy.items()  # of the method's only stream
     note(f"  {name} {accuracy:.1%}")
     return evaluation

@@ -6,7 +6,6 @@ share test videos and are not pooled: papers report the mean of their accuracies
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,19 +15,30 @@ from typing import Any
 import numpy as np
 from lightning_fabric import Fabric
 
-from hidden_two_stream.checkpoint import RESULTS_FILE
+from hidden_two_stream.checkpoint import PLAN_FILE, RESULTS_FILE
 from hidden_two_stream.config.loading import load_recipe
 from hidden_two_stream.config.schema import Recipe
+from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.data.clip_cache import ClipCache
-from hidden_two_stream.errors import DataError
+from hidden_two_stream.errors import CheckpointError, DataError
 from hidden_two_stream.evaluation.accuracy import Evaluation, load_scores, merge
 from hidden_two_stream.experiments.folds import SCORES_FILE, open_folder, read_folds
-from hidden_two_stream.files import make_folder, write_json
+from hidden_two_stream.files import make_folder, read_json, write_json
 from hidden_two_stream.inference.predictor import Recognizer, load
 from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol
 from hidden_two_stream.progress import note
 from hidden_two_stream.reports.run import write_run_report
-from hidden_two_stream.training.fit import FitTask, check_run, decode_samples, fit, resolve_input
+from hidden_two_stream.training.continuity import decoded_contents, keep_contents
+from hidden_two_stream.training.fit import (
+    FitTask,
+    check_batches,
+    check_run,
+    decode_samples,
+    fit,
+    resolve_input,
+    stages_to_train,
+)
+from hidden_two_stream.training.lock import folder_lock
 from hidden_two_stream.training.resources import Resources
 
 __all__ = ["CrossValidation", "FoldResult", "cross_validate"]
@@ -144,49 +154,51 @@ def cross_validate(
     folds = read_folds(data, group)
     check_run(chosen, folds.classes)
     chosen = resolve_input(chosen, folds.samples)
-    open_folder(folder, folds, chosen, seed, protocol, resume)
-    count = f"{len(folds.samples)} videos, {len(folds.classes)} classes"
-    note(f"{count}, {len(folds.splits)} folds by {folds.group}")
-    cache = decode_samples(folds.samples, chosen, resources, folder)
-    parts: list[Evaluation] = []
-    results: list[FoldResult] = []
-    for number, (value, split) in enumerate(folds.splits.items(), start=1):
-        fold = make_folder(folds.folder(folder, value))
-        title = f"fold {number} of {len(folds.splits)}: {folds.group} {value}"
-        if resume and (fold / RESULTS_FILE).exists():
-            note(f"{title} is complete")
-            evaluation, result = load_scores(fold / SCORES_FILE, protocol), _read_fold(fold, folds.group)
-        else:
-            note(title)
-            task = FitTask(
-                split=split,
-                cache=cache,
-                classes=folds.classes,
-                recipe=chosen,
-                folder=fold,
-                seed=seed,
-                protocol=protocol,
-                metadata=folds.metadata[value],
-                resume=resume,
-            )
-            report_title = None if folds.pooled else f"Split {value} of {data}"
-            evaluation, result = _train_fold(task, folds.group, value, report_title, resources, fabric)
-        parts.append(evaluation)
-        results.append(result)
-        note("  " + ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in result.accuracy.items()))
-    validation = CrossValidation(
-        group=folds.group,
-        folds=tuple(results),
-        evaluation=merge(parts) if folds.pooled else None,
-        protocol=parts[0].protocol,
-        chance=1 / len(parts[0].classes),
-        unreadable=tuple(sample.name for sample, _ in cache.unreadable),
-        seconds=time.monotonic() - start,
-        folder=folder,
-    )
-    write_json(folder / RESULTS_FILE, validation.to_dict())
-    _write_report(validation, load(fold), cache.select(split.test))
-    return validation
+    check_batches(chosen, stages_to_train(chosen, STAGE_NAMES, ()))
+    with open_folder(folder, folds, chosen, seed, protocol, resume):
+        count = f"{len(folds.samples)} videos, {len(folds.classes)} classes"
+        note(f"{count}, {len(folds.splits)} folds by {folds.group}")
+        cache = decode_samples(folds.samples, chosen, resources, folder)
+        keep_contents(folder / PLAN_FILE, decoded_contents(cache), str(data))
+        parts: list[Evaluation] = []
+        results: list[FoldResult] = []
+        for number, (value, split) in enumerate(folds.splits.items(), start=1):
+            fold = make_folder(folds.folder(folder, value))
+            title = f"fold {number} of {len(folds.splits)}: {folds.group} {value}"
+            if resume and (fold / RESULTS_FILE).exists():
+                note(f"{title} is complete")
+                evaluation, result = load_scores(fold / SCORES_FILE, protocol), _read_fold(fold, folds.group)
+            else:
+                note(title)
+                task = FitTask(
+                    split=split,
+                    cache=cache,
+                    classes=folds.classes,
+                    recipe=chosen,
+                    folder=fold,
+                    seed=seed,
+                    protocol=protocol,
+                    metadata=folds.metadata[value],
+                    resume=resume,
+                )
+                report_title = None if folds.pooled else f"Split {value} of {data}"
+                evaluation, result = _train_fold(task, folds.group, value, report_title, resources, fabric)
+            parts.append(evaluation)
+            results.append(result)
+            note("  " + ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in result.accuracy.items()))
+        validation = CrossValidation(
+            group=folds.group,
+            folds=tuple(results),
+            evaluation=merge(parts) if folds.pooled else None,
+            protocol=parts[0].protocol,
+            chance=1 / len(parts[0].classes),
+            unreadable=tuple(sample.name for sample, _ in cache.unreadable),
+            seconds=time.monotonic() - start,
+            folder=folder,
+        )
+        write_json(folder / RESULTS_FILE, validation.to_dict())
+        _write_report(validation, load(fold), cache.select(split.test))
+        return validation
 
 
 def _train_fold(
@@ -194,7 +206,8 @@ def _train_fold(
 ) -> tuple[Evaluation, FoldResult]:
     """Train and test one fold, save its result and, if a title is given, write a report of the fold."""
     start = time.monotonic()
-    trained = fit(task, resources, fabric)
+    with folder_lock(task.folder):
+        trained = fit(task, resources, fabric)
     evaluation = trained.evaluation
     if evaluation is None:
         raise DataError(f"no readable test video with {group} {value}")
@@ -218,8 +231,14 @@ def _row(group: str, fold: FoldResult) -> dict[str, Any]:
 
 
 def _read_fold(fold: Path, group: str) -> FoldResult:
-    row: dict[str, Any] = json.loads((fold / RESULTS_FILE).read_text(encoding="utf-8"))
-    return FoldResult(row[group], row["num_test_videos"], row["accuracy"], row["seconds"])
+    path = fold / RESULTS_FILE
+    try:
+        row = read_json(path)
+        return FoldResult(row[group], row["num_test_videos"], row["accuracy"], row["seconds"])
+    except (KeyError, OSError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{str(path)!r} is damaged: {error}; delete it, so that --resume trains its fold again"
+        ) from error
 
 
 def _write_report(validation: CrossValidation, recognizer: Recognizer, videos: ClipCache) -> None:

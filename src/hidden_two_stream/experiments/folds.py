@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hidden_two_stream.checkpoint import PLAN_FILE, RunMetadata
+from hidden_two_stream.checkpoint import MODEL_FILE, PLAN_FILE, RunMetadata
 from hidden_two_stream.config.loading import recipe_from_dict
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.data.benchmarks.reference import NUM_SPLITS, Reference, parse_reference
 from hidden_two_stream.data.index import absolute_data, read_dataset_index
 from hidden_two_stream.data.samples import DatasetIndex, Sample
 from hidden_two_stream.data.splits import Split, group_values, hold_out, split_dataset
+from hidden_two_stream.environment import versions
 from hidden_two_stream.errors import CheckpointError, DataError, UsageError
-from hidden_two_stream.files import make_folder, write_json
+from hidden_two_stream.files import make_folder, read_json, write_json
+from hidden_two_stream.training.continuity import file_contents, keep_contents, note_versions
+from hidden_two_stream.training.lock import folder_lock
+from hidden_two_stream.training.state import STATE_FILE
 
 __all__ = ["SCORES_FILE", "Folds", "open_folder", "read_folds", "read_one_split"]
 
@@ -119,8 +124,13 @@ def _read_splits(reference: Reference) -> Folds:
     )
 
 
-def open_folder(folder: Path, folds: Folds, recipe: Recipe, seed: int, protocol: str, resume: bool) -> None:
-    """Make the folder of the runs of all folds, and write their plan. To resume, the plan must be the same.
+@contextmanager
+def open_folder(
+    folder: Path, folds: Folds, recipe: Recipe, seed: int, protocol: str, resume: bool
+) -> Iterator[None]:
+    """Make and lock the folder of the runs of all folds, and write their plan.
+
+    To resume, the plan must be the same. A folder in which no run has saved anything yet counts as empty.
 
     Args:
         folder: the folder.
@@ -131,9 +141,21 @@ def open_folder(folder: Path, folds: Folds, recipe: Recipe, seed: int, protocol:
         resume: whether the folder must hold runs, or must not.
 
     Raises:
-        UsageError: the folder already holds runs, or none to resume, or runs with another plan.
+        UsageError: the folder already holds runs, or none to resume, or runs with another plan; the videos
+            have changed; or another process trains into the folder.
         OutputError: the folder cannot be written.
     """
+    path = folder / PLAN_FILE
+    if resume and not path.exists():
+        raise UsageError(f"nothing to resume in {str(folder)!r}; check --out")
+    with folder_lock(make_folder(folder)):
+        _write_plan(path, folds, recipe, seed, protocol, resume)
+        yield
+
+
+def _write_plan(path: Path, folds: Folds, recipe: Recipe, seed: int, protocol: str, resume: bool) -> None:
+    """Write a new plan, or check that it is the one to resume."""
+    folder = path.parent
     plan: dict[str, Any] = {
         "data": folds.fingerprint(),
         "group": folds.group,
@@ -141,36 +163,39 @@ def open_folder(folder: Path, folds: Folds, recipe: Recipe, seed: int, protocol:
         "seed": seed,
         "protocol": protocol,
     }
-    path = folder / PLAN_FILE
-    if path.exists() and not resume:
-        raise UsageError(f"{str(folder)!r} already holds runs; add --resume to go on, or name another folder")
+    files = file_contents(folds.samples)
     if resume:
-        if not path.exists():
-            raise UsageError(f"nothing to resume in {str(folder)!r}; check --out")
-        different = _differences(path, json.loads(json.dumps(plan)))
+        saved, different = _differences(path, json.loads(json.dumps(plan)))
         if different:
             raise UsageError(
                 f"{str(folder)!r} began with another {', '.join(different)}; give the same again, or name "
                 "another folder"
             )
-    make_folder(folder)
-    write_json(path, plan)
+        keep_contents(path, files, next(iter(folds.metadata.values())).data)
+        note_versions(saved.get("versions", {}))
+        return
+    begun = path.exists() and any(
+        next(folder.rglob(name), None) for name in (STATE_FILE, MODEL_FILE, SCORES_FILE)
+    )
+    if begun:
+        raise UsageError(f"{str(folder)!r} already holds runs; add --resume to go on, or name another folder")
+    write_json(path, plan | {"contents": files, "versions": versions()})
 
 
-def _differences(path: Path, plan: dict[str, Any]) -> list[str]:
-    """Return the fields in which `plan` differs from the plan in a file.
+def _differences(path: Path, plan: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return the plan in a file, and the fields in which `plan` differs from it.
 
     Raises:
         CheckpointError: the file is damaged.
     """
     origin = f"recipe of {str(path)!r}"
     try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
+        saved = read_json(path)
         saved["recipe"] = recipe_from_dict(saved["recipe"], origin)  # may be of an earlier version
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, OSError, TypeError, ValueError) as error:
         raise CheckpointError(f"{str(path)!r} is damaged: {error}; name another folder") from error
     plan["recipe"] = recipe_from_dict(plan["recipe"], origin)
-    return [name for name, value in plan.items() if saved.get(name) != value]
+    return saved, [name for name, value in plan.items() if saved.get(name) != value]
 
 
 def _file_name(value: str) -> str:

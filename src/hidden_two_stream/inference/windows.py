@@ -21,7 +21,7 @@ from torch import Tensor
 
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.data.clip_cache import DecodedVideo, resized
-from hidden_two_stream.errors import UsageError
+from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.types import Frame
 from hidden_two_stream.video.sampling import center_start, clip_indices, clip_span, uniform_starts
 from hidden_two_stream.video.times import at_rate
@@ -181,6 +181,9 @@ def scored(
         windows: the windows.
         forward: clips (B, T, C, size, size) → logits (B, classes) of each stream.
         batch_size: clips per forward pass. The crops of one window can be in several batches.
+
+    Raises:
+        CheckpointError: a logit is not finite.
     """
     waiting: deque[tuple[Window, int]] = deque()  # windows whose logits are not complete, and their crops
     clips: list[Tensor] = []
@@ -204,5 +207,11 @@ def scored(
         while len(clips) >= batch_size or (window is None and clips):
             batch, clips = clips[:batch_size], clips[batch_size:]
             for name, logits in forward(torch.stack(batch)).items():
-                rows.setdefault(name, []).extend(logits.double().cpu().numpy())
+                values = logits.double().cpu().numpy()
+                if not np.isfinite(values).all():
+                    raise CheckpointError(
+                        f"the {name} stream gives scores that are not finite; train it again with a lower "
+                        "learning rate, or use another checkpoint"
+                    )
+                rows.setdefault(name, []).extend(values)
             yield from complete()
