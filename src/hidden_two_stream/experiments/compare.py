@@ -22,13 +22,20 @@ from hidden_two_stream.data.clip_cache import ClipCache
 from hidden_two_stream.data.samples import below_common_folder
 from hidden_two_stream.environment import machine
 from hidden_two_stream.errors import MissingDependencyError, UsageError
-from hidden_two_stream.evaluation.accuracy import Evaluation, load_scores
+from hidden_two_stream.evaluation.accuracy import Evaluation
 from hidden_two_stream.evaluation.comparison import Comparison, Kind, MethodResult
 from hidden_two_stream.experiments.baselines import Baseline, BaselineInput, fit_baseline, load_baseline
 from hidden_two_stream.experiments.compare_speed import Milliseconds, measure_speed
-from hidden_two_stream.experiments.folds import SCORES_FILE, Folds, open_folder, read_folds, read_one_split
+from hidden_two_stream.experiments.folds import (
+    SCORES_FILE,
+    Folds,
+    load_fold,
+    open_folder,
+    read_folds,
+    read_one_split,
+)
 from hidden_two_stream.experiments.precomputed_flow import FlowCache, extract_flow
-from hidden_two_stream.files import make_folder, write_json, write_text
+from hidden_two_stream.files import folder_names, make_folder, write_json, write_text
 from hidden_two_stream.inference.predictor import Recognizer, load
 from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol
 from hidden_two_stream.motion.estimators.classical import ESTIMATORS
@@ -69,6 +76,7 @@ class _Study:
         protocol: test protocol.
         cache: all decoded videos.
         flow: precomputed flow by method.
+        names: names of the folders of each method.
         resume: keep complete runs, and go on with others.
     """
 
@@ -81,11 +89,13 @@ class _Study:
     protocol: str
     cache: ClipCache
     flow: Mapping[str, FlowCache]
+    names: Mapping[str, str]
     resume: bool
 
     def run_folder(self, method: str, value: str, seed: int) -> Path:
         """Return the folder of one training."""
-        return self.folds.folder(self.folder / "runs" / _folder_name(method), value) / f"seed_{seed}"
+        name = self.names.get(method, method)  # the shared method may not be among the methods
+        return self.folds.folder(self.folder / "runs" / name, value, f"seed_{seed}")
 
 
 def kind_of(method: str) -> Kind:
@@ -138,9 +148,11 @@ def compare(
     chosen = load_recipe(recipe, overrides)
     methods = _checked(available_methods() if methods is None else methods)
     if parse_protocol(protocol).crops != 1:
-        raise UsageError(f"protocol {protocol} mirrors frames, not precomputed flow; give Nx1 or center")
+        raise UsageError(
+            f"protocol {protocol} crops or mirrors frames, but not precomputed flow; give Nx1 or center"
+        )
     if seeds < 1:
-        raise UsageError(f"--seeds is {seeds}; expected at least 1")
+        raise UsageError(f"got {seeds} seeds; expected at least 1")
     fabric = resources.single_device("compare")
     folds = read_one_split(data, 0.25, seed) if group is None else read_folds(data, group)
     check_run(chosen, folds.classes)
@@ -156,12 +168,13 @@ def compare(
     open_folder(folder, folds, chosen, seed, protocol, resume)
     cache = decode_samples(folds.samples, chosen, resources, folder)
     _warn_of_small_frames(chosen, methods)
+    names = folder_names(methods, allowed="-_.@")
     flow = {
-        method: _precompute_flow(cache, method, folder, chosen, resources)
+        method: _precompute_flow(cache, method, folder / "flow" / names[method], chosen, resources)
         for method in methods
         if kind_of(method) == _PRECOMPUTED
     }
-    study = _Study(str(data), folder, folds, chosen, resources, fabric, protocol, cache, flow, resume)
+    study = _Study(str(data), folder, folds, chosen, resources, fabric, protocol, cache, flow, names, resume)
     numbers = range(seed, seed + seeds)
     scores = {
         (method, value, number): _scores(study, method, value, number)
@@ -289,7 +302,7 @@ def _precompute_flow(
         lambda progress: extract_flow(
             cache,
             method,
-            folder / "flow" / _folder_name(method),
+            folder,
             stride=recipe.input.frame_stride,
             workers=resources.workers,
             progress=progress,
@@ -297,23 +310,22 @@ def _precompute_flow(
     )
 
 
-def _folder_name(method: str) -> str:
-    return method.replace(":", "_")
-
-
 def _scores(study: _Study, method: str, value: str, seed: int) -> Evaluation:
     """Return the test result of one method on one fold with one seed; train unless it is complete."""
     folder = study.run_folder(method, value, seed)
+    recipe = method_recipe(study.recipe, method)
     if study.resume and (folder / SCORES_FILE).exists():
-        return load_scores(folder / SCORES_FILE, study.protocol)
-    note(f"{method}, {study.folds.group} {value}, seed {seed}")
+        tested = study.cache.select(study.folds.splits[value].test).samples
+        names = [sample.name for sample in tested]
+        return load_fold(folder, study.folds, value, recipe, seed, study.protocol, names)
+    note(f"{method}, {study.folds.group} {value}, seed {seed}", quiet=study.resources.quiet)
     shared = study.run_folder(_SHARED, value, seed)
     has_shared = method in _HIDDEN and method != _SHARED and (shared / SCORES_FILE).exists()
     task = FitTask(
         split=study.folds.splits[value],
         cache=study.flow.get(method, study.cache),
         classes=study.folds.classes,
-        recipe=method_recipe(study.recipe, method),
+        recipe=recipe,
         folder=make_folder(folder),
         seed=seed,
         protocol=study.protocol,
@@ -329,7 +341,7 @@ def _scores(study: _Study, method: str, value: str, seed: int) -> Evaluation:
         raise UsageError(f"no readable test video with {study.folds.group} {value}")
     evaluation.save_scores(folder / SCORES_FILE)
     (name, accuracy), *_ = evaluation.accuracy.items()  # of the method's only stream
-    note(f"  {name} {accuracy:.1%}")
+    note(f"  {name} {accuracy:.1%}", quiet=study.resources.quiet)
     return evaluation
 
 
