@@ -65,7 +65,9 @@ def print_error_line(text: str) -> None:
     if stream is None:  # closed by the caller; print() would take stdout instead
         return
     try:
-        print(printable(text, getattr(stream, "encoding", None)), file=stream, flush=True)
+        # At once, so that the lines of several processes don't mix.
+        stream.write(printable(text, getattr(stream, "encoding", None)) + "\n")
+        stream.flush()
     except (OSError, ValueError):  # full, a broken pipe, or closed
         silence(stream)
 

@@ -44,7 +44,8 @@ def _write(text: str) -> None:
     if sys.stdout is None:  # closed by the caller
         raise OutputError("cannot print the result: stdout is closed; open it, or send it to a file")
     try:
-        print(text, flush=True)
+        sys.stdout.write(f"{text}\n")  # at once: a reader may end after the last line
+        sys.stdout.flush()
     except BrokenPipeError as error:
         silence(sys.stdout)
         raise OutputClosedError from error

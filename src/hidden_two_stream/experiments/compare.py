@@ -41,7 +41,7 @@ from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol
 from hidden_two_stream.motion.estimators.classical import ESTIMATORS
 from hidden_two_stream.motion.estimators.plugins import LARGEST_FACTOR, enlarged_factor, find_estimator
 from hidden_two_stream.motion.estimators.raft import RAFT
-from hidden_two_stream.progress import note, with_progress
+from hidden_two_stream.progress import kept_on_output_error, note, with_progress
 from hidden_two_stream.recognition.fusion import fuse
 from hidden_two_stream.reports.comparison import comparison_paragraph, comparison_table
 from hidden_two_stream.reports.comparison_plot import comparison_svg
@@ -187,9 +187,10 @@ def compare(
     speed = measure_speed(runs, flow, cache, chosen)
     comparison = _comparison(study, methods, tuple(numbers), scores, speed)
     table, paragraph = comparison_table(comparison), comparison_paragraph(comparison)
-    write_text(folder / "table.md", f"{table}\n{paragraph}\n")
-    write_text(folder / "plot.svg", comparison_svg(comparison))
-    write_json(folder / RESULTS_FILE, comparison.to_dict())
+    with kept_on_output_error(lambda: f"{table}\n{paragraph}"):
+        write_text(folder / "table.md", f"{table}\n{paragraph}\n")
+        write_text(folder / "plot.svg", comparison_svg(comparison))
+        write_json(folder / RESULTS_FILE, comparison.to_dict())
     return comparison
 
 
@@ -339,7 +340,8 @@ def _scores(study: _Study, method: str, value: str, seed: int) -> Evaluation:
         evaluation = fit(task, study.resources, study.fabric).evaluation
     if evaluation is None:
         raise UsageError(f"no readable test video with {study.folds.group} {value}")
-    evaluation.save_scores(folder / SCORES_FILE)
+    with kept_on_output_error(lambda: f"{method}, {study.folds.group} {value}, seed {seed}: {evaluation}"):
+        evaluation.save_scores(folder / SCORES_FILE)
     (name, accuracy), *_ = evaluation.accuracy.items()  # of the method's only stream
     note(f"  {name} {accuracy:.1%}", quiet=study.resources.quiet)
     return evaluation

@@ -27,7 +27,7 @@ from hidden_two_stream.experiments.folds import SCORES_FILE, Folds, load_fold, o
 from hidden_two_stream.files import make_folder, write_json
 from hidden_two_stream.inference.predictor import Recognizer, load
 from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, run_protocol
-from hidden_two_stream.progress import note
+from hidden_two_stream.progress import kept_on_output_error, note
 from hidden_two_stream.reports.run import write_run_report
 from hidden_two_stream.training.fit import FitTask, check_run, decode_samples, fit, resolve_input
 from hidden_two_stream.training.resources import Resources
@@ -75,6 +75,10 @@ class CrossValidation:
     unreadable: tuple[str, ...]
     seconds: float
     folder: Path
+
+    def __str__(self) -> str:
+        means = ", ".join(f"{name} {value:.1%}" for name, value in self.mean_accuracy.items())
+        return f"{len(self.folds)} folds by {self.group}, protocol {self.protocol}: mean {means}"
 
     @property
     def mean_accuracy(self) -> dict[str, float]:
@@ -189,8 +193,9 @@ def cross_validate(
         seconds=time.monotonic() - start,
         folder=folder,
     )
-    write_json(folder / RESULTS_FILE, validation.to_dict())
-    _write_report(validation, load(fold), cache.select(split.test))
+    with kept_on_output_error(lambda: str(validation)):
+        write_json(folder / RESULTS_FILE, validation.to_dict())
+        _write_report(validation, load(fold), cache.select(split.test))
     return validation
 
 
@@ -215,11 +220,14 @@ def _train_fold(
         raise DataError(f"no readable test video with {group} {value}")
     seconds = round(time.monotonic() - start, 1)
     result = FoldResult(value, len(evaluation.names), evaluation.accuracy, seconds)
-    if report_title is not None:
-        shown = task.cache.select(task.split.test)
-        write_run_report(task.folder, trained.recognizer, evaluation, trained.seconds, shown, report_title)
-    evaluation.save_scores(task.folder / SCORES_FILE)
-    write_json(task.folder / RESULTS_FILE, _row(group, result))
+    with kept_on_output_error(lambda: f"{group} {value}: {evaluation}"):
+        if report_title is not None:
+            shown = task.cache.select(task.split.test)
+            write_run_report(
+                task.folder, trained.recognizer, evaluation, trained.seconds, shown, report_title
+            )
+        evaluation.save_scores(task.folder / SCORES_FILE)
+        write_json(task.folder / RESULTS_FILE, _row(group, result))
     return evaluation, result
 
 

@@ -22,7 +22,7 @@ from hidden_two_stream.data.splits import Split, divide
 from hidden_two_stream.errors import CheckpointError, HiddenTwoStreamError, UsageError
 from hidden_two_stream.files import make_folder, write_json
 from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol
-from hidden_two_stream.progress import note
+from hidden_two_stream.progress import kept_on_output_error, note
 from hidden_two_stream.reports.run import write_run_report
 from hidden_two_stream.training.fit import (
     FitTask,
@@ -234,9 +234,10 @@ def run_plan(
     )
     result = fit(task, resources, fabric)
     if is_first:
-        write_json(folder / RESULTS_FILE, result.to_dict())
-        shown = cache.select(split.test or split.train)
-        write_run_report(folder, result.recognizer, result.evaluation, result.seconds, shown, title)
+        with kept_on_output_error(lambda: str(result)):
+            write_json(folder / RESULTS_FILE, result.to_dict())
+            shown = cache.select(split.test or split.train)
+            write_run_report(folder, result.recognizer, result.evaluation, result.seconds, shown, title)
     return result, cache
 
 
