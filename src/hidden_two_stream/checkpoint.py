@@ -36,6 +36,7 @@ __all__ = [
     "build_model",
     "load_run",
     "place_weights",
+    "read_config",
     "read_description",
     "read_metrics",
     "save_run",
@@ -246,6 +247,20 @@ def read_description(
     tensors, metadata = read_tensors(file)
     data = _description(metadata, file)
     return file, tensors, data, _run_info(data, file)
+
+
+def read_config(folder: Path) -> RunInfo:
+    """Return the description of the run in a folder, without reading its weights.
+
+    Raises:
+        CheckpointError: the folder holds no description, or a damaged one.
+    """
+    file = folder / CONFIG_FILE
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot read the description of a run from {str(file)!r}: {error}") from error
+    return _run_info(parse_description(text, file, FORMAT_VERSION), file)
 
 
 def baseline_of(data: Mapping[str, Any]) -> str | None:

@@ -194,7 +194,7 @@ def test_resuming_trains_nothing_again_and_adds_methods(
     again = as_json(
         compare(
             moved, folder, None, ["frames", "dis-fast@2"], "nano", QUICK,
-            seeds=2, seed=5, protocol="2x1", resume=True, resources=Resources(workers=0, quiet=True),
+            seeds=2, seed=5, protocol="2x1", resume=True, resources=Resources(workers=0),
         )
     )  # fmt: skip
     assert trained == ["dis-fast@2", "dis-fast@2"]
@@ -242,8 +242,8 @@ def test_estimators_on_small_pictures_are_pointed_out(
             ["--methods", "frames,math:sqrt"],
             "flow estimator 'math:sqrt' failed on frames of shape (2, 64, 64",
         ),
-        (["--protocol", "2x10"], "mirrors frames"),
-        (["--seeds", "0"], "--seeds is 0"),
+        (["--protocol", "2x10"], "crops or mirrors frames"),
+        (["--seeds", "0"], "got 0 seeds; expected at least 1"),
         (["--devices", "2"], "one device"),
         (["--set", "init=imagenet"], "backbone 'small' has no published image weights"),
         (["--set", "spatial.steps=0"], "nothing to train"),

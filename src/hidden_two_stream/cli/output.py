@@ -1,19 +1,60 @@
-"""Printed results that several commands share."""
+"""Printed results: the only way to stdout, and texts that several commands share."""
 
 from __future__ import annotations
 
-import json
+import sys
 from collections.abc import Mapping
 from typing import Any
 
+from hidden_two_stream.errors import OutputError
+from hidden_two_stream.printing import json_text, one_line, printable, silence
 from hidden_two_stream.progress import number_of
 
-__all__ = ["evaluation_text", "print_json"]
+__all__ = ["OutputClosedError", "evaluation_text", "print_json", "print_text"]
+
+
+class OutputClosedError(Exception):
+    """The reader of stdout, such as `head`, has ended, and so does the command."""
 
 
 def print_json(data: Any) -> None:
-    """Print one JSON document on stdout."""
-    print(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
+    """Print one JSON document on stdout.
+
+    Raises:
+        OutputError, OutputClosedError: as `print_text`.
+    """
+    _write(json_text(data, _encoding()))
+
+
+def print_text(text: str) -> None:
+    """Print text on stdout, with control characters as escapes.
+
+    Raises:
+        OutputError: stdout is closed, or on a full disk.
+        OutputClosedError: the reader of the output has ended.
+    """
+    _write(printable(text, _encoding()))
+
+
+def _encoding() -> str | None:
+    return getattr(sys.stdout, "encoding", None)
+
+
+def _write(text: str) -> None:
+    if sys.stdout is None:  # closed by the caller
+        raise OutputError("cannot print the result: stdout is closed; open it, or send it to a file")
+    try:
+        sys.stdout.write(f"{text}\n")  # at once: a reader may end after the last line
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        silence(sys.stdout)
+        raise OutputClosedError from error
+    except (OSError, ValueError) as error:
+        silence(sys.stdout)
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(
+            f"cannot print the result: {reason}; send stdout to a place with free space"
+        ) from error
 
 
 def evaluation_text(result: Mapping[str, Any]) -> str:
@@ -33,7 +74,8 @@ def evaluation_text(result: Mapping[str, Any]) -> str:
         lines.append(
             f"  {name:<9} {value:6.1%}  (95%: {low:.1%} to {high:.1%}; mean over classes {mean:.1%})"
         )
-    names, matrix = result["confusion"]["classes"], result["confusion"]["fused"]
+    names = [one_line(name) for name in result["confusion"]["classes"]]
+    matrix = result["confusion"]["fused"]
     if len(names) <= 20:
         width = max(len(name) for name in names)
         lines.append("confusion matrix of the fused scores (rows: truth, columns: prediction)")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from hidden_two_stream.cli.options import (
     DATA_HELP,
@@ -14,6 +13,8 @@ from hidden_two_stream.cli.options import (
     add_recipe,
     add_resources,
     overrides,
+    path,
+    path_text,
     resources,
     show,
 )
@@ -27,8 +28,8 @@ SUMMARY = "train and test a recognizer: stages motion, spatial, temporal and joi
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts train`."""
     parser.register("action", None, Recording)  # so that --resume can reject what it would ignore
-    parser.add_argument("--data", metavar="DATA", help=DATA_HELP)
-    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
+    parser.add_argument("--data", type=path_text, metavar="DATA", help=DATA_HELP)
+    parser.add_argument("--out", type=path, required=True, metavar="RUN", help="folder of the run")
     add_recipe(parser, "nano")
     parser.add_argument(
         "--stage",
@@ -49,22 +50,26 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument(
         "--motion-from",
+        type=path_text,
         metavar="RUN",
         help="start from the MotionNet of this run, and leave out stage motion",
     )
     parser.add_argument(
         "--spatial-from",
+        type=path_text,
         metavar="RUN",
         help="start from the spatial stream of this run, and leave out stage spatial",
     )
     parser.add_argument(
         "--temporal-from",
+        type=path_text,
         metavar="RUN",
         help="start from the temporal stream and the MotionNet of this run, and leave out their stages; with "
         "--stage joint, train them together",
     )
     parser.add_argument(
         "--init",
+        type=path_text,
         metavar="WEIGHTS",
         help="initial weights of the streams' backbones: imagenet, a state dict (file or URL), or none "
         "(default: as in the recipe)",

@@ -23,19 +23,26 @@ from hidden_two_stream.data.clip_cache import ClipCache
 from hidden_two_stream.data.samples import below_common_folder
 from hidden_two_stream.environment import machine
 from hidden_two_stream.errors import MissingDependencyError, UsageError
-from hidden_two_stream.evaluation.accuracy import Evaluation, load_scores
+from hidden_two_stream.evaluation.accuracy import Evaluation
 from hidden_two_stream.evaluation.comparison import Comparison, Kind, MethodResult
 from hidden_two_stream.experiments.baselines import Baseline, BaselineInput, fit_baseline, load_baseline
 from hidden_two_stream.experiments.compare_speed import Milliseconds, measure_speed
-from hidden_two_stream.experiments.folds import SCORES_FILE, Folds, open_folder, read_folds, read_one_split
+from hidden_two_stream.experiments.folds import (
+    SCORES_FILE,
+    Folds,
+    load_fold,
+    open_folder,
+    read_folds,
+    read_one_split,
+)
 from hidden_two_stream.experiments.precomputed_flow import FlowCache, extract_flow
-from hidden_two_stream.files import make_folder, write_json, write_text
+from hidden_two_stream.files import folder_names, make_folder, write_json, write_text
 from hidden_two_stream.inference.predictor import Recognizer, load
 from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol
 from hidden_two_stream.motion.estimators.classical import ESTIMATORS
 from hidden_two_stream.motion.estimators.plugins import LARGEST_FACTOR, enlarged_factor, find_estimator
 from hidden_two_stream.motion.estimators.raft import RAFT
-from hidden_two_stream.progress import note, with_progress
+from hidden_two_stream.progress import kept_on_output_error, note, with_progress
 from hidden_two_stream.recognition.fusion import fuse
 from hidden_two_stream.reports.comparison import comparison_paragraph, comparison_table
 from hidden_two_stream.reports.comparison_plot import comparison_svg
@@ -79,6 +86,7 @@ class _Study:
         resources: hardware and progress.
         fabric: a launched Fabric.
         protocol: test protocol.
+        names: names of the folders of each method.
         resume: keep complete runs, and go on with others.
         decoded: all decoded videos; None until they are decoded.
         flow: precomputed flow by method.
@@ -91,6 +99,7 @@ class _Study:
     resources: Resources
     fabric: Fabric
     protocol: str
+    names: Mapping[str, str]
     resume: bool
     decoded: ClipCache | None = None
     flow: Mapping[str, FlowCache] = field(default_factory=dict)
@@ -103,7 +112,8 @@ class _Study:
 
     def run_folder(self, method: str, value: str, seed: int) -> Path:
         """Return the folder of one training."""
-        return self.folds.folder(self.folder / "runs" / _folder_name(method), value) / f"seed_{seed}"
+        name = self.names.get(method, method)  # the shared method may not be among the methods
+        return self.folds.folder(self.folder / "runs" / name, value, f"seed_{seed}")
 
     def warm_start(self, method: str, value: str, seed: int) -> dict[str, str]:
         """Return the warm start of one training: the shared MotionNet, if the method uses it."""
@@ -167,9 +177,11 @@ def compare(
     chosen = load_recipe(recipe, overrides)
     methods = _checked(available_methods() if methods is None else methods)
     if parse_protocol(protocol).crops != 1:
-        raise UsageError(f"protocol {protocol} mirrors frames, not precomputed flow; give Nx1 or center")
+        raise UsageError(
+            f"protocol {protocol} crops or mirrors frames, but not precomputed flow; give Nx1 or center"
+        )
     if seeds < 1:
-        raise UsageError(f"--seeds is {seeds}; expected at least 1")
+        raise UsageError(f"got {seeds} seeds; expected at least 1")
     fabric = resources.single_device("compare")
     folds = read_one_split(data, 0.25, seed) if group is None else read_folds(data, group)
     check_run(chosen, folds.classes)
@@ -186,7 +198,8 @@ def compare(
         check_batches(method_chosen, stages_to_train(method_chosen, STAGE_NAMES, ()))
     _try_estimators(methods, chosen.input.size)
     with open_folder(folder, folds, chosen, seed, protocol, resume):
-        study = _Study(str(data), folder, folds, chosen, resources, fabric, protocol, resume)
+        names = folder_names(methods, allowed="-_.@")
+        study = _Study(str(data), folder, folds, chosen, resources, fabric, protocol, names, resume)
         numbers = tuple(range(seed, seed + seeds))
         _check_shared(study, methods, numbers)
         return _run_study(study, methods, numbers)
@@ -199,7 +212,9 @@ def _run_study(study: _Study, methods: Sequence[str], numbers: tuple[int, ...]) 
     keep_contents(folder / PLAN_FILE, decoded_contents(cache), study.data)
     _warn_of_small_frames(chosen, methods)
     flow = {
-        method: _precompute_flow(cache, method, folder, chosen, study.resources)
+        method: _precompute_flow(
+            cache, method, folder / "flow" / study.names[method], chosen, study.resources
+        )
         for method in methods
         if kind_of(method) == _PRECOMPUTED
     }
@@ -215,9 +230,10 @@ def _run_study(study: _Study, methods: Sequence[str], numbers: tuple[int, ...]) 
     speed = measure_speed(runs, flow, cache, chosen)
     comparison = _comparison(study, methods, numbers, scores, speed)
     table, paragraph = comparison_table(comparison), comparison_paragraph(comparison)
-    write_text(folder / "table.md", f"{table}\n{paragraph}\n")
-    write_text(folder / "plot.svg", comparison_svg(comparison))
-    write_json(folder / RESULTS_FILE, comparison.to_dict())
+    with kept_on_output_error(lambda: f"{table}\n{paragraph}"):
+        write_text(folder / "table.md", f"{table}\n{paragraph}\n")
+        write_text(folder / "plot.svg", comparison_svg(comparison))
+        write_json(folder / RESULTS_FILE, comparison.to_dict())
     return comparison
 
 
@@ -337,34 +353,33 @@ def _precompute_flow(
     cache: ClipCache, method: str, folder: Path, recipe: Recipe, resources: Resources
 ) -> FlowCache:
     """Return the flow of one estimator on all videos; flow that is already in `folder` is kept."""
-    place = make_folder(folder / "flow" / _folder_name(method))
+    make_folder(folder)
     stride, workers = recipe.input.frame_stride, resources.workers
-    with folder_lock(place):
+    with folder_lock(folder):
         return with_progress(
             method,
             len(cache.videos),
             resources.quiet,
             lambda progress: extract_flow(
-                cache, method, place, stride=stride, workers=workers, progress=progress
+                cache, method, folder, stride=stride, workers=workers, progress=progress
             ),
         )
-
-
-def _folder_name(method: str) -> str:
-    return method.replace(":", "_")
 
 
 def _scores(study: _Study, method: str, value: str, seed: int) -> Evaluation:
     """Return the test result of one method on one fold with one seed; train unless it is complete."""
     folder = study.run_folder(method, value, seed)
+    recipe = method_recipe(study.recipe, method)
     if study.resume and (folder / SCORES_FILE).exists():
-        return load_scores(folder / SCORES_FILE, study.protocol)
-    note(f"{method}, {study.folds.group} {value}, seed {seed}")
+        tested = study.cache.select(study.folds.splits[value].test).samples
+        names = [sample.name for sample in tested]
+        return load_fold(folder, study.folds, value, recipe, seed, study.protocol, names)
+    note(f"{method}, {study.folds.group} {value}, seed {seed}", quiet=study.resources.quiet)
     task = FitTask(
         split=study.folds.splits[value],
         cache=study.flow.get(method, study.cache),
         classes=study.folds.classes,
-        recipe=method_recipe(study.recipe, method),
+        recipe=recipe,
         folder=make_folder(folder),
         seed=seed,
         protocol=study.protocol,
@@ -379,9 +394,12 @@ def _scores(study: _Study, method: str, value: str, seed: int) -> Evaluation:
             evaluation = fit(task, study.resources, study.fabric).evaluation
         if evaluation is None:
             raise UsageError(f"no readable test video with {study.folds.group} {value}")
-        evaluation.save_scores(folder / SCORES_FILE)
+        with kept_on_output_error(
+            lambda: f"{method}, {study.folds.group} {value}, seed {seed}: {evaluation}"
+        ):
+            evaluation.save_scores(folder / SCORES_FILE)
     (name, accuracy), *_ = evaluation.accuracy.items()  # of the method's only stream
-    note(f"  {name} {accuracy:.1%}")
+    note(f"  {name} {accuracy:.1%}", quiet=study.resources.quiet)
     return evaluation
 
 

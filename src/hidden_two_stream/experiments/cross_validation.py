@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,13 @@ from hidden_two_stream.config.loading import load_recipe
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.data.clip_cache import ClipCache
-from hidden_two_stream.errors import CheckpointError, DataError
-from hidden_two_stream.evaluation.accuracy import Evaluation, load_scores, merge
-from hidden_two_stream.experiments.folds import SCORES_FILE, open_folder, read_folds
+from hidden_two_stream.errors import CheckpointError, DataError, UsageError
+from hidden_two_stream.evaluation.accuracy import Evaluation, merge
+from hidden_two_stream.experiments.folds import SCORES_FILE, Folds, load_fold, open_folder, read_folds
 from hidden_two_stream.files import make_folder, read_json, write_json
 from hidden_two_stream.inference.predictor import Recognizer, load
-from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol
-from hidden_two_stream.progress import note
+from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, run_protocol
+from hidden_two_stream.progress import kept_on_output_error, note
 from hidden_two_stream.reports.run import write_run_report
 from hidden_two_stream.training.continuity import decoded_contents, keep_contents
 from hidden_two_stream.training.fit import (
@@ -84,6 +85,10 @@ class CrossValidation:
     unreadable: tuple[str, ...]
     seconds: float
     folder: Path
+
+    def __str__(self) -> str:
+        means = ", ".join(f"{name} {value:.1%}" for name, value in self.mean_accuracy.items())
+        return f"{len(self.folds)} folds by {self.group}, protocol {self.protocol}: mean {means}"
 
     @property
     def mean_accuracy(self) -> dict[str, float]:
@@ -149,15 +154,17 @@ def cross_validate(
     """
     start, folder, resources = time.monotonic(), Path(out), resources or Resources()
     chosen = load_recipe(recipe, overrides)
-    parse_protocol(protocol)
+    protocol = run_protocol(protocol, chosen, note).name
     fabric = resources.single_device("cross-validate")
+    _check_group(group)
     folds = read_folds(data, group)
     check_run(chosen, folds.classes)
     chosen = resolve_input(chosen, folds.samples)
     check_batches(chosen, stages_to_train(chosen, STAGE_NAMES, ()))
+    status = partial(note, quiet=resources.quiet)
     with open_folder(folder, folds, chosen, seed, protocol, resume):
         count = f"{len(folds.samples)} videos, {len(folds.classes)} classes"
-        note(f"{count}, {len(folds.splits)} folds by {folds.group}")
+        status(f"{count}, {len(folds.splits)} folds by {folds.group}")
         cache = decode_samples(folds.samples, chosen, resources, folder)
         keep_contents(folder / PLAN_FILE, decoded_contents(cache), str(data))
         parts: list[Evaluation] = []
@@ -165,27 +172,27 @@ def cross_validate(
         for number, (value, split) in enumerate(folds.splits.items(), start=1):
             fold = make_folder(folds.folder(folder, value))
             title = f"fold {number} of {len(folds.splits)}: {folds.group} {value}"
+            task = FitTask(
+                split=split,
+                cache=cache,
+                classes=folds.classes,
+                recipe=chosen,
+                folder=fold,
+                seed=seed,
+                protocol=protocol,
+                metadata=folds.metadata[value],
+                resume=resume,
+            )
             if resume and (fold / RESULTS_FILE).exists():
-                note(f"{title} is complete")
-                evaluation, result = load_scores(fold / SCORES_FILE, protocol), _read_fold(fold, folds.group)
+                status(f"{title} is complete")
+                evaluation, result = _read_fold(task, folds, value)
             else:
-                note(title)
-                task = FitTask(
-                    split=split,
-                    cache=cache,
-                    classes=folds.classes,
-                    recipe=chosen,
-                    folder=fold,
-                    seed=seed,
-                    protocol=protocol,
-                    metadata=folds.metadata[value],
-                    resume=resume,
-                )
+                status(title)
                 report_title = None if folds.pooled else f"Split {value} of {data}"
                 evaluation, result = _train_fold(task, folds.group, value, report_title, resources, fabric)
             parts.append(evaluation)
             results.append(result)
-            note("  " + ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in result.accuracy.items()))
+            status("  " + ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in result.accuracy.items()))
         validation = CrossValidation(
             group=folds.group,
             folds=tuple(results),
@@ -196,9 +203,20 @@ def cross_validate(
             seconds=time.monotonic() - start,
             folder=folder,
         )
-        write_json(folder / RESULTS_FILE, validation.to_dict())
-        _write_report(validation, load(fold), cache.select(split.test))
+        with kept_on_output_error(lambda: str(validation)):
+            write_json(folder / RESULTS_FILE, validation.to_dict())
+            _write_report(validation, load(fold), cache.select(split.test))
         return validation
+
+
+def _check_group(group: str | None) -> None:
+    """Raise a UsageError about a column whose name is that of a figure in the same table."""
+    figures = ("num_test_videos", "test videos", "accuracy", "seconds", "spatial", "temporal", "fused")
+    if group in figures:
+        raise UsageError(
+            f"the column {group!r} has the name of a figure in the results; rename it in the CSV, "
+            f"for example to {f'group_{group}'.replace(' ', '_')!r}"
+        )
 
 
 def _train_fold(
@@ -213,11 +231,14 @@ def _train_fold(
         raise DataError(f"no readable test video with {group} {value}")
     seconds = round(time.monotonic() - start, 1)
     result = FoldResult(value, len(evaluation.names), evaluation.accuracy, seconds)
-    if report_title is not None:
-        shown = task.cache.select(task.split.test)
-        write_run_report(task.folder, trained.recognizer, evaluation, trained.seconds, shown, report_title)
-    evaluation.save_scores(task.folder / SCORES_FILE)
-    write_json(task.folder / RESULTS_FILE, _row(group, result))
+    with kept_on_output_error(lambda: f"{group} {value}: {evaluation}"):
+        if report_title is not None:
+            shown = task.cache.select(task.split.test)
+            write_run_report(
+                task.folder, trained.recognizer, evaluation, trained.seconds, shown, report_title
+            )
+        evaluation.save_scores(task.folder / SCORES_FILE)
+        write_json(task.folder / RESULTS_FILE, _row(group, result))
     return evaluation, result
 
 
@@ -230,15 +251,23 @@ def _row(group: str, fold: FoldResult) -> dict[str, Any]:
     }
 
 
-def _read_fold(fold: Path, group: str) -> FoldResult:
-    path = fold / RESULTS_FILE
+def _read_fold(task: FitTask, folds: Folds, value: str) -> tuple[Evaluation, FoldResult]:
+    """Return the saved result of a complete fold.
+
+    Raises:
+        UsageError: the folder holds another fold, see `load_fold`.
+        CheckpointError, DataError: its files are damaged.
+    """
+    readable = [sample.name for sample in task.cache.select(task.split.test).samples]
+    evaluation = load_fold(task.folder, folds, value, task.recipe, task.seed, task.protocol, readable)
+    path = task.folder / RESULTS_FILE
     try:
-        row = read_json(path)
-        return FoldResult(row[group], row["num_test_videos"], row["accuracy"], row["seconds"])
-    except (KeyError, OSError, TypeError, ValueError) as error:
+        seconds = float(read_json(path)["seconds"])
+    except (OSError, ValueError, TypeError, LookupError) as error:
         raise CheckpointError(
-            f"{str(path)!r} is damaged: {error}; delete it, so that --resume trains its fold again"
+            f"{str(path)!r} is damaged: {error}; delete its folder to train this fold again"
         ) from error
+    return evaluation, FoldResult(value, len(evaluation.names), evaluation.accuracy, seconds)
 
 
 def _write_report(validation: CrossValidation, recognizer: Recognizer, videos: ClipCache) -> None:

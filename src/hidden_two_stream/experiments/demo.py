@@ -27,7 +27,7 @@ from hidden_two_stream.motion.estimators.classical import estimator
 from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.metrics import endpoint_error
 from hidden_two_stream.parallel import threads
-from hidden_two_stream.progress import note, with_progress
+from hidden_two_stream.progress import kept_on_output_error, note, with_progress
 from hidden_two_stream.reports.data import Timing
 from hidden_two_stream.reports.run import write_run_report
 from hidden_two_stream.synthetic.clips import CLASSES
@@ -131,8 +131,9 @@ def run_demo(
             "total": round(time.monotonic() - start, 2),
         }
         result = DemoResult(training, {**flow, **classical_errors}, speed, seconds, machine())
-        write_json(folder / RESULTS_FILE, result.to_dict())
-        _report(result, tests)
+        with kept_on_output_error(lambda: str(training.evaluation)):
+            write_json(folder / RESULTS_FILE, result.to_dict())
+            _report(result, tests)
         return result
 
 

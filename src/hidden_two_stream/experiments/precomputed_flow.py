@@ -121,10 +121,12 @@ def flow_windows(video: FlowVideo, recipe: Recipe, protocol: Protocol) -> Iterat
     """Yield the windows of a test protocol, with flow instead of frames: clips (1, T, 2, size, size).
 
     Raises:
-        UsageError: the protocol has several crops, some of which are mirrored.
+        UsageError: the protocol has several crops.
     """
     if protocol.crops != 1:
-        raise UsageError(f"protocol {protocol.name} mirrors frames, not precomputed flow; give Nx1 or center")
+        raise UsageError(
+            f"protocol {protocol.name} crops or mirrors frames, but not precomputed flow; give Nx1 or center"
+        )
     settings, length = recipe.input, recipe.model.num_frames
     for start in protocol.starts(video.num_frames, length, settings.frame_stride):
         indices = clip_indices(start, length, settings.frame_stride, video.num_frames)

@@ -24,7 +24,7 @@ from hidden_two_stream.errors import DataError, HiddenTwoStreamError, UsageError
 from hidden_two_stream.evaluation.accuracy import Evaluation, Scorer, Videos, evaluate_videos
 from hidden_two_stream.files import write_text
 from hidden_two_stream.inference.predictor import Recognizer
-from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol
+from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, run_protocol
 from hidden_two_stream.progress import note, with_progress
 from hidden_two_stream.training.loop import TrainingRun, optimize
 from hidden_two_stream.training.resources import Resources
@@ -423,9 +423,10 @@ def evaluate_split(scorer: Scorer, task: FitTask, resources: Resources) -> Evalu
     videos = task.cache.select(task.split.test)
     if not videos.samples:
         return None
+    protocol = run_protocol(task.protocol, task.recipe, note)
     return with_progress(
         "evaluate",
         len(videos.samples),
         resources.quiet,
-        lambda progress: evaluate_videos(scorer, videos, parse_protocol(task.protocol), progress),
+        lambda progress: evaluate_videos(scorer, videos, protocol, progress),
     )

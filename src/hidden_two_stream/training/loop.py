@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from hidden_two_stream.data.training_set import (
     mix_seed,
     training_batches,
 )
-from hidden_two_stream.errors import TrainingError
+from hidden_two_stream.errors import Terminated, TrainingError
 from hidden_two_stream.motion.losses.presets import loss_preset
 from hidden_two_stream.progress import ProgressLine
 from hidden_two_stream.tensors import not_finite, on_device
@@ -54,11 +55,11 @@ __all__ = ["Stopped", "TrainingRun", "optimize"]
 LOG_EVERY = 10  # steps
 
 
-class Stopped(KeyboardInterrupt):
-    """Training was interrupted after its state was saved."""
+class Stopped(Terminated):
+    """Training was interrupted, by Ctrl-C or another signal, after its state was saved."""
 
-    def __init__(self, stage: str, step: int) -> None:
-        super().__init__(f"stopped in stage {stage} after step {step}")
+    def __init__(self, stage: str, step: int, signal_number: int = signal.SIGINT) -> None:
+        super().__init__(signal_number, f"stopped in stage {stage} after step {step}")
 
 
 @dataclass(frozen=True)
@@ -248,7 +249,7 @@ class _StageRun:
                         self._save(done)
                         last_save = time.monotonic()
                     if stop.wanted:
-                        raise Stopped(self.name, done)
+                        raise Stopped(self.name, done, stop.signal_number)
         finally:
             if log is not None:
                 log.close()

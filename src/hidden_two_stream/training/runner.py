@@ -23,7 +23,7 @@ from hidden_two_stream.environment import versions
 from hidden_two_stream.errors import CheckpointError, HiddenTwoStreamError, UsageError
 from hidden_two_stream.files import make_folder, read_json, write_json
 from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol
-from hidden_two_stream.progress import note
+from hidden_two_stream.progress import kept_on_output_error, note
 from hidden_two_stream.reports.run import write_run_report
 from hidden_two_stream.training.continuity import (
     decoded_contents,
@@ -280,9 +280,10 @@ def _run_prepared(
     )
     result = fit(task, resources, fabric)
     if is_first:
-        write_json(folder / RESULTS_FILE, result.to_dict())
-        shown = cache.select(split.test or split.train)
-        write_run_report(folder, result.recognizer, result.evaluation, result.seconds, shown, title)
+        with kept_on_output_error(lambda: str(result)):
+            write_json(folder / RESULTS_FILE, result.to_dict())
+            shown = cache.select(split.test or split.train)
+            write_run_report(folder, result.recognizer, result.evaluation, result.seconds, shown, title)
     return result, cache
 
 
