@@ -65,7 +65,7 @@ class _StopAt:
     """Stands in for `StopRequest`: wants a stop once `stage` has done `step` steps."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, stage: str, step: int) -> None:
-        self.wanted = False
+        self.wanted, self.signal_number = False, 2
         original = loop._StageRun._step
 
         def step_and_count(stage_run: loop._StageRun, number: int, batches: object) -> dict[str, float]:

@@ -180,7 +180,7 @@ def test_four_and_four_steps_equal_eight_with_segments(
 class _Stop:
     """Stands in for `StopRequest`."""
 
-    wanted = False
+    wanted, signal_number = False, 2
 
     def __enter__(self) -> _Stop:
         return self

@@ -334,7 +334,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, int], No
     original, wanted_at = loop._StageRun._step, ["", 0]
 
     class Stop:
-        wanted = False
+        wanted, signal_number = False, 2
 
         def __enter__(self) -> Stop:
             return self

@@ -73,5 +73,5 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArr
         if declared != found or len(shape) > 4 or min(shape, default=0) < 0:
             raise ValueError(f"{name!r} says it has the shape {shape} of {dtype}, but has {found} bytes")
     with archive.open(member) as file:
-        array: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+        array: npt.NDArray[Any] = np.lib.format.read_array(file)  # of numbers and text
     return array

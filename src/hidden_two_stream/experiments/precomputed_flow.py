@@ -59,6 +59,11 @@ class FlowVideo:
         """Number of frames of the video."""
         return self.video.num_frames
 
+    @property
+    def fps(self) -> float | None:
+        """Mean frames per second of the video; None: unknown."""
+        return self.video.fps
+
 
 @dataclass(frozen=True)
 class FlowCache:
