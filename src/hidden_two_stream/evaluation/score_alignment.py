@@ -13,7 +13,7 @@ import numpy.typing as npt
 from hidden_two_stream.errors import DataError
 from hidden_two_stream.evaluation.label_lists import LabelList
 from hidden_two_stream.evaluation.score_files import Scores
-from hidden_two_stream.video.finding import VIDEO_SUFFIXES
+from hidden_two_stream.video.finding import video_stem
 
 __all__ = ["AlignedScores", "align_scores", "infer_class_order", "match_label_lists", "match_videos"]
 
@@ -162,12 +162,12 @@ def match_videos(wanted: Sequence[str], names: Sequence[str], source: str) -> li
     places: dict[str, list[int]] = {}
     paths = [_parts(name) for name in names]
     for index, path in enumerate(paths):
-        places.setdefault(_stem(path[-1]), []).append(index)
+        places.setdefault(video_stem(path[-1]), []).append(index)
     found: dict[int, str] = {}
     missing: list[str] = []
     for name in wanted:
         parts = _parts(name)
-        rows = _matching_rows(parts, paths, places.get(_stem(parts[-1]), []))
+        rows = _matching_rows(parts, paths, places.get(video_stem(parts[-1]), []))
         if not rows:
             missing.append(name)
             continue
@@ -218,11 +218,11 @@ def _rows(scores: Scores, labels: LabelList) -> list[int]:
 
 def _matching_rows(parts: tuple[str, ...], paths: Sequence[tuple[str, ...]], rows: list[int]) -> list[int]:
     """Return those of `rows`, which agree in the file name without suffix, that fit the strictest rule."""
-    stemmed = (*parts[:-1], _stem(parts[-1]))
+    stemmed = (*parts[:-1], video_stem(parts[-1]))
     rules = (
         lambda path: path == parts,
         lambda path: _one_ends_other(path, parts),
-        lambda path: _one_ends_other((*path[:-1], _stem(path[-1])), stemmed),
+        lambda path: _one_ends_other((*path[:-1], video_stem(path[-1])), stemmed),
     )
     for rule in rules:
         found = [row for row in rows if rule(paths[row])]
@@ -238,8 +238,3 @@ def _one_ends_other(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
 
 def _parts(name: str) -> tuple[str, ...]:
     return PurePosixPath(name.replace("\\", "/")).parts or (name,)
-
-
-def _stem(file: str) -> str:
-    path = PurePosixPath(file)
-    return path.stem if path.suffix.lower() in VIDEO_SUFFIXES else file

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hidden_two_stream.data.samples import clean_text
 from hidden_two_stream.errors import DataError, OutputError, UsageError
 from hidden_two_stream.evaluation.matlab import read_arrays
 from hidden_two_stream.files import atomic_write
@@ -46,6 +47,8 @@ class Scores:
         classes: class names of the columns; None: the file does not say.
         protocol: name of the test protocol; None: the file does not say.
         source: FILE:STREAM, as `read_scores` takes it; FILE in a table without stream names.
+
+    Labels and class names are kept as `clean_text` returns them.
     """
 
     stream: str
@@ -55,6 +58,12 @@ class Scores:
     classes: tuple[str, ...] | None = None
     protocol: str | None = None
     source: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("truth", "classes"):
+            texts: tuple[str, ...] | None = getattr(self, name)
+            if texts is not None:
+                object.__setattr__(self, name, tuple(map(clean_text, texts)))
 
 
 def read_scores(source: str) -> list[Scores]:
