@@ -8,6 +8,7 @@ from pathlib import Path
 from hidden_two_stream.cli.options import (
     DATA_HELP,
     Parser,
+    add_allow_duplicates,
     add_from_scratch,
     add_protocol,
     add_recipe,
@@ -44,6 +45,7 @@ def add_arguments(parser: Parser) -> None:
     )
     add_recipe(parser, "nano")
     add_from_scratch(parser)
+    add_allow_duplicates(parser)
     add_protocol(parser)
     add_resources(parser)
 
@@ -65,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         protocol=arguments.protocol,
         resume=arguments.resume,
+        allow_duplicates=arguments.allow_duplicates,
         resources=resources(arguments),
     )
     text = f"{comparison_table(comparison)}\n{comparison_paragraph(comparison)}"

@@ -31,6 +31,7 @@ from hidden_two_stream.cli import (
     train,
 )
 from hidden_two_stream.cli.options import Parser
+from hidden_two_stream.cli.output import escape_output
 from hidden_two_stream.errors import HiddenTwoStreamError
 
 __all__ = ["COMMANDS", "main"]
@@ -59,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments. None: those of the process, which then ignores Ctrl-C after the first one.
     """
+    if argv is None:
+        escape_output()
     arguments = _parser().parse_args(argv)
     handler = signal.getsignal(signal.SIGINT)
     try:

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from hidden_two_stream.progress import number_of
 
-__all__ = ["evaluation_text", "print_json"]
+__all__ = ["escape_output", "evaluation_text", "print_json"]
 
 
 def print_json(data: Any) -> None:
-    """Print one JSON document on stdout."""
-    print(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
+    r"""Print one JSON document on stdout.
+
+    Characters that stdout cannot hold, and bytes of file names that are not UTF-8, become JSON escapes such
+    as `\udce9`.
+    """
+    is_unicode = codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8"
+    text = json.dumps(data, indent=2, ensure_ascii=not is_unicode, allow_nan=False)
+    print(text.encode("utf-8", "backslashreplace").decode())
+
+
+def escape_output() -> None:
+    """Print characters that stdout cannot hold, and bytes of file names that are not UTF-8, as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def evaluation_text(result: Mapping[str, Any]) -> str:
@@ -33,6 +49,14 @@ def evaluation_text(result: Mapping[str, Any]) -> str:
         lines.append(
             f"  {name:<9} {value:6.1%}  (95%: {low:.1%} to {high:.1%}; mean over classes {mean:.1%})"
         )
+    if result.get("num_trained_on"):
+        seen = result["num_trained_on"]
+        lines.append(
+            f"the run was trained on {'all' if seen == count else seen} of these videos: the accuracy is not "
+            "that of unseen videos"
+        )
+    elif "num_trained_on" in result and result["num_trained_on"] is None:
+        lines.append("the run does not list the videos it was trained on; some of these may be among them")
     names, matrix = result["confusion"]["classes"], result["confusion"]["fused"]
     if len(names) <= 20:
         width = max(len(name) for name in names)

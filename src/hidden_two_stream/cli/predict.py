@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hidden_two_stream.cli.options import (
     Parser,
@@ -11,7 +14,12 @@ from hidden_two_stream.cli.options import (
     add_protocol,
     open_recognizer,
 )
-from hidden_two_stream.errors import UsageError
+from hidden_two_stream.errors import CheckpointError, UsageError
+
+if TYPE_CHECKING:
+    from hidden_two_stream.data.samples import LeftOut
+    from hidden_two_stream.inference.predictor import Recognizer
+    from hidden_two_stream.types import Prediction
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
@@ -34,19 +42,22 @@ def add_arguments(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     from hidden_two_stream.cli.output import print_json
-    from hidden_two_stream.errors import VideoError
+    from hidden_two_stream.inference.windows import parse_protocol
     from hidden_two_stream.video.finding import expand_sources
 
     if arguments.top < 1:
         raise UsageError(f"--top is {arguments.top}; expected 1 or more")
+    parse_protocol(arguments.protocol)
     recognizer = open_recognizer(arguments)
+    if not recognizer.trained_streams:
+        raise CheckpointError(f"{arguments.run!r} has no trained stream; train spatial or temporal")
+    sources = expand_sources(arguments.sources)
+    left_out = _left_out(arguments.sources)
     predictions, failed = [], []
-    for source in expand_sources(arguments.sources):
-        try:
-            prediction = recognizer.predict(source, arguments.protocol)
-        except VideoError as error:
-            failed.append({"source": error.source, "reason": error.reason})
-            print(f"hts: {error}", file=sys.stderr)
+    for source in sources:
+        prediction = _predict(recognizer, source, arguments)
+        if isinstance(prediction, str):
+            failed.append({"source": source, "reason": prediction})
             continue
         predictions.append(prediction.to_dict(arguments.top))
         if not arguments.json:
@@ -55,5 +66,46 @@ def run(arguments: argparse.Namespace) -> int:
         for warning in prediction.warnings:
             print(f"hts: {prediction.source}: {warning}", file=sys.stderr)
     if arguments.json:
-        print_json({"run": arguments.run, "predictions": predictions, "unreadable": failed})
+        print_json(
+            {
+                "run": arguments.run,
+                "predictions": predictions,
+                "unreadable": failed,
+                "left_out": {folder: found.to_dict() for folder, found in left_out.items()},
+            }
+        )
     return 1 if failed else 0
+
+
+def _predict(recognizer: Recognizer, source: str, arguments: argparse.Namespace) -> Prediction | str:
+    """Return the prediction for one video; for a video that cannot be labeled, name it, and return why."""
+    from hidden_two_stream.errors import HiddenTwoStreamError, VideoError
+
+    try:
+        return recognizer.predict(source, arguments.protocol)
+    except VideoError as error:
+        reason = error.reason
+    except HiddenTwoStreamError as error:
+        reason = " ".join(str(error).split())
+    except Exception as error:
+        if arguments.debug:
+            raise
+        first_line = (str(error).splitlines() or [""])[0]
+        reason = f"unexpected {type(error).__name__}: {first_line} (run again with --debug for details)"
+    print(f"hts: cannot read video {source!r}: {reason}", file=sys.stderr)
+    return reason
+
+
+def _left_out(sources: Sequence[str]) -> dict[str, LeftOut]:
+    """Return what is not used of each folder among the sources, and name it on stderr."""
+    from hidden_two_stream.data.samples import LeftOut, left_out_lines
+    from hidden_two_stream.video.finding import is_frame_folder, scan_videos
+
+    found = {}
+    for source in dict.fromkeys(sources):
+        if Path(source).is_dir() and not is_frame_folder(source):
+            scan = scan_videos(Path(source))
+            found[source] = LeftOut(source, tuple(map(str, scan.left_out)), scan.num_hidden)
+            for line in left_out_lines(found[source])[: len(scan.left_out)]:
+                print(f"hts: {source}: {line}", file=sys.stderr)
+    return found

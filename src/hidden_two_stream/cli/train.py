@@ -8,6 +8,7 @@ from pathlib import Path
 from hidden_two_stream.cli.options import (
     DATA_HELP,
     Parser,
+    add_allow_duplicates,
     add_from_scratch,
     add_protocol,
     add_recipe,
@@ -69,6 +70,7 @@ def add_arguments(parser: Parser) -> None:
     )
     add_from_scratch(parser)
     parser.add_argument("--resume", action="store_true", help="continue the interrupted run in --out")
+    add_allow_duplicates(parser)
     add_protocol(parser)
     add_resources(parser)
 
@@ -80,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.resume:
         _reject_changes(arguments)
-        result = resume(arguments.out, resources(arguments))
+        result = resume(arguments.out, resources(arguments), allow_duplicates=arguments.allow_duplicates)
     elif arguments.data is None:
         raise UsageError("no data given; add --data DATA")
     else:
@@ -99,6 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
             },
             protocol=arguments.protocol,
             seed=arguments.seed,
+            allow_duplicates=arguments.allow_duplicates,
             resources=resources(arguments),
         )
     if not result.is_first:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hidden_two_stream.data.content import Content, ContentReader
 from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.errors import HiddenTwoStreamError, VideoError
 from hidden_two_stream.parallel import WorkerPool
@@ -54,6 +55,7 @@ class DecodedVideo:
         warning: why decoding ended early, if it did.
         frames: (num_frames, 3, h, w) uint8, resized; None where they were not kept.
         pts_seconds: (num_frames,) float64 time of each frame; the first frame of the file is at 0.
+        content: what identifies the frames; None: not computed.
     """
 
     source: Source
@@ -64,6 +66,7 @@ class DecodedVideo:
     warning: str | None
     frames: Tensor | None
     pts_seconds: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0), compare=False)
+    content: Content | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not len(self.pts_seconds):
@@ -102,6 +105,8 @@ def decode_video(
     max_bytes: int,
     start_seconds: float | None = None,
     end_seconds: float | None = None,
+    *,
+    identify: bool = False,
 ) -> DecodedVideo:
     """Decode a source completely, in bounded memory.
 
@@ -110,6 +115,7 @@ def decode_video(
         size: size of the resized frames.
         max_bytes: the resized frames are kept if they need no more bytes together.
         start_seconds, end_seconds: the labeled part; None: from the first frame, to the last frame.
+        identify: compute `content`.
 
     Raises:
         UsageError, VideoError: as `VideoReader`; also VideoError if a part in seconds is asked for and the
@@ -120,8 +126,11 @@ def decode_video(
         kept: list[Tensor] | None = []
         times: list[float] = []
         used = 0
+        content = ContentReader() if identify else None
         for frame in reader.frames(first, stop):
             times.append(frame.pts_seconds)
+            if content is not None:
+                content.add(frame.image)
             if kept is not None:
                 kept.append(resized(frame.image[None], size))
                 used += kept[-1].nbytes
@@ -131,7 +140,15 @@ def decode_video(
         frames = None if kept is None else torch.cat(kept)
         seconds = np.zeros(0) if reader.times_repaired else np.array(times)
         return DecodedVideo(
-            source, len(times), first, reader.size, reader.fps, reader.warning, frames, seconds
+            source,
+            len(times),
+            first,
+            reader.size,
+            reader.fps,
+            reader.warning,
+            frames,
+            seconds,
+            None if content is None else content.content(),
         )
 
 
@@ -266,7 +283,9 @@ def _decode_all(
 
 def _decode_sample(sample: Sample, size: Resize, max_bytes: int) -> _Outcome:
     try:
-        return decode_video(sample.path, size, max_bytes, sample.start_seconds, sample.end_seconds)
+        return decode_video(
+            sample.path, size, max_bytes, sample.start_seconds, sample.end_seconds, identify=True
+        )
     except HiddenTwoStreamError as error:
         return error
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hidden_two_stream.errors import HiddenTwoStreamError
+from hidden_two_stream.progress import note
 
 __all__ = [
     "SPLITS",
@@ -20,7 +21,10 @@ __all__ = [
     "Sample",
     "below_common_folder",
     "clean_text",
+    "left_out_lines",
+    "look_alike_lines",
     "look_alikes",
+    "note_facts",
     "unreadable_lines",
 ]
 
@@ -48,6 +52,15 @@ def look_alikes(labels: Iterable[str]) -> list[tuple[str, ...]]:
         key = " ".join(unicodedata.normalize("NFKC", label).casefold().split())
         groups.setdefault(key, []).append(label)
     return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
+def look_alike_lines(labels: Iterable[str]) -> list[str]:
+    """One line for each group of `look_alikes`."""
+    return [
+        f"the classes {' and '.join(map(repr, group))} differ only in case or spaces; give them one name if "
+        "they are one class"
+        for group in look_alikes(labels)
+    ]
 
 
 @dataclass(frozen=True)
@@ -123,6 +136,14 @@ class LeftOut:
         }
 
 
+def left_out_lines(left_out: LeftOut) -> list[str]:
+    """Lines that tell a user which files are not used; none if all are."""
+    lines = [f"not used, neither videos nor frames: {left_out}"] if left_out.files else []
+    if left_out.num_hidden:
+        lines.append(f"not looked at: {left_out.num_hidden} hidden files or folders")
+    return lines
+
+
 _NUM_NAMED = 3  # files of each suffix that a line names
 _NUM_LISTED = 20  # the same in JSON
 
@@ -173,6 +194,16 @@ class DatasetIndex:
         """Number of samples of each class."""
         found = Counter(sample.label for sample in self.samples)
         return {name: found[name] for name in self.classes}
+
+
+def note_facts(index: DatasetIndex) -> None:
+    """Name on stderr what of a dataset is not used, and classes that look like one."""
+    for empty in index.empty:
+        note(f"no videos in {empty!r}: not counted as a class")
+    if index.left_out.files:
+        note(left_out_lines(index.left_out)[0])
+    for line in look_alike_lines(index.classes):
+        note(line)
 
 
 def below_common_folder(names: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ FILE:STREAM names one stream of a file. FILE means all its streams except "fused
 from __future__ import annotations
 
 import csv
+import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -176,7 +177,7 @@ def _streams(path: Path, arrays: Mapping[str, Any], common: Mapping[str, Any]) -
 
 def _read_csv(path: Path) -> list[Scores]:
     try:
-        # File names may hold bytes that are not UTF-8; surrogates keep them.
+        # Earlier versions wrote the bytes of file names that are not UTF-8; surrogates keep them.
         with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             rows = csv.reader(file, strict=True)
             header = next(rows, [])
@@ -220,12 +221,17 @@ def _csv_stream(
     return Scores(
         stream=stream,
         values=np.array([values for _, values in group], dtype=np.float64).reshape(len(group), len(classes)),
-        names=tuple(description["path"] for description, _ in group),
+        names=tuple(_unescaped(description["path"]) for description, _ in group),
         truth=tuple(description["label"] for description, _ in group) if "label" in group[0][0] else None,
         classes=classes,
         protocol=protocols.pop() or None,
         source=f"{path}:{stream}" if stream else str(path),
     )
+
+
+def _unescaped(name: str) -> str:
+    r"""Return a file name with its bytes that are not UTF-8, which are written as `\udce9`."""
+    return re.sub(r"\\u(dc[89a-f][0-9a-f])", lambda found: chr(int(found[1], 16)), name)
 
 
 # -- .mat ------------------------------------------------------------------------------------------
@@ -275,7 +281,7 @@ def write_scores(path: Path, streams: Sequence[Scores], unreadable: Sequence[str
         raise UsageError("cannot write scores without names, truth, classes and protocol; fill them in")
     with atomic_write(path) as part:
         if path.suffix.lower() == ".csv":
-            with part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as text:
+            with part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as text:
                 # Quote every string: without quotes, a line break in a name would end its row.
                 writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
                 writer.writerow([*_LEADING, *first.classes])

@@ -19,7 +19,8 @@ from hidden_two_stream.checkpoint import RESULTS_FILE
 from hidden_two_stream.config.loading import load_recipe
 from hidden_two_stream.config.schema import Recipe, StageConfig
 from hidden_two_stream.data.clip_cache import ClipCache
-from hidden_two_stream.data.samples import below_common_folder
+from hidden_two_stream.data.duplicates import find_duplicates, require_separate
+from hidden_two_stream.data.samples import below_common_folder, note_facts
 from hidden_two_stream.environment import machine
 from hidden_two_stream.errors import MissingDependencyError, UsageError
 from hidden_two_stream.evaluation.accuracy import Evaluation, load_scores
@@ -109,6 +110,7 @@ def compare(
     seed: int = 0,
     protocol: str = DEFAULT_PROTOCOL,
     resume: bool = False,
+    allow_duplicates: bool = False,
     resources: Resources | None = None,
 ) -> Comparison:
     """Train and test every method on every fold with every seed; write table, plot, scores and JSON.
@@ -127,6 +129,7 @@ def compare(
         seed: seed of the first run. Each further run has the next number.
         protocol: test protocol with one crop: "center" or "Nx1".
         resume: keep the precomputed flow and the complete runs in `out`, and go on with the others.
+        allow_duplicates: test even on videos that are in training too, under another name or as frames.
         resources: hardware and progress.
 
     Raises:
@@ -154,7 +157,10 @@ def compare(
     chosen = resolve_input(chosen, folds.samples)
     _try_estimators(methods, chosen.input.size)
     open_folder(folder, folds, chosen, seed, protocol, resume)
+    note_facts(next(iter(folds.indexes.values())))
     cache = decode_samples(folds.samples, chosen, resources, folder)
+    duplicates = find_duplicates(cache.samples, cache.videos)
+    require_separate(duplicates, folds.splits.values(), allow=allow_duplicates)
     _warn_of_small_frames(chosen, methods)
     flow = {
         method: _precompute_flow(cache, method, folder, chosen, resources)

@@ -16,10 +16,12 @@ from hidden_two_stream.config.loading import load_recipe, recipe_from_dict
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.data.clip_cache import ClipCache
+from hidden_two_stream.data.duplicates import find_duplicates, require_separate
 from hidden_two_stream.data.index import absolute_data, read_dataset_index
-from hidden_two_stream.data.samples import DatasetIndex
+from hidden_two_stream.data.samples import DatasetIndex, note_facts
 from hidden_two_stream.data.splits import Split, divide
 from hidden_two_stream.errors import CheckpointError, HiddenTwoStreamError, UsageError
+from hidden_two_stream.evaluation.accuracy import trained_on
 from hidden_two_stream.files import make_folder, write_json
 from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol
 from hidden_two_stream.progress import note
@@ -52,6 +54,7 @@ class Plan:
         warm_start: the source run of each part: "motion", "spatial", "temporal".
         protocol: test protocol.
         fingerprint: fingerprint of the dataset index; empty until the data is read.
+        allow_duplicates: test even on videos that are in training too.
     """
 
     data: str
@@ -63,6 +66,7 @@ class Plan:
     protocol: str = DEFAULT_PROTOCOL
     held_out: str | None = None
     fingerprint: str = ""
+    allow_duplicates: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested plain data, as `from_dict` reads it."""
@@ -99,6 +103,7 @@ def train(
     warm_start: Mapping[str, str | Path] | None = None,
     protocol: str = DEFAULT_PROTOCOL,
     seed: int = 0,
+    allow_duplicates: bool = False,
     resources: Resources | None = None,
 ) -> TrainingResult:
     """Train a recognizer, test it, and write a run folder with a report.
@@ -116,6 +121,7 @@ def train(
             or "temporal" (with its MotionNet). Their stages are left out, unless `stage` names one.
         protocol: test protocol: "center", or "NxM" for N clips and M crops.
         seed: seed of the split and of everything random.
+        allow_duplicates: test even on videos that are in training too, under another name or as frames.
         resources: hardware and progress.
 
     Returns:
@@ -123,31 +129,34 @@ def train(
 
     Raises:
         UsageError: an argument is wrong, or `out` holds a run already.
-        DataError: the dataset cannot be used.
+        DataError: the dataset cannot be used, or a test video is in training too.
         CheckpointError: a warm start or weights file is damaged.
         TrainingError: the loss or the gradient is not finite.
         Stopped: interrupted by Ctrl-C; `resume` continues the run.
     """
     plan = make_plan(
         data, recipe, overrides, stage=stage, test_fraction=test_fraction, held_out=held_out,
-        warm_start=warm_start, protocol=protocol, seed=seed,
+        warm_start=warm_start, protocol=protocol, seed=seed, allow_duplicates=allow_duplicates,
     )  # fmt: skip
     return run_plan(Path(out), plan, resources or Resources())[0]
 
 
-def resume(out: str | Path, resources: Resources | None = None) -> TrainingResult:
+def resume(
+    out: str | Path, resources: Resources | None = None, *, allow_duplicates: bool = False
+) -> TrainingResult:
     """Continue an interrupted run. The result is the same as without the interruption.
 
     Args:
         out: the run folder.
         resources: hardware and progress.
+        allow_duplicates: test even on videos that are in training too, if the run did not begin so.
 
     Raises:
         UsageError: there is no run in `out`, or its data has changed.
         CheckpointError: its files are damaged.
         DataError, TrainingError, Stopped: as `train`.
     """
-    return run_plan(Path(out), None, resources or Resources())[0]
+    return run_plan(Path(out), None, resources or Resources(), allow_duplicates=allow_duplicates)[0]
 
 
 def make_plan(
@@ -161,6 +170,7 @@ def make_plan(
     warm_start: Mapping[str, str | Path] | None = None,
     protocol: str = DEFAULT_PROTOCOL,
     seed: int = 0,
+    allow_duplicates: bool = False,
 ) -> Plan:
     """Return the plan of a run. The arguments are those of `train`.
 
@@ -181,6 +191,7 @@ def make_plan(
         warm_start={kind: str(Path(run).resolve()) for kind, run in (warm_start or {}).items()},
         protocol=protocol,
         held_out=held_out,
+        allow_duplicates=allow_duplicates,
     )
 
 
@@ -195,7 +206,12 @@ def _with_absolute_files(recipe: Recipe) -> Recipe:
 
 
 def run_plan(
-    folder: Path, plan: Plan | None, resources: Resources, title: str = "Training run"
+    folder: Path,
+    plan: Plan | None,
+    resources: Resources,
+    title: str = "Training run",
+    *,
+    allow_duplicates: bool = False,
 ) -> tuple[TrainingResult, ClipCache]:
     """Train, test and report.
 
@@ -204,6 +220,7 @@ def run_plan(
         plan: the plan of a new run; None: continue the run in `folder`.
         resources: hardware and progress.
         title: heading of the report.
+        allow_duplicates: allow them even if the plan does not.
 
     Returns:
         The result, and the decoded videos. If several processes train together, only the first one tests and
@@ -219,6 +236,12 @@ def run_plan(
     index = read_dataset_index(plan.data)
     split = divide(index, plan.held_out, plan.test_fraction, plan.seed)
     cache = decode_samples(split.train + split.test, plan.recipe, resources, folder, report=is_first)
+    shared = require_separate(
+        find_duplicates(cache.samples, cache.videos),
+        [split],
+        allow=allow_duplicates or plan.allow_duplicates,
+        report=is_first,
+    )
     task = FitTask(
         split=split,
         cache=cache,
@@ -233,6 +256,7 @@ def run_plan(
         resume=resuming,
     )
     result = fit(task, resources, fabric)
+    result = dataclasses.replace(result, evaluation=trained_on(result.evaluation, shared))
     if is_first:
         write_json(folder / RESULTS_FILE, result.to_dict())
         shown = cache.select(split.test or split.train)
@@ -275,8 +299,7 @@ def _prepare(folder: Path, plan: Plan | None) -> Plan:
     if new or not (folder / STATE_FILE).exists():
         check_run(plan.recipe, index.classes, plan.stages, plan.warm_start)
     make_folder(folder)
-    for empty in index.empty:
-        note(f"no videos in {empty!r}: not counted as a class")
+    note_facts(index)
     note(f"{len(index.samples)} videos, {len(index.classes)} classes; {split.rule}")
     return _completed(plan, index, split, folder)
 
