@@ -255,6 +255,7 @@ def test_csv_seconds_name_parts_of_one_file(tmp_path: Path) -> None:
         ("path,label\nbär,x\nb,y\n".encode("latin-1"), "not a CSV in UTF-8: line 2 holds the byte 0xe4"),
         ("path,label\na,x\nb,y\n".encode("utf-16")[2:], "not a CSV in UTF-8: it holds zero bytes"),
         ("path,label\na,x\nb,y\n".encode("utf-16")[:-1], "in UTF-16 does, but is not: .*as UTF-8"),
+        ("path,label,\na,x,\nb,y,z\n", "line 3: a column without a name has a value"),
         (bytes(range(256)), "not a CSV in UTF-8: "),
         (bytes(64), "not a CSV in UTF-8: it holds zero bytes"),
     ],
@@ -288,6 +289,7 @@ def same_rows(path: Path) -> list[tuple[str, str]]:
         '\n\nPath , LABEL\nds/a.mp4, x\nds/b.mp4, "y"\n',
         "path,label\nds\\a.mp4,x\nds\\b.mp4,y\n",
         "path,label\nds/a.mp4,x\n  \nds/b.mp4,y\n",
+        "path,label,,\nds/a.mp4,x,,\nds/b.mp4,y,,\n,,,\n",
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
@@ -374,6 +376,7 @@ def test_look_alikes() -> None:
         ("walk", "Walk", "walk "),
         ("sit down", "sit  down"),
     ]
+    assert look_alikes(["walk", "wa\u200blk", "\uff57alk"]) == [("walk", "wa\u200blk", "\uff57alk")]
     assert look_alikes(["walk", "walking", "sit_down", "sit"]) == []
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import struct
+import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +20,7 @@ Outline = npt.NDArray[np.uint8]
 _SAMPLED = 64  # rows and columns of a frame that the outline looks at
 _CELLS = 8  # rows and columns of the outline
 _MOMENTS = 16  # frames of the outline
+_IN_CELL = 3 * (_SAMPLED // _CELLS) ** 2  # values of a cell
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +39,11 @@ class Content:
 
 
 class ContentReader:
-    """Collects the `Content` of a video frame by frame, in little memory."""
+    """Collects the `Content` of a video frame by frame, in little memory.
+
+    The digest is of a checksum and the outline of each frame: by chance, two videos that differ in a single
+    frame agree in one of 2^32 cases, and a checksum takes a fifth of the time of a cryptographic hash.
+    """
 
     def __init__(self) -> None:
         self._hash = hashlib.blake2b(digest_size=16)
@@ -43,15 +51,25 @@ class ContentReader:
 
     def add(self, image: Image) -> None:
         """Take the next frame, (H, W, 3) uint8."""
-        self._hash.update(str(image.shape).encode())
-        self._hash.update(np.ascontiguousarray(image).data)
-        rows, columns = (np.linspace(0, side - 1, _SAMPLED).round().astype(int) for side in image.shape[:2])
-        sampled = image[rows][:, columns]
-        width = _SAMPLED // _CELLS
-        cells = sampled.reshape(_CELLS, width, _CELLS, width, 3).mean(axis=(1, 3, 4), dtype=np.float32)
-        self._cells.append(cells.round().astype(np.uint8))
+        height, width, channels = image.shape
+        pixels = np.ascontiguousarray(image).reshape(-1, channels)
+        sampled = pixels.take(_sampled_pixels(height, width), axis=0).reshape(_CELLS**2, -1)
+        total = sampled.sum(axis=1, dtype=np.uint32)
+        cells = ((total + _IN_CELL // 2) // _IN_CELL).astype(np.uint8)
+        self._hash.update(struct.pack("<III", height, width, zlib.crc32(pixels.data)))
+        self._hash.update(cells.data)
+        self._cells.append(cells.reshape(_CELLS, _CELLS))
 
     def content(self) -> Content:
         """Return the content of the frames so far; at least one."""
         moments = np.linspace(0, len(self._cells) - 1, _MOMENTS).round().astype(int)
         return Content(self._hash.hexdigest(), np.stack([self._cells[moment] for moment in moments]))
+
+
+@lru_cache(maxsize=8)
+def _sampled_pixels(height: int, width: int) -> npt.NDArray[np.intp]:
+    """Numbers of the pixels that the outline looks at, cell by cell."""
+    rows, columns = (np.linspace(0, side - 1, _SAMPLED).round().astype(np.intp) for side in (height, width))
+    side = _SAMPLED // _CELLS
+    numbers = (rows[:, None] * width + columns).reshape(_CELLS, side, _CELLS, side)
+    return numbers.transpose(0, 2, 1, 3).reshape(-1)

@@ -46,10 +46,12 @@ def clean_text(text: str) -> str:
 
 
 def look_alikes(labels: Iterable[str]) -> list[tuple[str, ...]]:
-    """Return groups of different labels that differ only in case, spaces or compatibility characters."""
+    """Return groups of different labels that differ only in case, spaces or invisible characters."""
     groups: dict[str, list[str]] = {}
     for label in dict.fromkeys(labels):
-        key = " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+        compatible = unicodedata.normalize("NFKC", label).casefold()
+        shown = "".join(character for character in compatible if unicodedata.category(character) != "Cf")
+        key = " ".join(shown.split())
         groups.setdefault(key, []).append(label)
     return [tuple(group) for group in groups.values() if len(group) > 1]
 

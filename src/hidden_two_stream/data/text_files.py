@@ -92,7 +92,7 @@ class Table:
             next(reader)
             for values in reader:
                 number = reader.line_num + self.first_line - 1
-                if not values or (len(values) == 1 and not values[0].strip()):
+                if not any(value.strip() for value in values):
                     continue
                 if len(values) != len(self.columns):
                     raise DataError(
@@ -100,7 +100,14 @@ class Table:
                         f"columns: {len(values)} and {len(self.columns)}, separated by "
                         f"{_DELIMITERS[self.delimiter]}"
                     )
-                yield number, dict(zip(self.columns, (value.strip() for value in values), strict=True))
+                cells = zip(self.columns, (value.strip() for value in values), strict=True)
+                row = [(name, value) for name, value in cells if name or value]
+                if not all(name for name, _ in row):
+                    raise DataError(
+                        f"{self.path}, line {number}: a column without a name has a value; name it in the "
+                        "first line"
+                    )
+                yield number, dict(row)
         except csv.Error as error:
             raise DataError(f"{self.path} is not a CSV in UTF-8: {error}") from error
 
@@ -136,7 +143,8 @@ def open_table(path: Path, required: Collection[str], known: Collection[str] = (
             f"{path}: no column {missing} in the first line, {first!r}; the first line must name {wanted}, "
             "separated by commas"
         )
-    if len(set(columns)) < len(columns):
+    named = [name for name in columns if name]  # spreadsheets add empty columns at the end
+    if len(set(named)) < len(named):
         raise DataError(f"{path}: two columns have the same name; the first line is {list(columns)}")
     return Table(path, columns, delimiter, text, first_line)
 

@@ -36,9 +36,9 @@ class LabelList:
 def read_label_list(path: Path, classes: Mapping[str, str] | None = None) -> LabelList:
     """Read a list of labeled videos.
 
-    A .csv file has the columns path and label. Any other file has one video per line, in one of two forms:
-    "CLASS/video.avi", where the folder is the class, as in UCF101's test lists, or "path label", as in its
-    training lists.
+    A .csv or .tsv file has the columns path and label. Any other file has one video per line, in one of two
+    forms: "CLASS/video.avi", where the folder is the class, as in UCF101's test lists, or "path label", as in
+    its training lists.
 
     Args:
         path: the file.
@@ -50,7 +50,7 @@ def read_label_list(path: Path, classes: Mapping[str, str] | None = None) -> Lab
     """
     if not path.is_file():
         raise UsageError(f"no list of labeled videos at {str(path)!r}; check the path")
-    if path.suffix.lower() == ".csv":
+    if path.suffix.lower() in (".csv", ".tsv"):
         rows = [(sample.name, sample.label) for sample in read_dataset_index(path, min_classes=1).samples]
     else:
         rows = _read_lines(path)

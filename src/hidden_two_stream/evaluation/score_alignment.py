@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
+from hidden_two_stream.data.samples import clean_text
 from hidden_two_stream.errors import DataError
 from hidden_two_stream.evaluation.label_lists import LabelList
 from hidden_two_stream.evaluation.score_files import Scores
@@ -237,4 +238,4 @@ def _one_ends_other(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
 
 
 def _parts(name: str) -> tuple[str, ...]:
-    return PurePosixPath(name.replace("\\", "/")).parts or (name,)
+    return PurePosixPath(clean_text(name).replace("\\", "/")).parts or (name,)
