@@ -255,7 +255,7 @@ def test_csv_seconds_name_parts_of_one_file(tmp_path: Path) -> None:
         ("path,label\nbär,x\nb,y\n".encode("latin-1"), "not a CSV in UTF-8: line 2 holds the byte 0xe4"),
         ("path,label\na,x\nb,y\n".encode("utf-16")[2:], "not a CSV in UTF-8: it holds zero bytes"),
         ("path,label\na,x\nb,y\n".encode("utf-16")[:-1], "in UTF-16 does, but is not: .*as UTF-8"),
-        ("path,label,\na,x,\nb,y,z\n", "line 3: a column without a name has a value"),
+        ("path,label,,\na,x,1,\nb,y,2,z\n", "line 3: two columns without a name have values"),
         (bytes(range(256)), "not a CSV in UTF-8: "),
         (bytes(64), "not a CSV in UTF-8: it holds zero bytes"),
     ],

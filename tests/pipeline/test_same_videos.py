@@ -208,6 +208,19 @@ def test_moved_and_renamed_data_is_divided_as_in_training(
     assert "the run was trained on all of these videos: the accuracy is not that of unseen videos" in out
 
 
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_frames_of_the_training_videos_are_recognized(
+    hts: Hts, run: Path, data: Path, tmp_path: Path, suffix: str
+) -> None:
+    for path in data.glob("*/*"):
+        folder = tmp_path / "frames" / path.parent.name / path.stem
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        as_images(path, folder, suffix)
+    found = result_of(hts, run, tmp_path / "frames")
+    assert (found["num_test_videos"], found["num_trained_on"]) == (2, 0)
+    assert result_of(hts, run, tmp_path / "frames", "--split", "all")["num_trained_on"] == 6
+
+
 def test_training_videos_alone_are_refused(hts: Hts, run: Path, data: Path, tmp_path: Path) -> None:
     saved = json.loads((run / "samples.json").read_text())
     for row in saved["train"]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from hidden_two_stream.data.clip_cache import DecodedVideo
+from hidden_two_stream.data.content import MEAN_LEVELS, are_alike, file_format
 from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.data.splits import Split
 from hidden_two_stream.errors import DataError
@@ -26,11 +27,6 @@ __all__ = ["Duplicates", "across", "find_duplicates", "require_separate"]
 _EQUAL = "the same frames"
 _ALIKE = "nearly the same frames"
 _OVERLAP = "overlapping parts"
-
-# Outlines of one video in two encodings differ by at most 12 gray levels, 2.9 on average; those of different
-# videos by at least 22, and 5.1 on average (docs/decisions.md).
-_MOST_LEVELS = 16
-_MEAN_LEVELS = 4.0
 
 _NUM_NAMED = 10  # groups that training names on stderr
 
@@ -105,7 +101,7 @@ def find_duplicates(samples: Sequence[Sample], videos: Sequence[DecodedVideo]) -
 
 def _alike_groups(pairs: Sequence[tuple[int, int]], samples: Sequence[Sample]) -> list[Duplicates]:
     """Groups of samples in different formats, which are certain, and of the other pairs."""
-    certain = [(a, b) for a, b in pairs if _format(samples[a]) != _format(samples[b])]
+    certain = [(a, b) for a, b in pairs if file_format(samples[a].path) != file_format(samples[b].path)]
     groups = _connected(certain)
     group_of = {index: number for number, group in enumerate(groups) for index in group}
     left = _connected((a, b) for a, b in pairs if group_of.get(a, -1) != group_of.get(b, -2))
@@ -127,11 +123,6 @@ def _connected(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
     return sorted({id(group): sorted(group) for group in group_of.values()}.values())
 
 
-def _format(sample: Sample) -> str:
-    """The kind of file, by its suffix; "" for a folder of frames."""
-    return "" if os.path.isdir(sample.path) else os.path.splitext(sample.path)[1].lower()
-
-
 def _alike_pairs(indices: Sequence[int], videos: Sequence[DecodedVideo]) -> list[tuple[int, int]]:
     """Pairs of videos with as many frames and nearly the same outline."""
     by_length: dict[int, list[int]] = {}
@@ -143,12 +134,11 @@ def _alike_pairs(indices: Sequence[int], videos: Sequence[DecodedVideo]) -> list
         means = outlines.mean(axis=1)
         order = np.argsort(means, kind="stable")
         for place, first in enumerate(order):
-            stop = np.searchsorted(means, means[first] + _MEAN_LEVELS, side="right", sorter=order)
+            stop = np.searchsorted(means, means[first] + MEAN_LEVELS, side="right", sorter=order)
             others = order[place + 1 : stop]
             if len(others):
-                distances = np.abs(outlines[others] - outlines[first])
-                near = (distances.max(axis=1) <= _MOST_LEVELS) & (distances.mean(axis=1) <= _MEAN_LEVELS)
-                pairs += [_ordered(group[first], group[other]) for other in others[near]]
+                near = others[are_alike(outlines[others], outlines[first])]
+                pairs += [_ordered(group[first], group[other]) for other in near]
     return sorted(pairs)
 
 

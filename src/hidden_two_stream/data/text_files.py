@@ -102,10 +102,10 @@ class Table:
                     )
                 cells = zip(self.columns, (value.strip() for value in values), strict=True)
                 row = [(name, value) for name, value in cells if name or value]
-                if not all(name for name, _ in row):
+                if sum(not name for name, _ in row) > 1:  # one such column is the numbers of the rows
                     raise DataError(
-                        f"{self.path}, line {number}: a column without a name has a value; name it in the "
-                        "first line"
+                        f"{self.path}, line {number}: two columns without a name have values; name them in "
+                        "the first line"
                     )
                 yield number, dict(row)
         except csv.Error as error:

@@ -285,12 +285,11 @@ def fit(task: FitTask, resources: Resources, fabric: Fabric) -> TrainingResult:
 
 def _record_samples(task: FitTask) -> TrainingRecord:
     """Return which videos the run is trained and tested on."""
-    digests = {
-        sample.name: video.content.digest
+    videos = {
+        sample.name: getattr(video, "video", video)  # a `FlowVideo` holds its decoded video
         for sample, video in zip(task.cache.samples, task.cache.videos, strict=True)
-        if video.content is not None
     }
-    return TrainingRecord.of(task.split.train, task.split.test, digests, task.warm_start)
+    return TrainingRecord.of(task.split.train, task.split.test, videos, task.warm_start)
 
 
 def training_run(

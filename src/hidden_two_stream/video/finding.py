@@ -32,8 +32,8 @@ _VIDEO_KINDS = (
     "264 265 266 3g2 3gp 3gp2 3gpp amv apng asf avc avi avs2 avs3 bik bmv cine dav dif divx dv dvr-ms evo "
     "f4v flc fli flv gif gxf h261 h263 h264 h265 h266 hevc ifv insv ism ismv ivf jsv kux lrv m1v m2p m2t "
     "m2ts m2v m4p m4v mj2 mjp mjpeg mjpg mk3d mkv mod moflex mov mp4 mp4v mpe mpeg mpeg2 mpeg4 mpg mpg2 mpg4 "
-    "mpv mpv2 mts mxf mxg nsv nut nuv obu ogm ogv ogx pva qt r3d rec rm rmvb roq smk swf thp tod tp trp ts "
-    "ty vc1 viv vob vp8 vp9 vro vvc webm wmv wtv xesc xvid y4m yop"
+    "mpv mpv2 mts mxf mxg nsv nut nuv obu ogm ogv ogx pva qt r3d rm rmvb roq smk swf thp tod tp trp ts "
+    "vc1 viv vob vp8 vp9 vro vvc webm wmv wtv xesc xvid y4m yop"
 )
 VIDEO_SUFFIXES = frozenset(f".{kind}" for kind in _VIDEO_KINDS.split())
 """Suffixes of video files, in lower case: the formats that FFmpeg reads frames from."""
