@@ -75,8 +75,9 @@ class ContentReader:
 def are_alike(outlines: npt.NDArray[np.int16], other: npt.NDArray[np.int16]) -> npt.NDArray[np.bool_]:
     """Return for each of N outlines (N, …) whether it is nearly that of `other`, with as many values."""
     distances = np.abs(outlines - other).reshape(len(outlines), -1)
-    near: npt.NDArray[np.bool_] = distances.max(axis=1) <= _MOST_LEVELS
-    return near & (distances.mean(axis=1) <= MEAN_LEVELS)
+    alike: npt.NDArray[np.bool_] = distances.max(axis=1) <= _MOST_LEVELS
+    alike &= distances.mean(axis=1) <= MEAN_LEVELS
+    return alike
 
 
 def file_format(path: str) -> str:
