@@ -329,6 +329,11 @@ def test_a_file_whose_name_holds_a_backslash_is_found(tmp_path: Path) -> None:
     assert same_rows(listed(tmp_path, "path,label\na\\b.mp4,x\nc.mp4,y\n"))[0] == ("a\\b.mp4", "x")
 
 
+def test_a_name_that_no_system_takes_is_left_for_the_reader(tmp_path: Path) -> None:
+    rows = same_rows(listed(tmp_path, f"path,label\n{'é' * 300}.mp4,x\na\\{'b' * 300},y\n"))
+    assert [name for name, _ in rows] == ["é" * 300 + ".mp4", "a/" + "b" * 300]
+
+
 @pytest.mark.parametrize("name", ["case", "semi", "space_header", "tab"])
 def test_faulty_lists_are_read(data_root: Path, name: str) -> None:
     samples = read_dataset_index(data_root / "faults" / "03_csv" / f"{name}.csv").samples

@@ -7,6 +7,7 @@ modules that do the work are imported when a command runs, so that `hts --help` 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -31,7 +32,6 @@ from hidden_two_stream.cli import (
     train,
 )
 from hidden_two_stream.cli.options import Parser
-from hidden_two_stream.cli.output import escape_output
 from hidden_two_stream.errors import HiddenTwoStreamError
 
 __all__ = ["COMMANDS", "main"]
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments. None: those of the process, which then ignores Ctrl-C after the first one.
     """
     if argv is None:
-        escape_output()
+        _escape_output()
     arguments = _parser().parse_args(argv)
     handler = signal.getsignal(signal.SIGINT)
     try:
@@ -76,6 +76,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         if argv is not None and handler is not None and _may_set_signals():
             signal.signal(signal.SIGINT, handler)
+
+
+def _escape_output() -> None:
+    """Print characters that stdout cannot hold, and bytes of file names that are not UTF-8, as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import io
 import json
 import sys
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from typing import Any
 
 from hidden_two_stream.progress import number_of
 
-__all__ = ["escape_output", "evaluation_text", "print_json"]
+__all__ = ["evaluation_text", "print_json"]
 
 
 def print_json(data: Any) -> None:
@@ -23,13 +22,6 @@ def print_json(data: Any) -> None:
     is_unicode = codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8"
     text = json.dumps(data, indent=2, ensure_ascii=not is_unicode, allow_nan=False)
     print(text.encode("utf-8", "backslashreplace").decode())
-
-
-def escape_output() -> None:
-    """Print characters that stdout cannot hold, and bytes of file names that are not UTF-8, as escapes."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def evaluation_text(result: Mapping[str, Any]) -> str:

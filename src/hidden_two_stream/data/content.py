@@ -72,11 +72,18 @@ class ContentReader:
         return Content(self._hash.hexdigest(), np.stack([self._cells[moment] for moment in moments]))
 
 
-def are_alike(outlines: npt.NDArray[np.int16], other: npt.NDArray[np.int16]) -> npt.NDArray[np.bool_]:
-    """Return for each of N outlines (N, …) whether it is nearly that of `other`, with as many values."""
+def are_alike(
+    outlines: npt.NDArray[np.int16], other: npt.NDArray[np.int16], mean_levels: float = MEAN_LEVELS
+) -> npt.NDArray[np.bool_]:
+    """Return for each of N outlines (N, …) whether it is nearly that of `other`, with as many values.
+
+    Args:
+        outlines, other: outlines, or the same moments of them.
+        mean_levels: largest mean difference, in gray levels.
+    """
     distances = np.abs(outlines - other).reshape(len(outlines), -1)
     alike: npt.NDArray[np.bool_] = distances.max(axis=1) <= _MOST_LEVELS
-    alike &= distances.mean(axis=1) <= MEAN_LEVELS
+    alike &= distances.mean(axis=1) <= mean_levels
     return alike
 
 

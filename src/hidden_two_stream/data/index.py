@@ -181,16 +181,18 @@ def _listed_path(text: str, folder: Path) -> str:
     A list made on Windows has backslashes, and one made on macOS may write accents apart from their letters.
     The path as it is written comes first; if nothing is there, one of the other spellings is taken.
     """
-    if os.name == "nt" or (folder / text).exists():
+    has_drive = _WINDOWS_ROOT.match(text) is not None
+    is_plain = text.isascii() and "\\" not in text and not has_drive
+    if os.name == "nt" or is_plain or os.path.exists(folder / text):
         return str(folder / text)
-    if _WINDOWS_ROOT.match(text):
+    if has_drive:
         raise DataError(
             f"the path {text!r} begins with a drive or server of Windows; write paths relative to the CSV's "
             "folder, such as walk/001.mp4"
         )
     slashed = text.replace("\\", "/")
     spellings = (slashed, *(unicodedata.normalize(form, slashed) for form in ("NFC", "NFD")))
-    return str(folder / next((text for text in spellings if (folder / text).exists()), slashed))
+    return str(folder / next((text for text in spellings if os.path.exists(folder / text)), slashed))
 
 
 def _split_name(text: str) -> str | None:
