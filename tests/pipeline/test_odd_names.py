@@ -154,7 +154,7 @@ def test_what_is_not_used_is_named(hts: Hts, small_run: Path, tmp_path: Path) ->
     line = "not used, neither videos nor frames: 2 .txt (a/notes.txt, labels.txt), 1 .xyz (b/x.xyz)"
     code, out, _ = hts("check", tmp_path / "data", "--workers", 0)
     assert line in out.splitlines()
-    assert "not looked at: 1 hidden files or folders" in out
+    assert "not looked at: 1 hidden file or folder" in out
     code, out, _ = hts("check", tmp_path / "data", "--workers", 0, "--json")
     found = json.loads(out)["left_out"]
     assert (found["num_files"], found["num_hidden"]) == (3, 1)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import hidden_two_stream as package
+from hidden_two_stream.cli.main import main
 from hidden_two_stream.errors import DataError
 from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.video.reader import read_video
@@ -24,15 +25,20 @@ Hts = Callable[..., tuple[int, str, str]]
 QUIET = Resources(workers=0, quiet=True)
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
+def make_data(folder: Path) -> Path:
     """A folder of two classes with four different clips each."""
     generator = np.random.default_rng(0)
     for label in ("a", "b"):
         for number in range(4):
             moving = generator.integers(0, 256, (6, 4, 4, 3), np.uint8).repeat(8, 1).repeat(8, 2)
-            write_video(tmp_path / "data" / label / f"{number}.mp4", moving, crf=10)
-    return tmp_path / "data"
+            write_video(folder / label / f"{number}.mp4", moving, crf=10)
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data folder that a test may change."""
+    return make_data(tmp_path / "data")
 
 
 def as_images(video: Path, folder: Path, suffix: str) -> Path:
@@ -164,11 +170,25 @@ def test_cuts_of_one_quiet_recording_are_named_but_trained(hts: Hts, data: Path,
 # -- what evaluate tests ---------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A data folder, and a run trained on three quarters of it; not to be changed."""
+    folder = tmp_path_factory.mktemp("trained")
+    data = make_data(folder / "data")
+    assert main(["train", "--data", str(data), "--out", str(folder / "run"), *QUICK]) == 0
+    return data, folder / "run"
+
+
 @pytest.fixture
-def run(hts: Hts, data: Path, tmp_path: Path) -> Path:
-    """A run trained on three quarters of `data`."""
-    assert hts("train", "--data", data, "--out", tmp_path / "run", *QUICK)[0] == 0
-    return tmp_path / "run"
+def known(trained: tuple[Path, Path]) -> Path:
+    """The data folder of the run; not to be changed."""
+    return trained[0]
+
+
+@pytest.fixture
+def run(trained: tuple[Path, Path], tmp_path: Path) -> Path:
+    """A copy of the run."""
+    return Path(shutil.copytree(trained[1], tmp_path / "run"))
 
 
 def result_of(hts: Hts, run: Path, data: Path, *more: object) -> dict[str, object]:
@@ -178,22 +198,22 @@ def result_of(hts: Hts, run: Path, data: Path, *more: object) -> dict[str, objec
     return found
 
 
-def test_a_run_knows_its_videos(run: Path, data: Path) -> None:
+def test_a_run_knows_its_videos(run: Path, known: Path) -> None:
     saved = json.loads((run / "samples.json").read_text())
     assert (len(saved["train"]), len(saved["test"])) == (6, 2)
     names = [row["name"] for row in saved["train"] + saved["test"]]
-    assert sorted(names) == [path.relative_to(data).as_posix() for path in sorted(data.glob("*/*"))]
-    assert saved["folder"] + names[0] == str(data / names[0])
+    assert sorted(names) == [path.relative_to(known).as_posix() for path in sorted(known.glob("*/*"))]
+    assert saved["folder"] + names[0] == str(known / names[0])
     assert len({row["digest"] for row in saved["train"] + saved["test"]}) == 8
 
 
 def test_moved_and_renamed_data_is_divided_as_in_training(
-    hts: Hts, run: Path, data: Path, tmp_path: Path
+    hts: Hts, run: Path, known: Path, tmp_path: Path
 ) -> None:
-    before = result_of(hts, run, data)
+    before = result_of(hts, run, known)
     assert (before["num_test_videos"], before["num_trained_on"]) == (2, 0)
     moved = tmp_path / "moved"
-    for path in data.glob("*/*"):
+    for path in known.glob("*/*"):
         target = moved / path.parent.name / f"x{path.stem}.mp4"
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
@@ -210,9 +230,9 @@ def test_moved_and_renamed_data_is_divided_as_in_training(
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
 def test_frames_of_the_training_videos_are_recognized(
-    hts: Hts, run: Path, data: Path, tmp_path: Path, suffix: str
+    hts: Hts, run: Path, known: Path, tmp_path: Path, suffix: str
 ) -> None:
-    for path in data.glob("*/*"):
+    for path in known.glob("*/*"):
         folder = tmp_path / "frames" / path.parent.name / path.stem
         folder.parent.mkdir(parents=True, exist_ok=True)
         as_images(path, folder, suffix)
@@ -221,64 +241,65 @@ def test_frames_of_the_training_videos_are_recognized(
     assert result_of(hts, run, tmp_path / "frames", "--split", "all")["num_trained_on"] == 6
 
 
-def test_training_videos_alone_are_refused(hts: Hts, run: Path, data: Path, tmp_path: Path) -> None:
+def test_training_videos_alone_are_refused(hts: Hts, run: Path, known: Path, tmp_path: Path) -> None:
     saved = json.loads((run / "samples.json").read_text())
     for row in saved["train"]:
         target = tmp_path / "only" / row["name"]
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(data / row["name"], target)
+        shutil.copy(known / row["name"], target)
     code, _, err = hts("evaluate", run, "--data", tmp_path / "only", "--workers", 0)
     assert code == 1
     assert "no test videos: the run was trained on 6 of the 6 videos in" in err
     assert "use --split all" in err
 
 
-def test_videos_added_after_training_are_tested(hts: Hts, run: Path, data: Path) -> None:
+def test_videos_added_after_training_are_tested(hts: Hts, data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert hts("train", "--data", data, "--out", run, *QUICK)[0] == 0
     frames = np.random.default_rng(9).integers(0, 256, (6, 32, 32, 3), np.uint8)
     write_video(data / "a" / "000_new.mp4", frames)
     found = result_of(hts, run, data)
     assert (found["num_test_videos"], found["num_trained_on"]) == (3, 0)
 
 
-def test_a_run_with_a_held_out_group_tests_other_data(
-    hts: Hts, data: Path, tmp_path: Path, run: Path
-) -> None:
+def test_a_run_with_a_held_out_group_tests_other_data(hts: Hts, known: Path, tmp_path: Path) -> None:
     listing = tmp_path / "labels.csv"
-    rows = [f"{path},{path.parent.name},{path.stem}" for path in sorted(data.glob("*/*"))]
+    rows = [f"{path},{path.parent.name},{path.stem}" for path in sorted(known.glob("*/*"))]
     listing.write_text("\n".join(["path,label,subject", *rows]) + "\n")
     held = tmp_path / "held"
     assert hts("train", "--data", listing, "--out", held, "--hold-out", "subject=2", *QUICK)[0] == 0
     assert result_of(hts, held, listing)["num_test_videos"] == 2
-    assert result_of(hts, held, data)["num_test_videos"] == 2  # the same videos as a folder
+    assert result_of(hts, held, known)["num_test_videos"] == 2  # the same videos as a folder
     split = tmp_path / "split.csv"
     rows = [
-        f"{path},{path.parent.name},{'test' if path.stem in '23' else 'val'}" for path in data.glob("*/*")
+        f"{path},{path.parent.name},{'test' if path.stem in '23' else 'val'}" for path in known.glob("*/*")
     ]
     split.write_text("\n".join(["path,label,split", *rows]) + "\n")
     found = result_of(hts, held, split)
     assert (found["num_test_videos"], found["num_trained_on"]) == (4, 2)
-    assert result_of(hts, held, split, "--split", "val")["num_test_videos"] == 4
+    val = result_of(hts, held, split, "--split", "val")
+    assert (val["num_test_videos"], val["videos"]) == (4, "val part, the data set's own split")
 
 
-def test_a_run_without_its_list_of_samples_says_so(hts: Hts, run: Path, data: Path, tmp_path: Path) -> None:
+def test_a_run_without_its_list_of_samples_says_so(hts: Hts, run: Path, known: Path, tmp_path: Path) -> None:
     (run / "samples.json").unlink()
-    found = result_of(hts, run, data)
+    found = result_of(hts, run, known)
     assert (found["num_test_videos"], found["num_trained_on"]) == (2, None)
-    moved = shutil.copytree(data, tmp_path / "moved")
+    moved = shutil.copytree(known, tmp_path / "moved")
     assert result_of(hts, run, moved)["num_test_videos"] == 8
     _, out, _ = hts("evaluate", run, "--data", moved, "--workers", 0)
     assert "the run does not list the videos it was trained on; some of these may be among them" in out
 
 
-def test_a_damaged_list_of_samples(hts: Hts, run: Path, data: Path) -> None:
+def test_a_damaged_list_of_samples(hts: Hts, run: Path, known: Path) -> None:
     (run / "samples.json").write_text('{"format_version": 1, "folder": "x"}')
-    code, _, err = hts("evaluate", run, "--data", data, "--workers", 0)
+    code, _, err = hts("evaluate", run, "--data", known, "--workers", 0)
     assert code == 1
     assert "samples.json' is damaged" in err
 
 
 def test_streams_from_another_run_bring_its_training_videos(
-    hts: Hts, run: Path, data: Path, tmp_path: Path
+    hts: Hts, run: Path, known: Path, tmp_path: Path
 ) -> None:
     saved = json.loads((run / "samples.json").read_text())
     other = tmp_path / "other"
@@ -290,4 +311,4 @@ def test_streams_from_another_run_bring_its_training_videos(
     assert hts(*arguments)[0] == 0
     digests = json.loads((second / "samples.json").read_text())["earlier_digests"]
     assert digests == [row["digest"] for row in saved["train"]]
-    assert result_of(hts, second, data)["num_test_videos"] == 2
+    assert result_of(hts, second, known)["num_test_videos"] == 2

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hidden_two_stream.errors import HiddenTwoStreamError
-from hidden_two_stream.progress import note
+from hidden_two_stream.progress import note, number_of
 
 __all__ = [
     "SPLITS",
@@ -142,7 +142,8 @@ def left_out_lines(left_out: LeftOut) -> list[str]:
     """Lines that tell a user which files are not used; none if all are."""
     lines = [f"not used, neither videos nor frames: {left_out}"] if left_out.files else []
     if left_out.num_hidden:
-        lines.append(f"not looked at: {left_out.num_hidden} hidden files or folders")
+        number = number_of(left_out.num_hidden, "hidden file or folder", "hidden files or folders")
+        lines.append(f"not looked at: {number}")
     return lines
 
 

@@ -107,8 +107,8 @@ def _choose_part(index: DatasetIndex, data: str | Path, recognizer: Recognizer, 
     if split == "all":
         return _Part("all", index.samples, "all videos")
     if split == "val":
-        val = () if own is None else own.val
-        return _Part("val", val, "no part is named val" if own is None else own.rule)
+        val = tuple(sample for sample in index.samples if sample.split == "val")
+        return _Part("val", val, "the data set's own split" if val else "no part is named val")
     if is_training_data:
         return _part_of_training(index, known, record, split or "test")
     if own is not None:
