@@ -15,6 +15,7 @@ __all__ = [
     "TrainingError",
     "UsageError",
     "VideoError",
+    "unexpected",
 ]
 
 
@@ -66,3 +67,9 @@ class MissingDependencyError(HiddenTwoStreamError):
 
 class OutputError(HiddenTwoStreamError):
     """A result cannot be written: the folder is not writable, or the disk is full."""
+
+
+def unexpected(error: Exception) -> str:
+    """One line about an error that this package does not raise on purpose."""
+    first_line = (str(error).splitlines() or [""])[0]
+    return f"unexpected {type(error).__name__}: {first_line}"

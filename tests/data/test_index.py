@@ -256,6 +256,7 @@ def test_csv_seconds_name_parts_of_one_file(tmp_path: Path) -> None:
         ("path,label\na,x\nb,y\n".encode("utf-16")[2:], "not a CSV in UTF-8: it holds zero bytes"),
         ("path,label\na,x\nb,y\n".encode("utf-16")[:-1], "in UTF-16 does, but is not: .*as UTF-8"),
         ("path,label,,\na,x,1,\nb,y,2,z\n", "line 3: two columns without a name have values"),
+        (b"PK\x03\x04rest", "not a CSV in UTF-8 but a spreadsheet or an archive; export it as CSV"),
         (bytes(range(256)), "not a CSV in UTF-8: "),
         (bytes(64), "not a CSV in UTF-8: it holds zero bytes"),
     ],

@@ -32,7 +32,7 @@ from hidden_two_stream.cli import (
     train,
 )
 from hidden_two_stream.cli.options import Parser
-from hidden_two_stream.errors import HiddenTwoStreamError
+from hidden_two_stream.errors import HiddenTwoStreamError, unexpected
 
 __all__ = ["COMMANDS", "main"]
 
@@ -101,9 +101,7 @@ def _run(arguments: argparse.Namespace) -> int:
     except Exception as error:
         if debug:
             raise
-        kind = type(error).__name__
-        first_line = (str(error).splitlines() or [""])[0]
-        print(f"hts: unexpected {kind}: {first_line} (run again with --debug for details)", file=sys.stderr)
+        print(f"hts: {unexpected(error)} (run again with --debug for details)", file=sys.stderr)
         return 1
 
 

@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _predict(recognizer: Recognizer, source: str, arguments: argparse.Namespace) -> Prediction | str:
     """Return the prediction for one video; for a video that cannot be labeled, name it, and return why."""
-    from hidden_two_stream.errors import HiddenTwoStreamError, VideoError
+    from hidden_two_stream.errors import HiddenTwoStreamError, VideoError, unexpected
 
     try:
         return recognizer.predict(source, arguments.protocol)
@@ -90,8 +90,7 @@ def _predict(recognizer: Recognizer, source: str, arguments: argparse.Namespace)
     except Exception as error:
         if arguments.debug:
             raise
-        first_line = (str(error).splitlines() or [""])[0]
-        reason = f"unexpected {type(error).__name__}: {first_line} (run again with --debug for details)"
+        reason = f"{unexpected(error)} (run again with --debug for details)"
     print(f"hts: cannot read video {source!r}: {reason}", file=sys.stderr)
     return reason
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from hidden_two_stream.data.content import Content, ContentReader
 from hidden_two_stream.data.samples import Sample
-from hidden_two_stream.errors import HiddenTwoStreamError, VideoError
+from hidden_two_stream.errors import HiddenTwoStreamError, VideoError, unexpected
 from hidden_two_stream.parallel import WorkerPool
 from hidden_two_stream.types import RawClip
 from hidden_two_stream.video.reader import Source, VideoReader
@@ -288,6 +288,8 @@ def _decode_sample(sample: Sample, size: Resize, max_bytes: int) -> _Outcome:
         )
     except HiddenTwoStreamError as error:
         return error
+    except Exception as error:  # one file must not end the work on all others
+        return VideoError(sample.path, unexpected(error))
 
 
 def _decode_apart(sample: Sample, size: Resize, max_bytes: int) -> _Parcel:

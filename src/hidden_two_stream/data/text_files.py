@@ -23,6 +23,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx, .ods and .zip; .xls
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _SHOWN = 80  # characters of a first line that a message quotes
 
@@ -41,6 +42,10 @@ def read_text(path: Path, kind: str = "text") -> str:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {str(path)!r}: {error.strerror}") from error
+    if content.startswith(_SPREADSHEETS):
+        raise DataError(
+            f"{path} is not {kind} in UTF-8 but a spreadsheet or an archive; export it as CSV in UTF-8"
+        )
     encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
     try:
         text = content.decode("utf-8-sig" if encoding == "utf-8" else encoding)

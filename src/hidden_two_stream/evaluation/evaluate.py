@@ -11,7 +11,7 @@ from hidden_two_stream.data.benchmarks.reference import parse_reference
 from hidden_two_stream.data.clip_cache import ClipCache, default_workers, open_clip_cache
 from hidden_two_stream.data.index import absolute_data, read_dataset_index
 from hidden_two_stream.data.record import TrainingRecord, absolute_names
-from hidden_two_stream.data.samples import DatasetIndex, Sample, unreadable_lines
+from hidden_two_stream.data.samples import DatasetIndex, Sample, note_facts, unreadable_lines
 from hidden_two_stream.data.splits import divide, own_split
 from hidden_two_stream.errors import CheckpointError, DataError, UsageError
 from hidden_two_stream.evaluation.accuracy import Evaluation, check_known, evaluate_videos
@@ -64,7 +64,9 @@ def evaluate(
     if not recognizer.trained_streams:
         raise CheckpointError(f"{name!r} has no trained stream to test; train spatial or temporal")
     _warn_of_other_split(str(data), recognizer.info.metadata.data)
-    part = _choose_part(read_dataset_index(data, min_classes=1), data, recognizer, split)
+    index = read_dataset_index(data, min_classes=1)
+    note_facts(index)
+    part = _choose_part(index, data, recognizer, split)
     if not part.samples:
         raise DataError(f"no {part.split} videos in {str(data)!r} ({part.rule}); use --split all")
     check_known({sample.label for sample in part.samples}, recognizer.classes)
@@ -118,12 +120,10 @@ def _choose_part(index: DatasetIndex, data: str | Path, recognizer: Recognizer, 
         return _Part(split or "test", index.samples, "", by_content=True)
     if split is None:
         return _Part("all", index.samples, "all videos")
-    if known.held_out is not None:
-        raise UsageError(
-            f"{str(data)!r} has no split of its own, and the run does not say which of these videos it was "
-            f"trained on; use --split all"
-        )
-    parts = divide(index, None, known.test_fraction, known.seed)
+    try:
+        parts = divide(index, known.held_out, known.test_fraction, known.seed)
+    except DataError as error:
+        raise DataError(f"{error}; use --split all") from error
     return _Part(split, parts.test if split == "test" else parts.train, parts.rule)
 
 
