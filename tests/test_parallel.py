@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from hidden_two_stream.parallel import WorkerPool, threads
+from hidden_two_stream.errors import WorkerError
+from hidden_two_stream.parallel import WorkerPool, run_in_processes, threads
 
 TASKS = """
 import time
@@ -136,3 +141,120 @@ def test_ctrl_c_ends_all_processes_without_output(tmp_path: Path, seconds: float
     os.killpg(process.pid, signal.SIGINT)
     output, errors = process.communicate(timeout=30)  # returns when no process holds the pipes any more
     assert (output, errors, process.returncode) == ("stopped\n", "", 0)
+
+
+DEADLY = """
+import os, signal, time
+from pathlib import Path
+
+def root_unless_deadly(number):
+    if number in (3, 4, 17):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number ** 0.5
+
+def dies_in_company(number, marker):
+    \"\"\"Dies the first time only, as at the hands of a system that is short of memory.\"\"\"
+    if number == 5 and not Path(marker).exists():
+        Path(marker).touch()
+        os._exit(1)
+    return number
+
+def announce_and_sleep(folder, number):
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def deadly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    (tmp_path / "deadly_tasks.py").write_text(DEADLY)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    yield importlib.import_module("deadly_tasks")
+    del sys.modules["deadly_tasks"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_a_task_that_kills_its_process_costs_only_its_own_result(deadly: Any, workers: int) -> None:
+    found = list(run_in_processes(deadly.root_unless_deadly, range(20), workers, lambda number: -number))
+    assert found == [-n if n in (3, 4, 17) else n**0.5 for n in range(20)]
+
+
+def test_a_process_that_died_by_chance_costs_nothing(deadly: Any, tmp_path: Path) -> None:
+    task = partial(deadly.dies_in_company, marker=str(tmp_path / "died"))
+    found = list(run_in_processes(task, range(12), 2, lambda number: -1))
+    assert found == list(range(12))
+    assert (tmp_path / "died").exists()
+
+
+def test_tasks_are_taken_in_time_and_errors_are_raised() -> None:
+    taken: list[str] = []
+
+    def tasks() -> Iterator[str]:
+        for text in ("1", "2", "x", *map(str, range(40))):
+            taken.append(text)
+            yield text
+
+    results = run_in_processes(float, tasks(), 2, lambda text: 0.0)
+    assert [next(results), next(results)] == [1.0, 2.0]
+    with pytest.raises(ValueError, match="could not convert"):
+        next(results)
+    assert len(taken) <= 3 + 2 * 2
+    assert list(run_in_processes(float, ["1", "2"], 0, lambda text: 0.0)) == [1.0, 2.0]
+
+
+def test_workers_that_cannot_start_are_named(deadly: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hidden_two_stream.parallel._initialize_worker", os.abort)
+    with pytest.raises(WorkerError, match=r"end as soon as they start.*--workers 0"):
+        list(run_in_processes(abs, range(3), 2, lambda number: 0))
+
+
+def test_a_system_without_room_for_semaphores_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(*_: Any, **__: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("multiprocessing.synchronize.Lock", no_room)
+    with pytest.raises(WorkerError, match=r"No space left on device.*--workers 0.*/dev/shm"):
+        list(run_in_processes(abs, range(3), 2, lambda number: 0))
+
+
+ORPHANS = """
+import sys
+from functools import partial
+from deadly_tasks import announce_and_sleep
+from hidden_two_stream.parallel import run_in_processes
+
+list(run_in_processes(partial(announce_and_sleep, sys.argv[1]), range(4), 2, abs))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL"])
+def test_workers_end_with_the_process_that_started_them(deadly: Any, tmp_path: Path, how: str) -> None:
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    process = subprocess.Popen([sys.executable, "-c", ORPHANS, str(begun)])
+    while len(list(begun.iterdir())) < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(getattr(signal, how))
+    process.wait(timeout=30)
+    workers = [int(path.name) for path in begun.iterdir()]
+    end = time.monotonic() + 20
+    while any(
+        Path("/proc", str(pid)).exists() if sys.platform == "linux" else _alive(pid) for pid in workers
+    ):
+        assert time.monotonic() < end, "workers outlived their parent"
+        time.sleep(0.05)
+
+
+def _alive(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    if sys.platform == "linux":  # a process that ended stays as a zombie until it is reaped
+        return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

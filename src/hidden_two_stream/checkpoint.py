@@ -63,6 +63,8 @@ class RunMetadata:
         test_fraction: part of each class held back for the test if the data has no split of its own.
         held_out: "column=value" of the videos held back for the test instead.
         num_training_videos: readable training videos.
+        min_fps, max_fps: lowest and highest rate of the training videos, in frames per second after sampling
+            at `input.fps`; None: unknown.
         seed: seed of everything random.
         precision: numeric precision of training, as Lightning Fabric names it.
         warm_start: the source run of each part: "motion", "spatial", "temporal".
@@ -79,6 +81,8 @@ class RunMetadata:
     test_fraction: float = 0.25
     held_out: str | None = None
     num_training_videos: int = 0
+    min_fps: float | None = None
+    max_fps: float | None = None
     seed: int = 0
     precision: str = ""
     warm_start: Mapping[str, str] = field(default_factory=dict)

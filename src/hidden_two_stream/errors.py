@@ -15,6 +15,7 @@ __all__ = [
     "TrainingError",
     "UsageError",
     "VideoError",
+    "WorkerError",
     "unexpected",
 ]
 
@@ -67,6 +68,10 @@ class MissingDependencyError(HiddenTwoStreamError):
 
 class OutputError(HiddenTwoStreamError):
     """A result cannot be written: the folder is not writable, or the disk is full."""
+
+
+class WorkerError(HiddenTwoStreamError):
+    """Worker processes cannot be started, or one of them died over a task that cannot be left out."""
 
 
 def unexpected(error: Exception) -> str:

@@ -1,21 +1,130 @@
-"""Thread limits and an interrupt-safe process pool."""
+"""Thread limits, an interrupt-safe process pool, and tasks in worker processes that may die."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
+import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import get_context
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import connection, get_context, parent_process
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
-__all__ = ["WorkerPool", "threads"]
+from hidden_two_stream.errors import WorkerError
+
+__all__ = ["LOST_WORKER", "WorkerPool", "require_semaphores", "run_in_processes", "threads"]
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+LOST_WORKER = (
+    "its worker process ended without a result: a library crashed, or the system stopped the process, for "
+    "example because memory ran out"
+)
+"""The reason for a task whose worker process died, also when it ran alone."""
+
+
+def run_in_processes(
+    function: Callable[[Task], Result],
+    tasks: Iterable[Task],
+    workers: int,
+    lost: Callable[[Task], Result],
+) -> Iterator[Result]:
+    """Yield `function(task)` for each task, in the order of the tasks.
+
+    If a worker process dies, the tasks that it may have been at run again one at a time, each in a process of
+    its own. So a task that kills its process costs only its own result.
+
+    Args:
+        function: a function of an importable module.
+        tasks: the tasks. At most 2 · workers of them are taken ahead of the results.
+        workers: number of processes; 0 runs the tasks in this process.
+        lost: gives the result of a task whose process died, or raises an error that names the task.
+
+    Raises:
+        WorkerError: worker processes cannot be started.
+    """
+    if workers < 1:
+        yield from map(function, tasks)
+        return
+    remaining = iter(tasks)
+    waiting: deque[tuple[Task, Future[Result]]] = deque()
+    while True:
+        with _pool(workers) as pool:
+            try:
+                while True:
+                    for task in itertools.islice(remaining, 2 * workers - len(waiting)):
+                        waiting.append((task, _submitted(pool, function, task)))
+                    if not waiting:
+                        return
+                    result = waiting[0][1].result()
+                    waiting.popleft()
+                    yield result
+            except BrokenProcessPool:
+                pass
+        for task, future in waiting:
+            yield _result_alone(function, task, lost) if _is_broken(future) else future.result()
+        waiting.clear()
+
+
+def _submitted(pool: WorkerPool, function: Callable[[Task], Result], task: Task) -> Future[Result]:
+    """Return the future of a task; that of a broken pool if the pool broke before."""
+    try:
+        return pool.submit(function, task)
+    except BrokenProcessPool as error:
+        broken: Future[Result] = Future()
+        broken.set_exception(error)
+        return broken
+
+
+def _is_broken(future: Future[Any]) -> bool:
+    return future.cancelled() or isinstance(future.exception(), BrokenProcessPool)
+
+
+def _result_alone(function: Callable[[Task], Result], task: Task, lost: Callable[[Task], Result]) -> Result:
+    with _pool(1) as pool:
+        try:
+            pool.submit(os.getpid).result()
+        except BrokenProcessPool as error:
+            raise WorkerError(
+                "worker processes end as soon as they start; work without them (--workers 0)"
+            ) from error
+        try:
+            result: Result = pool.submit(function, task).result()
+        except BrokenProcessPool:
+            return lost(task)
+        return result
+
+
+def _pool(workers: int) -> WorkerPool:
+    require_semaphores(workers)
+    return WorkerPool(workers)
+
+
+def require_semaphores(workers: int) -> None:
+    """Check that the system has room for the semaphores of some worker processes.
+
+    Raises:
+        WorkerError: it has not; on Linux, semaphores lie in /dev/shm.
+    """
+    context = get_context("spawn")
+    try:
+        probes = [context.Lock() for _ in range(8 * (workers + 1))]
+    except OSError as error:
+        raise WorkerError(
+            f"cannot start worker processes: {error.strerror or error}; work without them (--workers 0), or "
+            "give the system a larger /dev/shm"
+        ) from error
+    del probes
 
 
 class WorkerPool(ProcessPoolExecutor):
@@ -26,7 +135,7 @@ class WorkerPool(ProcessPoolExecutor):
     print nothing, even while they are starting.
 
     Workers do not import the calling script, so a script needs no `if __name__ == "__main__":`. Tasks must be
-    functions of importable modules.
+    functions of importable modules. Workers also end when this process does, however it ends.
     """
 
     def __init__(self, workers: int) -> None:
@@ -108,7 +217,19 @@ def _initialize_worker() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _set_threads(1, 1)
+
+
+def _end_with_parent() -> None:
+    """End this worker process when the process that started it ends, for example by SIGTERM or SIGKILL.
+
+    A worker waits for tasks at a pipe that its siblings hold open too, so it would wait for ever.
+    """
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 @contextlib.contextmanager

@@ -65,7 +65,7 @@ def test_every_field_survives_being_written() -> None:
     )  # fmt: skip
     recipe = Recipe(
         model=ModelConfig("tiny", "resnet18", 2, 0.9, 0.8, "inflated", ["temporal"], 2, "reference"),
-        input=InputConfig(224, 96, 256, (240, 320), 2, True, [1.0, 0.66], False, 0.0, 3),
+        input=InputConfig(224, 96, 256, (240, 320), 12.5, 2, True, [1.0, 0.66], False, 0.0, 3),
         loss="paper",
         init="imagenet",
         motion_init="shipped",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
 import pickle
+import signal
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +23,10 @@ from hidden_two_stream.data.index import read_dataset_index
 from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.errors import UsageError, VideoError
 from hidden_two_stream.types import RawClip
+from hidden_two_stream.video.reader import Source, VideoReader
 from hidden_two_stream.video.writer import write_video
+
+DECODE_APART = store_module._decode_apart
 
 
 def moving(num_frames: int, height: int = 24, width: int = 32, seed: int = 0) -> RawClip:
@@ -119,6 +124,54 @@ def test_all_frames_are_kept_or_none(samples: list[Sample], spare: int, kept: bo
     budget = frames * 16 * 16 * 3 + spare
     store = open_clip_cache(samples, (16, 16), budget_bytes=budget)
     assert [video.frames is not None for video in store.videos] == [kept] * len(samples)
+
+
+@pytest.mark.parametrize(("spare", "kept"), [(0, True), (-1, False)])
+def test_the_number_of_workers_does_not_change_what_is_kept(
+    tmp_path: Path, samples: list[Sample], spare: int, kept: bool
+) -> None:
+    """One video needs most of the budget, far more than the share of one of eight videos in flight."""
+    path = tmp_path / "long.mp4"
+    write_video(path, moving(400), fps=10)
+    some = [*samples[:4], Sample(str(path), "x"), *samples[4:]]
+    frames = sum(video.num_frames for video in open_clip_cache(some, (16, 16), budget_bytes=0).videos)
+    budget = frames * 16 * 16 * 3 + spare
+    alone = open_clip_cache(some, (16, 16), budget_bytes=budget)
+    shared = open_clip_cache(some, (16, 16), budget_bytes=budget, workers=4)
+    assert alone.in_memory == shared.in_memory == kept
+    same(alone, shared)
+
+
+def test_a_negative_budget_is_refused(samples: list[Sample]) -> None:
+    with pytest.raises(UsageError, match="-3 MiB; expected 0 or more"):
+        open_clip_cache(samples, 16, budget_bytes=-3 << 20)
+
+
+@pytest.mark.parametrize("budget", [1 << 30, 0])
+def test_clips_of_one_video_are_decoded_in_one_pass(
+    samples: list[Sample], monkeypatch: pytest.MonkeyPatch, budget: int
+) -> None:
+    (video,) = open_clip_cache(samples[7:8], 16, budget_bytes=budget).videos
+    clips = [(0, 1, 2), (1, 3, 5), (1, 2, 3), (20, 25, 30), (39, 39, 39)]
+    expected = [video.read(clip, 16) for clip in clips]
+    opened: list[object] = []
+    converted = 0
+
+    class Counted(VideoReader):
+        def __init__(self, source: Source) -> None:
+            opened.append(source)
+            super().__init__(source)
+
+    def counted(clip: RawClip, size: int | tuple[int, int]) -> Tensor:
+        nonlocal converted
+        converted += len(clip)
+        return resized(clip, size)
+
+    monkeypatch.setattr(store_module, "VideoReader", Counted)
+    monkeypatch.setattr(store_module, "resized", counted)
+    for one, other in zip(video.read_clips(clips, 16), expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+    assert (len(opened), converted) == ((0, 0) if budget else (1, 9))
 
 
 def test_an_unreadable_video_takes_nothing_from_the_budget(samples: list[Sample]) -> None:
@@ -255,6 +308,27 @@ def test_processes_give_the_same(samples: list[Sample], tmp_path: Path) -> None:
     assert [(sample, str(error)) for sample, error in shared.unreadable] == [
         (sample, str(error)) for sample, error in alone.unreadable
     ]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_a_process_that_dies_costs_one_video(samples: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A video at which the decoder kills its process."""
+    alone = open_clip_cache(samples, 16)
+    monkeypatch.setattr(store_module, "_decode_apart", _decode_or_die)
+    shared = open_clip_cache(samples, 16, workers=2)
+    assert shared.samples == tuple(sample for sample in samples if not sample.path.endswith("2.mp4"))
+    assert len(shared.samples) == len(samples) - 1
+    assert [sample.path for sample, _ in shared.unreadable] == [
+        sample.path for sample in samples if sample.path.endswith("2.mp4")
+    ]
+    assert "worker process ended without a result" in str(shared.unreadable[0][1])
+    same(alone.select(shared.samples), shared)
+
+
+def _decode_or_die(task: tuple[Sample, int, float, int]) -> Any:
+    if task[0].path.endswith("2.mp4"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return DECODE_APART(task)
 
 
 # -- the store -------------------------------------------------------------------------------------

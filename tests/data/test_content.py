@@ -68,6 +68,15 @@ def frames_of(path: str) -> list[np.ndarray]:
         return [frame.image for frame in reader.frames()]
 
 
+def test_the_rate_of_sampling_does_not_change_the_content(data_root: Path) -> None:
+    samples = read_dataset_index(data_root / "weizmann4" / "labels.csv").samples[:1]
+    (every,), (few,) = (open_clip_cache(samples, 32, fps=fps).videos for fps in (0, 5))
+    assert few.num_frames < every.num_frames
+    assert every.content is not None
+    assert few.content is not None
+    assert (few.content.digest, few.content.num_frames) == (every.content.digest, every.num_frames)
+
+
 def test_workers_give_the_same_content(data_root: Path) -> None:
     samples = read_dataset_index(data_root / "weizmann4" / "labels.csv").samples[:9]
     alone, together = (open_clip_cache(samples, 32, workers=workers).videos for workers in (0, 2))
@@ -81,7 +90,8 @@ def test_recordings_hold_no_duplicates(data_root: Path, name: str) -> None:
 
 
 def video(path: str, first: int = 0, count: int = 5, *, seed: int) -> DecodedVideo:
-    return DecodedVideo(path, count, first, (24, 40), 25.0, None, None, content=content_of(noise(seed)))
+    content = content_of(noise(seed, (count, 24, 40, 3)))
+    return DecodedVideo(path, count, first, (24, 40), 25.0, None, None, content=content)
 
 
 def test_groups_of_equal_near_and_overlapping_videos() -> None:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
+from hidden_two_stream.data import training_set
 from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo, open_clip_cache
 from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.data.training_set import (
@@ -19,8 +26,9 @@ from hidden_two_stream.data.training_set import (
     StepSampler,
     TrainingClips,
     mix_seed,
-    training_loader,
+    training_batches,
 )
+from hidden_two_stream.errors import VideoError, WorkerError
 from hidden_two_stream.synthetic.clips import generate_clip
 from hidden_two_stream.video.writer import write_video
 
@@ -276,7 +284,16 @@ def test_one_segment_draws_what_a_plain_clip_draws() -> None:
     assert all(torch.equal(clips[key][0], again[key][0]) for key in keys(count=50))
 
 
-def test_loader_gives_the_same_from_memory_and_from_files_in_processes(tmp_path: Path) -> None:
+def test_loader_gives_the_same_from_memory_and_from_files_in_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processes: list[int] = []
+
+    def spied(*arguments: Any, num_workers: int, **options: Any) -> Any:
+        processes.append(num_workers)
+        return DataLoader(*arguments, num_workers=num_workers, **options)
+
+    monkeypatch.setattr(training_set, "DataLoader", spied)
     samples = []
     for n, label in enumerate(("left", "grow", "up")):
         path = tmp_path / f"{n}.mp4"
@@ -286,12 +303,12 @@ def test_loader_gives_the_same_from_memory_and_from_files_in_processes(tmp_path:
     sampler = StepSampler(3, 2, 2, 1, 4, seed=9)
     kept, fresh = open_clip_cache(samples, 32), open_clip_cache(samples, 32, budget_bytes=0)
     loaders = [
-        training_loader(clips_of(kept, how=how), sampler, workers=2),
-        training_loader(clips_of(fresh, how=how), sampler, workers=2),
-        training_loader(clips_of(fresh, how=how), sampler, workers=0),
+        training_batches(clips_of(kept, how=how), sampler, workers=2),
+        training_batches(clips_of(fresh, how=how), sampler, workers=2),
+        training_batches(clips_of(fresh, how=how), sampler, workers=0),
     ]
-    assert [loader.num_workers for loader in loaders] == [0, 2, 0]
     first, *others = [list(loader) for loader in loaders]
+    assert processes == [0, 2, 0]
     assert len(first) == 6
     for frames, labels in first:
         assert (frames.shape, frames.dtype) == ((2, 1, 4, 3, 32, 32), torch.uint8)
@@ -301,3 +318,57 @@ def test_loader_gives_the_same_from_memory_and_from_files_in_processes(tmp_path:
         for (frames, labels), (expected, numbers) in zip(batches, first, strict=True):
             assert torch.equal(frames, expected)
             assert torch.equal(labels, numbers)
+
+
+class Failing:
+    """A dataset of one clip that fails, in the process that loads it."""
+
+    def __init__(self, fail: Callable[[], Any], in_memory: bool = False) -> None:
+        self.fail = fail
+        self.cache = SimpleNamespace(in_memory=in_memory)
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, key: ClipKey) -> tuple[Tensor, int]:
+        self.fail()
+        raise AssertionError("expected a failure")
+
+
+def _unreadable() -> None:
+    raise VideoError("a.mp4", "damaged data")
+
+
+def _no_shared_memory() -> None:
+    raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1_2>: Resource unavailable")
+
+
+def _killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _wrong() -> None:
+    raise IndexError("a fault of the code")
+
+
+@pytest.mark.parametrize(
+    ("fail", "workers", "kind", "message"),
+    [
+        (_unreadable, 0, VideoError, r"cannot read video 'a\.mp4': damaged data$"),
+        (_unreadable, 1, VideoError, r"cannot read video 'a\.mp4': damaged data$"),
+        (_no_shared_memory, 1, WorkerError, r"/dev/shm is too small.*--workers 0"),
+        pytest.param(
+            _killed,
+            1,
+            WorkerError,
+            r"a decoding process failed \(.*--workers 0",
+            marks=pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals"),
+        ),
+        (_wrong, 1, IndexError, r"a fault of the code"),
+    ],
+)
+def test_failures_in_a_loading_process_keep_their_meaning(
+    fail: Callable[[], None], workers: int, kind: type[Exception], message: str
+) -> None:
+    with pytest.raises(kind, match=message):
+        list(training_batches(Failing(fail), StepSampler(1, 1, 1, 0, 1, seed=0), workers))

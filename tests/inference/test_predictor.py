@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from hidden_two_stream.checkpoint import RunInfo, RunMetadata, build_model, save_run
 from hidden_two_stream.config.schema import FusionConfig, InputConfig, ModelConfig, Recipe
-from hidden_two_stream.data.clip_cache import DecodedVideo
+from hidden_two_stream.data.clip_cache import DecodedVideo, decode_video
 from hidden_two_stream.errors import CheckpointError, UsageError, VideoError
 from hidden_two_stream.inference import predictor
 from hidden_two_stream.inference.predictor import Recognizer, load
@@ -420,3 +421,95 @@ def test_windows_of_nothing_are_refused_at_the_call(recognizer: Recognizer, tmp_
     motion_only = load(saved(tmp_path / "run", recipe_of(), stages=("motion",)))
     with pytest.raises(CheckpointError, match="no trained stream"):
         motion_only.windows(np.zeros((12, 64, 64, 3), np.uint8))
+
+
+# -- frame rates -----------------------------------------------------------------------------------
+
+
+def write_lossless(path: Path, frames: RawClip, fps: int) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("png", rate=fps)
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "rgb24"
+        for image in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture(scope="module")
+def two_rates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The same two seconds with 50 and with 25 frames per second."""
+    folder = tmp_path_factory.mktemp("rates")
+    frames = generate_clip("grow", 3, num_frames=100, size=64).frames
+    return write_lossless(folder / "50.mov", frames, 50), write_lossless(folder / "25.mov", frames[::2], 25)
+
+
+def test_input_fps_makes_videos_of_two_rates_one(tmp_path: Path, two_rates: tuple[Path, Path]) -> None:
+    settings = InputConfig(size=64, resize=64, fps=25)
+    recognizer = load(saved(tmp_path, dataclasses.replace(recipe_of(), input=settings)))
+    one, other = (recognizer.predict(str(path), "4x1") for path in two_rates)
+    assert (one.num_frames, other.num_frames) == (50, 50)
+    np.testing.assert_array_equal(one.scores, other.scores)
+    windows = [list(recognizer.windows(str(path))) for path in two_rates]
+    for first, second in zip(*windows, strict=True):
+        assert first.start_seconds == pytest.approx(second.start_seconds)
+        assert first.end_seconds == pytest.approx(second.end_seconds)
+        np.testing.assert_array_equal(first.scores, second.scores)
+
+
+def test_without_input_fps_every_frame_is_seen(recognizer: Recognizer, two_rates: tuple[Path, Path]) -> None:
+    one, other = (recognizer.predict(str(path), "4x1") for path in two_rates)
+    assert (one.num_frames, other.num_frames) == (100, 50)
+    assert not np.array_equal(one.scores, other.scores)
+
+
+@pytest.mark.parametrize("kept", [0, 1 << 30])
+def test_sampled_frames_are_the_same_kept_and_not(two_rates: tuple[Path, Path], kept: int) -> None:
+    video = decode_video(str(two_rates[0]), 64, kept, 0.5, 1.5, fps=20)
+    assert video.num_frames == 20
+    np.testing.assert_allclose(video.pts_seconds, 0.5 + np.arange(20) / 20)
+    numbers = [round(50 * (0.5 + n / 20) - 1e-6) for n in range(20)]  # of two equally near, the earlier one
+    assert video.file_numbers(range(20)) == numbers
+    expected = frames_of(two_rates[0])[numbers]
+    np.testing.assert_array_equal(video.read(range(20), 64).permute(0, 2, 3, 1).numpy(), expected)
+    clips = list(video.read_clips([range(3), range(2, 9)], 64))
+    np.testing.assert_array_equal(clips[1].permute(0, 2, 3, 1).numpy(), expected[2:9])
+
+
+def test_frames_without_a_rate_are_all_used_and_a_warning_says_so(tmp_path: Path) -> None:
+    settings = InputConfig(size=64, resize=64, fps=10)
+    recognizer = load(saved(tmp_path, dataclasses.replace(recipe_of(), input=settings)))
+    prediction = recognizer.predict(generate_clip("grow", 3, num_frames=20, size=64).frames)
+    assert prediction.num_frames == 20
+    (warning,) = prediction.warnings
+    assert "frame rate is unknown" in warning
+    assert "not 10 per second" in warning
+
+
+@pytest.mark.parametrize(
+    ("trained", "fps", "expected"),
+    [
+        ((25.0, 30.0), 0.0, {50: "slower", 25: None, 44: None, 46: "slower", 17: None, 16: "faster"}),
+        ((20.0, 20.0), 20.0, {50: None, 25: None, 20: None, 10: "faster"}),  # sampled at 20, as in training
+        ((10.0, 20.0), 20.0, {10: None}),
+    ],
+)
+def test_a_rate_far_from_training_is_named(
+    recognizer: Recognizer, trained: tuple[float, float], fps: float, expected: dict[float, str | None]
+) -> None:
+    recipe = dataclasses.replace(recipe_of(), input=InputConfig(size=64, resize=64, fps=fps))
+    metadata = RunMetadata(min_fps=trained[0], max_fps=trained[1])
+    other = Recognizer(recognizer.model, RunInfo(recipe, CLASSES, metadata))
+    for rate, word in expected.items():
+        warning = other.rate_warning(rate)
+        assert (warning is None) if word is None else (word in str(warning)), rate
+    assert other.rate_warning(None) is None
+    assert recognizer.rate_warning(1000.0) is None  # an older run does not know its rates
+
+
+def test_a_prediction_warns_of_a_far_rate(recognizer: Recognizer, two_rates: tuple[Path, Path]) -> None:
+    metadata = RunMetadata(min_fps=25.0, max_fps=25.0)
+    other = Recognizer(recognizer.model, RunInfo(recipe_of(), CLASSES, metadata))
+    warnings = [other.predict(str(path)).warnings for path in two_rates]
+    assert [len(found) for found in warnings] == [1, 0]
+    assert "50 frames per second, but training saw 25" in warnings[0][0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ import hidden_two_stream as hts
 from hidden_two_stream.config.loading import load_recipe
 from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.errors import UsageError
+from hidden_two_stream.video.reader import read_video
+from hidden_two_stream.video.writer import write_video
 
 ROOT = Path(__file__).resolve().parents[2]
 QUIET = hts.Resources(workers=0, quiet=True)
@@ -81,6 +84,26 @@ def test_train_evaluate_and_predict(small_data: Path, tmp_path: Path) -> None:
         hts.train(small_data, tmp_path / "run", overrides=QUICK, resources=QUIET)
     with pytest.raises(UsageError):
         hts.resume(tmp_path / "nothing", QUIET)
+
+
+@pytest.mark.parametrize(("fps", "lowest"), [(0, 12.5), (10, 10)])
+def test_a_run_samples_by_time_and_records_its_rates(
+    small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], fps: float, lowest: float
+) -> None:
+    """One of the training videos is written again at half its rate."""
+    data = tmp_path / "data"
+    shutil.copytree(small_data.parent, data)
+    slow = data / "videos" / "left" / "train_0000.mp4"
+    frames, info = read_video(slow)
+    assert info.fps == 25
+    write_video(slow, frames, fps=12.5)
+    changes = QUICK | {"input.fps": fps}
+    result = hts.train(data / small_data.name, tmp_path / "run", overrides=changes, resources=QUIET)
+    for metadata in (result.recognizer.info.metadata, hts.load(tmp_path / "run").info.metadata):
+        assert (metadata.min_fps, metadata.max_fps) == (lowest, 10 if fps else 25)
+    assert ("12.5 to 25 frames per second" in capsys.readouterr().err) == (fps == 0)
+    seconds = len(frames) / 12.5
+    assert result.recognizer.predict(slow).num_frames == (round(seconds * fps) if fps else len(frames))
 
 
 def test_a_flat_script_of_five_lines(small_data: Path, tmp_path: Path) -> None:

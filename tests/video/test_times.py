@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from hidden_two_stream.types import RawClip
+from hidden_two_stream.types import Frame, RawClip
 from hidden_two_stream.video.reader import VideoReader
-from hidden_two_stream.video.times import FALLBACK_FPS, FrameClock, file_times, index_times
+from hidden_two_stream.video.times import FALLBACK_FPS, FrameClock, at_rate, file_times, index_times
 
 MILLISECOND = Fraction(1, 1000)
 THERMAL = (
@@ -260,3 +260,64 @@ def test_file_times_count_at_the_rate_where_any_time_stamp_is_unusable(stamps: l
     np.testing.assert_array_equal(file_times(stamps, 8), [0, 0.125, 0.25, 0.375])
     np.testing.assert_array_equal(file_times(stamps, None), [0, 0.04, 0.08, 0.12])
     np.testing.assert_array_equal(index_times(4, 8), file_times(stamps, 8))
+
+
+# -- another rate ----------------------------------------------------------------------------------
+
+
+def frames_at(times: Sequence[float]) -> list[Frame]:
+    return [Frame(np.full((1, 1, 3), n % 256, np.uint8), n, time) for n, time in enumerate(times)]
+
+
+def nearest(times: Sequence[float], fps: float) -> list[int]:
+    """Slowly: compare every wanted time with every frame; of equal distances the earlier frame."""
+    count = int((times[-1] - times[0]) * fps + 0.25 + 1e-9) + 1
+    wanted = [times[0] + n / fps for n in range(count)]
+    return [min(range(len(times)), key=lambda n: (round(abs(times[n] - t), 9), n)) for t in wanted]
+
+
+@pytest.mark.parametrize("start", [0.0, 7.3])
+@pytest.mark.parametrize("fps", [5.0, 12.5, 23.976, 25.0, 30.0, 60.0])
+@pytest.mark.parametrize("rate", [10.0, 24.0, 25.0, 50.0, 119.88])
+def test_another_rate_takes_the_nearest_frames(rate: float, fps: float, start: float) -> None:
+    times = [start + n / rate for n in range(int(2.3 * rate))]
+    found = list(at_rate(frames_at(times), fps))
+    assert [frame.index for frame in found] == nearest(times, fps)
+    np.testing.assert_allclose(
+        [frame.pts_seconds for frame in found], start + np.arange(len(found)) / fps, atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("rate", [24.0, 25.0, 30000 / 1001, 50.0])
+def test_a_video_that_has_the_rate_is_unchanged(rate: float) -> None:
+    """Matroska rounds times to milliseconds."""
+    times = [round(n / rate, 3) for n in range(500)]
+    assert [frame.index for frame in at_rate(frames_at(times), rate)] == list(range(500))
+
+
+def test_twice_and_half_the_rate() -> None:
+    frames = frames_at([n / 50 for n in range(10)])
+    assert [frame.index for frame in at_rate(frames, 25)] == [0, 2, 4, 6, 8]
+    assert [frame.index for frame in at_rate(frames[:3], 100)] == [0, 0, 1, 1, 2]
+    assert [frame.index for frame in at_rate(frames[:1], 25)] == [0]
+    assert list(at_rate([], 25)) == []
+
+
+def test_a_variable_rate_becomes_a_constant_one() -> None:
+    """30 per second for one second, then 5: at 10 per second every third, then each twice."""
+    times = [n / 30 for n in range(30)] + [1 + n / 5 for n in range(5)]
+    found = [frame.index for frame in at_rate(frames_at(times), 10)]
+    assert found == [0, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 30, 31, 31, 32, 32, 33, 33, 34]
+
+
+def test_frames_come_as_soon_as_the_next_one_is_known() -> None:
+    seen: list[int] = []
+
+    def live() -> Iterator[Frame]:
+        for frame in frames_at([n / 50 for n in range(10)]):
+            seen.append(frame.index)
+            yield frame
+
+    frames = at_rate(live(), 25)
+    assert [next(frames).index, len(seen)] == [0, 2]
+    assert [next(frames).index, len(seen)] == [2, 4]

@@ -8,6 +8,7 @@ from pathlib import Path
 from hidden_two_stream.cli.options import (
     DATA_HELP,
     Parser,
+    add_cache,
     add_device,
     add_protocol,
     add_workers,
@@ -39,6 +40,7 @@ def add_arguments(parser: Parser) -> None:
     add_protocol(parser)
     add_device(parser)
     add_workers(parser)
+    add_cache(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -58,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.split,
         arguments.protocol,
         workers=workers(arguments),
+        cache_mb=arguments.cache_mb,
         quiet=arguments.quiet,
     )
     if path is not None:

@@ -95,15 +95,24 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_cache(parser: argparse.ArgumentParser) -> None:
+    """Add --cache-mb."""
+    parser.add_argument(
+        "--cache-mb",
+        type=int,
+        default=2048,
+        help="memory for decoded frames, MiB; if the frames of all videos need more, clips are decoded when "
+        "they are used (default: %(default)s)",
+    )
+
+
 def add_resources(parser: argparse.ArgumentParser) -> None:
     """Add the seed, workers, memory and devices of a training run."""
     parser.add_argument(
         "--seed", type=int, default=0, help="seed of everything random (default: %(default)s)"
     )
     add_workers(parser)
-    parser.add_argument(
-        "--cache-mb", type=int, default=2048, help="memory for decoded frames, MiB (default: %(default)s)"
-    )
+    add_cache(parser)
     parser.add_argument(
         "--accelerator", default="auto", help="kind of device: auto, cpu, cuda, mps (default: %(default)s)"
     )

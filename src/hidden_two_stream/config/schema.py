@@ -55,7 +55,10 @@ class InputConfig:
         max_size: upper limit of an automatic `size`, and of `min_size`, px.
         resize: height and width of a frame before cropping, px. One number is the shorter side and keeps the
             aspect ratio. 0 means the same as `size`.
-        frame_stride: step between the frames of a clip, in frames of the video.
+        fps: frames per second of all videos, in training and prediction alike. Videos of another rate are
+            sampled by time: the frame nearest to each 1/fps is taken, so the same motion looks equally fast
+            in all of them. 0 takes the frames as they are.
+        frame_stride: step between the frames of a clip, in frames of the video (after sampling at `fps`).
         normalize_contrast: give each clip the same mean and contrast, for thermal and other weak sensors.
         crop_scales: sides of random training crops relative to the largest crop; a single 1 keeps the scale.
         flip: mirror half of the training clips. Set it to false if classes differ in left and right.
@@ -68,6 +71,7 @@ class InputConfig:
     min_size: int = 64
     max_size: int = 128
     resize: int | tuple[int, int] = 0
+    fps: float = 0.0
     frame_stride: int = 1
     normalize_contrast: bool = False
     crop_scales: Sequence[float] = (1.0, 0.875, 0.75)

@@ -9,6 +9,8 @@ from hidden_two_stream.config.stages import STAGE_NAMES, STAGES
 
 __all__ = ["RangeError", "validated"]
 
+MIN_FPS, MAX_FPS = 0.1, 1000.0
+
 
 class RangeError(Exception):
     """A value is out of range. The caller adds the name of the recipe to the message."""
@@ -100,6 +102,11 @@ def _require_ranges(recipe: Recipe) -> None:
     scales = recipe.input.crop_scales
     if not scales or not all(0 < scale <= 1 for scale in scales):
         raise RangeError(f"input.crop_scales is {list(scales)}; give one or more numbers above 0, up to 1")
+    if recipe.input.fps and not MIN_FPS <= recipe.input.fps <= MAX_FPS:
+        raise RangeError(
+            f"input.fps is {recipe.input.fps:g}; it must be 0 (frames as they are), or {MIN_FPS:g} to "
+            f"{MAX_FPS:g}"
+        )
     resize = recipe.input.resize
     sides = (resize,) if isinstance(resize, int) else resize
     if resize != 0 and min(sides) < max(1, recipe.input.size):

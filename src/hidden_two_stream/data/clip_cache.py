@@ -7,11 +7,8 @@ none are kept, and clips are decoded again when they are asked for. Both ways gi
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -21,11 +18,11 @@ from torch import Tensor
 
 from hidden_two_stream.data.content import Content, ContentReader
 from hidden_two_stream.data.samples import Sample
-from hidden_two_stream.errors import HiddenTwoStreamError, VideoError, unexpected
-from hidden_two_stream.parallel import WorkerPool
+from hidden_two_stream.errors import HiddenTwoStreamError, UsageError, VideoError, unexpected
+from hidden_two_stream.parallel import LOST_WORKER, run_in_processes
 from hidden_two_stream.types import RawClip
 from hidden_two_stream.video.reader import Source, VideoReader
-from hidden_two_stream.video.times import FALLBACK_FPS, index_times
+from hidden_two_stream.video.times import FALLBACK_FPS, at_rate, index_times
 from hidden_two_stream.video.transforms import resize, resize_short_side, to_tensor
 
 __all__ = [
@@ -48,14 +45,17 @@ class DecodedVideo:
 
     Attributes:
         source: what was decoded.
-        num_frames: exact number of frames of the labeled part.
+        num_frames: exact number of frames of the labeled part, after sampling at another rate.
         first_frame: frame number in the file at which the labeled part starts.
         size: (height, width) of the decoded frames, before resizing.
         fps: mean frames per second; None where unknown.
         warning: why decoding ended early, if it did.
         frames: (num_frames, 3, h, w) uint8, resized; None where they were not kept.
         pts_seconds: (num_frames,) float64 time of each frame; the first frame of the file is at 0.
-        content: what identifies the frames; None: not computed.
+        num_bytes: memory of all resized frames, whether they were kept or not.
+        numbers: (num_frames,) number in the file of each frame; empty: they follow each other from
+            `first_frame` on.
+        content: what identifies the frames of the file, before they are sampled; None: not computed.
     """
 
     source: Source
@@ -66,6 +66,8 @@ class DecodedVideo:
     warning: str | None
     frames: Tensor | None
     pts_seconds: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0), compare=False)
+    num_bytes: int = 0
+    numbers: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64), compare=False)
     content: Content | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -78,7 +80,36 @@ class DecodedVideo:
         if self.frames is not None:
             return self.frames[torch.as_tensor(indices)]
         with VideoReader(self.source) as reader:
-            return resized(reader.read([self.first_frame + index for index in indices]), size)
+            return resized(reader.read(self.file_numbers(indices)), size)
+
+    def file_numbers(self, indices: Sequence[int]) -> list[int]:
+        """Return the numbers in the file of the frames at `indices`."""
+        if len(self.numbers):
+            return [int(number) for number in self.numbers[list(indices)]]
+        return [self.first_frame + index for index in indices]
+
+    def read_clips(self, clips: Sequence[Sequence[int]], size: Resize) -> Iterator[Tensor]:
+        """Yield `read` of each clip. A video whose frames were not kept is decoded once for all of them.
+
+        Args:
+            clips: indices of the frames of each clip, ascending within a clip; clips in the order of their
+                first frames.
+            size: as for `read`.
+        """
+        if self.frames is not None or len(clips) == 1:
+            yield from (self.read(indices, size) for indices in clips)
+            return
+        held: dict[int, Tensor] = {}
+        numbers = [self.file_numbers(indices) for indices in clips]
+        with VideoReader(self.source) as reader:
+            frames = reader.select(sorted({number for clip in numbers for number in clip}))
+            for clip in numbers:
+                for number in [number for number in held if number < clip[0]]:
+                    del held[number]
+                while clip[-1] not in held:
+                    frame = next(frames)
+                    held[frame.index] = resized(frame.image[None], size)
+                yield torch.cat([held[number] for number in clip])
 
     def frame_end_seconds(self, index: int) -> float:
         """Return when frame `index` ends: at the next frame, or as late as the frame before it lasted."""
@@ -105,6 +136,7 @@ def decode_video(
     max_bytes: int,
     start_seconds: float | None = None,
     end_seconds: float | None = None,
+    fps: float = 0.0,
     *,
     identify: bool = False,
 ) -> DecodedVideo:
@@ -115,6 +147,8 @@ def decode_video(
         size: size of the resized frames.
         max_bytes: the resized frames are kept if they need no more bytes together.
         start_seconds, end_seconds: the labeled part; None: from the first frame, to the last frame.
+        fps: frames per second to sample, see `video.times.at_rate`; 0 takes all frames. Frames without a rate
+            of their own are all taken, with a warning.
         identify: compute `content`.
 
     Raises:
@@ -125,29 +159,36 @@ def decode_video(
         first, stop = _part(source, reader.fps, start_seconds, end_seconds)
         kept: list[Tensor] | None = []
         times: list[float] = []
-        used = 0
+        frame_bytes = 0
+        numbers: list[int] = []
         content = ContentReader() if identify else None
-        for frame in reader.frames(first, stop):
+        frames = reader.frames(first, stop)
+        if content is not None:
+            frames = content.watch(frames)
+        for frame in at_rate(frames, fps) if fps and reader.fps else frames:
+            numbers.append(frame.index)
             times.append(frame.pts_seconds)
-            if content is not None:
-                content.add(frame.image)
             if kept is not None:
                 kept.append(resized(frame.image[None], size))
-                used += kept[-1].nbytes
-                kept = kept if used <= max_bytes else None
+                frame_bytes = kept[-1].nbytes
+                kept = kept if len(times) * frame_bytes <= max_bytes else None
         if not times:
             raise VideoError(source, f"no frame from {start_seconds or 0:g} s on; check the listed times")
-        frames = None if kept is None else torch.cat(kept)
-        seconds = np.zeros(0) if reader.times_repaired else np.array(times)
+        seconds = np.zeros(0) if reader.times_repaired and not fps else np.array(times)
+        warnings = [reader.warning]
+        if fps and not reader.fps:
+            warnings.append(f"its frame rate is unknown, so all frames were used, not {fps:g} per second")
         return DecodedVideo(
             source,
             len(times),
             first,
             reader.size,
             reader.fps,
-            reader.warning,
-            frames,
+            "; ".join(filter(None, warnings)) or None,
+            None if kept is None else torch.cat(kept),
             seconds,
+            len(times) * frame_bytes,
+            np.array(numbers) if fps else np.zeros(0, np.int64),
             None if content is None else content.content(),
         )
 
@@ -203,88 +244,102 @@ def open_clip_cache(
     budget_bytes: int = 2 << 30,
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    fps: float = 0.0,
 ) -> ClipCache:
     """Decode all samples once, in worker processes.
 
     Args:
         samples: what to decode.
         size: shorter side, or (height, width), px.
-        budget_bytes: memory for the decoded frames of all samples together; 0 keeps none. With workers, one
-            video may take 1/(2 · workers) of it.
+        budget_bytes: memory for the decoded frames of all samples together; 0 keeps none. The frames are kept
+            if and only if those of all samples fit, whatever the number of workers.
         workers: processes; 0 decodes in this one.
         progress: called with the number done and the total.
+        fps: as for `decode_video`.
+
+    Raises:
+        UsageError: the budget is negative.
+        WorkerError: worker processes cannot be started.
     """
-    readable: list[tuple[Sample, DecodedVideo]] = []
-    unreadable: list[tuple[Sample, HiddenTwoStreamError]] = []
-    budget = _Budget(budget_bytes)
-    for done, (sample, outcome) in enumerate(_decode_all(samples, size, workers, budget), start=1):
-        if isinstance(outcome, HiddenTwoStreamError):
-            unreadable.append((sample, outcome))
-        elif budget.covers(outcome):
-            readable.append((sample, outcome))
-        else:  # all or nothing: half a cache would need both ways of reading at once
-            if not budget.exhausted:
-                readable = [(kept, replace(video, frames=None)) for kept, video in readable]
-                budget.exhausted = True
-            readable.append((sample, replace(outcome, frames=None)))
+    if budget_bytes < 0:
+        raise UsageError(f"the memory for decoded frames is {budget_bytes >> 20} MiB; expected 0 or more")
+    budget = _Budget(budget_bytes, workers)
+    outcomes: list[_Outcome] = []
+    for outcome in _decode_all(samples, size, fps, workers, budget):
+        before = budget.exceeded
+        if not isinstance(outcome, HiddenTwoStreamError):
+            budget.count(outcome)
+        if budget.exceeded and not before:
+            outcomes = [_without_frames(kept) for kept in outcomes]
+        outcomes.append(_without_frames(outcome) if budget.exceeded else outcome)
         if progress is not None:
-            progress(done, len(samples))
-    return ClipCache(tuple(s for s, _ in readable), tuple(v for _, v in readable), tuple(unreadable), size)
+            progress(len(outcomes), len(samples))
+    if not budget.exceeded:  # videos that were too large for the share of one worker
+        for index, outcome in enumerate(outcomes):
+            if not isinstance(outcome, HiddenTwoStreamError) and outcome.frames is None:
+                outcomes[index] = _decode_sample((samples[index], size, fps, outcome.num_bytes))
+    pairs = list(zip(samples, outcomes, strict=True))
+    readable = [(sample, found) for sample, found in pairs if not isinstance(found, HiddenTwoStreamError)]
+    unreadable = tuple((sample, found) for sample, found in pairs if isinstance(found, HiddenTwoStreamError))
+    return ClipCache(tuple(s for s, _ in readable), tuple(v for _, v in readable), unreadable, size)
 
 
 class _Budget:
-    """Memory that decoded frames may still take, in bytes."""
+    """Memory for decoded frames, in bytes, while videos are decoded.
 
-    def __init__(self, left: int) -> None:
-        self.left = left
-        self.exhausted = False
+    Attributes:
+        total: memory for the frames of all videos together.
+        needed: bytes of the videos decoded so far, with or without their frames.
+        kept: bytes of the frames that were kept.
+    """
 
-    def covers(self, video: DecodedVideo) -> bool:
-        """Take the frames' bytes from the budget; False if these frames or earlier ones do not fit."""
-        if self.exhausted or video.frames is None or video.frames.nbytes > self.left:
-            self.left = -1
-            return False
-        self.left -= video.frames.nbytes
-        return True
+    def __init__(self, total: int, workers: int) -> None:
+        self.total = total
+        self.needed = 0
+        self.kept = 0
+        self._in_flight = max(1, 2 * workers)
+
+    @property
+    def exceeded(self) -> bool:
+        """Whether the videos decoded so far need more memory than there is."""
+        return self.needed > self.total
+
+    @property
+    def share(self) -> int:
+        """Bytes that the next video may take. All videos in flight together stay within the budget."""
+        return 0 if self.exceeded else (self.total - self.kept) // self._in_flight
+
+    def count(self, video: DecodedVideo) -> None:
+        """Count a decoded video."""
+        self.needed += video.num_bytes
+        self.kept += 0 if video.frames is None else video.num_bytes
 
 
 _Outcome = DecodedVideo | HiddenTwoStreamError
 _Parcel = tuple[_Outcome, npt.NDArray[np.uint8] | None]
+_Task = tuple[Sample, Resize, float, int]
+"""Sample, size, frames per second (0: all), and bytes that its frames may take."""
+_FEWEST_FOR_WORKERS = 8
 
 
 def _decode_all(
-    samples: Sequence[Sample], size: Resize, workers: int, budget: _Budget
-) -> Iterator[tuple[Sample, _Outcome]]:
-    """Outcomes in the order of `samples`."""
-    if workers < 1 or len(samples) < 8:
-        yield from ((sample, _decode_sample(sample, size, budget.left)) for sample in samples)
+    samples: Sequence[Sample], size: Resize, fps: float, workers: int, budget: _Budget
+) -> Iterator[_Outcome]:
+    """Yield the outcome of each sample, in order. Each sample gets its share of the budget when it starts."""
+    if workers < 1 or len(samples) < _FEWEST_FOR_WORKERS:
+        for sample in samples:
+            yield _decode_sample((sample, size, fps, 0 if budget.exceeded else budget.total - budget.kept))
         return
-    with WorkerPool(workers) as pool:
-        waiting: list[tuple[Sample, Future[_Parcel]]] = []
-        remaining = iter(samples)
-        in_flight = 2 * workers
-        share = budget.left // in_flight  # all videos in flight together stay within the budget
-        try:
-            while True:
-                for sample in itertools.islice(remaining, in_flight - len(waiting)):
-                    most = min(share, budget.left)
-                    waiting.append((sample, pool.submit(_decode_apart, sample, size, most)))
-                if not waiting:
-                    return
-                sample, future = waiting.pop(0)
-                yield sample, _unpacked(*future.result())
-        except BrokenProcessPool as error:
-            raise VideoError(
-                sample.path,
-                "a decoding process ended at this file or one near it: the decoder crashed, or the calling "
-                "script lacks `if __name__ == '__main__'`",
-            ) from error
+    tasks = ((sample, size, fps, budget.share) for sample in samples)
+    for outcome, frames in run_in_processes(_decode_apart, tasks, workers, _lost):
+        yield _unpacked(outcome, frames)
 
 
-def _decode_sample(sample: Sample, size: Resize, max_bytes: int) -> _Outcome:
+def _decode_sample(task: _Task) -> _Outcome:
+    sample, size, fps, max_bytes = task
     try:
         return decode_video(
-            sample.path, size, max_bytes, sample.start_seconds, sample.end_seconds, identify=True
+            sample.path, size, max_bytes, sample.start_seconds, sample.end_seconds, fps, identify=True
         )
     except HiddenTwoStreamError as error:
         return error
@@ -292,9 +347,9 @@ def _decode_sample(sample: Sample, size: Resize, max_bytes: int) -> _Outcome:
         return VideoError(sample.path, unexpected(error))
 
 
-def _decode_apart(sample: Sample, size: Resize, max_bytes: int) -> _Parcel:
+def _decode_apart(task: _Task) -> _Parcel:
     """`_decode_sample` in another process, frames as an array: each tensor would hold a file open."""
-    outcome = _decode_sample(sample, size, max_bytes)
+    outcome = _decode_sample(task)
     if isinstance(outcome, HiddenTwoStreamError) or outcome.frames is None:
         return outcome, None
     return replace(outcome, frames=None), outcome.frames.numpy()
@@ -304,6 +359,14 @@ def _unpacked(outcome: _Outcome, frames: npt.NDArray[np.uint8] | None) -> _Outco
     if isinstance(outcome, HiddenTwoStreamError) or frames is None:
         return outcome
     return replace(outcome, frames=torch.from_numpy(frames))
+
+
+def _lost(task: _Task) -> _Parcel:
+    return VideoError(task[0].path, LOST_WORKER), None
+
+
+def _without_frames(outcome: _Outcome) -> _Outcome:
+    return outcome if isinstance(outcome, HiddenTwoStreamError) else replace(outcome, frames=None)
 
 
 def default_workers() -> int:

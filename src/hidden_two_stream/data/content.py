@@ -6,13 +6,14 @@ import hashlib
 import os
 import struct
 import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from hidden_two_stream.types import Image
+from hidden_two_stream.types import Frame, Image
 
 __all__ = ["MEAN_LEVELS", "Content", "ContentReader", "are_alike", "file_format"]
 
@@ -38,10 +39,12 @@ class Content:
             loss have the same.
         outline: (16, 8, 8) uint8 gray levels of coarse cells, at evenly spaced frames. Encoding a video again
             changes them by a few levels.
+        num_frames: number of frames.
     """
 
     digest: str
     outline: Outline
+    num_frames: int
 
 
 class ContentReader:
@@ -54,6 +57,12 @@ class ContentReader:
     def __init__(self) -> None:
         self._hash = hashlib.blake2b(digest_size=16)
         self._cells: list[Outline] = []
+
+    def watch(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Yield the frames, and take each."""
+        for frame in frames:
+            self.add(frame.image)
+            yield frame
 
     def add(self, image: Image) -> None:
         """Take the next frame, (H, W, 3) uint8."""
@@ -69,7 +78,8 @@ class ContentReader:
     def content(self) -> Content:
         """Return the content of the frames so far; at least one."""
         moments = np.linspace(0, len(self._cells) - 1, _MOMENTS).round().astype(int)
-        return Content(self._hash.hexdigest(), np.stack([self._cells[moment] for moment in moments]))
+        outline = np.stack([self._cells[moment] for moment in moments])
+        return Content(self._hash.hexdigest(), outline, len(self._cells))
 
 
 def are_alike(

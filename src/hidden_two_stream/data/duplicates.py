@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from hidden_two_stream.data.clip_cache import DecodedVideo
-from hidden_two_stream.data.content import MEAN_LEVELS, are_alike, file_format
+from hidden_two_stream.data.content import MEAN_LEVELS, Content, are_alike, file_format
 from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.data.splits import Split
 from hidden_two_stream.errors import DataError
@@ -83,9 +83,7 @@ def find_duplicates(samples: Sequence[Sample], videos: Sequence[DecodedVideo]) -
     known = [index for index, video in enumerate(videos) if video.content is not None]
     by_digest: dict[str, list[int]] = {}
     for index in known:
-        content = videos[index].content
-        assert content is not None
-        by_digest.setdefault(content.digest, []).append(index)
+        by_digest.setdefault(_content(videos[index]).digest, []).append(index)
     equal = [
         Duplicates(tuple(samples[index] for index in group), _EQUAL)
         for group in by_digest.values()
@@ -127,7 +125,7 @@ def _alike_pairs(indices: Sequence[int], videos: Sequence[DecodedVideo]) -> list
     """Pairs of videos with as many frames and nearly the same outline."""
     by_length: dict[int, list[int]] = {}
     for index in indices:
-        by_length.setdefault(videos[index].num_frames, []).append(index)
+        by_length.setdefault(_content(videos[index]).num_frames, []).append(index)
     pairs = []
     for group in by_length.values():
         outlines = np.stack([_outline(videos[index]) for index in group])
@@ -150,8 +148,12 @@ def _ordered(a: int, b: int) -> tuple[int, int]:
 
 
 def _outline(video: DecodedVideo) -> np.ndarray[Any, np.dtype[np.int16]]:
+    return _content(video).outline.astype(np.int16)
+
+
+def _content(video: DecodedVideo) -> Content:
     assert video.content is not None
-    return video.content.outline.astype(np.int16)
+    return video.content
 
 
 def _overlapping_pairs(
@@ -163,15 +165,19 @@ def _overlapping_pairs(
         by_file.setdefault(_file_identity(samples[index].path), []).append(index)
     pairs = []
     for group in by_file.values():
-        group.sort(key=lambda index: videos[index].first_frame)
-        for place, a in enumerate(group):
-            first = videos[a].first_frame
-            for b in group[place + 1 :]:
-                if videos[b].first_frame >= first + videos[a].num_frames:
+        spans = sorted((*_span(videos[index]), index) for index in group)
+        for place, (first, stop, a) in enumerate(spans):
+            for other_first, other_stop, b in spans[place + 1 :]:
+                if other_first >= stop:
                     break
-                if (videos[b].first_frame, videos[b].num_frames) != (first, videos[a].num_frames):
+                if (other_first, other_stop) != (first, stop):
                     pairs.append(_ordered(a, b))
     return sorted(pairs)
+
+
+def _span(video: DecodedVideo) -> tuple[int, int]:
+    """The first frame of a part in its file, and the one after its last."""
+    return video.first_frame, video.first_frame + _content(video).num_frames
 
 
 def _file_identity(path: str) -> object:

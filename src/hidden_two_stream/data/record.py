@@ -55,7 +55,7 @@ class RecordedSample:
             return cls(name, sample.label)
         outline = _few_moments(video).tobytes().hex()
         content = video.content
-        return cls(name, sample.label, content.digest, video.num_frames, file_format(sample.path), outline)
+        return cls(name, sample.label, content.digest, content.num_frames, file_format(sample.path), outline)
 
 
 def _few_moments(video: DecodedVideo) -> npt.NDArray[np.uint8]:
@@ -141,7 +141,7 @@ class TrainingRecord:
             if video.content is not None
             and (
                 video.content.digest in known
-                or _is_in_another_format(sample, video, by_length.get(video.num_frames, ()))
+                or _is_in_another_format(sample, video, by_length.get(video.content.num_frames, ()))
             )
         )
 

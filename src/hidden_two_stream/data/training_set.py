@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from hidden_two_stream.data.clip_cache import ClipCache
+from hidden_two_stream.errors import HiddenTwoStreamError, WorkerError
+from hidden_two_stream.parallel import require_semaphores
 from hidden_two_stream.video.sampling import clip_indices, segment_starts
 from hidden_two_stream.video.transforms import Crop, apply_crop, color_jitter, flip, multi_scale_crop_box
 
@@ -23,7 +25,7 @@ __all__ = [
     "TrainingClips",
     "draw_clips",
     "mix_seed",
-    "training_loader",
+    "training_batches",
 ]
 
 
@@ -218,14 +220,67 @@ class CachedClips(Protocol):
         """Return the clips (segments, T, C, size, size) and the class number of a sample."""
 
 
-def training_loader(clips: CachedClips, sampler: StepSampler, workers: int) -> DataLoader[tuple[Tensor, int]]:
-    """Return a loader of batches (B, segments, T, C, size, size) and labels (B,) int64.
+def training_batches(
+    clips: CachedClips, sampler: StepSampler, workers: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Return an iterator over batches: clips (B, segments, T, C, size, size) and labels (B,) int64.
 
     Args:
         clips: the dataset, indexed by `ClipKey`.
         sampler: which clips make up each batch.
         workers: decoding processes, used if the frames are not in memory; 0 loads in this process.
+
+    Raises:
+        UsageError, VideoError: a video can no longer be read.
+        WorkerError: a decoding process ended, or cannot pass its frames on.
     """
     processes = 0 if clips.cache.in_memory else workers
-    dataset = cast(Dataset[tuple[Tensor, int]], clips)
-    return DataLoader(dataset, batch_sampler=sampler, num_workers=processes, persistent_workers=False)
+    if processes:
+        require_semaphores(processes)
+    loader = DataLoader(
+        _WithErrors(clips), batch_sampler=sampler, num_workers=processes, collate_fn=_collated
+    )
+    # The loader draws a random number when it starts: that must be here, not within the first step.
+    return _checked(iter(loader), processes)
+
+
+def _checked(batches: Iterator[Any], processes: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the batches of a `DataLoader`; raise this package's errors in place of its own."""
+    try:
+        for batch in batches:
+            if isinstance(batch, HiddenTwoStreamError):
+                raise batch
+            yield batch
+    except (RuntimeError, OSError) as error:
+        if not processes:
+            raise
+        raise WorkerError(_loader_failure(str(error))) from error
+
+
+class _WithErrors(Dataset[tuple[Tensor, int] | HiddenTwoStreamError]):
+    """Clips, with this package's errors as items: a `DataLoader` would change the errors of its workers."""
+
+    def __init__(self, clips: CachedClips) -> None:
+        self.clips = clips
+
+    def __getitem__(self, key: ClipKey) -> tuple[Tensor, int] | HiddenTwoStreamError:
+        try:
+            return self.clips[key]
+        except HiddenTwoStreamError as error:
+            return error
+
+
+def _collated(items: list[tuple[Tensor, int] | HiddenTwoStreamError]) -> Any:
+    """Return the batch of some items, or the first error among them."""
+    errors = [item for item in items if isinstance(item, HiddenTwoStreamError)]
+    return errors[0] if errors else default_collate(items)
+
+
+def _loader_failure(text: str) -> str:
+    """Return what failed in a `DataLoader` with workers, in one line."""
+    if any(sign in text for sign in ("shared memory", "Bus error", "No space left", "torch_")):
+        return (
+            "the decoding processes cannot pass their frames on, because /dev/shm is too small; decode "
+            "without them (--workers 0), or give the system a larger /dev/shm"
+        )
+    return f"a decoding process failed ({text.splitlines()[0]}); try again without them: --workers 0"

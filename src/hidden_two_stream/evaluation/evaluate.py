@@ -32,6 +32,7 @@ def evaluate(
     *,
     device: str = "cpu",
     workers: int | None = None,
+    cache_mb: int = 2048,
     quiet: bool = False,
 ) -> Evaluation:
     """Test a run on labeled videos.
@@ -46,6 +47,8 @@ def evaluate(
         protocol: test protocol: "center", or "NxM" for N clips and M crops.
         device: where to compute if `run` is not a loaded recognizer.
         workers: processes that decode; None: one per core, at most 8.
+        cache_mb: memory for decoded frames, MiB. If the frames of all videos need more, each video is decoded
+            a second time when it is tested, with the same result.
         quiet: show no progress on stderr.
 
     Returns:
@@ -70,7 +73,7 @@ def evaluate(
     if not part.samples:
         raise DataError(f"no {part.split} videos in {str(data)!r} ({part.rule}); use --split all")
     check_known({sample.label for sample in part.samples}, recognizer.classes)
-    cache = _decode(part.samples, recognizer, workers, quiet)
+    cache = _decode(part.samples, recognizer, workers, cache_mb, quiet)
     cache, tested = _select_by_content(part, cache, recognizer.record, data)
     evaluation = with_progress(
         "evaluate", len(cache.samples), quiet, lambda done: evaluate_videos(recognizer, cache, chosen, done)
@@ -147,19 +150,29 @@ def _part_of_training(
 
 
 def _decode(
-    samples: tuple[Sample, ...], recognizer: Recognizer, workers: int | None, quiet: bool
+    samples: tuple[Sample, ...], recognizer: Recognizer, workers: int | None, cache_mb: int, quiet: bool
 ) -> ClipCache:
-    """Decode the samples, and name the unreadable ones on stderr."""
-    resize = recognizer.info.recipe.input.resize
+    """Decode the samples; name unreadable ones, and videos of another rate, on stderr."""
+    settings = recognizer.info.recipe.input
     processes = default_workers() if workers is None else workers
     cache = with_progress(
         "decode",
         len(samples),
         quiet,
-        lambda done: open_clip_cache(samples, resize, workers=processes, progress=done),
+        lambda done: open_clip_cache(
+            samples,
+            settings.resize,
+            budget_bytes=cache_mb << 20,
+            workers=processes,
+            progress=done,
+            fps=settings.fps,
+        ),
     )
     for line in unreadable_lines(cache.unreadable):
         note(f"unreadable: {line}")
+    far = [warning for video in cache.videos if (warning := recognizer.rate_warning(video.fps))]
+    if far:
+        note(f"{len(far)} of {len(cache.videos)} videos have another rate, for example: {far[0]}")
     return cache
 
 

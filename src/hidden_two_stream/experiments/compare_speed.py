@@ -88,7 +88,7 @@ def _decoded(video: DecodedVideo, cache: ClipCache, recipe: Recipe) -> tuple[Ten
     start = center_start(video.num_frames, length, settings.frame_stride)
     indices = clip_indices(start, length, settings.frame_stride, video.num_frames)
     with VideoReader(video.source) as reader:
-        clip = resized(reader.read([video.first_frame + index for index in indices]), cache.size)
+        clip = resized(reader.read(video.file_numbers(indices)), cache.size)
     cropped = apply_crop(clip, center_crop_box(clip.shape[-2], clip.shape[-1], settings.size), settings.size)
     return cropped, Preprocessing(settings.normalize_contrast)(cropped[None])
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,11 +24,11 @@ from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo, Resize
 from hidden_two_stream.data.samples import Sample, below_common_folder
 from hidden_two_stream.data.training_set import Augmentation, ClipKey, draw_clips
-from hidden_two_stream.errors import HiddenTwoStreamError, UsageError
+from hidden_two_stream.errors import HiddenTwoStreamError, UsageError, WorkerError
 from hidden_two_stream.files import atomic_write, make_folder, write_json
 from hidden_two_stream.inference.windows import Protocol, Window
 from hidden_two_stream.motion.estimators.plugins import find_estimator
-from hidden_two_stream.parallel import WorkerPool, threads
+from hidden_two_stream.parallel import LOST_WORKER, run_in_processes, threads
 from hidden_two_stream.types import RawClip
 from hidden_two_stream.video.sampling import clip_indices
 from hidden_two_stream.video.transforms import Crop, apply_crop, center_crop_box
@@ -261,14 +260,11 @@ def _run_jobs(jobs: Iterable[_Job], workers: int) -> Generator[float]:
         with threads(1):
             yield from map(_compute, jobs)
         return
-    with WorkerPool(workers) as pool:
-        waiting: list[Future[float]] = []
-        for job in jobs:
-            waiting.append(pool.submit(_compute_in_worker, _packed(job)))
-            if len(waiting) >= 2 * workers:
-                yield waiting.pop(0).result()
-        while waiting:
-            yield waiting.pop(0).result()
+    yield from run_in_processes(_compute_in_worker, map(_packed, jobs), workers, _lost)
+
+
+def _lost(packed: tuple[_Job, Any]) -> float:
+    raise WorkerError(f"cannot compute the flow of {packed[0].video.source!r}: {LOST_WORKER}")
 
 
 def _packed(job: _Job) -> tuple[_Job, Any]:

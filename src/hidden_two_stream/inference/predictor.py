@@ -30,6 +30,7 @@ from hidden_two_stream.tensors import on_device
 from hidden_two_stream.types import FloatArray, Prediction, WindowPrediction
 from hidden_two_stream.video.reader import Source, VideoReader
 from hidden_two_stream.video.sampling import clip_span
+from hidden_two_stream.video.times import FAR_RATE, sampled_rate
 
 __all__ = ["Recognizer", "load"]
 
@@ -92,8 +93,8 @@ class Recognizer:
             VideoError: the video cannot be read.
             CheckpointError: no stream of this run was trained.
         """
-        chosen = parse_protocol(protocol)
-        video = decode_video(source, self.info.recipe.input.resize, _KEPT_BYTES)
+        chosen, settings = parse_protocol(protocol), self.info.recipe.input
+        video = decode_video(source, settings.resize, _KEPT_BYTES, fps=settings.fps)
         return self.prediction(video, self.logits(video, chosen), chosen)
 
     def logits(self, video: DecodedVideo, protocol: Protocol) -> dict[str, FloatArray]:
@@ -116,6 +117,7 @@ class Recognizer:
                 f"it has {video.num_frames} of the {length} frames that a clip needs; "
                 "the last frame was repeated"
             )
+        warnings += filter(None, [self.rate_warning(video.fps)])
         return Prediction(
             source="array" if isinstance(video.source, np.ndarray) else str(video.source),
             classes=self.classes,
@@ -124,6 +126,24 @@ class Recognizer:
             num_frames=video.num_frames,
             protocol=protocol.name,
             warnings=tuple(warnings),
+        )
+
+    def rate_warning(self, fps: float | None) -> str | None:
+        """Return a warning if a video's rate is far from those of training; None: it is not, or is unknown.
+
+        Args:
+            fps: the video's own frames per second.
+        """
+        metadata = self.info.metadata
+        if not fps or not metadata.min_fps or not metadata.max_fps:
+            return None
+        rate = sampled_rate(fps, self.info.recipe.input.fps)
+        if metadata.min_fps / FAR_RATE < rate < metadata.max_fps * FAR_RATE:
+            return None
+        trained = " to ".join(dict.fromkeys(f"{rate:.4g}" for rate in (metadata.min_fps, metadata.max_fps)))
+        return (
+            f"it has {rate:.4g} frames per second, but training saw {trained}: the same motion looks "
+            f"{'slower' if rate > metadata.max_fps else 'faster'}; train with input.fps to sample by time"
         )
 
     def windows(self, source: Source, hop_seconds: float = 0.5) -> Iterator[WindowPrediction]:

@@ -24,6 +24,7 @@ from hidden_two_stream.data.clip_cache import DecodedVideo, resized
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.types import Frame
 from hidden_two_stream.video.sampling import center_start, clip_indices, clip_span, uniform_starts
+from hidden_two_stream.video.times import at_rate
 from hidden_two_stream.video.transforms import apply_crop, center_crop_box, ten_crop
 
 __all__ = [
@@ -114,9 +115,9 @@ def parse_protocol(name: str) -> Protocol:
 def protocol_windows(video: DecodedVideo, recipe: Recipe, protocol: Protocol) -> Iterator[Window]:
     """Yield the windows of a decoded video that a test protocol chooses."""
     settings, length = recipe.input, recipe.model.num_frames
-    for start in protocol.starts(video.num_frames, length, settings.frame_stride):
-        indices = clip_indices(start, length, settings.frame_stride, video.num_frames)
-        clip = video.read(indices, settings.resize)
+    starts = protocol.starts(video.num_frames, length, settings.frame_stride)
+    clips = [clip_indices(start, length, settings.frame_stride, video.num_frames) for start in starts]
+    for start, indices, clip in zip(starts, clips, video.read_clips(clips, settings.resize), strict=True):
         crops = ten_crop(clip, settings.size) if protocol.crops == 10 else _center_crop(clip, recipe)[None]
         yield Window(crops, float(video.pts_seconds[start]), video.frame_end_seconds(indices[-1]))
 
@@ -132,12 +133,13 @@ def sliding_windows(frames: Iterable[Frame], recipe: Recipe, hop_seconds: float)
 
     Args:
         frames: the frames of a video, in order.
-        recipe: input size, and number and stride of the frames of a clip.
+        recipe: input size and rate, and number and stride of the frames of a clip.
         hop_seconds: time between the starts of two windows, above 0. If it is shorter than the time between
             two frames, every frame starts a window.
     """
     length, stride = recipe.model.num_frames, recipe.input.frame_stride
     span = clip_span(length, stride)
+    frames = at_rate(frames, recipe.input.fps) if recipe.input.fps else frames
     recent: deque[tuple[Tensor, float]] = deque(maxlen=span)
     next_start, waiting, duration = 0.0, False, 1 / 25
     for frame in frames:

@@ -160,12 +160,13 @@ def _flow_strip(recognizer: Recognizer, label: str, video: DecodedVideo) -> Flow
     frames = recognizer.model.preprocess(clip[None].to(device))
     height, width = clip.shape[-2:]
     flow = resize_flow(recognizer.model.motion(frames)[0][0, pair].float().cpu(), height, width)
-    consecutive = indices[pair + 1] - indices[pair] == 1
+    numbers = video.file_numbers(indices)
+    consecutive = numbers[pair + 1] - numbers[pair] == 1
     known = load_ground_truth(str(video.source)) if consecutive else None
     truth, note = None, ""
     fastest = float(np.percentile(flow.norm(dim=0).numpy(), 99))
     if known is not None:
-        target = resize_flow(torch.from_numpy(known[0][video.first_frame + indices[pair]]), height, width)
+        target = resize_flow(torch.from_numpy(known[0][numbers[pair]]), height, width)
         fastest = float(np.percentile(target.norm(dim=0).numpy(), 99))
         truth = flow_to_color(target.numpy(), max_px=max(fastest, 0.5))
         error = endpoint_error(flow, target).item()

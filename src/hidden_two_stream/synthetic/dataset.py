@@ -13,16 +13,15 @@ import csv
 import os
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from hidden_two_stream.errors import DataError, OutputError, UsageError
+from hidden_two_stream.errors import DataError, OutputError, UsageError, WorkerError
 from hidden_two_stream.files import atomic_write
-from hidden_two_stream.parallel import WorkerPool
+from hidden_two_stream.parallel import LOST_WORKER, run_in_processes
 from hidden_two_stream.synthetic.arrays import BoolArray
 from hidden_two_stream.synthetic.clips import (
     CLASSES,
@@ -162,11 +161,9 @@ def write_clips(
             f"cannot replace {str(index)!r}: {error.strerror}; expected a writable folder; choose another"
         ) from error
     write = partial(_write_clip, make=make)
-    if workers > 0:
-        with WorkerPool(workers) as pool:
-            _run(pool, write, jobs, progress)
-    else:
-        _run(None, write, jobs, progress)
+    for done, _ in enumerate(run_in_processes(write, jobs, workers, _lost), start=1):
+        if progress is not None:
+            progress(done, len(jobs))
     with atomic_write(index) as part, part.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["path", "label", "split", *jobs[0].columns])
@@ -176,16 +173,8 @@ def write_clips(
     return index
 
 
-def _run(
-    pool: Executor | None,
-    write: Callable[[ClipJob], None],
-    jobs: Sequence[ClipJob],
-    progress: Callable[[int, int], None] | None,
-) -> None:
-    results = map(write, jobs) if pool is None else pool.map(write, jobs, chunksize=4)
-    for done, _ in enumerate(results, start=1):
-        if progress is not None:
-            progress(done, len(jobs))
+def _lost(job: ClipJob) -> None:
+    raise WorkerError(f"cannot generate {str(job.path)!r}: {LOST_WORKER}")
 
 
 def _write_clip(job: ClipJob, make: MakeClip) -> None:

@@ -7,7 +7,7 @@ bend under a moving camera. Then come shadows, changes of exposure, sensor noise
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hidden_two_stream.errors import OutputError, UsageError
+from hidden_two_stream.errors import OutputError, UsageError, WorkerError
 from hidden_two_stream.files import make_folder
-from hidden_two_stream.parallel import WorkerPool
+from hidden_two_stream.parallel import LOST_WORKER, run_in_processes
 from hidden_two_stream.synthetic.arrays import BoolArray
 from hidden_two_stream.synthetic.camera import film_like_video
 from hidden_two_stream.synthetic.draws import chance
@@ -190,17 +190,13 @@ def write_scenes(
         style=style,
         ground_truth=ground_truth,
     )
-    if workers == 0:
-        _run(map(write, shards), count, progress)
-    else:
-        with WorkerPool(workers) as pool:
-            _run(pool.map(write, shards), count, progress)
-    return root
-
-
-def _run(shards: Iterable[int], count: int, progress: Callable[[int, int], None] | None) -> None:
     done = 0
-    for written in shards:
+    for written in run_in_processes(write, shards, workers, _lost):
         done += written
         if progress is not None:
             progress(done, count)
+    return root
+
+
+def _lost(shard: range) -> int:
+    raise WorkerError(f"cannot generate scenes {shard.start} to {shard.stop - 1}: {LOST_WORKER}")

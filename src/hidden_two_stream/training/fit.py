@@ -39,6 +39,7 @@ from hidden_two_stream.training.warm_start import (
     stages_replaced,
 )
 from hidden_two_stream.video.reader import VideoReader
+from hidden_two_stream.video.times import FAR_RATE, sampled_rate
 
 __all__ = [
     "FitTask",
@@ -206,10 +207,12 @@ def decode_samples(
             budget_bytes=resources.cache_mb << 20,
             workers=resources.workers,
             progress=progress,
+            fps=recipe.input.fps,
         ),
     )
     if report:
         _report_unreadable(cache, folder / UNREADABLE_FILE)
+        _report_rates(_rates(cache, recipe.input.fps))
     if not cache.samples:
         raise DataError(f"none of the {len(samples)} videos can be read; see {folder / UNREADABLE_FILE}")
     return cache
@@ -230,6 +233,19 @@ def _report_unreadable(cache: ClipCache, file: Path) -> None:
         note(f"damaged, used up to the damage: {line}")
     if len(damaged) > _NUM_LISTED:
         note(f"{len(damaged)} videos are damaged and used up to the damage; hts check names all")
+
+
+def _rates(cache: ClipCache, fps: float) -> list[float]:
+    """Frames per second of the videos whose rate is known, after sampling at `fps`."""
+    return [sampled_rate(video.fps, fps) for video in cache.videos if video.fps]
+
+
+def _report_rates(rates: Sequence[float]) -> None:
+    if rates and max(rates) >= FAR_RATE * min(rates):
+        note(
+            f"videos have {min(rates):.4g} to {max(rates):.4g} frames per second, so the same motion looks "
+            "faster in some than in others; set input.fps to sample all of them alike"
+        )
 
 
 def fit(task: FitTask, resources: Resources, fabric: Fabric) -> TrainingResult:
@@ -346,10 +362,13 @@ def run_info(task: FitTask, resources: Resources, run: TrainingRun, **origin: An
         run: its training videos.
         origin: fields of `RunMetadata` that tell where the weights come from, such as `stages`.
     """
+    rates = _rates(run.cache, task.recipe.input.fps)
     metadata = dataclasses.replace(
         task.metadata,
         split=task.split.rule,
         num_training_videos=len(run.labels),
+        min_fps=min(rates, default=None),
+        max_fps=max(rates, default=None),
         seed=task.seed,
         precision=resources.precision,
         versions=versions(),

@@ -25,7 +25,7 @@ from hidden_two_stream.data.training_set import (
     StepSampler,
     TrainingClips,
     mix_seed,
-    training_loader,
+    training_batches,
 )
 from hidden_two_stream.errors import CheckpointError, TrainingError
 from hidden_two_stream.motion.losses.presets import loss_preset
@@ -189,7 +189,7 @@ class _StageRun:
         """Run all remaining steps and return the training time of the whole stage, s."""
         earlier_seconds = self.seconds.get(self.name, 0.0)
         start = last_save = time.monotonic()
-        batches = iter(self._loader())
+        batches = self._batches()
         is_first = self.fabric.is_global_zero
         log = MetricsLog(self.run.folder, self.name, self.first_step) if is_first else None
         quiet = self.run.quiet or not is_first
@@ -212,7 +212,7 @@ class _StageRun:
                 log.close()
         return self.seconds.get(self.name, 0.0)
 
-    def _loader(self) -> torch.utils.data.DataLoader[tuple[Tensor, int]]:
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         recipe, stage = self.run.recipe, STAGES[self.name]
         jitter = recipe.input.color_jitter if stage.jitters_color else 0.0
         augmentation = Augmentation(recipe.input.size, recipe.input.crop_scales, recipe.input.flip, jitter)
@@ -237,9 +237,9 @@ class _StageRun:
             self.fabric.global_rank,
             self.fabric.world_size,
         )
-        return training_loader(clips, sampler, self.run.workers)
+        return training_batches(clips, sampler, self.run.workers)
 
-    def _step(self, step: int, batches: Iterator[Any]) -> dict[str, float]:
+    def _step(self, step: int, batches: Iterator[tuple[Tensor, Tensor]]) -> dict[str, float]:
         """Run one optimizer step over `accumulate` batches and return the means of its scalars."""
         torch.manual_seed(mix_seed(self.seed, -2, step, self.fabric.global_rank))
         factor = learning_rate_factor(self.config, step)

@@ -138,14 +138,27 @@ class VideoReader:
                 raise UsageError(f"frame {index} was requested; expected an index of 0 or more")
             places.setdefault(index, []).append(place)
         clip = np.empty((len(indices), *self.size, 3), np.uint8)
-        wanted = sorted(places)
-        found = 0
-        for frame in self._select(wanted):
-            clip[places[wanted[found]]] = frame.image
-            found += 1
-        if found < len(wanted):
-            raise VideoError(self._source.name, self._past_the_end(wanted[found]))
+        for frame in self.select(sorted(places)):
+            clip[places[frame.index]] = frame.image
         return clip
+
+    def select(self, indices: Sequence[int]) -> Iterator[Frame]:
+        """Iterate over the frames at `indices`, in one pass.
+
+        Args:
+            indices: frame numbers from 0, ascending, each once.
+
+        Raises:
+            UsageError: the indices do not ascend from 0 on, or the reader is closed.
+            VideoError: an index is past the end; the message gives the number of frames.
+        """
+        if any(index <= before for index, before in zip(indices, (-1, *indices), strict=False)):
+            raise UsageError("frames were requested out of order; expected ascending indices from 0 on")
+        found = -1
+        for found, frame in enumerate(self._select(indices)):  # noqa: B007
+            yield frame
+        if found + 1 < len(indices):
+            raise VideoError(self._source.name, self._past_the_end(indices[found + 1]))
 
     def count_frames(self) -> int:
         """The exact number of frames. Decodes the whole source once per reader, in constant memory."""

@@ -7,17 +7,33 @@ divided by the rate takes their place: from there on in a stream, which cannot k
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FALLBACK_FPS", "FrameClock", "file_times", "index_times", "stamp_seconds"]
+from hidden_two_stream.types import Frame
+
+__all__ = [
+    "FALLBACK_FPS",
+    "FAR_RATE",
+    "FrameClock",
+    "at_rate",
+    "file_times",
+    "index_times",
+    "sampled_rate",
+    "stamp_seconds",
+]
 
 FALLBACK_FPS = 25.0
 """Rate of sources that have none: arrays, folders of images, and files that do not say."""
 
+FAR_RATE = 1.5
+"""Factor between two frame rates from which on the same motion looks different; a warning says so."""
+
+_ROUNDING = 1e-9  # s: sums of times that should be equal
 _BEFORE_ALL = -(1 << 63)  # below every time stamp
 
 
@@ -82,3 +98,39 @@ def file_times(stamps: Sequence[float | None], fps: float | None) -> npt.NDArray
     if len(present) < len(stamps) or not np.all(np.diff(present) > 0):
         return index_times(len(stamps), fps)
     return present - present[:1]
+
+
+def at_rate(frames: Iterable[Frame], fps: float) -> Iterator[Frame]:
+    """Yield `fps` frames per second: for each time first + i / fps, the frame nearest to it.
+
+    Where the video has more frames per second, frames are left out; where it has fewer, frames repeat. A
+    video that already has this rate is unchanged, even if its time stamps are rounded.
+
+    Args:
+        frames: the frames of a video or of a part of it, in order.
+        fps: frames per second, above 0.
+
+    Yields:
+        The frames with the times first + i / fps in place of their own; `index` stays the number in the file.
+        Of two frames equally near, the earlier one. The last time is no more than a quarter of a step after
+        the last frame.
+    """
+    wanted, first = 0, 0.0
+    before: Frame | None = None
+    for frame in frames:
+        if before is None:
+            first = frame.pts_seconds
+        else:
+            middle = (before.pts_seconds + frame.pts_seconds) / 2 + _ROUNDING
+            while first + wanted / fps <= middle:
+                yield replace(before, pts_seconds=first + wanted / fps)
+                wanted += 1
+        before = frame
+    while before is not None and first + wanted / fps <= before.pts_seconds + 0.25 / fps + _ROUNDING:
+        yield replace(before, pts_seconds=first + wanted / fps)
+        wanted += 1
+
+
+def sampled_rate(own: float, fps: float) -> float:
+    """Different frames per second of a video with rate `own` that is sampled at `fps`; 0: not sampled."""
+    return min(own, fps) if fps else own

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -20,9 +19,9 @@ from hidden_two_stream.data.benchmarks.reference import (
     parse_splits,
 )
 from hidden_two_stream.data.samples import Sample
-from hidden_two_stream.errors import HiddenTwoStreamError, UsageError, VideoError
+from hidden_two_stream.errors import HiddenTwoStreamError, UsageError
 from hidden_two_stream.files import write_text
-from hidden_two_stream.parallel import WorkerPool
+from hidden_two_stream.parallel import LOST_WORKER, run_in_processes
 from hidden_two_stream.progress import with_progress
 from hidden_two_stream.video.finding import frame_images
 from hidden_two_stream.video.reader import VideoReader, probe
@@ -278,14 +277,11 @@ def _outcomes(paths: Sequence[str], decode_all: bool, workers: int) -> Iterator[
     if workers < 1 or len(paths) < 32:
         yield from zip(paths, map(check, paths), strict=True)
         return
-    path = paths[0]
-    with WorkerPool(workers) as pool:
-        try:
-            results = pool.map(check, paths, chunksize=1 if decode_all else 16)
-            for path, problem in zip(paths, results, strict=True):
-                yield path, problem
-        except BrokenProcessPool as error:
-            raise VideoError(path, "the decoder crashed at this file or soon after it") from error
+    yield from zip(paths, run_in_processes(check, paths, workers, _lost), strict=True)
+
+
+def _lost(_: str) -> _Problem:
+    return _Problem(False, LOST_WORKER)
 
 
 def _problem(path: str, decode_all: bool) -> _Problem | None:
