@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import os
+import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,13 +27,14 @@ from hidden_two_stream.checkpoint import (
     RunMetadata,
     build_model,
     load_run,
+    read_metrics,
     read_tensors,
     save_run,
     write_tensors,
 )
 from hidden_two_stream.config.loading import load_recipe
 from hidden_two_stream.config.schema import InputConfig, ModelConfig, Recipe
-from hidden_two_stream.errors import CheckpointError, OutputError, UsageError
+from hidden_two_stream.errors import CheckpointError, OutputError, TrainingError, UsageError
 from hidden_two_stream.inference.predictor import Recognizer, load
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.synthetic.clips import generate_clip
@@ -315,3 +318,145 @@ def test_nothing_in_the_package_unpickles() -> None:
                 # Published weights are .pth files; with this, PyTorch reads tensors and nothing else.
                 asked = {word.arg: ast.unparse(word.value) for word in node.keywords}
                 assert asked.get("weights_only") == "True", where
+
+
+# -- descriptions that are not what they seem ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("classes", "reason"),
+    [
+        ("abc", "its classes are 'abc'; expected a list of names"),
+        ({"a": 0, "b": 1, "c": 2}, "expected a list of names"),
+        (None, "its classes are 'None'"),
+        (["a", "b", 3], "its classes include '3'; expected names"),
+        (["a", "b", ["c"]], "expected names"),
+        (["a", "b", ""], "its classes include ''; expected names"),
+        (["a", "b", "a"], "its classes include 'a' twice"),
+        ([], "it has no classes"),
+    ],
+)
+def test_classes_that_are_no_list_of_names(classes: object, reason: str, run: Path) -> None:
+    with pytest.raises(CheckpointError, match=rf"the description in .* is damaged: .*{re.escape(reason)}"):
+        load_run(rewritten(run, {"classes": classes}))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("stages", "motion"), ("stages", ""), ("stages", ["motion", "dance"]), ("data", 3), ("split", []),
+        ("test_fraction", "a"), ("held_out", 1), ("num_training_videos", "x"), ("seed", None),
+        ("precision", {}), ("warm_start", "x"), ("motion_init", "x"), ("motion_teacher", []),
+        ("versions", "x"), ("imported_from", 3),
+    ],
+)  # fmt: skip
+def test_provenance_of_another_type(field: str, value: object, run: Path) -> None:
+    with pytest.raises(CheckpointError, match=f"is damaged: its {field}"):
+        load_run(rewritten(run, {"provenance": METADATA.to_dict() | {field: value}}))
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value"),
+    [
+        ("input", "size", 16384), ("input", "size", 2080), ("input", "resize", 20000),
+        ("input", "resize", [64, 20000]), ("input", "max_size", 10**6), ("input", "frame_stride", 10**9),
+        ("input", "segments", 10**6), ("model", "num_frames", 10**6), ("model", "num_frames", 10**30),
+        ("model", "motion_frames", 10**6), ("input", "crop_scales", [0.5] * 2000),
+        ("motion", "steps", 10**12),
+        ("fusion", "temporal_weight", math.nan), ("motion", "learning_rate", math.inf),
+    ],
+)  # fmt: skip
+def test_absurd_numbers(section: str, field: str, value: object, run: Path) -> None:
+    recipe = json.loads(json.dumps(RECIPE.to_dict()))
+    recipe[section][field] = value
+    with pytest.raises(CheckpointError, match=rf"the description in .* is damaged: .*{section}\.{field}"):
+        load_run(rewritten(run, {"recipe": recipe}))
+
+
+@pytest.mark.parametrize(
+    "field", [name for name in RECIPE.to_dict() if isinstance(RECIPE.to_dict()[name], dict)]
+)
+def test_a_checkpoint_reads_no_other_file(field: str, run: Path, tmp_path: Path) -> None:
+    """A path in place of a table of fields made the parser read that file."""
+    secret = tmp_path / "secret.yaml"
+    secret.write_text(json.dumps(RECIPE.to_dict()[field], default=list))
+    recipe = RECIPE.to_dict() | {field: str(secret)}
+    with pytest.raises(CheckpointError, match=f"field {field} is the text .*; expected a table of fields"):
+        load_run(rewritten(run, {"recipe": recipe}))
+    with pytest.raises(CheckpointError, match=r"it is the text .*; expected a table of fields"):
+        load_run(rewritten(run, {"recipe": str(secret)}))
+
+
+def test_files_that_a_recipe_names_are_not_needed(run: Path) -> None:
+    """They were needed to train; a checkpoint loads without them, and whatever they hold."""
+    recipe = json.loads(json.dumps(RECIPE.to_dict()))
+    recipe |= dict.fromkeys(("init", "motion_init", "motion_teacher"), str(run / "named.yaml"))
+    (run / "named.yaml").write_text("motion: {steps: 3}")
+    rewritten(run, {"recipe": recipe})
+    info = load_run(run)[1]
+    (run / "named.yaml").unlink()
+    assert load_run(run)[1] == info
+    assert info.recipe.init == info.recipe.motion_teacher == str(run / "named.yaml")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"format_version": ' + "9" * 5000 + "}", "{", "null", "3"])
+def test_descriptions_that_no_parser_likes(text: str, run: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"description in .* is damaged|has format version None"):
+        load_run(rewritten(run, text))
+
+
+# -- weights that cannot be used -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "shown"),
+    [
+        (torch.float16, "float16"), (torch.bfloat16, "bfloat16"), (torch.float64, "float64"),
+        (torch.int32, "int32"), (torch.bool, "bool"), (torch.complex64, "complex64"),
+        (torch.float8_e4m3fn, "float8_e4m3fn"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("all_of_them", [True, False])
+def test_weights_of_another_type(kind: torch.dtype, shown: str, all_of_them: bool, run: Path) -> None:
+    tensors, metadata = read_tensors(run / "model.safetensors")
+    one = "spatial_stream.backbone.fc.weight"
+    changed = {name: t.to(kind) for name, t in tensors.items() if all_of_them or name == one}
+    save_file(tensors | changed, run / "model.safetensors", metadata)
+    with pytest.raises(CheckpointError, match=rf"{shown}(; expected|, not) float32|{shown}, not int64"):
+        load_run(run)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "motion_net.refine2.look.weight",
+        "temporal_stream.backbone.fc.bias",
+        "spatial_stream.backbone.bn0.running_var",
+    ],
+)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_weights_that_are_not_finite(name: str, value: float, run: Path, model: HiddenTwoStream) -> None:
+    tensors, metadata = read_tensors(run / "model.safetensors")
+    tensors[name].view(-1)[-1] = value
+    save_file(tensors, run / "model.safetensors", metadata)
+    before = (run / "model.safetensors").read_bytes()
+    with pytest.raises(CheckpointError, match=rf"cannot be used: {name} is not finite"):
+        load_run(run)
+
+    broken = trained()
+    broken.load_state_dict(tensors)
+    with pytest.raises(TrainingError, match=rf"cannot save the model: {name} is not finite"):
+        save_run(run, broken, RunInfo(RECIPE, CLASSES, METADATA))
+    assert (run / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["3", "[]", "{}", '{"stage": "motion"}', '{"step": "x", "stage": "motion"}', "[" * 50_000, "{", "\ufffd"],
+)
+def test_a_damaged_log_is_read_up_to_the_damage(bad: str, tmp_path: Path) -> None:
+    good = '{"stage": "motion", "step": 10}'
+    (tmp_path / "metrics.jsonl").write_text(f"{good}\n{bad}\n{good}\n", encoding="utf-8")
+    assert read_metrics(tmp_path) == [{"stage": "motion", "step": 10}]
+    (tmp_path / "metrics.jsonl").write_bytes(f"{good}\n".encode() + b"\xff\xfe")
+    assert read_metrics(tmp_path) == [{"stage": "motion", "step": 10}]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
 
 from hidden_two_stream.errors import OutputError
-from hidden_two_stream.files import atomic_write, make_folder, write_json, write_text
+from hidden_two_stream.files import atomic_write, folder_names, make_folder, write_json, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -143,3 +144,51 @@ def test_make_folder(tmp_path: Path) -> None:
     for target in (tmp_path / "file", tmp_path / "file" / "deeper"):
         with pytest.raises(OutputError, match="cannot create the folder"):
             make_folder(target)
+
+
+# -- names of folders
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("S/1", "S_1", "S 1"),
+        ("anna", "Anna", "ANNA"),
+        ("straße", "STRASSE"),
+        ("\u00e9", "\u0065\u0301", "e_"),
+        ("a.", "a", "a.."),
+        ("x" * 300, "x" * 301),
+        ("a\udcff", "a\udcfe", "a_"),
+        ("", ".", "..", "/", "\0"),
+        ("con", "CON.txt", "aux", "nul.", "com1", "lpt9.a"),
+        ("ﬁ", "fi"),
+        ("😀", "🎉"),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "fold_"])
+def test_folder_names_differ_on_every_file_system(
+    texts: tuple[str, ...], prefix: str, tmp_path: Path
+) -> None:
+    found = folder_names(texts, prefix)
+    assert list(found) == list(texts)
+    on_disk = {unicodedata.normalize("NFKC", name).casefold().rstrip(". ") for name in found.values()}
+    assert len(on_disk) == len(texts)
+    for name in found.values():
+        assert name.startswith(prefix)
+        assert name.partition(".")[0].casefold() not in ("con", "aux", "nul", "com1", "lpt9", "")
+        (tmp_path / name).mkdir()  # short enough, no "/", no NUL
+        assert (tmp_path / name).parent.resolve() == (tmp_path / name).resolve().parent
+    assert folder_names(reversed(texts), prefix) == found
+
+
+def test_ordinary_folder_names_stay(tmp_path: Path) -> None:
+    assert folder_names(["1", "anna", "2024-05-06", "a b", "été"], "fold_") == {
+        "1": "fold_1", "anna": "fold_anna", "2024-05-06": "fold_2024-05-06", "a b": "fold_a_b",
+        "été": "fold_été",
+    }  # fmt: skip
+
+
+def test_a_text_that_looks_like_a_hashed_name_has_another_folder() -> None:
+    taken = folder_names(["S/1", "S_1"])["S/1"]
+    found = folder_names(["S/1", "S_1", taken])
+    assert len(set(found.values())) == 3

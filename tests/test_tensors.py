@@ -12,7 +12,14 @@ import torch
 
 from hidden_two_stream import tensors as module
 from hidden_two_stream.errors import CheckpointError
-from hidden_two_stream.tensors import read_metadata, read_tensors, write_tensors
+from hidden_two_stream.tensors import (
+    MAX_HEADER_BYTES,
+    mismatches,
+    not_finite,
+    read_metadata,
+    read_tensors,
+    write_tensors,
+)
 
 
 @pytest.mark.parametrize("length", range(0, 64, 8))
@@ -98,3 +105,70 @@ def test_unreadable_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(module, "safe_open", replaced)
     with pytest.raises(CheckpointError, match="replaced faster than it can be read"):
         read_tensors(path)
+
+
+def headed(path: Path, size: int, header: bytes, data: bytes = b"") -> Path:
+    path.write_bytes(size.to_bytes(8, "little") + header + data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("header", "data"),
+    [
+        ('{"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}', b"1234"),
+        ('{"a": {"dtype": "F32", "shape": [1000000000000], "data_offsets": [0, 4]}}', b"1234"),
+        ('{"a": {"dtype": "F32", "shape": [4294967296, 4294967296], "data_offsets": [0, 0]}}', b""),
+        ('{"a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 0]}}', b"1234"),
+        ('{"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}', b"1234"),
+        ('{"a": {"dtype": "X9", "shape": [1], "data_offsets": [0, 4]}}', b"1234"),
+        ('{"a": 3}', b""),
+        ("[" * 50_000, b""),
+        ('{"__metadata__": {"a": 3}}', b""),
+    ],
+)
+def test_headers_that_lie(tmp_path: Path, header: str, data: bytes) -> None:
+    path = headed(tmp_path / "a.safetensors", len(header), header.encode(), data)
+    with pytest.raises(CheckpointError, match=r"a\.safetensors' is not a complete safetensors file"):
+        read_tensors(path)
+
+
+@pytest.mark.parametrize("claimed", [2**40, 2**63 - 1, 2**64 - 1])
+def test_a_header_that_claims_to_be_longer_than_its_file(tmp_path: Path, claimed: int) -> None:
+    path = headed(tmp_path / "a.safetensors", claimed, b"{}")
+    for read in (read_tensors, read_metadata):
+        with pytest.raises(CheckpointError, match="is not a complete safetensors file"):
+            read(path)
+
+
+def test_a_huge_header_is_not_parsed(tmp_path: Path) -> None:
+    """The library would take up to 100 MB of JSON, and many times that in memory."""
+    header = b'{"__metadata__": {"a": "' + b"x" * MAX_HEADER_BYTES + b'"}}'
+    path = headed(tmp_path / "a.safetensors", len(header), header)
+    for read in (read_tensors, read_metadata):
+        with pytest.raises(
+            CheckpointError, match="its header has 16,777,243 bytes; expected at most 16,777,216"
+        ):
+            read(path)
+
+
+def test_mismatches_name_kinds_of_numbers() -> None:
+    expected = {"a": torch.zeros(2), "n": torch.tensor(1)}
+    assert mismatches(expected, {"a": torch.zeros(2).half(), "n": torch.tensor(1, dtype=torch.int32)}) == []
+    assert mismatches(expected, {"a": torch.zeros(2, dtype=torch.int64), "n": torch.tensor(1.0)}) == [
+        "a has the type int64, not float32",
+        "n has the type float32, not int64",
+    ]
+    assert mismatches({"a": torch.zeros(2)}, {"a": torch.zeros(2, dtype=torch.complex64)}) == [
+        "a has the type complex64, not float32"
+    ]
+
+
+def test_what_is_not_finite_is_named_in_order() -> None:
+    tensors = {
+        "z": torch.tensor([1.0, float("nan")]),
+        "n": torch.tensor([2**62]),
+        "b": torch.tensor(float("-inf")).bfloat16(),
+        "ok": torch.tensor([3e38]),
+        "c": torch.tensor([complex(float("inf"), 0)]),
+    }
+    assert not_finite(tensors) == ["z", "b", "c"]

@@ -7,7 +7,8 @@ description, and the files of the training: the plan, the metrics, and the list 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,10 @@ from hidden_two_stream.config.loading import recipe_from_dict
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.data.samples import clean_text
-from hidden_two_stream.errors import CheckpointError, UsageError
-from hidden_two_stream.files import write_json
+from hidden_two_stream.errors import CheckpointError, TrainingError, UsageError
+from hidden_two_stream.files import parse_json, write_json
 from hidden_two_stream.recognition.model import HiddenTwoStream
-from hidden_two_stream.tensors import mismatches, parse_description, read_tensors, write_tensors
+from hidden_two_stream.tensors import mismatches, not_finite, parse_description, read_tensors, write_tensors
 
 __all__ = [
     "FORMAT_VERSION",
@@ -36,6 +37,7 @@ __all__ = [
     "build_model",
     "load_run",
     "place_weights",
+    "read_config",
     "read_description",
     "read_metrics",
     "save_run",
@@ -106,24 +108,37 @@ class RunMetadata:
         if "source" in known:  # earlier version, weights converted from a Caffe file
             known["imported_from"] = {"file": known["source"], "sha256": known.get("sha256", "")}
         values = {item.name: known[item.name] for item in fields(cls) if item.name in known}
-        metadata = cls(**values | {"stages": tuple(values.get("stages", STAGE_NAMES))})
+        stages = values.get("stages", STAGE_NAMES)
+        if not isinstance(stages, list | tuple):
+            raise ValueError(f"its stages are {stages!r}; expected a list")
+        metadata = cls(**values | {"stages": tuple(stages)})
         unknown = [name for name in metadata.stages if name not in STAGE_NAMES]
         if unknown:
             raise ValueError(
                 f"its stages are {list(metadata.stages)}; known stages are {', '.join(STAGE_NAMES)}"
             )
-        for name, kind in (
-            ("warm_start", Mapping),
-            ("data", str),
-            ("seed", int),
-            ("test_fraction", float | int),
-        ):
+        for name, kind in _METADATA_TYPES.items():
             if not isinstance(getattr(metadata, name), kind):
-                raise ValueError(f"its {name} is {getattr(metadata, name)!r}")
+                raise ValueError(f"its {name} is {str(getattr(metadata, name))[:60]!r}")
         return metadata
 
 
 _EARLIER_NAMES = {"taken": "warm_start"}
+
+_METADATA_TYPES: dict[str, Any] = {
+    "data": str,
+    "split": str,
+    "test_fraction": float | int,
+    "held_out": str | None,
+    "num_training_videos": int,
+    "seed": int,
+    "precision": str,
+    "warm_start": Mapping,
+    "motion_init": Mapping | None,
+    "motion_teacher": Mapping | None,
+    "versions": Mapping,
+    "imported_from": Mapping | None,
+}
 
 
 @dataclass(frozen=True)
@@ -182,10 +197,17 @@ def save_run(folder: Path, model: torch.nn.Module, info: RunInfo, **extra: str) 
         extra: further entries of the description.
 
     Raises:
+        TrainingError: a weight is not finite.
         OutputError: the folder is not writable or the disk is full.
     """
-    description = info.to_dict() | extra
-    write_tensors(folder / MODEL_FILE, model.state_dict(), {_KEY: json.dumps(description)})
+    description, weights = info.to_dict() | extra, model.state_dict()
+    broken = not_finite(weights)
+    if broken:
+        raise TrainingError(
+            f"cannot save the model: {broken[0]}{_more(broken, 1)} not finite; train again with a lower "
+            "learning rate"
+        )
+    write_tensors(folder / MODEL_FILE, weights, {_KEY: json.dumps(description)})
     write_json(folder / CONFIG_FILE, description)
 
 
@@ -228,6 +250,20 @@ def read_description(
     return file, tensors, data, _run_info(data, file)
 
 
+def read_config(folder: Path) -> RunInfo:
+    """Return the description of the run in a folder, without reading its weights.
+
+    Raises:
+        CheckpointError: the folder holds no description, or a damaged one.
+    """
+    file = folder / CONFIG_FILE
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot read the description of a run from {str(file)!r}: {error}") from error
+    return _run_info(parse_description(text, file, FORMAT_VERSION), file)
+
+
 def baseline_of(data: Mapping[str, Any]) -> str | None:
     """Return the input of a baseline of `hts compare`; None for other checkpoints.
 
@@ -250,12 +286,31 @@ def place_weights(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], f
         file: the file that the tensors come from, for errors.
 
     Raises:
-        CheckpointError: names or shapes differ.
+        CheckpointError: names, shapes or types differ, or a weight is not finite.
     """
-    wrong = mismatches(model.state_dict(), tensors)
+    expected = model.state_dict()
+    wrong = mismatches(expected, tensors)
     if wrong:
         raise CheckpointError(f"{str(file)!r} does not fit its own description: {'; '.join(wrong[:3])}")
+    other = [name for name, tensor in tensors.items() if tensor.dtype != expected[name].dtype]
+    if other:
+        kinds = [str(each[other[0]].dtype).removeprefix("torch.") for each in (tensors, expected)]
+        raise CheckpointError(
+            f"{str(file)!r} has weights of another type: {other[0]}{_more(other, 1)} {kinds[0]}; expected "
+            f"{kinds[1]}; convert the weights and save them again"
+        )
+    broken = not_finite(tensors)
+    if broken:
+        raise CheckpointError(
+            f"{str(file)!r} cannot be used: {broken[0]}{_more(broken, 1)} not finite; train again, or use "
+            "another checkpoint"
+        )
     model.load_state_dict(tensors, assign=True)
+
+
+def _more(names: Sequence[str], shown: int) -> str:
+    """Return the end of a list of names that shows only the first ones, with the verb behind it."""
+    return f" and {len(names) - shown} more are" if len(names) > shown else " is"
 
 
 def _checkpoint_file(source: str | Path) -> Path:
@@ -280,9 +335,9 @@ def _description(metadata: Mapping[str, str], file: Path) -> dict[str, Any]:
 def _run_info(data: Mapping[str, Any], file: Path) -> RunInfo:
     try:
         recipe = recipe_from_dict(data["recipe"], "recipe")
-        classes, provenance = tuple(data["classes"]), data["provenance"]
-        if not (classes or not recipe.model.streams) or not all(isinstance(name, str) for name in classes):
-            raise ValueError(f"its classes are {classes}")
+        classes, provenance = _class_names(data["classes"]), data["provenance"]
+        if recipe.model.streams and not classes:
+            raise ValueError("it has no classes")
         if not isinstance(provenance, Mapping):
             raise ValueError(f"its provenance is {provenance!r}")
         metadata = RunMetadata.from_dict(provenance)
@@ -292,13 +347,34 @@ def _run_info(data: Mapping[str, Any], file: Path) -> RunInfo:
     return RunInfo(recipe, cleaned if len(set(cleaned)) == len(classes) else classes, metadata)
 
 
+def _class_names(classes: object) -> tuple[str, ...]:
+    """Return the class names of a description.
+
+    Raises:
+        ValueError: they are not a list of different names.
+    """
+    if not isinstance(classes, list):
+        raise ValueError(f"its classes are {str(classes)[:60]!r}; expected a list of names")
+    wrong = [name for name in classes if not isinstance(name, str) or not name.strip()]
+    if wrong:
+        raise ValueError(f"its classes include {str(wrong[0])[:60]!r}; expected names")
+    twice = [name for name, number in Counter(classes).items() if number > 1]
+    if twice:
+        raise ValueError(f"its classes include {twice[0]!r} twice; expected different names")
+    return tuple(classes)
+
+
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Return all logged lines of a run, without an incomplete last line of a killed run."""
-    lines = []
+    """Return all logged lines of a run, up to the first one that is incomplete, as of a killed run."""
+    lines: list[dict[str, Any]] = []
     path = folder / METRICS_FILE
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    for line in text.splitlines():
         try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError:
+            numbers = parse_json(line)
+        except ValueError:
             break
+        if not isinstance(numbers, dict) or type(numbers.get("step")) is not int or "stage" not in numbers:
+            break
+        lines.append(numbers)
     return lines

@@ -12,12 +12,25 @@ __all__ = [
     "HiddenTwoStreamError",
     "MissingDependencyError",
     "OutputError",
+    "Terminated",
     "TrainingError",
     "UsageError",
     "VideoError",
     "WorkerError",
     "unexpected",
 ]
+
+
+class Terminated(KeyboardInterrupt):
+    """A signal asked the process to end, as Ctrl-C does, and what is in progress is cleaned up.
+
+    Attributes:
+        signal_number: the signal, such as `signal.SIGTERM`.
+    """
+
+    def __init__(self, signal_number: int, message: str = "") -> None:
+        super().__init__(message)
+        self.signal_number = signal_number
 
 
 class HiddenTwoStreamError(Exception):

@@ -1,18 +1,37 @@
-"""Atomic file writes."""
+"""Atomic file writes, and names of folders."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from hidden_two_stream.errors import OutputError
 
-__all__ = ["atomic_write", "make_folder", "write_json", "write_text"]
+__all__ = [
+    "atomic_write",
+    "folder_name",
+    "folder_names",
+    "make_folder",
+    "parse_json",
+    "read_json",
+    "write_json",
+    "write_text",
+]
+
+MAX_JSON_BYTES = 64 << 20
+_LONGEST_NAME = 240  # bytes in UTF-8; file systems allow 255
+_RESERVED = frozenset(
+    ("", "con", "prn", "aux", "nul", *(f"{port}{digit}" for port in ("com", "lpt") for digit in range(10)))
+)
+"""Names that Windows keeps for devices, with any suffix."""
 
 
 @contextmanager
@@ -77,6 +96,31 @@ def write_json(path: str | os.PathLike[str], data: Any) -> None:
     write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
 
 
+def parse_json(text: str) -> Any:
+    """Return the data of a JSON text.
+
+    Raises:
+        ValueError: the text is not JSON, or is nested too deeply or holds a number too long to be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Return the data of a JSON file of at most 64 MiB.
+
+    Raises:
+        OSError: the file is missing or unreadable.
+        ValueError: the file is too large, or as `parse_json`.
+    """
+    file = Path(path)
+    if file.stat().st_size > MAX_JSON_BYTES:
+        raise ValueError(f"it has {file.stat().st_size:,} bytes; expected at most {MAX_JSON_BYTES:,}")
+    return parse_json(file.read_text(encoding="utf-8"))
+
+
 def make_folder(path: str | os.PathLike[str]) -> Path:
     """Create a folder and its parents unless it exists, and return its path.
 
@@ -93,3 +137,46 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
     if not os.access(folder, os.W_OK):
         raise OutputError(f"cannot write into the folder {str(folder)!r}: permission denied")
     return folder
+
+
+def folder_name(text: str, prefix: str = "", allowed: str = "-_.") -> str:
+    """Return `prefix` and `text`, with "_" for each character that is no letter, digit or `allowed`."""
+    return prefix + "".join(c if c.isalnum() or c in allowed else "_" for c in text)
+
+
+def folder_names(texts: Iterable[str], prefix: str = "", allowed: str = "-_.") -> dict[str, str]:
+    """Return a name of a folder for each text: the names differ on every file system.
+
+    The name is that of `folder_name` where it can be. A hash of the text is appended to names that are equal
+    but for case or Unicode form, are too long, or are reserved on Windows.
+    """
+    names = {text: folder_name(text, prefix, allowed) for text in texts}
+    hashed: set[str] = set()
+    while True:
+        count = Counter(_same_on_disk(name) for name in names.values())
+        wrong = {
+            text
+            for text, name in names.items()
+            if text not in hashed and (count[_same_on_disk(name)] > 1 or not _portable(name))
+        }
+        if not wrong:
+            return names
+        names |= {text: _with_hash(names[text], text) for text in wrong}
+        hashed |= wrong
+
+
+def _same_on_disk(name: str) -> str:
+    """Return a text that is equal for names that some file system does not tell apart."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).rstrip(". ")
+
+
+def _portable(name: str) -> bool:
+    return (
+        len(name.encode("utf-8", "surrogatepass")) <= _LONGEST_NAME
+        and name.rstrip(".").partition(".")[0].casefold() not in _RESERVED
+    )
+
+
+def _with_hash(name: str, text: str) -> str:
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"{name[:40].replace('.', '_')}-{digest}"

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Self, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-__all__ = ["ProgressLine", "note", "number_of", "with_progress"]
+from hidden_two_stream.errors import OutputError
+from hidden_two_stream.printing import one_line, print_error_line
+
+__all__ = ["ProgressLine", "kept_on_output_error", "note", "number_of", "with_progress"]
 
 T = TypeVar("T")
 
@@ -31,46 +35,65 @@ class ProgressLine:
         self.title, self.total, self.first = title, total, done
         self._quiet = quiet
         self._bar: Progress | None = None
-        if sys.stderr.isatty() and not quiet:
+        if not quiet and sys.stderr is not None and sys.stderr.isatty():
             columns = (
-                TextColumn("{task.description:<10}"),
+                TextColumn("{task.description:<10}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeRemainingColumn(),
             )
-            self._bar = Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True))
-            self._task = self._bar.add_task(title, total=total, completed=done, note="")
+            self._bar = Progress(
+                *columns, TextColumn("{task.fields[note]}", markup=False), console=Console(stderr=True)
+            )
+            self._task = self._bar.add_task(one_line(title), total=total, completed=done, note="")
         self._began = self._printed = time.monotonic()
 
     def __enter__(self) -> Self:
         if self._bar is not None:
-            self._bar.start()
+            with suppress(OSError):  # the terminal is gone
+                self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
-            self._bar.stop()
+            with suppress(OSError):
+                self._bar.stop()
 
     def update(self, done: int, note: str = "") -> None:
         """Show that `done` steps are done, with a `note` beside them."""
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, note=note)
+            with suppress(OSError):
+                self._bar.update(self._task, completed=done, note=note)
             return
         now = time.monotonic()
         if not self._quiet and (now - self._printed >= _PLAIN_SECONDS or done == self.total):
             self._printed = now
             rate = (now - self._began) / max(1, done - self.first)
             left = rate * (self.total - done)
-            print(
-                f"{self.title:<10} {done}/{self.total}  {left:.0f} s left  {note}",
-                file=sys.stderr,
-                flush=True,
-            )
+            print_error_line(one_line(f"{self.title:<10} {done}/{self.total}  {left:.0f} s left  {note}"))
 
 
-def note(text: str) -> None:
-    """Print one line to stderr."""
-    print(text, file=sys.stderr, flush=True)
+def note(text: str, *, quiet: bool = False) -> None:
+    """Print one line to stderr, unless `quiet`."""
+    if not quiet:
+        print_error_line(one_line(text))
+
+
+@contextmanager
+def kept_on_output_error(result: Callable[[], str]) -> Iterator[None]:
+    """Print a result to stderr if writing it fails in the block: a full disk must not lose what was computed.
+
+    Args:
+        result: returns the result as text.
+
+    Raises:
+        OutputError: passes from the block.
+    """
+    try:
+        yield
+    except OutputError:
+        print_error_line(result())
+        raise
 
 
 def number_of(number: int, noun: str, plural: str = "") -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,9 +12,21 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hidden_two_stream.errors import CheckpointError, UsageError
-from hidden_two_stream.files import atomic_write
+from hidden_two_stream.files import atomic_write, parse_json
 
-__all__ = ["mismatches", "on_device", "parse_description", "read_metadata", "read_tensors", "write_tensors"]
+__all__ = [
+    "MAX_HEADER_BYTES",
+    "mismatches",
+    "not_finite",
+    "on_device",
+    "parse_description",
+    "read_metadata",
+    "read_tensors",
+    "write_tensors",
+]
+
+MAX_HEADER_BYTES = 16 << 20
+"""Largest header of a safetensors file that is read; that of the paper's networks has 30 kB."""
 
 T = TypeVar("T")
 Module = TypeVar("Module", bound=nn.Module)
@@ -77,9 +88,10 @@ def _read(path: Path, read: Callable[[Any], T]) -> T:
         try:
             before = _version(path)
             try:
+                _require_small_header(path)
                 with safe_open(path, framework="pt") as file:
                     found = read(file)
-            except (SafetensorError, RuntimeError) as error:
+            except (SafetensorError, RuntimeError, MemoryError, TypeError, ValueError) as error:
                 if _version(path) == before:
                     raise _damaged(path, error) from error
             else:
@@ -88,6 +100,14 @@ def _read(path: Path, read: Callable[[Any], T]) -> T:
         except OSError as error:
             raise _damaged(path, error) from error
     raise CheckpointError(f"{str(path)!r} is replaced faster than it can be read; try again")
+
+
+def _require_small_header(path: Path) -> None:
+    """Raise a ValueError about a header that would take far more memory than any description needs."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+    if MAX_HEADER_BYTES < size <= path.stat().st_size:  # a larger number is no header: the reader says so
+        raise ValueError(f"its header has {size:,} bytes; expected at most {MAX_HEADER_BYTES:,}")
 
 
 def _version(path: Path) -> tuple[int, ...]:
@@ -107,7 +127,7 @@ def parse_description(text: str, file: Path, version: int) -> dict[str, Any]:
         CheckpointError: `text` is not a JSON object, or has another format version.
     """
     try:
-        data = json.loads(text)
+        data = parse_json(text)
     except ValueError as error:
         raise CheckpointError(f"the description in {str(file)!r} is damaged: {error}") from error
     data = data if isinstance(data, dict) else {}
@@ -121,13 +141,28 @@ def parse_description(text: str, file: Path, version: int) -> dict[str, Any]:
 
 
 def mismatches(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
-    """Differences in names and shapes between `found` and `expected`, one line each; empty: none."""
+    """Differences in names, shapes and kinds of number, one line each; empty: none.
+
+    Whether numbers are whole or not must agree; their precision may differ.
+    """
     wrong = [f"{name} is missing" for name in expected if name not in found]
     wrong += [f"{name} is unknown" for name in found if name not in expected]
     for name in expected.keys() & found.keys():
-        if expected[name].shape != found[name].shape:
-            wrong.append(f"{name} has shape {tuple(found[name].shape)}, not {tuple(expected[name].shape)}")
+        ours, theirs = expected[name], found[name]
+        if ours.shape != theirs.shape:
+            wrong.append(f"{name} has shape {tuple(theirs.shape)}, not {tuple(ours.shape)}")
+        elif ours.is_floating_point() != theirs.is_floating_point() or theirs.is_complex():
+            wrong.append(f"{name} has the type {_type(theirs)}, not {_type(ours)}")
     return sorted(wrong)
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Names of the floating-point tensors that hold NaN or infinity, in the order of `tensors`."""
+    return [
+        name
+        for name, tensor in tensors.items()
+        if (tensor.is_floating_point() or tensor.is_complex()) and not tensor.isfinite().all()
+    ]
 
 
 def on_device(module: Module, device: str | torch.device) -> Module:
@@ -146,6 +181,10 @@ def on_device(module: Module, device: str | torch.device) -> Module:
             "cuda:1 or mps"
         ) from error
     return moved
+
+
+def _type(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:

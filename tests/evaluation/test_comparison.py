@@ -146,7 +146,7 @@ def test_json_holds_what_follows() -> None:
     assert found["best"] == "tvl1"
     assert tvl1["accuracy_fused"] == 0.9
     assert tvl1["seconds_per_clip"] == pytest.approx(
-        {"decoding": 0.0005, "motion": 0.3, "recognition": 0.002, "whole": 0.3025}
+        {"decoding": 0.0005, "motion": 0.3, "recognition": 0.002, "total": 0.3025}
     )
     assert hidden["against_best"]["difference"] == pytest.approx(-0.02)
     assert hidden["against_best"]["verdict"] == "not distinguishable"

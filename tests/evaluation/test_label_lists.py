@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,3 +56,21 @@ def test_unreadable_lists_are_rejected(tmp_path: Path) -> None:
     for lines in (["a"], ["a", "b", "a"], ["1 a", "2 a"], ["1 a", "1 b"]):
         with pytest.raises(DataError, match="expected two or more, each once"):
             read_class_list(written(tmp_path / "classes.txt", lines))
+
+
+def test_many_repeated_lines_are_named_at_once(tmp_path: Path) -> None:
+    """40,000 lines, each twice, took 22 s."""
+    lines = [f"a/{number % 20_000}.avi {number % 3}" for number in range(40_000)]
+    path = written(tmp_path / "list.txt", lines)
+    start = time.process_time()
+    with pytest.raises(DataError, match=r"lists 'a/0.avi' twice, and 19999 other videos; list each video"):
+        read_label_list(path)
+    assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize("digits", [10, 5000])
+def test_a_class_number_of_many_digits_is_refused(tmp_path: Path, digits: int) -> None:
+    path = written(tmp_path / "classes.txt", ["9" * digits + " a", "1 b"])
+    with pytest.raises(DataError, match=rf"classes\.txt' has a class number of {digits} digits"):
+        read_class_list(path)
+    assert read_class_list(written(path, ["999999999 a", "1 b"])) == {"1": "b", "999999999": "a"}

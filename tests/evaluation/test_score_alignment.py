@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import random
+import re
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -96,3 +100,63 @@ def test_missing_and_ambiguous_videos_fail(wanted: list[str], names: list[str], 
     with pytest.raises(DataError, match=expected) as caught:
         match_videos(wanted, names, "a.csv")
     assert "a.csv" in str(caught.value)
+
+
+def test_numeric_labels_are_in_numeric_order_whatever_their_length() -> None:
+    long = "9" * 5000
+    assert infer_class_order(["10", "9", long, "007", "0"], "list") == ("0", "007", "9", "10", long)
+
+
+def slow_match(wanted: str, names: list[str]) -> list[int]:
+    """The rules, one by one and path by path."""
+
+    def parts(name: str) -> list[str]:
+        return name.split("/")
+
+    def plain(name: list[str]) -> list[str]:
+        return [*name[:-1], name[-1].removesuffix(".avi").removesuffix(".mp4")]
+
+    def ends(one: list[str], two: list[str]) -> bool:
+        return one[-min(len(one), len(two)) :] == two[-min(len(one), len(two)) :]
+
+    rules: list[Callable[[list[str]], bool]] = [
+        lambda path: path == parts(wanted),
+        lambda path: ends(path, parts(wanted)),
+        lambda path: ends(plain(path), plain(parts(wanted))),
+        lambda path: plain(path)[-1] == plain(parts(wanted))[-1],
+    ]
+    return next(
+        (rows for rule in rules if (rows := [row for row, name in enumerate(names) if rule(parts(name))])), []
+    )
+
+
+def test_the_index_finds_what_the_rules_say() -> None:
+    draw = random.Random(0)
+
+    def path() -> str:
+        folders = [draw.choice("ab") for _ in range(draw.randrange(3))]
+        return "/".join([*folders, draw.choice("12") + draw.choice([".avi", ".mp4", ""])])
+
+    kinds = set()
+    for _ in range(3000):
+        names = list(dict.fromkeys(path() for _ in range(draw.randrange(1, 6))))
+        wanted = path()
+        rows = slow_match(wanted, names)
+        kinds.add(min(len(rows), 2))
+        if len(rows) == 1:
+            assert match_videos([wanted], names, "file") == rows
+            continue
+        expected = (
+            f"{wanted!r} could be {names[rows[0]]!r} or {names[rows[1]]!r}" if rows else "file lacks 1 of 1"
+        )
+        with pytest.raises(DataError, match=re.escape(expected)):
+            match_videos([wanted], names, "file")
+    assert kinds == {0, 1, 2}
+
+
+def test_many_videos_of_one_file_name_are_matched_in_linear_time() -> None:
+    names = [f"/data/c{number % 3}/d{number}/clip.avi" for number in range(40_000)]
+    wanted = [f"c{number % 3}/d{number}/clip.mp4" for number in reversed(range(40_000))]
+    start = time.process_time()
+    assert match_videos(wanted, names, "file") == list(reversed(range(40_000)))
+    assert time.process_time() - start < 10

@@ -194,7 +194,7 @@ def test_resuming_trains_nothing_again_and_adds_methods(
     again = as_json(
         compare(
             moved, folder, None, ["frames", "dis-fast@2"], "nano", QUICK,
-            seeds=2, seed=5, protocol="2x1", resume=True, resources=Resources(workers=0, quiet=True),
+            seeds=2, seed=5, protocol="2x1", resume=True, resources=Resources(workers=0),
         )
     )  # fmt: skip
     assert trained == ["dis-fast@2", "dis-fast@2"]
@@ -242,8 +242,8 @@ def test_estimators_on_small_pictures_are_pointed_out(
             ["--methods", "frames,math:sqrt"],
             "flow estimator 'math:sqrt' failed on frames of shape (2, 64, 64",
         ),
-        (["--protocol", "2x10"], "mirrors frames"),
-        (["--seeds", "0"], "--seeds is 0"),
+        (["--protocol", "2x10"], "crops or mirrors frames"),
+        (["--seeds", "0"], "got 0 seeds; expected at least 1"),
         (["--devices", "2"], "one device"),
         (["--set", "init=imagenet"], "backbone 'small' has no published image weights"),
         (["--set", "spatial.steps=0"], "nothing to train"),
@@ -276,3 +276,42 @@ def test_a_folder_of_another_comparison_is_refused(
     assert (code, "already holds runs" in err) == (2, True)
     code, _, err = hts(*common, "--resume", "--protocol", "center")
     assert (code, err.split("'")[-1].split(";")[0]) == (2, " began with another recipe, seed, protocol")
+
+
+def test_a_shared_motion_network_that_does_not_fit_shows_before_anything_is_decoded(
+    hts: Hts, data: Path, tmp_path: Path
+) -> None:
+    """The two-frame MotionNet of hidden-frozen cannot be branched's, which is added by --resume alone."""
+    changes = [
+        part
+        for change in (*QUICK, "model.motion_frames=2", "model.temporal=stacked")
+        for part in ("--set", change)
+    ]
+    common = ("compare", "--data", data, "--out", tmp_path, "--workers", 0, "--protocol", "center", *changes)
+    code, _, err = hts(*common, "--methods", "hidden-frozen", "--quiet")
+    assert code == 0, err
+    before = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
+    code, _, err = hts(*common, "--methods", "branched", "--resume")
+    assert code == 2
+    assert "has model.motion_frames 2; this recipe needs 0" in err
+    assert "decode" not in err
+    assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before
+    code, _, err = hts(*common, "--methods", "hidden-joint", "--resume", "--quiet")
+    assert code == 0, err
+
+
+def test_a_comparison_does_not_go_on_with_changed_videos(
+    hts: Hts, compared: tuple[Path, dict[str, Any]], data: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(compared[0], tmp_path / "out"))
+    copied = Path(shutil.copytree(data.parent, tmp_path / "data")) / data.name
+    video = copied.parent / "videos" / "left" / "train_0000.mp4"
+    shutil.copy(copied.parent / "videos" / "right" / "train_0001.mp4", video)
+    changes = [part for change in QUICK for part in ("--set", change)]
+    code, _, err = hts(
+        "compare", "--data", copied, "--out", folder, "--resume", "--seed", 5, "--methods", "frames",
+        "--protocol", "2x1", "--workers", 0, *changes,
+    )  # fmt: skip
+    assert code == 2
+    assert "have changed since this run began" in err
+    assert "decode" not in err

@@ -221,8 +221,8 @@ def test_odd_sizes(recognizer: Recognizer, shape: tuple[int, int, int]) -> None:
 
 def test_slips_of_the_user(recognizer: Recognizer, tmp_path: Path) -> None:
     clip = np.zeros((3, 32, 32, 3), np.uint8)
-    with pytest.raises(UsageError, match="unknown protocol '5x5'"):
-        recognizer.predict(clip, "5x5")
+    with pytest.raises(UsageError, match="unknown protocol '5x3'"):
+        recognizer.predict(clip, "5x3")
     with pytest.raises(UsageError, match="nothing found at"):
         recognizer.predict(tmp_path / "gone.mp4")
     with pytest.raises(UsageError, match=r"\(3, 32, 32\)"):

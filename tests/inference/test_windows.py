@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -21,6 +22,7 @@ from hidden_two_stream.inference.windows import (
     Window,
     parse_protocol,
     protocol_windows,
+    run_protocol,
     scored,
     sliding_windows,
 )
@@ -29,7 +31,14 @@ from hidden_two_stream.types import Frame
 
 @pytest.mark.parametrize(
     ("name", "clips", "crops"),
-    [("center", 1, 1), ("1x1", 1, 1), ("10x1", 10, 1), ("25x10", 25, 10), ("9999x1", 9999, 1)],
+    [
+        ("center", 1, 1),
+        ("1x1", 1, 1),
+        ("10x1", 10, 1),
+        ("25x10", 25, 10),
+        ("25x5", 25, 5),
+        ("9999x1", 9999, 1),
+    ],
 )
 def test_names(name: str, clips: int, crops: int) -> None:
     assert parse_protocol(name) == Protocol(name, clips, crops)
@@ -42,13 +51,13 @@ def test_the_default_is_a_protocol() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("", "centre", "Center", "25", "25x", "x10", "25x5", "25x100", "25x0", "0x1", "025x1", "-1x1"),
+        *("", "centre", "Center", "25", "25x", "x10", "25x3", "25x100", "25x0", "0x1", "025x1", "-1x1"),
         *("2.5x1", "1e1x1", "25X10", "25 x 10", " 25x10", "25x10\n", "25x10x1", "10000x1", "25×10"),
     ],
 )
 def test_another_name_is_refused(name: str) -> None:
     with pytest.raises(
-        UsageError, match=r"unknown protocol .*expected center, or NxM with M = 1 or 10"
+        UsageError, match=r"unknown protocol .*expected center, or NxM with M = 1, 5 or 10"
     ) as caught:
         parse_protocol(name)
     assert repr(name) in str(caught.value)
@@ -161,6 +170,58 @@ def test_ten_crops_are_corners_centre_and_their_flips_clip_by_clip() -> None:
             assert torch.equal(clips[10 * number + crop], expected)
             mirrored = torch.from_numpy(expected.numpy()[..., ::-1].copy())
             assert torch.equal(clips[10 * number + 5 + crop], mirrored)
+
+
+@pytest.mark.parametrize("name", ["3x5", "3x10"])
+def test_a_run_that_mirrored_nothing_is_tested_on_five_crops(name: str) -> None:
+    frames = numbered(20, 36, 40)
+    recipe = dataclasses.replace(recipe_of(), input=dataclasses.replace(recipe_of().input, flip=False))
+    clips = torch.cat(list(clip_batches(video_of(frames), recipe, parse_protocol(name))))
+    assert len(clips) == 15
+    corners = [(0, 0), (0, 8), (4, 0), (4, 8), (2, 4)]
+    for number, start in enumerate((0, 5, 10)):
+        for crop, (top, left) in enumerate(corners):
+            expected = frames[start : start + 4, :, top : top + 32, left : left + 32]
+            assert torch.equal(clips[5 * number + crop], expected)
+
+
+@pytest.mark.parametrize("flip", [True, False])
+@pytest.mark.parametrize("side", [0, 1])
+def test_left_and_right_survive_ten_crops_where_training_mirrors_nothing(flip: bool, side: int) -> None:
+    """A network that tells the bright side: with mirror images, both sides score alike."""
+    frames = torch.zeros(20, 3, 36, 40, dtype=torch.uint8)
+    frames[..., 20 * side : 20 * side + 20] = 200
+    recipe = dataclasses.replace(recipe_of(), input=dataclasses.replace(recipe_of().input, flip=flip))
+
+    def bright_side(clips: torch.Tensor) -> dict[str, torch.Tensor]:
+        halves = clips.float().unflatten(-1, (2, 16)).mean((1, 2, 3, 5))
+        return {"spatial": halves}
+
+    windows = protocol_windows(video_of(frames), recipe, parse_protocol("3x10"))
+    means = np.mean([window.logits["spatial"] for window in scored(windows, bright_side)], axis=0)
+    margin = means[side] - means[1 - side]
+    assert margin == pytest.approx(0, abs=1e-3) if flip else margin > 50
+
+
+@pytest.mark.parametrize(
+    ("name", "flip", "used"),
+    [
+        *(
+            ("25x10", True, "25x10"),
+            ("25x10", False, "25x5"),
+            ("25x5", True, "25x5"),
+            ("25x5", False, "25x5"),
+        ),
+        *(("10x1", False, "10x1"), ("center", False, "center")),
+    ],
+)
+def test_a_protocol_that_changes_says_so(name: str, flip: bool, used: str) -> None:
+    recipe = dataclasses.replace(recipe_of(), input=dataclasses.replace(recipe_of().input, flip=flip))
+    notes: list[str] = []
+    found = run_protocol(name, recipe, notes.append)
+    assert found == parse_protocol(used)
+    assert len(notes) == (name != used)
+    assert all(text.startswith("protocol 25x5 instead of 25x10: ") and "input.flip" in text for text in notes)
 
 
 def test_a_short_video_repeats_its_last_frame() -> None:

@@ -331,3 +331,33 @@ def test_demo_replaces_only_its_own_folder(hts: Hts, tmp_path: Path) -> None:
     assert code == 2
     assert "--out" in err
     assert (tmp_path / "thesis.tex").exists()
+
+
+def test_what_training_does_not_mirror_the_test_does_not_mirror(
+    small_data: Path, hts: Hts, tmp_path: Path
+) -> None:
+    """Everywhere a protocol is used: train, evaluate, predict, in Python, cross-validate."""
+    run, scores = tmp_path / "run", tmp_path / "scores.npz"
+    options = (*QUICK, "--set", "input.flip=false")
+    said = "protocol 2x5 instead of 2x10: training mirrored no clips (input.flip is false)"
+    code, _, err = hts("train", "--data", small_data, "--out", run, *options, "--protocol", "2x10")
+    assert (code, err.count(said)) == (0, 1)
+    trained = json.loads((run / "results.json").read_text())
+    assert trained["protocol"] == "2x5"
+    common = ("evaluate", run, "--data", small_data, "--json", "--workers", 0, "--quiet")
+    code, out, err = hts(*common, "--protocol", "2x10", "--save-scores", scores)
+    assert (code, err.count(said)) == (0, 1)
+    assert json.loads(out)["accuracy"] == trained["accuracy"]
+    assert str(np.load(scores)["protocol"]) == "2x5"
+    code, out, err = hts(*common, "--protocol", "2x5")
+    assert (code, said in err, json.loads(out)["accuracy"]) == (0, False, trained["accuracy"])
+    videos = sorted((small_data.parent / "videos").rglob("test_*.mp4"))[:2]
+    code, out, err = hts("predict", run, *videos, "--protocol", "2x10", "--json")
+    assert (code, err.count(said)) == (0, 1)
+    assert {found["protocol"] for found in json.loads(out)["predictions"]} == {"2x5"}
+    recognizer = hidden_two_stream.load(run)
+    ten, five = (recognizer.predict(videos[0], protocol) for protocol in ("2x10", "2x5"))
+    assert np.array_equal(ten.scores, five.scores)
+    assert (ten.protocol, [text.startswith(said) for text in ten.warnings]) == ("2x5", [True])
+    assert five.warnings == ()
+    assert hidden_two_stream.evaluate(recognizer, small_data, protocol="2x10", workers=0).protocol == "2x5"

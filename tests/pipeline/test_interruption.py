@@ -207,6 +207,74 @@ def test_ctrl_c_saves_and_says_how_to_go_on(uninterrupted: Path, small_data: Pat
     assert same_weights(run, uninterrupted)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
+@pytest.mark.parametrize("send", ["kill", "killpg"])
+def test_a_signal_that_ends_the_process_saves_as_ctrl_c_does(
+    uninterrupted: Path, small_data: Path, tmp_path: Path, name: str, code: int, send: str
+) -> None:
+    """The whole session is gone afterwards, and the resumed run has the weights of one that was not ended."""
+    run = tmp_path / "run"
+    process = start("train", "--data", small_data, "--out", run, *OPTIONS)
+    wait_for_steps(run, STEPS // 4, process)
+    getattr(os, send)(process.pid, getattr(signal, name))
+    err = finish(process)
+    assert process.returncode == code, err
+    assert "Traceback" not in err
+    assert err.splitlines()[-1].startswith("hts: stopped in stage motion after step ")
+    assert err.splitlines()[-1].endswith(f"to continue, run hts train --resume --out {run}")
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+    resumed = start("train", "--out", run, "--resume", "--workers", 0)
+    finish(resumed)
+    assert resumed.returncode == 0
+    assert same_weights(run, uninterrupted)
+
+
+ENDED = """
+import os, signal, sys
+from hidden_two_stream.cli import check
+from hidden_two_stream.cli.main import main
+number = getattr(signal, sys.argv.pop(1))
+def ended(arguments):
+    os.kill(os.getpid(), number)
+    raise AssertionError("the signal was not noticed")
+check.run = ended
+sys.exit(main())
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
+def test_a_signal_ends_every_command_in_one_line(tmp_path: Path, name: str, code: int) -> None:
+    command = [sys.executable, "-c", ENDED, name, "check", str(tmp_path)]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    said = "interrupted" if name == "SIGINT" else f"ended by {name}"
+    assert (process.returncode, process.stdout, process.stderr) == (code, "", f"hts: {said}\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_handlers_of_the_caller_stay(hts: Hts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ignored signals stay ignored while the command runs, and all are as before when it has ended."""
+    seen = []
+
+    def look(_: object) -> int:
+        seen.append((signal.getsignal(signal.SIGHUP), signal.getsignal(signal.SIGTERM)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "run", look)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN), signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        assert hts("train", "--out", "run")[0] == 130
+        assert seen[0][0] is signal.SIG_IGN
+        assert callable(seen[0][1])
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before[0])
+        signal.signal(signal.SIGTERM, before[1])
+
+
 LOADING = """
 import signal, sys
 module = sys.argv.pop(1)

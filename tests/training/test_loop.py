@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,104 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_state(store: ClipCac
     assert state is not None
     assert state.stage == "motion"
     assert all(torch.isfinite(tensor).all() for tensor in state.model.values())
+
+
+@pytest.mark.parametrize("stage", ["motion", "spatial", "temporal", "joint"])
+def test_a_stage_that_diverges_in_its_last_step_is_not_saved(
+    stage: str, store: ClipCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its loss was finite: only the weights show it."""
+    original = loop._StageRun._step
+
+    def step(stage_run: loop._StageRun, number: int, batches: object) -> dict[str, float]:
+        numbers = original(stage_run, number, batches)
+        if (stage_run.name, number + 1) == (stage, STEPS):
+            part = {"motion": "motion_net", "joint": "motion_net"}.get(stage, f"{stage}_stream")
+            next(stage_run.model.get_submodule(part).parameters()).data.view(-1)[0] = math.inf
+        return numbers
+
+    monkeypatch.setattr(loop._StageRun, "_step", step)
+    with pytest.raises(TrainingError, match=rf"stage {stage}, last step: .* not finite") as caught:
+        optimize(fresh(), run(tmp_path / "run", store), fabric())
+    state = load_state(tmp_path / "run")
+    if stage == "motion":  # the first one
+        assert state is None
+        assert "last good state" not in str(caught.value)
+    else:
+        assert state is not None
+        assert (state.stage, state.step) == (stage, 0)
+        assert f"; the last good state is in '{tmp_path / 'run'}'. Lower" in str(caught.value)
+
+
+def test_a_learning_rate_that_is_far_too_large_fails_in_the_last_step(
+    store: ClipCache, tmp_path: Path
+) -> None:
+    """The statistics of the normalization overflow in the second of two steps."""
+    stage = StageConfig(steps=2, batch_size=2, learning_rate=1e12, schedule="constant")
+    broken = run(tmp_path / "run", store, dataclasses.replace(recipe(), temporal=stage), stages=["temporal"])
+    with pytest.raises(TrainingError, match=r"stage temporal, last step: .*running_var not finite\. Lower"):
+        optimize(fresh(), broken, fabric())
+    assert load_state(tmp_path / "run") is None
+
+
+def test_an_optimizer_that_is_not_finite_is_not_saved(
+    store: ClipCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second moment that overflows freezes its weight, with a loss that stays finite."""
+    original = loop._StageRun._step
+
+    def step(stage_run: loop._StageRun, number: int, batches: object) -> dict[str, float]:
+        numbers = original(stage_run, number, batches)
+        if number == 2:
+            next(iter(stage_run.optimizer.state.values()))["exp_avg_sq"].fill_(math.inf)
+        return numbers
+
+    monkeypatch.setattr(loop._StageRun, "_step", step)
+    broken = run(tmp_path / "run", store, stages=["spatial"], save_seconds=0.0)
+    expected = r"stage spatial, step 3: optimizer\.0\.exp_avg_sq is not finite; the last good state is in"
+    with pytest.raises(TrainingError, match=expected):
+        optimize(fresh(), broken, fabric())
+    state = load_state(tmp_path / "run")
+    assert state is not None
+    assert state.step == 2
+
+
+def test_a_loss_that_is_not_finite_in_the_first_step_names_no_state(store: ClipCache, tmp_path: Path) -> None:
+    model = fresh()
+    next(model.motion_net.parameters()).data.fill_(math.nan)
+    with pytest.raises(TrainingError, match=r"stage motion, step 1: .* not finite\. Lower the stage's"):
+        optimize(model, run(tmp_path / "run", store), fabric())
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"seed": 6}, "seed"),
+        ({"recipe": dataclasses.replace(recipe(), loss="robust")}, r"recipe\.loss"),
+        ({"recipe": recipe(steps=STEPS + 1)}, r"recipe\.motion"),
+    ],
+)
+@pytest.mark.parametrize("stop", [True, False])
+def test_a_finished_or_stopped_run_is_not_taken_for_another(
+    change: dict[str, object], named: str, stop: bool, store: ClipCache, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    first = run(tmp_path / "run", store, stages=["motion"])
+    with monkeypatch.context() as patch:
+        if stop:
+            _StopAt(patch, "motion", 4)
+        with pytest.raises(Stopped) if stop else nullcontext():
+            optimize(fresh(), first, fabric())
+    other = dataclasses.replace(first, **change)  # type: ignore[arg-type]
+    with pytest.raises(CheckpointError, match=f"differs in {named}; train again into another folder"):
+        optimize(fresh(), other, fabric(), resume=True)
+
+
+def test_the_log_of_a_run_without_a_state_is_not_continued(store: ClipCache, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.jsonl").write_text('{"stage": "motion", "step": 10, "loss": 1.0}\n')
+    optimize(fresh(), run(tmp_path / "run", store, stages=["spatial"]), fabric())
+    assert {line["stage"] for line in read_metrics(tmp_path / "run")} == {"spatial"}
 
 
 def test_state_is_saved_as_often_as_asked(

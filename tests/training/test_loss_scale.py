@@ -20,7 +20,7 @@ from hidden_two_stream.checkpoint import build_model, read_metrics
 from hidden_two_stream.config.schema import InputConfig, ModelConfig, Recipe, StageConfig
 from hidden_two_stream.data.clip_cache import ClipCache, open_clip_cache
 from hidden_two_stream.data.index import read_dataset_index
-from hidden_two_stream.errors import TrainingError
+from hidden_two_stream.errors import CheckpointError, TrainingError
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.synthetic.dataset import write_dataset
 from hidden_two_stream.training import loop, loss_scale
@@ -273,3 +273,14 @@ def test_numbers_that_are_not_finite_are_null_in_the_log(tmp_path: Path) -> None
         "gradient_norm": None,
         "loss": 0.5,
     }
+
+
+@pytest.mark.parametrize(
+    "change", [{"scale": 0.0}, {"scale": -1.0}, {"skipped_steps": -1.0}, {"scale": None}, {"odd": 1.0}]
+)
+def test_a_damaged_loss_scale_is_refused(change: dict[str, float | None]) -> None:
+    scale = loss_scale.LossScale(float16())
+    saved = {**{name: tensor.item() for name, tensor in scale.tensors().items()}, **change}
+    scale.restore(scale.tensors())
+    with pytest.raises(CheckpointError, match="damaged loss scale"):
+        scale.restore({name: torch.tensor(value) for name, value in saved.items() if value is not None})

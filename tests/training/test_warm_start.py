@@ -13,14 +13,18 @@ from urllib.error import URLError
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from hidden_two_stream.checkpoint import load_run
 from hidden_two_stream.cli.main import main
+from hidden_two_stream.errors import CheckpointError
 from hidden_two_stream.recognition.backbones import build_backbone
+from hidden_two_stream.tensors import read_tensors
 from hidden_two_stream.training import loop
 from hidden_two_stream.training import runner as train_module
 from hidden_two_stream.training import warm_start as warm_start_module
+from hidden_two_stream.weights.motion import SHIPPED
 
 from ..data.benchmark_trees import make_hmdb51, make_ucf101
 
@@ -606,3 +610,107 @@ def test_a_slip_shows_before_anything_is_decoded_and_leaves_the_folder_free(
     assert code == 2
     assert "decode" not in err
     assert not run.exists()
+
+
+def wrong_weights(kind: str, folder: Path, published: Path) -> Path:
+    """A file that is no initial weights for ResNet-18, in one of several ways."""
+    path = folder / "wrong.pth"
+    theirs = torch.load(published, weights_only=True)
+    match kind:
+        case "text":
+            path.write_text("not weights")
+        case "empty":
+            path.write_bytes(b"")
+        case "other network":
+            torch.save(build_backbone("small", 3, 5, 0.5).state_dict(), path)
+        case "other shape":
+            torch.save(theirs | {"layer1.0.conv1.weight": torch.zeros(64, 64, 1, 1)}, path)
+        case "missing":
+            torch.save({name: tensor for name, tensor in theirs.items() if name != "bn1.weight"}, path)
+        case "not finite":
+            torch.save(theirs | {"bn1.weight": torch.full((64,), float("nan"))}, path)
+        case "statistics not finite":
+            torch.save(theirs | {"layer4.1.bn2.running_var": torch.full((512,), float("inf"))}, path)
+        case "too large":
+            torch.save(theirs | {"conv1.weight": torch.full((64, 3, 7, 7), 3e38)}, path)
+        case "whole numbers":
+            torch.save(theirs | {"bn1.weight": torch.ones(64, dtype=torch.int64)}, path)
+        case "a list":
+            torch.save([torch.zeros(1)], path)
+        case "motion weights":
+            path = SHIPPED / "nano.safetensors"
+        case "a run":
+            path = folder / "wrong.safetensors"
+            save_file({"motion_net.a": torch.zeros(1)}, path)
+    return path
+
+
+WRONG = ("text", "empty", "other network", "other shape", "missing", "not finite", "statistics not finite",
+         "too large", "whole numbers", "a list", "motion weights", "a run")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("command", "kind"),
+    [*(("train", kind) for kind in WRONG), ("compare", "text"), ("compare", "not finite")],
+)
+def test_wrong_image_weights_show_before_anything_is_decoded(
+    kind: str, command: str, published: Path, data: dict[str, str], hts: Hts, tmp_path: Path
+) -> None:
+    out, path = tmp_path / "out", wrong_weights(kind, tmp_path, published)
+    words = ["--set", f"init={path}"] if command == "compare" else ["--init", path]
+    more = ["--methods", "frames,hidden-frozen"] if command == "compare" else []
+    code, _, err = hts(command, "--data", data["own"], "--out", out, *words, *more, *options(**TINY_STEP))
+    assert code == 1
+    assert_one_error(err, str(path))
+    assert "decode" not in err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("field", ["motion_teacher", "motion_init"])
+@pytest.mark.parametrize(
+    "kind", ["text", "nowhere", "image weights", "other network", "not finite", "frames"]
+)
+def test_a_wrong_file_of_motion_weights_shows_before_anything_is_decoded(
+    kind: str, field: str, published: Path, data: dict[str, str], hts: Hts, tmp_path: Path
+) -> None:
+    path = tmp_path / "motion.safetensors"
+    tensors, metadata = read_tensors(SHIPPED / "nano.safetensors")
+    match kind:
+        case "text":
+            path.write_text("not weights")
+        case "image weights":
+            save_file(torch.load(published, weights_only=True), path)
+        case "other network":
+            save_file({name: t for name, t in tensors.items() if "refine2" not in name}, path, metadata)
+        case "not finite":
+            save_file({name: torch.full_like(t, float("nan")) for name, t in tensors.items()}, path, metadata)
+        case "frames":
+            path = SHIPPED / "tiny.safetensors"  # for 11 frames
+    command = ["train", "--data", data["own"], "--out", tmp_path / "run"]
+    code, _, err = hts(*command, *options(**{field: path}))
+    assert code in (1, 2)
+    assert_one_error(err, "motion weights|not a complete safetensors|does not fit|not finite|11 frames")
+    assert "decode" not in err
+    assert not (tmp_path / "run").exists()
+    assert hts(*command, "--quiet", *options(spatial__steps=0, joint__steps=0))[0] == 0
+
+
+def test_a_run_with_weights_that_are_not_finite_is_not_taken(
+    source: Callable[[str], Path], data: dict[str, str], hts: Hts, tmp_path: Path
+) -> None:
+    theirs = Path(shutil.copytree(source("whole"), tmp_path / "theirs"))
+    tensors, metadata = read_tensors(theirs / "model.safetensors")
+    next(tensor for name, tensor in tensors.items() if name.startswith("motion_net.")).fill_(float("nan"))
+    save_file(tensors, theirs / "model.safetensors", metadata)
+    command = ["train", "--data", data["own"], "--out", tmp_path / "run", "--motion-from", theirs]
+    code, _, err = hts(*command, *options())
+    assert code == 1
+    assert_one_error(err, r"cannot be used: motion_net\..* is not finite")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("text", ["[]", "{", "[" * 50_000, "9" * 5000])
+def test_a_damaged_record_of_motion_weights_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "motion_init.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"motion_init\.json' is damaged"):
+        warm_start_module.read_motion_origin(tmp_path)

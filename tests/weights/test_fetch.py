@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from urllib.error import URLError
 
@@ -198,3 +199,35 @@ def test_floating_point_tensors_become_float32(tmp_path: Path) -> None:
     tensors = read_state_dict(tmp_path / "a.pth")
     assert tensors["a"].dtype == torch.float32
     assert tensors["n"].dtype == torch.int64
+
+
+def test_a_file_that_unpacks_to_far_more_is_rejected(tmp_path: Path) -> None:
+    """A compressed archive of zeros: 100 kB on disk, 64 MB in memory."""
+    torch.save({"a": torch.zeros(16 << 20)}, tmp_path / "plain.pth")
+    packed = tmp_path / "packed.pth"
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pth") as plain,
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as smaller,
+    ):
+        for entry in plain.infolist():
+            smaller.writestr(entry.filename, plain.read(entry))
+    assert packed.stat().st_size < 200_000
+    with pytest.raises(CheckpointError, match=r"packed\.pth.*it unpacks to 67,\d+,\d+ bytes"):
+        read_state_dict(packed)
+    assert read_state_dict(tmp_path / "plain.pth")["a"].numel() == 16 << 20
+
+
+def test_a_repeated_view_is_rejected(tmp_path: Path) -> None:
+    """One number that claims to be 10^12 of them, which a check of each would run through."""
+    torch.save({"a": torch.zeros(1).expand(10**6, 10**6)}, tmp_path / "view.pth")
+    with pytest.raises(CheckpointError, match=r"holds 'a' as a repeated view"):
+        read_state_dict(tmp_path / "view.pth")
+
+
+def test_a_huge_safetensors_header_is_rejected(tmp_path: Path) -> None:
+    header = b'{"__metadata__": {"a": "' + b"x" * (17 << 20) + b'"}}'
+    (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(
+        CheckpointError, match=r"its header has 17,\d+,\d+ bytes; expected at most 16,777,216"
+    ):
+        read_state_dict(tmp_path / "a.safetensors")

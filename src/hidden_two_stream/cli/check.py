@@ -5,13 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from hidden_two_stream.cli.options import (
-    DATA_HELP,
-    Parser,
-    add_workers,
-    show,
-    workers,
-)
+from hidden_two_stream.cli.options import DATA_HELP, Parser, add_workers, path_text, show, workers
+from hidden_two_stream.printing import one_line
 
 if TYPE_CHECKING:
     from hidden_two_stream.data.check import DatasetCheck
@@ -23,7 +18,7 @@ SUMMARY = "decode every video of a dataset; report unreadable ones, class balanc
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts check`."""
-    parser.add_argument("data", metavar="DATA", help=DATA_HELP)
+    parser.add_argument("data", type=path_text, metavar="DATA", help=DATA_HELP)
     add_workers(parser)
 
 
@@ -59,4 +54,4 @@ def _text(result: DatasetCheck) -> str:
     lines += [f"unreadable: {line}" for line in result.unreadable]
     lines += [f"duplicates: {group}" for group in result.duplicates]
     lines += [f"warning: {line}" for line in result.warnings]
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from hidden_two_stream.cli.options import (
     DATA_HELP,
@@ -14,6 +13,8 @@ from hidden_two_stream.cli.options import (
     add_recipe,
     add_resources,
     overrides,
+    path,
+    path_text,
     resources,
     show,
 )
@@ -25,11 +26,11 @@ SUMMARY = "compare hidden motion with precomputed flow, frames and frame differe
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts compare`."""
-    parser.add_argument("--data", required=True, metavar="DATA", help=DATA_HELP)
+    parser.add_argument("--data", type=path_text, required=True, metavar="DATA", help=DATA_HELP)
     parser.add_argument("--group", metavar="COLUMN", help="column of the CSV whose values are held out in "
                         "turn, such as subject (default: the data's own split)")  # fmt: skip
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="folder for the table, plot, flow and runs"
+        "--out", type=path, required=True, metavar="DIR", help="folder for the table, plot, flow and runs"
     )
     parser.add_argument("--methods", metavar="A,B,...", help="methods to compare: spatial, frames, "
                         "difference, tvl1, dis-medium, dis-fast, farneback, hidden-frozen, hidden-joint, "

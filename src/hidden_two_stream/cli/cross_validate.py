@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from hidden_two_stream.cli.options import (
@@ -15,9 +14,12 @@ from hidden_two_stream.cli.options import (
     add_recipe,
     add_resources,
     overrides,
+    path,
+    path_text,
     resources,
     show,
 )
+from hidden_two_stream.printing import one_line
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
@@ -28,6 +30,7 @@ def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts cross-validate`."""
     parser.add_argument(
         "--data",
+        type=path_text,
         required=True,
         metavar="DATA",
         help="CSV with the columns path,label and COLUMN, or official splits: ucf101:ROOT:1..3, "
@@ -39,7 +42,7 @@ def add_arguments(parser: Parser) -> None:
         help="column of the CSV whose values are held out in turn, such as subject",
     )
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="RUN", help="folder for the runs of all folds"
+        "--out", type=path, required=True, metavar="RUN", help="folder for the runs of all folds"
     )
     add_recipe(parser, "nano")
     add_from_scratch(parser)
@@ -94,4 +97,4 @@ def _text(results: Mapping[str, Any]) -> str:
         lines.append(f"{name:<9} {pooled} {mean:.1%} ± {spread:.1%}")
     if results["num_unreadable"]:
         lines.append(f"{number_of(results['num_unreadable'], 'unreadable video')} not counted")
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))

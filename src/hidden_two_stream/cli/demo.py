@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hidden_two_stream.cli.options import Parser, add_recipe, add_resources, resources, show
+from hidden_two_stream.cli.options import Parser, add_recipe, add_resources, path, resources, show
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
@@ -18,7 +18,7 @@ def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts demo`."""
     parser.add_argument(
         "--out",
-        type=Path,
+        type=path,
         default=Path("runs/demo"),
         help="folder for everything; an earlier demo in it is replaced (default: %(default)s)",
     )

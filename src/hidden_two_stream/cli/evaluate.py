@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from hidden_two_stream.cli.options import (
@@ -13,6 +14,8 @@ from hidden_two_stream.cli.options import (
     add_protocol,
     add_workers,
     open_recognizer,
+    path,
+    path_text,
     show,
     workers,
 )
@@ -24,8 +27,8 @@ SUMMARY = "test a run: accuracy of each stream and fused, confusion matrix"
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts evaluate`."""
-    parser.add_argument("run", metavar="RUN", help="run folder or checkpoint file")
-    parser.add_argument("--data", required=True, metavar="DATA", help=DATA_HELP)
+    parser.add_argument("run", type=path_text, metavar="RUN", help="run folder or checkpoint file")
+    parser.add_argument("--data", type=path_text, required=True, metavar="DATA", help=DATA_HELP)
     parser.add_argument(
         "--split",
         help="part of the data to test: test, train, val or all (default: test; in data without a split of "
@@ -33,7 +36,7 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument(
         "--save-scores",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="write the scores of all videos, for hts fuse: .npz or .csv",
     )
@@ -63,20 +66,21 @@ def run(arguments: argparse.Namespace) -> int:
         cache_mb=arguments.cache_mb,
         quiet=arguments.quiet,
     )
-    if path is not None:
-        evaluation.save_scores(path)
-        fusion, streams = recognizer.info.recipe.fusion, recognizer.trained_streams
-        if len(streams) > 1:
-            weights = " ".join(f"{getattr(fusion, f'{name}_weight'):g}" for name in streams)
-            note(
-                f"to fuse these scores as this run does: hts fuse {path} --labels LIST "
-                f"--method {fusion.method} --weights {weights}"
-            )
     result = {
         "run": arguments.run,
         "data": arguments.data,
         "videos": evaluation.tested,
         **evaluation.to_dict(),
     }
+    # Before the scores are written: a full disk must not lose the accuracy.
     show(arguments, result, evaluation_text(result))
+    if path is not None:
+        evaluation.save_scores(path)
+        fusion, streams = recognizer.info.recipe.fusion, recognizer.trained_streams
+        if len(streams) > 1:
+            weights = " ".join(f"{getattr(fusion, f'{name}_weight'):g}" for name in streams)
+            note(
+                f"to fuse these scores as this run does: hts fuse {shlex.quote(str(path))} --labels LIST "
+                f"--method {fusion.method} --weights {weights}"
+            )
     return 0

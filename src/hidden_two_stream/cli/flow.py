@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
 
-from hidden_two_stream.cli.options import Parser, Replacing, add_device, open_recognizer, show
+from hidden_two_stream.cli.options import (
+    Parser,
+    Replacing,
+    add_device,
+    open_recognizer,
+    path,
+    path_text,
+    show,
+)
 from hidden_two_stream.errors import UsageError
+from hidden_two_stream.printing import one_line
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
@@ -18,12 +25,18 @@ def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts flow`."""
     parser.usage = "%(prog)s [options] RUN VIDEO\n       %(prog)s [options] --network WEIGHTS VIDEO"
     parser.add_argument(
-        "run", metavar="RUN", help="run folder or checkpoint file; leave it out with --network"
+        "run",
+        type=path_text,
+        metavar="RUN",
+        help="run folder or checkpoint file; leave it out with --network",
     )
     parser.missing = "; give RUN VIDEO, or --network nano VIDEO"
-    video = parser.add_argument("video", metavar="VIDEO", help="video file, URL or folder of frames")
+    video = parser.add_argument(
+        "video", type=path_text, metavar="VIDEO", help="video file, URL or folder of frames"
+    )
     parser.add_argument(
         "--network",
+        type=path_text,
         metavar="WEIGHTS",
         action=Replacing,
         replaced=video,
@@ -33,7 +46,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "-o",
         "--out",
-        type=Path,
+        type=path,
         metavar="OUT",
         help="video file, or folder for one .flo file per frame pair (default: NAME.flow.mp4 in the current "
         "folder, where NAME is VIDEO's name)",
@@ -59,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     from hidden_two_stream.inference.flow_export import export_flow
     from hidden_two_stream.inference.motion_estimator import motion_estimator
-    from hidden_two_stream.progress import number_of
+    from hidden_two_stream.progress import note, number_of
 
     if arguments.network is None:
         estimator, video = open_recognizer(arguments).motion_estimator, arguments.video
@@ -74,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
         estimator, video, arguments.out, short_side=arguments.short_side, max_px=arguments.max_px
     )
     for warning in result.warnings:
-        print(f"hts: {video}: {warning}", file=sys.stderr)
+        note(f"hts: {video}: {warning}")
     pairs = number_of(result.num_pairs, "frame pair")
-    show(arguments, result.to_dict(), f"{result.output}: motion of {pairs} of {result.source}")
+    show(arguments, result.to_dict(), one_line(f"{result.output}: motion of {pairs} of {result.source}"))
     return 0

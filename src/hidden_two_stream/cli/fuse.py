@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hidden_two_stream.cli.options import Parser, show
+from hidden_two_stream.cli.options import Parser, path, path_text, show
+from hidden_two_stream.printing import one_line
 
 if TYPE_CHECKING:
     from hidden_two_stream.evaluation.late_fusion import FusionResult
@@ -20,6 +20,7 @@ def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts fuse`."""
     parser.add_argument(
         "scores",
+        type=path_text,
         nargs="+",
         metavar="SCORES",
         help="FILE or FILE:STREAM: .npz or .csv of hts evaluate --save-scores, or .mat with one row per "
@@ -27,7 +28,7 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument(
         "--labels",
-        type=Path,
+        type=path,
         required=True,
         metavar="LIST",
         help="videos and their classes: lines with CLASS/video or with path and label, or a CSV with the "
@@ -45,13 +46,13 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument(
         "--search",
-        type=Path,
+        type=path,
         metavar="VALIDATION_LIST",
         help="search the weights on these videos of LIST, and test on the others",
     )
     parser.add_argument(
         "--classes",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="class names in the order of the columns, for score files without names, such as classInd.txt "
         "(default: alphabetical)",
@@ -101,4 +102,4 @@ def _text(result: FusionResult) -> str:
         for stream in result.streams
         if stream.unlisted_rows
     ]
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))

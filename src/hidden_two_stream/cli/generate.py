@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hidden_two_stream.cli.options import Parser, show, workers
+from hidden_two_stream.cli.options import Parser, path, show, workers
 
 if TYPE_CHECKING:
     from hidden_two_stream.synthetic.benchmarks import Benchmark
@@ -21,7 +20,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "name", metavar="NAME", help="motions-v1: twelve motions in three grades of difficulty"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new or empty folder, "
+    parser.add_argument("--out", type=path, required=True, metavar="DIR", help="new or empty folder, "
                           "or one where the command was interrupted; gets labels.csv "
                           "(path,label,split,grade) for --data")  # fmt: skip
     parser.add_argument("--workers", type=int, help="worker processes (default: one per core, at most 8)")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hidden_two_stream.cli.options import Parser, show
+from hidden_two_stream.cli.options import Parser, path, show
+from hidden_two_stream.printing import one_line
 
 if TYPE_CHECKING:
     from hidden_two_stream.weights.caffe import ImportedCaffe
@@ -18,11 +18,11 @@ SUMMARY = "convert the authors' published Caffe weights into a run"
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts import-caffe`."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="binary .caffemodel file")
-    parser.add_argument("-o", "--out", type=Path, required=True, metavar="RUN", help="run folder")
+    parser.add_argument("file", type=path, metavar="FILE", help="binary .caffemodel file")
+    parser.add_argument("-o", "--out", type=path, required=True, metavar="RUN", help="run folder")
     parser.add_argument(
         "--labels",
-        type=Path,
+        type=path,
         metavar="LABELS",
         help="text file with one class name per line, in the order of the outputs, or numbered like UCF101's "
         "classInd.txt",
@@ -50,4 +50,4 @@ def _text(imported: ImportedCaffe) -> str:
         more = f" and {len(ignored) - 5} more" if len(ignored) > 5 else ""
         lines.append(f"ignored layers: {', '.join(ignored[:5])}{more}")
     lines += [f"warning: {warning}" for warning in imported.warnings]
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))

@@ -1,4 +1,4 @@
-"""The `hts` command line: commands, exit codes, one-line errors, and Ctrl-C.
+"""The `hts` command line: commands, exit codes, one-line errors, Ctrl-C and signals that end a process.
 
 Each command has a module of its own with its arguments, one call into the package, and what it prints. The
 modules that do the work are imported when a command runs, so that `hts --help` stays fast.
@@ -7,13 +7,12 @@ modules that do the work are imported when a command runs, so that `hts --help` 
 from __future__ import annotations
 
 import argparse
-import io
-import os
+import shlex
 import signal
-import sys
 import threading
-from collections.abc import Callable, Sequence
-from types import ModuleType
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType, ModuleType
 
 from hidden_two_stream._version import __version__
 from hidden_two_stream.cli import (
@@ -32,7 +31,9 @@ from hidden_two_stream.cli import (
     train,
 )
 from hidden_two_stream.cli.options import Parser
-from hidden_two_stream.errors import HiddenTwoStreamError, unexpected
+from hidden_two_stream.cli.output import OutputClosedError
+from hidden_two_stream.errors import HiddenTwoStreamError, Terminated, unexpected
+from hidden_two_stream.progress import note
 
 __all__ = ["COMMANDS", "main"]
 
@@ -54,35 +55,77 @@ COMMANDS: dict[str, ModuleType] = {
 """The module of each command, with `SUMMARY`, `add_arguments` and `run`."""
 
 
+_ENDING = ("SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code: 0 success, 1 failure, 2 wrong usage, 130 interrupted.
+    """Run one command and return the exit code.
+
+    0 success, 1 failure, 2 wrong usage, 130 interrupted (Ctrl-C), 143 ended by SIGTERM, 129 by SIGHUP.
 
     Args:
         argv: the arguments. None: those of the process, which then ignores Ctrl-C after the first one.
+
+    Raises:
+        SystemExit: wrong arguments (2), or help was asked for (0), as argparse does.
     """
-    if argv is None:
-        _escape_output()
-    arguments = _parser().parse_args(argv)
+    arguments: argparse.Namespace | None = None
     handler = signal.getsignal(signal.SIGINT)
-    try:
-        return _run(arguments)
-    except KeyboardInterrupt as error:
-        interrupt = error
-    try:
+    with _ending_signals_raised():
         try:
-            return _interrupted(interrupt, arguments)
-        except KeyboardInterrupt:  # a second Ctrl-C, before it was ignored
-            return _interrupted(interrupt, arguments)
+            parsed = _parse(argv)
+            if isinstance(parsed, int):
+                return parsed
+            arguments = parsed
+            return _run(parsed)
+        except KeyboardInterrupt as error:
+            interrupt = error
+        try:
+            try:
+                return _interrupted(interrupt, arguments)
+            except KeyboardInterrupt:  # a second Ctrl-C, before it was ignored
+                return _interrupted(interrupt, arguments)
+        finally:
+            if argv is not None and handler is not None and _may_set_signals():
+                signal.signal(signal.SIGINT, handler)
+
+
+@contextmanager
+def _ending_signals_raised() -> Iterator[None]:
+    """Raise `Terminated` in the block where SIGTERM or SIGHUP would end this process without cleaning up.
+
+    Signals that the caller ignores, as nohup ignores SIGHUP, stay ignored.
+    """
+    previous: dict[int, signal.Handlers] = {}
+    if _may_set_signals():
+        for number in (getattr(signal, name) for name in _ENDING if hasattr(signal, name)):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                previous[number] = signal.SIG_DFL
+                signal.signal(number, _terminate)
+    try:
+        yield
     finally:
-        if argv is not None and handler is not None and _may_set_signals():
-            signal.signal(signal.SIGINT, handler)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
-def _escape_output() -> None:
-    """Print characters that stdout cannot hold, and bytes of file names that are not UTF-8, as escapes."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+def _terminate(number: int, _frame: FrameType | None) -> None:
+    raise Terminated(number, f"ended by {signal.Signals(number).name}")
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace | int:
+    """Return the arguments, or the exit code where even the help cannot be printed.
+
+    Raises:
+        SystemExit: as `main`.
+    """
+    try:
+        return _parser().parse_args(argv)
+    except HiddenTwoStreamError as error:
+        note(f"hts: {error}")
+        return error.exit_code
+    except OutputClosedError:
+        return 1
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -93,35 +136,44 @@ def _run(arguments: argparse.Namespace) -> int:
     except HiddenTwoStreamError as error:
         if debug:
             raise
-        print(f"hts: {' '.join(str(error).split())}", file=sys.stderr)
+        note(f"hts: {_joined_lines(str(error))}")
         return error.exit_code
-    except BrokenPipeError:  # the reader of the output, such as `head`, has ended
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OutputClosedError:
         return 1
     except Exception as error:
         if debug:
             raise
-        print(f"hts: {unexpected(error)} (run again with --debug for details)", file=sys.stderr)
+        note(f"hts: {unexpected(error)} (run again with --debug for details)")
         return 1
 
 
-def _interrupted(interrupt: KeyboardInterrupt, arguments: argparse.Namespace) -> int:
-    """Print how to resume if the command left a plan, and return the exit code. Further Ctrl-C is ignored."""
+def _joined_lines(text: str) -> str:
+    return " ".join(line.strip() for line in text.split("\n"))
+
+
+def _interrupted(interrupt: KeyboardInterrupt, arguments: argparse.Namespace | None) -> int:
+    """Print how to resume if the command left a plan, and return the exit code.
+
+    Further signals are ignored.
+    """
     if _may_set_signals():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (getattr(signal, name) for name in _ENDING if hasattr(signal, name)):
+            if signal.getsignal(number) is _terminate:
+                signal.signal(number, signal.SIG_IGN)
 
     from hidden_two_stream.checkpoint import PLAN_FILE
 
     advice = ""
-    if hasattr(arguments, "resume") and (arguments.out / PLAN_FILE).exists():
+    if arguments is not None and hasattr(arguments, "resume") and (arguments.out / PLAN_FILE).exists():
         # Other commands need their full arguments again.
         advice = "; to continue, run " + (
-            f"hts train --resume --out {arguments.out}"
+            f"hts train --resume --out {shlex.quote(str(arguments.out))}"
             if arguments.command == "train"
             else "the same command with --resume"
         )
-    print(f"hts: {str(interrupt) or 'interrupted'}{advice}", file=sys.stderr)
-    return 130
+    note(f"hts: {str(interrupt) or 'interrupted'}{advice}")
+    return 128 + int(getattr(interrupt, "signal_number", signal.SIGINT))
 
 
 def _may_set_signals() -> bool:

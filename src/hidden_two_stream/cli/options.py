@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from hidden_two_stream.cli.output import print_json, print_text
 from hidden_two_stream.errors import UsageError
+from hidden_two_stream.progress import note
 
 if TYPE_CHECKING:
     from hidden_two_stream.inference.predictor import Recognizer
@@ -27,8 +30,55 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:  # noqa: D102
         if "arguments are required" in message:
             message += self.missing
-        print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
+        note(f"{self.prog}: {message} (see {self.prog} --help)")
         raise SystemExit(UsageError.exit_code)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # argparse prints help and version here, and would pass over a full disk in silence.
+        if message and (file is None or file is sys.stdout):
+            print_text(message.rstrip("\n"))
+        elif message:
+            note(message)
+
+
+def path_text(text: str) -> str:
+    """Return the argument of an option that names a file, folder, run or dataset.
+
+    Raises:
+        argparse.ArgumentTypeError: it is empty, holds a NUL character, or is "-".
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("got an empty name; expected a path (. is this folder)")
+    if "\0" in text:
+        raise argparse.ArgumentTypeError(f"got {text!r}; a path cannot hold a NUL character")
+    if text == "-":
+        raise argparse.ArgumentTypeError(
+            "got '-'; stdin and stdout are not supported; give a path (./- is a file of that name)"
+        )
+    return text
+
+
+def path(text: str) -> Path:
+    """Return the argument of an option as a path.
+
+    Raises:
+        argparse.ArgumentTypeError: as `path_text`.
+    """
+    return Path(path_text(text))
+
+
+class Recording(argparse.Action):
+    """Stores a value as argparse does, and adds the option to `given`, even if the value is the default."""
+
+    def __call__(  # noqa: D102
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002 - argparse passes it
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        setattr(namespace, self.dest, values)
+        namespace.given = {*getattr(namespace, "given", ()), self.dest}
 
 
 class Replacing(argparse.Action):
@@ -52,7 +102,7 @@ class Replacing(argparse.Action):
 def add_recipe(parser: argparse.ArgumentParser, default: str) -> None:
     """Add --recipe and --set."""
     recipe = "nano, thermal, tiny, paper, demo, ucf101/..., hmdb51/... or a YAML file (default: %(default)s)"
-    parser.add_argument("--recipe", default=default, metavar="RECIPE", help=recipe)
+    parser.add_argument("--recipe", type=path_text, default=default, metavar="RECIPE", help=recipe)
     change = "change a field of the recipe, for example --set motion.steps=200; can be repeated"
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help=change)
 
@@ -77,7 +127,8 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--protocol",
         default="10x1",
-        help="test protocol: center, or NxM for N clips and M crops, such as 25x10 (default: %(default)s)",
+        help="test protocol: center, or NxM for N clips and M crops, such as 25x10 (default: %(default)s); "
+        "10 crops are 5 and their mirror images, 5 if the training mirrored no clips",
     )
 
 
@@ -156,12 +207,10 @@ def workers(arguments: argparse.Namespace) -> int:
 
 def show(arguments: argparse.Namespace, result: Any, text: str) -> None:
     """Print `result` as JSON with --json, else `text`."""
-    from hidden_two_stream.cli.output import print_json
-
     if arguments.json:
         print_json(result)
     else:
-        print(text)
+        print_text(text)
 
 
 def overrides(arguments: argparse.Namespace) -> list[str]:

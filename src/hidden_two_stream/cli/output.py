@@ -1,27 +1,60 @@
-"""Printed results that several commands share."""
+"""Printed results: the only way to stdout, and texts that several commands share."""
 
 from __future__ import annotations
 
-import codecs
-import json
 import sys
 from collections.abc import Mapping
 from typing import Any
 
+from hidden_two_stream.errors import OutputError
+from hidden_two_stream.printing import json_text, one_line, printable, silence
 from hidden_two_stream.progress import number_of
 
-__all__ = ["evaluation_text", "print_json"]
+__all__ = ["OutputClosedError", "evaluation_text", "print_json", "print_text"]
+
+
+class OutputClosedError(Exception):
+    """The reader of stdout, such as `head`, has ended, and so does the command."""
 
 
 def print_json(data: Any) -> None:
-    r"""Print one JSON document on stdout.
+    """Print one JSON document on stdout.
 
-    Characters that stdout cannot hold, and bytes of file names that are not UTF-8, become JSON escapes such
-    as `\udce9`.
+    Raises:
+        OutputError, OutputClosedError: as `print_text`.
     """
-    is_unicode = codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8"
-    text = json.dumps(data, indent=2, ensure_ascii=not is_unicode, allow_nan=False)
-    print(text.encode("utf-8", "backslashreplace").decode())
+    _write(json_text(data, _encoding()))
+
+
+def print_text(text: str) -> None:
+    """Print text on stdout, with control characters as escapes.
+
+    Raises:
+        OutputError: stdout is closed, or on a full disk.
+        OutputClosedError: the reader of the output has ended.
+    """
+    _write(printable(text, _encoding()))
+
+
+def _encoding() -> str | None:
+    return getattr(sys.stdout, "encoding", None)
+
+
+def _write(text: str) -> None:
+    if sys.stdout is None:  # closed by the caller
+        raise OutputError("cannot print the result: stdout is closed; open it, or send it to a file")
+    try:
+        sys.stdout.write(f"{text}\n")  # at once: a reader may end after the last line
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        silence(sys.stdout)
+        raise OutputClosedError from error
+    except (OSError, ValueError) as error:
+        silence(sys.stdout)
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(
+            f"cannot print the result: {reason}; send stdout to a place with free space"
+        ) from error
 
 
 def evaluation_text(result: Mapping[str, Any]) -> str:
@@ -49,7 +82,8 @@ def evaluation_text(result: Mapping[str, Any]) -> str:
         )
     elif "num_trained_on" in result and result["num_trained_on"] is None:
         lines.append("the run does not list the videos it was trained on; some of these may be among them")
-    names, matrix = result["confusion"]["classes"], result["confusion"]["fused"]
+    names = [one_line(name) for name in result["confusion"]["classes"]]
+    matrix = result["confusion"]["fused"]
     if len(names) <= 20:
         width = max(len(name) for name in names)
         lines.append("confusion matrix of the fused scores (rows: truth, columns: prediction)")

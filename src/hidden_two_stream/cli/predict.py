@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hidden_two_stream.cli.options import (
-    Parser,
-    add_device,
-    add_protocol,
-    open_recognizer,
-)
+from hidden_two_stream.cli.options import Parser, add_device, add_protocol, open_recognizer, path_text
+from hidden_two_stream.cli.output import print_json, print_text
 from hidden_two_stream.errors import CheckpointError, UsageError
+from hidden_two_stream.printing import one_line
+from hidden_two_stream.progress import note
 
 if TYPE_CHECKING:
     from hidden_two_stream.data.samples import LeftOut
@@ -28,9 +25,13 @@ SUMMARY = "label videos: files, folders, globs, frame folders or URLs"
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts predict`."""
-    parser.add_argument("run", metavar="RUN", help="run folder or checkpoint file")
+    parser.add_argument("run", type=path_text, metavar="RUN", help="run folder or checkpoint file")
     parser.add_argument(
-        "sources", nargs="+", metavar="SOURCE", help="videos (put -- before a name that begins with a dash)"
+        "sources",
+        type=path_text,
+        nargs="+",
+        metavar="SOURCE",
+        help="videos (put -- before a name that begins with a dash)",
     )
     parser.add_argument(
         "--top", type=int, default=3, help="number of classes to print per video (default: %(default)s)"
@@ -41,8 +42,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    from hidden_two_stream.cli.output import print_json
-    from hidden_two_stream.inference.windows import parse_protocol
+    from hidden_two_stream.inference.windows import parse_protocol, run_protocol
     from hidden_two_stream.video.finding import expand_sources
 
     if arguments.top < 1:
@@ -51,20 +51,21 @@ def run(arguments: argparse.Namespace) -> int:
     recognizer = open_recognizer(arguments)
     if not recognizer.trained_streams:
         raise CheckpointError(f"{arguments.run!r} has no trained stream; train spatial or temporal")
+    protocol = run_protocol(arguments.protocol, recognizer.info.recipe, note)
     sources = expand_sources(arguments.sources)
     left_out = _left_out(arguments.sources)
     predictions, failed = [], []
     for source in sources:
-        prediction = _predict(recognizer, source, arguments)
+        prediction = _predict(recognizer, source, protocol.name, arguments.debug)
         if isinstance(prediction, str):
             failed.append({"source": source, "reason": prediction})
             continue
         predictions.append(prediction.to_dict(arguments.top))
         if not arguments.json:
             best = ", ".join(f"{name} {score:.2f}" for name, score in prediction.top(arguments.top))
-            print(f"{prediction.source}: {best}", flush=True)
+            print_text(one_line(f"{prediction.source}: {best}"))
         for warning in prediction.warnings:
-            print(f"hts: {prediction.source}: {warning}", file=sys.stderr)
+            note(f"hts: {prediction.source}: {warning}")
     if arguments.json:
         print_json(
             {
@@ -77,21 +78,21 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _predict(recognizer: Recognizer, source: str, arguments: argparse.Namespace) -> Prediction | str:
+def _predict(recognizer: Recognizer, source: str, protocol: str, debug: bool) -> Prediction | str:
     """Return the prediction for one video; for a video that cannot be labeled, name it, and return why."""
     from hidden_two_stream.errors import HiddenTwoStreamError, VideoError, unexpected
 
     try:
-        return recognizer.predict(source, arguments.protocol)
+        return recognizer.predict(source, protocol)
     except VideoError as error:
         reason = error.reason
     except HiddenTwoStreamError as error:
         reason = " ".join(str(error).split())
     except Exception as error:
-        if arguments.debug:
+        if debug:
             raise
         reason = f"{unexpected(error)} (run again with --debug for details)"
-    print(f"hts: cannot read video {source!r}: {reason}", file=sys.stderr)
+    note(f"hts: cannot read video {source!r}: {reason}")
     return reason
 
 
@@ -106,5 +107,5 @@ def _left_out(sources: Sequence[str]) -> dict[str, LeftOut]:
             scan = scan_videos(Path(source))
             found[source] = LeftOut(source, tuple(map(str, scan.left_out)), scan.num_hidden)
             for line in left_out_lines(found[source])[: len(scan.left_out)]:
-                print(f"hts: {source}: {line}", file=sys.stderr)
+                note(f"hts: {source}: {line}")
     return found

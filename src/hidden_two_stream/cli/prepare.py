@@ -7,12 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hidden_two_stream.cli.options import (
-    Parser,
-    add_workers,
-    show,
-    workers,
-)
+from hidden_two_stream.cli.options import Parser, add_workers, path, path_text, show, workers
+from hidden_two_stream.printing import one_line
 
 if TYPE_CHECKING:
     from hidden_two_stream.data.benchmarks.check import BenchmarkCheck
@@ -27,8 +23,8 @@ _SHOWN = 10
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts prepare`."""
     parser.add_argument("name", metavar="NAME", help="ucf101, hmdb51, thumos14, activitynet, kinetics or tsn")
-    parser.add_argument("root", metavar="ROOT", help="folder of the dataset; for kinetics also a CSV; for "
-                         "tsn TRAIN.txt or TRAIN.txt:TEST.txt")  # fmt: skip
+    parser.add_argument("root", type=path_text, metavar="ROOT", help="folder of the dataset; for "
+                        "kinetics also a CSV; for tsn TRAIN.txt or TRAIN.txt:TEST.txt")  # fmt: skip
     parser.add_argument(
         "--splits", metavar="1..3", help="split or range of splits of ucf101 or hmdb51 (default: all)"
     )
@@ -36,7 +32,7 @@ def add_arguments(parser: Parser) -> None:
                          "only the first frame)")  # fmt: skip
     parser.add_argument(
         "--out",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="write the names of all missing and unreadable videos to FILE",
     )
@@ -75,7 +71,7 @@ def _text(result: BenchmarkCheck) -> str:
     lines += _first_of("unreadable", [f"{p}: {reason}" for p, reason in result.unreadable.items()], elsewhere)
     lines += _first_of("warning", result.warnings, elsewhere)
     lines += _first_of("different", result.different, "--json lists all")
-    return "\n".join([*lines, _verdict(result)])
+    return "\n".join([*map(one_line, lines), _verdict(result)])
 
 
 def _first_of(title: str, items: Sequence[str], elsewhere: str) -> list[str]:

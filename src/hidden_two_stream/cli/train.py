@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from hidden_two_stream.cli.options import (
     DATA_HELP,
     Parser,
+    Recording,
     add_allow_duplicates,
     add_from_scratch,
     add_protocol,
     add_recipe,
     add_resources,
     overrides,
+    path,
+    path_text,
     resources,
     show,
 )
@@ -26,8 +28,9 @@ SUMMARY = "train and test a recognizer: stages motion, spatial, temporal and joi
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts train`."""
-    parser.add_argument("--data", metavar="DATA", help=DATA_HELP)
-    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="folder of the run")
+    parser.register("action", None, Recording)  # so that --resume can reject what it would ignore
+    parser.add_argument("--data", type=path_text, metavar="DATA", help=DATA_HELP)
+    parser.add_argument("--out", type=path, required=True, metavar="RUN", help="folder of the run")
     add_recipe(parser, "nano")
     parser.add_argument(
         "--stage",
@@ -48,22 +51,26 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument(
         "--motion-from",
+        type=path_text,
         metavar="RUN",
         help="start from the MotionNet of this run, and leave out stage motion",
     )
     parser.add_argument(
         "--spatial-from",
+        type=path_text,
         metavar="RUN",
         help="start from the spatial stream of this run, and leave out stage spatial",
     )
     parser.add_argument(
         "--temporal-from",
+        type=path_text,
         metavar="RUN",
         help="start from the temporal stream and the MotionNet of this run, and leave out their stages; with "
         "--stage joint, train them together",
     )
     parser.add_argument(
         "--init",
+        type=path_text,
         metavar="WEIGHTS",
         help="initial weights of the streams' backbones: imagenet, a state dict (file or URL), or none "
         "(default: as in the recipe)",
@@ -114,12 +121,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _reject_changes(arguments: argparse.Namespace) -> None:
     """Reject options that --resume would ignore, because a run keeps its settings."""
-    defaults: dict[str, object] = {
-        "data": None, "recipe": "nano", "set": [], "stage": "all", "test_fraction": 0.25,
-        "hold_out": None, "motion_from": None, "spatial_from": None, "temporal_from": None, "init": None,
-        "from_scratch": False, "protocol": "10x1", "seed": 0,
-    }  # fmt: skip
-    changed = [f"--{name.replace('_', '-')}" for name, default in defaults.items()
-               if getattr(arguments, name) != default]  # fmt: skip
+    kept = ("data", "recipe", "set", "stage", "test_fraction", "hold_out", "motion_from", "spatial_from",
+            "temporal_from", "init", "from_scratch", "protocol", "seed")  # fmt: skip
+    given = {name for name in ("set", "from_scratch") if getattr(arguments, name)}
+    given |= getattr(arguments, "given", set())
+    changed = [f"--{name.replace('_', '-')}" for name in kept if name in given]
     if changed:
         raise UsageError(f"--resume continues with the run's own settings; leave out {', '.join(changed)}")

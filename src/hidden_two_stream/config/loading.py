@@ -9,6 +9,7 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hidden_two_stream.config.plain import PlainDataError, parse_yaml, read_yaml, require_fields
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.config.validation import RangeError, validated
@@ -38,20 +39,52 @@ def load_recipe(
         UsageError: there is no such recipe, a field is unknown, or a value has the wrong type or range.
     """
     data = source.to_dict() if isinstance(source, Recipe) else _recipe_data(_recipe_path(source))
-    arguments = [f"--recipe={json.dumps(data)}"]
+    origin = "the recipe" if isinstance(source, Recipe) else f"recipe {str(source)!r}"
+    arguments = [f"--recipe={_plain_json(data, origin)}"]
     for key, value in _pairs(overrides):
-        _require_field(key)
-        arguments.append(f"--recipe.{key}={value}")
-    return _checked(arguments, "the recipe" if isinstance(source, Recipe) else f"recipe {str(source)!r}")
+        arguments.append(f"--recipe.{key}={_override_text(key, value)}")
+    return _checked(arguments, origin)
 
 
-def _pairs(overrides: Sequence[str] | Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """Yield the field and the value of each override, the value as text."""
+def _plain_json(data: object, origin: str) -> str:
+    """Return the JSON of a recipe's plain data after a check of its structure."""
+    try:
+        require_fields(data, Recipe())
+    except PlainDataError as error:
+        raise UsageError(f"{origin}: {error}") from None
+    return json.dumps(data)
+
+
+def _override_text(key: str, value: object) -> str:
+    """Return the value of an override as text for the parser, after a check of its structure."""
+    default = _field(key)
+    # A text field takes any text, such as "2020-01-01" or "null", as it is.
+    is_text = isinstance(default, str) and isinstance(value, str)
+    try:
+        plain = parse_yaml(value) if isinstance(value, str) and not is_text else value
+        require_fields(_nested(key, plain), Recipe())
+    except PlainDataError as error:
+        raise UsageError(f"cannot set {key}: {error}") from None
+    if isinstance(value, str) and not is_dataclass(default):
+        return value  # the parser knows the type that is wanted
+    return json.dumps(plain)
+
+
+def _nested(key: str, value: object) -> dict[str, object]:
+    """Return the plain data of a recipe with a single field."""
+    *outer, name = key.split(".")
+    nested: dict[str, object] = {name: value}
+    for part in reversed(outer):
+        nested = {part: nested}
+    return nested
+
+
+def _pairs(overrides: Sequence[str] | Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """Yield the field and the value of each override, the value as text if it was given so."""
     if isinstance(overrides, str):
         raise UsageError(f"overrides is the text {overrides!r}; expected a mapping or a list of field=value")
     if isinstance(overrides, Mapping):
-        for key, value in overrides.items():
-            yield key, value if isinstance(value, str) else json.dumps(value)
+        yield from overrides.items()
         return
     for override in overrides:
         key, equals, text = override.partition("=")
@@ -60,7 +93,7 @@ def _pairs(overrides: Sequence[str] | Mapping[str, object]) -> Iterator[tuple[st
         yield key, text
 
 
-def recipe_from_dict(data: Mapping[str, Any], origin: str) -> Recipe:
+def recipe_from_dict(data: object, origin: str) -> Recipe:
     """Return the recipe that `Recipe.to_dict` wrote, in this version or an earlier one.
 
     Args:
@@ -70,11 +103,13 @@ def recipe_from_dict(data: Mapping[str, Any], origin: str) -> Recipe:
     Raises:
         UsageError: a field is unknown, or a value has the wrong type or range.
     """
-    return _checked([f"--recipe={json.dumps(_with_current_fields(data))}"], origin)
+    return _checked([f"--recipe={_plain_json(_with_current_fields(data), origin)}"], origin)
 
 
-def _with_current_fields(data: Mapping[str, Any]) -> dict[str, Any]:
+def _with_current_fields(data: object) -> object:
     """Return plain data of a recipe without the field names of earlier versions."""
+    if not isinstance(data, Mapping):
+        return data
     current = {("motion_target" if key == "motion_lesson" else key): value for key, value in data.items()}
     model = current.get("model")
     if isinstance(model, Mapping) and "temporal_input" in model:  # see `checkpoint.baseline_of`
@@ -82,8 +117,8 @@ def _with_current_fields(data: Mapping[str, Any]) -> dict[str, Any]:
     return current
 
 
-def _require_field(key: str) -> None:
-    """Raise a UsageError that lists the known fields if `key`, such as "motion.step", is unknown."""
+def _field(key: str) -> Any:
+    """Return the default of a field; raise a UsageError that lists the known fields if `key` is unknown."""
     place: Any = Recipe()
     for depth, name in enumerate(key.split(".")):
         known = [item.name for item in fields(place)] if is_dataclass(place) else []
@@ -92,6 +127,7 @@ def _require_field(key: str) -> None:
             there = f"{inside} has {', '.join(known)}" if known else f"{inside} is a single value"
             raise UsageError(f"unknown field {key!r}; {there}")
         place = getattr(place, name)
+    return place
 
 
 def _checked(arguments: list[str], origin: str) -> Recipe:
@@ -144,19 +180,19 @@ def _recipe_data(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
 
     The base is a file in the same folder, the name of a shipped recipe, or a path.
     """
-    import yaml
-
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(
-            f"recipe {str(path)!r} is not a YAML file: {' '.join(str(error).split())}"
-        ) from error
+        data = read_yaml(path)
+    except OSError as error:
+        raise UsageError(f"cannot read recipe {str(path)!r}: {error.strerror or error}") from error
+    except PlainDataError as error:
+        raise UsageError(f"recipe {str(path)!r}: {error}") from error
     if not isinstance(data, dict):
         raise UsageError(f"recipe {str(path)!r} is {type(data).__name__}; expected a table of fields")
-    if "base" not in data:
+    base = data.pop("base", None)
+    # Checked before the fields are merged: the error names the file that the field stands in.
+    _plain_json(data, f"recipe {str(path)!r}")
+    if base is None:
         return data
-    base = data.pop("base")
     beside = path.parent / str(base)
     try:
         origin = beside if _is_file(beside) else _recipe_path(str(base))

@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
 
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.config.stages import STAGE_NAMES, STAGES
 
-__all__ = ["RangeError", "validated"]
+__all__ = ["LARGEST_FLOAT", "LIMITS", "MAX_CLIP_PIXELS", "RangeError", "validated"]
+
+LIMITS: dict[str, tuple[int, int]] = {
+    "model.num_frames": (2, 256),
+    "model.motion_frames": (0, 256),
+    "input.size": (0, 2048),
+    "input.min_size": (1, 2048),
+    "input.max_size": (32, 2048),
+    "input.resize": (0, 4096),
+    "input.frame_stride": (1, 1000),
+    "input.segments": (1, 64),
+    "STAGE.steps": (0, 10**9),
+    "STAGE.batch_size": (1, 65_536),
+    "STAGE.accumulate": (1, 65_536),
+    "STAGE.milestones": (0, 10**9),
+}
+"""Smallest and largest value of whole-number fields, for lists of each item; STAGE is every stage.
+
+A checkpoint from elsewhere is read by the same checks, so its numbers cannot exhaust the memory.
+"""
+
+LARGEST_FLOAT = 1e12
+"""Largest number in any field; the optimizers fail on learning rates beyond the range of float32."""
+
+MAX_CLIP_PIXELS = 2**26
+"""Largest `model.num_frames` × `input.size`², pixels: 800 MB as one network input."""
 
 MIN_FPS, MAX_FPS = 0.1, 1000.0
 
@@ -22,29 +48,51 @@ def validated(recipe: Recipe) -> Recipe:
     Raises:
         RangeError: a value is out of range, or two fields contradict each other.
     """
-    least = {
-        "model.num_frames": (recipe.model.num_frames, 2),
-        "input.frame_stride": (recipe.input.frame_stride, 1),
-        "input.segments": (recipe.input.segments, 1),
-        "input.min_size": (recipe.input.min_size, 1),
-        "input.max_size": (recipe.input.max_size, 32),
-    }
+    _require_limits(recipe)
     for stage in STAGE_NAMES:
         config = recipe.stage(stage)
-        for name in ("batch_size", "accumulate"):
-            least[f"{stage}.{name}"] = (getattr(config, name), 1)
         for item in fields(config):
             value = getattr(config, item.name)
             if isinstance(value, int | float) and value < 0:
                 raise RangeError(f"{stage}.{item.name} is {value}; it must not be negative")
-    for name, (value, smallest) in least.items():
-        if value < smallest:
-            raise RangeError(f"{name} is {value}; it must be at least {smallest}")
+    _require_finite(recipe)
     _require_ranges(recipe)
     _require_streams(recipe)
-    if recipe.input.size % 32 or recipe.input.size < 0:
+    if recipe.input.size % 32:
         raise RangeError(f"input.size is {recipe.input.size}; it must be 0 (automatic) or a multiple of 32")
+    size = recipe.input.size or recipe.input.max_size
+    if recipe.model.num_frames * size * size > MAX_CLIP_PIXELS:
+        raise RangeError(
+            f"a clip of {recipe.model.num_frames} frames (model.num_frames) of {size}×{size} px has "
+            f"{recipe.model.num_frames * size * size:,} pixels; it must have at most {MAX_CLIP_PIXELS:,}"
+        )
     return recipe
+
+
+def _require_limits(recipe: Recipe) -> None:
+    for name, (smallest, largest) in LIMITS.items():
+        section, field = name.split(".")
+        for owner in STAGE_NAMES if section == "STAGE" else (section,):
+            value = getattr(getattr(recipe, owner), field)
+            for number in value if isinstance(value, Sequence) else (value,):
+                if number < smallest:
+                    bound = f"be at least {smallest}" if smallest else "not be negative"
+                    raise RangeError(f"{owner}.{field} is {number}; it must {bound}")
+                if number > largest:
+                    raise RangeError(f"{owner}.{field} is {number}; it must be at most {largest}")
+
+
+def _require_finite(recipe: Recipe) -> None:
+    """Check all numbers that are not whole. NaN fails here: its comparison with anything is false."""
+    for section in fields(recipe):
+        place = getattr(recipe, section.name)
+        for item in fields(place) if is_dataclass(place) else ():
+            value = getattr(place, item.name)
+            for number in value if isinstance(value, tuple) else (value,):
+                if isinstance(number, float) and not abs(number) <= LARGEST_FLOAT:
+                    raise RangeError(
+                        f"{section.name}.{item.name} is {number}; it must be at most {LARGEST_FLOAT:g}"
+                    )
 
 
 def _require_learning_rates(recipe: Recipe) -> None:
@@ -115,6 +163,3 @@ def _require_ranges(recipe: Recipe) -> None:
     if min(weights) < 0 or sum(weights) <= 0:
         raise RangeError(f"the fusion weights are {weights}; give numbers of at least 0, not both 0")
     _require_learning_rates(recipe)
-    for stage in STAGE_NAMES:
-        if any(step < 0 for step in recipe.stage(stage).milestones):
-            raise RangeError(f"{stage}.milestones has a negative step")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.errors import DataError, HiddenTwoStreamError
+from hidden_two_stream.evaluation.npz import read_npz
 from hidden_two_stream.evaluation.score_files import Scores, write_scores
 from hidden_two_stream.inference.windows import Protocol as TestProtocol
 from hidden_two_stream.types import FloatArray
@@ -91,6 +91,7 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready figures; accuracies are fractions."""
+        per_class = {name: self.per_class(name) for name in self.scores()}
         return {
             "protocol": self.protocol,
             "num_test_videos": len(self.names),
@@ -105,7 +106,7 @@ class Evaluation:
             },
             "mean_class_accuracy": self.mean_class_accuracy,
             "per_class": {
-                label: {name: _number(self.per_class(name)[i]) for name in self.scores()}
+                label: {name: _number(values[i]) for name, values in per_class.items()}
                 for i, label in enumerate(self.classes)
             },
             "confusion": {"classes": list(self.classes), "fused": self.confusion().tolist()},
@@ -224,25 +225,41 @@ def load_scores(path: Path, protocol: str | None = None) -> Evaluation:
         DataError: it is not such a file, or has another protocol.
     """
     try:
-        # numpy leaves a file that it opened itself open when it cannot read it.
-        with path.open("rb") as file, np.load(file) as arrays:
-            others = ("names", "truth", "classes", "protocol", "unreadable", "fused")
-            evaluation = Evaluation(
-                classes=tuple(arrays["classes"].tolist()),
-                names=tuple(arrays["names"].tolist()),
-                truth=arrays["truth"],
-                logits={name: arrays[name] for name in arrays.files if name not in others},
-                fused=arrays["fused"],
-                protocol=str(arrays["protocol"]) if "protocol" in arrays else protocol or "",
-                unreadable=tuple(arrays["unreadable"].tolist()) if "unreadable" in arrays else (),
-            )
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        arrays = read_npz(path)
+        others = ("names", "truth", "classes", "protocol", "unreadable", "fused")
+        evaluation = Evaluation(
+            classes=tuple(arrays["classes"].tolist()),
+            names=tuple(arrays["names"].tolist()),
+            truth=arrays["truth"],
+            logits={name: array for name, array in arrays.items() if name not in others},
+            fused=arrays["fused"],
+            protocol=str(arrays["protocol"]) if "protocol" in arrays else protocol or "",
+            unreadable=tuple(arrays["unreadable"].tolist()) if "unreadable" in arrays else (),
+        )
+        _check_shapes(evaluation)
+    except (DataError, ValueError, TypeError, KeyError) as error:
         raise DataError(f"{str(path)!r} holds no scores of this package: {error}") from error
     if protocol is not None and evaluation.protocol != protocol:
         raise DataError(
             f"{str(path)!r} has protocol {evaluation.protocol!r}; expected {protocol!r}: evaluate again"
         )
     return evaluation
+
+
+def _check_shapes(evaluation: Evaluation) -> None:
+    """Raise ValueError unless all parts belong to the same videos and classes."""
+    rows, columns = len(evaluation.names), len(evaluation.classes)
+    truth = evaluation.truth
+    if rows < 1 or truth.shape != (rows,) or truth.dtype.kind not in "iu":
+        raise ValueError(f"{rows} names, but true classes of shape {truth.shape} and type {truth.dtype}")
+    if not ((truth >= 0) & (truth < columns)).all():
+        raise ValueError(f"a true class is not one of its {columns} classes")
+    for name, scores in evaluation.scores().items():
+        if scores.shape != (rows, columns) or scores.dtype.kind != "f":
+            raise ValueError(
+                f"{name} has shape {scores.shape} and type {scores.dtype}; "
+                f"expected {rows} × {columns} numbers"
+            )
 
 
 def merge(parts: Sequence[Evaluation]) -> Evaluation:

@@ -249,7 +249,7 @@ def _method_to_dict(comparison: Comparison, method: MethodResult) -> dict[str, A
             "decoding": method.decode_ms / 1000,
             "motion": method.motion_ms / 1000,
             "recognition": method.recognition_ms / 1000,
-            "whole": method.total_ms / 1000,
+            "total": method.total_ms / 1000,
         },
         "bytes_stored": method.bytes_stored,
         "seconds_extracted": method.seconds_extracted,

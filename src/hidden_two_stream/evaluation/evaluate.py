@@ -16,7 +16,7 @@ from hidden_two_stream.data.splits import divide, own_split
 from hidden_two_stream.errors import CheckpointError, DataError, UsageError
 from hidden_two_stream.evaluation.accuracy import Evaluation, check_known, evaluate_videos
 from hidden_two_stream.inference.predictor import Recognizer, load
-from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol
+from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol, run_protocol
 from hidden_two_stream.progress import note, number_of, with_progress
 
 __all__ = ["evaluate"]
@@ -44,7 +44,8 @@ def evaluate(
             are the parts of its training, even if the data was moved. In other data they are the parts of
             its own split; without one, "test" is what the run was not trained on. None means "test", or "all"
             for other data without a split of its own if the run does not say what it was trained on.
-        protocol: test protocol: "center", or "NxM" for N clips and M crops.
+        protocol: test protocol: "center", or "NxM" for N clips and M crops. For a run whose training mirrored
+            no clips, "Nx10" becomes "Nx5", without mirror images; a line on stderr says so.
         device: where to compute if `run` is not a loaded recognizer.
         workers: processes that decode; None: one per core, at most 8.
         cache_mb: memory for decoded frames, MiB. If the frames of all videos need more, each video is decoded
@@ -61,8 +62,9 @@ def evaluate(
     """
     if split is not None and split not in PARTS:
         raise UsageError(f"unknown split {split!r}; choose one of {', '.join(PARTS)}")
-    chosen = parse_protocol(protocol)
+    parse_protocol(protocol)  # report a wrong one before anything is read
     recognizer = run if isinstance(run, Recognizer) else load(run, device)
+    chosen = run_protocol(protocol, recognizer.info.recipe, note)
     name = "recognizer" if isinstance(run, Recognizer) else str(run)
     if not recognizer.trained_streams:
         raise CheckpointError(f"{name!r} has no trained stream to test; train spatial or temporal")

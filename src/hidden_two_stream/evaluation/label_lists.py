@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,6 +14,8 @@ from hidden_two_stream.errors import DataError, UsageError
 from hidden_two_stream.video.finding import is_video
 
 __all__ = ["LabelList", "read_class_list", "read_label_list"]
+
+_MOST_DIGITS = 9  # of the number of a class
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,10 @@ def read_label_list(path: Path, classes: Mapping[str, str] | None = None) -> Lab
     names = tuple(name for name, _ in rows)
     if not names:
         raise DataError(f"{str(path)!r} lists no videos; expected one per line, such as CLASS/video.avi")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"{str(path)!r} lists {twice!r} twice; remove one of them")
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        more = f", and {len(repeated) - 1} other videos" if len(repeated) > 1 else ""
+        raise DataError(f"{str(path)!r} lists {repeated[0]!r} twice{more}; list each video once")
     known = classes or {}
     return LabelList(str(path), names, tuple(known.get(label, label) for _, label in rows))
 
@@ -106,14 +110,22 @@ def read_class_list(path: Path) -> dict[str, str]:
     lines = [clean_text(line) for line in _lines(path) if line]
     pairs = [line.split(maxsplit=1) for line in lines]
     if all(len(pair) == 2 and pair[0].isdecimal() for pair in pairs):
+        longest = max((number for number, _ in pairs), key=len, default="")
+        if len(longest) > _MOST_DIGITS:
+            raise DataError(
+                f"{str(path)!r} has a class number of {len(longest)} digits; expected at most {_MOST_DIGITS}"
+            )
         rows = sorted(((number, name) for number, name in pairs), key=lambda row: int(row[0]))
     else:
         rows = [(line, line) for line in lines]
     classes = dict(rows)
-    if len(rows) < 2 or len(set(classes.values())) < len(rows):
-        raise DataError(
-            f"{str(path)!r} names {len(rows)} classes; expected two or more, each once, one per line"
-        )
+    expected = "expected two or more, each once, one per line"
+    if len(rows) < 2:
+        raise DataError(f"{str(path)!r} names {len(rows)} classes; {expected}")
+    for what, texts in (("number", [label for label, _ in rows]), ("class", [name for _, name in rows])):
+        text, count = Counter(texts).most_common(1)[0]
+        if count > 1:
+            raise DataError(f"{str(path)!r} has the {what} {text!r} {count} times; {expected}")
     return classes
 
 

@@ -21,6 +21,7 @@ from hidden_two_stream.recognition.fusion import FUSION_TERMS, check_fusion, fus
 __all__ = ["FusedStream", "FusionResult", "fuse_score_files", "search_weights"]
 
 _STEPS_PER_UNIT, _STEPS = 10, 40  # the grid of weights: 0, 0.1 ... 4
+_SEARCHED_AT_ONCE = 1 << 16  # scores
 _Point = tuple[int, ...]
 
 
@@ -199,11 +200,14 @@ def search_weights(
         )
     terms = [FUSION_TERMS[method](scores) for scores in values]
     right: dict[_Point, int] = {}
+    rows = max(1, _SEARCHED_AT_ONCE // terms[0].shape[1])
     for point in itertools.product(range(_STEPS + 1), repeat=len(values) - 1):
-        mixed = terms[0].copy()
-        for steps, term in zip(point, terms[1:], strict=True):
-            mixed += steps / _STEPS_PER_UNIT * term
-        right[point] = int((mixed.argmax(axis=1) == truth).sum())
+        right[point] = 0
+        for start in range(0, len(truth), rows):  # in parts that fit into the processor's cache
+            mixed = terms[0][start : start + rows].copy()
+            for steps, term in zip(point, terms[1:], strict=True):
+                mixed += steps / _STEPS_PER_UNIT * term[start : start + rows]
+            right[point] += int((mixed.argmax(axis=1) == truth[start : start + rows]).sum())
     best = max(right.values())
     chosen = _plateau_center({point for point, count in right.items() if count == best})
     return [1.0, *(steps / _STEPS_PER_UNIT for steps in chosen)]

@@ -5,15 +5,18 @@ from __future__ import annotations
 import importlib
 import io
 import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from hidden_two_stream.errors import DataError, MissingDependencyError
+from hidden_two_stream.evaluation.npz import LARGEST_BYTES
 
 __all__ = ["read_arrays"]
 
 _HEADER = 128
+_CHUNK = 1 << 20  # bytes
 _MATRIX, _COMPRESSED = 14, 15
 _COMPLEX = 1 << 11
 _NUMERIC_CLASSES = range(6, 16)  # double, single, int8 ... uint64
@@ -40,6 +43,7 @@ def read_arrays(path: Path) -> dict[str, Any]:
         data = path.read_bytes()
         _check_kind(path, data)
         _check_matrices(data)
+        _check_size(path, data)
         found = scipy_io.whosmat(io.BytesIO(data))
         names = [name for name, shape, kind in found if len(shape) == 2 and kind in _KINDS]
         arrays: dict[str, Any] = scipy_io.loadmat(io.BytesIO(data), variable_names=names)
@@ -75,6 +79,23 @@ def _check_matrices(data: bytes) -> None:
                 len(types) == expected and _NUMBER_TYPES.issuperset(types)
             ):
                 raise ValueError(f"the matrix at byte {start} does not hold numbers")
+
+
+def _check_size(path: Path, data: bytes) -> None:
+    """Raise a DataError if the compressed matrices of a file unpack to more than `LARGEST_BYTES`."""
+    order, left = "<" if data[126:128] == b"IM" else ">", LARGEST_BYTES
+    for kind, start, end in _elements(data, order, _HEADER, len(data)):
+        if kind != _COMPRESSED:
+            continue
+        unpacking, packed = zlib.decompressobj(), data[start:end]
+        while packed and not unpacking.eof:
+            left -= len(unpacking.decompress(packed, _CHUNK))
+            packed = unpacking.unconsumed_tail
+            if left < 0:
+                raise DataError(
+                    f"{str(path)!r} unpacks to more than {LARGEST_BYTES / 1e6:,.0f} MB; "
+                    "write the scores in several files"
+                )
 
 
 def _elements(data: bytes, order: str, start: int, end: int) -> _Elements:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -19,6 +19,7 @@ from hidden_two_stream.video.finding import video_stem
 __all__ = ["AlignedScores", "align_scores", "infer_class_order", "match_label_lists", "match_videos"]
 
 _NAMED = 8  # classes that one message names
+_Path = tuple[str, ...]
 _Values = npt.NDArray[np.floating]
 
 
@@ -105,8 +106,9 @@ def infer_class_order(labels: Sequence[str], source: str) -> tuple[str, ...]:
         DataError: the list does not determine the order.
     """
     found = dict.fromkeys(labels)
-    if all(label.isdecimal() for label in found):
-        return tuple(sorted(found, key=int))
+    if all(label.isdecimal() and label.isascii() for label in found):
+        # In numeric order, without the cost of whole numbers of any length.
+        return tuple(sorted(found, key=lambda label: (len(label.lstrip("0")), label.lstrip("0"))))
     orders = [sorted(found), sorted(found, key=lambda label: (label.casefold(), label))]
     blocks = [label for label, _ in itertools.groupby(labels)]
     if blocks in orders:
@@ -160,15 +162,11 @@ def match_videos(wanted: Sequence[str], names: Sequence[str], source: str) -> li
     Raises:
         DataError: a video is not found, or is found several times.
     """
-    places: dict[str, list[int]] = {}
-    paths = [_parts(name) for name in names]
-    for index, path in enumerate(paths):
-        places.setdefault(video_stem(path[-1]), []).append(index)
+    index = _PathIndex(names)
     found: dict[int, str] = {}
     missing: list[str] = []
     for name in wanted:
-        parts = _parts(name)
-        rows = _matching_rows(parts, paths, places.get(video_stem(parts[-1]), []))
+        rows = index.find(name)
         if not rows:
             missing.append(name)
             continue
@@ -217,25 +215,49 @@ def _rows(scores: Scores, labels: LabelList) -> list[int]:
     return match_label_lists(labels, LabelList(scores.source, scores.names, scores.truth))
 
 
-def _matching_rows(parts: tuple[str, ...], paths: Sequence[tuple[str, ...]], rows: list[int]) -> list[int]:
-    """Return those of `rows`, which agree in the file name without suffix, that fit the strictest rule."""
-    stemmed = (*parts[:-1], video_stem(parts[-1]))
-    rules = (
-        lambda path: path == parts,
-        lambda path: _one_ends_other(path, parts),
-        lambda path: _one_ends_other((*path[:-1], video_stem(path[-1])), stemmed),
-    )
-    for rule in rules:
-        found = [row for row in rows if rule(paths[row])]
-        if found:
-            return found
-    return rows
+class _PathIndex:
+    """Finds paths by the rules of `match_videos`, in a time that does not grow with their number."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._exact: dict[_Path, list[int]] = {}
+        self._ends: dict[_Path, list[int]] = {}
+        self._stemmed: dict[_Path, list[int]] = {}
+        self._stemmed_ends: dict[_Path, list[int]] = {}
+        for row, name in enumerate(names):
+            path = _parts(name)
+            for whole, ends, parts in (
+                (self._exact, self._ends, path),
+                (self._stemmed, self._stemmed_ends, _without_suffix(path)),
+            ):
+                whole.setdefault(parts, []).append(row)
+                for start in range(len(parts)):
+                    ends.setdefault(parts[start:], []).append(row)
+
+    def find(self, name: str) -> list[int]:
+        """Return the rows that the strictest rule finds, or enough of them to see that there are several."""
+        path = _parts(name)
+        stemmed = _without_suffix(path)
+        return (
+            self._exact.get(path)
+            or _one_ends_other(path, self._exact, self._ends)
+            or _one_ends_other(stemmed, self._stemmed, self._stemmed_ends)
+            or self._stemmed_ends.get(stemmed[-1:], [])
+        )
 
 
-def _one_ends_other(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
-    length = min(len(first), len(second))
-    return first[-length:] == second[-length:]
+def _one_ends_other(
+    path: _Path, exact: Mapping[_Path, list[int]], ends: Mapping[_Path, list[int]]
+) -> list[int]:
+    """Return rows whose paths end with `path`, and rows whose paths are an end of it."""
+    rows = ends.get(path, [])[:2]
+    for start in range(1, len(path)):
+        rows = rows + exact.get(path[start:], [])[:2]
+    return sorted(rows)
 
 
-def _parts(name: str) -> tuple[str, ...]:
+def _without_suffix(path: _Path) -> _Path:
+    return (*path[:-1], video_stem(path[-1]))
+
+
+def _parts(name: str) -> _Path:
     return PurePosixPath(clean_text(name).replace("\\", "/")).parts or (name,)

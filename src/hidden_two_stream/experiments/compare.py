@@ -8,39 +8,58 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from lightning_fabric import Fabric
 
-from hidden_two_stream.checkpoint import RESULTS_FILE
+from hidden_two_stream.checkpoint import PLAN_FILE, RESULTS_FILE
 from hidden_two_stream.config.loading import load_recipe
 from hidden_two_stream.config.schema import Recipe, StageConfig
+from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.data.clip_cache import ClipCache
 from hidden_two_stream.data.duplicates import find_duplicates, require_separate
 from hidden_two_stream.data.samples import below_common_folder, note_facts
 from hidden_two_stream.environment import machine
 from hidden_two_stream.errors import MissingDependencyError, UsageError
-from hidden_two_stream.evaluation.accuracy import Evaluation, load_scores
+from hidden_two_stream.evaluation.accuracy import Evaluation
 from hidden_two_stream.evaluation.comparison import Comparison, Kind, MethodResult
 from hidden_two_stream.experiments.baselines import Baseline, BaselineInput, fit_baseline, load_baseline
 from hidden_two_stream.experiments.compare_speed import Milliseconds, measure_speed
-from hidden_two_stream.experiments.folds import SCORES_FILE, Folds, open_folder, read_folds, read_one_split
+from hidden_two_stream.experiments.folds import (
+    SCORES_FILE,
+    Folds,
+    load_fold,
+    open_folder,
+    read_folds,
+    read_one_split,
+)
 from hidden_two_stream.experiments.precomputed_flow import FlowCache, extract_flow
-from hidden_two_stream.files import make_folder, write_json, write_text
+from hidden_two_stream.files import folder_names, make_folder, write_json, write_text
 from hidden_two_stream.inference.predictor import Recognizer, load
 from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol
 from hidden_two_stream.motion.estimators.classical import ESTIMATORS
 from hidden_two_stream.motion.estimators.plugins import LARGEST_FACTOR, enlarged_factor, find_estimator
 from hidden_two_stream.motion.estimators.raft import RAFT
-from hidden_two_stream.progress import note, with_progress
+from hidden_two_stream.progress import kept_on_output_error, note, with_progress
 from hidden_two_stream.recognition.fusion import fuse
 from hidden_two_stream.reports.comparison import comparison_paragraph, comparison_table
 from hidden_two_stream.reports.comparison_plot import comparison_svg
-from hidden_two_stream.training.fit import FitTask, check_run, decode_samples, fit, resolve_input
+from hidden_two_stream.training.continuity import decoded_contents, keep_contents
+from hidden_two_stream.training.fit import (
+    FitTask,
+    check_batches,
+    check_run,
+    decode_samples,
+    fit,
+    resolve_input,
+    stages_to_train,
+)
+from hidden_two_stream.training.lock import folder_lock
 from hidden_two_stream.training.resources import Resources
+from hidden_two_stream.training.state import STATE_FILE
 
 __all__ = ["METHODS", "available_methods", "baseline_input", "compare", "kind_of", "method_recipe"]
 
@@ -68,9 +87,11 @@ class _Study:
         resources: hardware and progress.
         fabric: a launched Fabric.
         protocol: test protocol.
-        cache: all decoded videos.
-        flow: precomputed flow by method.
+        names: names of the folders of each method.
         resume: keep complete runs, and go on with others.
+        allow_duplicates: test even on videos that are in training too.
+        decoded: all decoded videos; None until they are decoded.
+        flow: precomputed flow by method.
     """
 
     data: str
@@ -80,13 +101,33 @@ class _Study:
     resources: Resources
     fabric: Fabric
     protocol: str
-    cache: ClipCache
-    flow: Mapping[str, FlowCache]
+    names: Mapping[str, str]
     resume: bool
+    allow_duplicates: bool
+    decoded: ClipCache | None = None
+    flow: Mapping[str, FlowCache] = field(default_factory=dict)
+
+    @property
+    def cache(self) -> ClipCache:
+        """All decoded videos."""
+        assert self.decoded is not None
+        return self.decoded
 
     def run_folder(self, method: str, value: str, seed: int) -> Path:
         """Return the folder of one training."""
-        return self.folds.folder(self.folder / "runs" / _folder_name(method), value) / f"seed_{seed}"
+        name = self.names.get(method, method)  # the shared method may not be among the methods
+        return self.folds.folder(self.folder / "runs" / name, value, f"seed_{seed}")
+
+    def warm_start(self, method: str, value: str, seed: int) -> dict[str, str]:
+        """Return the warm start of one training: the shared MotionNet, if the method uses it."""
+        shared = self.run_folder(_SHARED, value, seed)
+        uses = method in _HIDDEN and method != _SHARED
+        return {"motion": str(shared)} if uses and (shared / SCORES_FILE).exists() else {}
+
+    def has_begun(self, method: str, value: str, seed: int) -> bool:
+        """Return whether one training is complete, or goes on from a saved state."""
+        folder = self.run_folder(method, value, seed)
+        return self.resume and ((folder / SCORES_FILE).exists() or (folder / STATE_FILE).exists())
 
 
 def kind_of(method: str) -> Kind:
@@ -141,9 +182,11 @@ def compare(
     chosen = load_recipe(recipe, overrides)
     methods = _checked(available_methods() if methods is None else methods)
     if parse_protocol(protocol).crops != 1:
-        raise UsageError(f"protocol {protocol} mirrors frames, not precomputed flow; give Nx1 or center")
+        raise UsageError(
+            f"protocol {protocol} crops or mirrors frames, but not precomputed flow; give Nx1 or center"
+        )
     if seeds < 1:
-        raise UsageError(f"--seeds is {seeds}; expected at least 1")
+        raise UsageError(f"got {seeds} seeds; expected at least 1")
     fabric = resources.single_device("compare")
     folds = read_one_split(data, 0.25, seed) if group is None else read_folds(data, group)
     check_run(chosen, folds.classes)
@@ -155,20 +198,37 @@ def compare(
             f"{chosen.model.motion_frames}; set it to 0, or leave out one of these methods"
         )
     chosen = resolve_input(chosen, folds.samples)
+    for method in methods:
+        method_chosen = method_recipe(chosen, method)
+        check_batches(method_chosen, stages_to_train(method_chosen, STAGE_NAMES, ()))
     _try_estimators(methods, chosen.input.size)
-    open_folder(folder, folds, chosen, seed, protocol, resume)
+    with open_folder(folder, folds, chosen, seed, protocol, resume):
+        names = folder_names(methods, allowed="-_.@")
+        study = _Study(
+            str(data), folder, folds, chosen, resources, fabric, protocol, names, resume, allow_duplicates
+        )
+        numbers = tuple(range(seed, seed + seeds))
+        _check_shared(study, methods, numbers)
+        return _run_study(study, methods, numbers)
+
+
+def _run_study(study: _Study, methods: Sequence[str], numbers: tuple[int, ...]) -> Comparison:
+    """Train and test every method, and write table, plot and results."""
+    chosen, folder, folds = study.recipe, study.folder, study.folds
     note_facts(next(iter(folds.indexes.values())))
-    cache = decode_samples(folds.samples, chosen, resources, folder)
+    cache = decode_samples(folds.samples, chosen, study.resources, folder)
     duplicates = find_duplicates(cache.samples, cache.videos)
-    require_separate(duplicates, folds.splits.values(), allow=allow_duplicates)
+    require_separate(duplicates, folds.splits.values(), allow=study.allow_duplicates)
+    keep_contents(folder / PLAN_FILE, decoded_contents(cache), study.data)
     _warn_of_small_frames(chosen, methods)
     flow = {
-        method: _precompute_flow(cache, method, folder, chosen, resources)
+        method: _precompute_flow(
+            cache, method, folder / "flow" / study.names[method], chosen, study.resources
+        )
         for method in methods
         if kind_of(method) == _PRECOMPUTED
     }
-    study = _Study(str(data), folder, folds, chosen, resources, fabric, protocol, cache, flow, resume)
-    numbers = range(seed, seed + seeds)
+    study = dataclasses.replace(study, decoded=cache, flow=flow)
     scores = {
         (method, value, number): _scores(study, method, value, number)
         for number in numbers
@@ -178,12 +238,27 @@ def compare(
     last = tuple(folds.splits)[-1]
     runs = {method: _trained(study, method, last, numbers[0]) for method in methods}
     speed = measure_speed(runs, flow, cache, chosen)
-    comparison = _comparison(study, methods, tuple(numbers), scores, speed)
+    comparison = _comparison(study, methods, numbers, scores, speed)
     table, paragraph = comparison_table(comparison), comparison_paragraph(comparison)
-    write_text(folder / "table.md", f"{table}\n{paragraph}\n")
-    write_text(folder / "plot.svg", comparison_svg(comparison))
-    write_json(folder / RESULTS_FILE, comparison.to_dict())
+    with kept_on_output_error(lambda: f"{table}\n{paragraph}"):
+        write_text(folder / "table.md", f"{table}\n{paragraph}\n")
+        write_text(folder / "plot.svg", comparison_svg(comparison))
+        write_json(folder / RESULTS_FILE, comparison.to_dict())
     return comparison
+
+
+def _check_shared(study: _Study, methods: Sequence[str], numbers: Sequence[int]) -> None:
+    """Check, before anything is decoded, that every run can begin with the MotionNet that it will share.
+
+    Raises:
+        UsageError: a complete run of the shared method in the folder does not fit one of `methods`.
+    """
+    for method in methods:
+        for value in study.folds.splits:
+            for number in numbers:
+                warm_start = study.warm_start(method, value, number)
+                if warm_start and not study.has_begun(method, value, number):
+                    check_run(method_recipe(study.recipe, method), study.folds.classes, warm_start=warm_start)
 
 
 def method_recipe(recipe: Recipe, method: str) -> Recipe:
@@ -288,54 +363,53 @@ def _precompute_flow(
     cache: ClipCache, method: str, folder: Path, recipe: Recipe, resources: Resources
 ) -> FlowCache:
     """Return the flow of one estimator on all videos; flow that is already in `folder` is kept."""
-    return with_progress(
-        method,
-        len(cache.videos),
-        resources.quiet,
-        lambda progress: extract_flow(
-            cache,
+    make_folder(folder)
+    stride, workers = recipe.input.frame_stride, resources.workers
+    with folder_lock(folder):
+        return with_progress(
             method,
-            folder / "flow" / _folder_name(method),
-            stride=recipe.input.frame_stride,
-            workers=resources.workers,
-            progress=progress,
-        ),
-    )
-
-
-def _folder_name(method: str) -> str:
-    return method.replace(":", "_")
+            len(cache.videos),
+            resources.quiet,
+            lambda progress: extract_flow(
+                cache, method, folder, stride=stride, workers=workers, progress=progress
+            ),
+        )
 
 
 def _scores(study: _Study, method: str, value: str, seed: int) -> Evaluation:
     """Return the test result of one method on one fold with one seed; train unless it is complete."""
     folder = study.run_folder(method, value, seed)
+    recipe = method_recipe(study.recipe, method)
     if study.resume and (folder / SCORES_FILE).exists():
-        return load_scores(folder / SCORES_FILE, study.protocol)
-    note(f"{method}, {study.folds.group} {value}, seed {seed}")
-    shared = study.run_folder(_SHARED, value, seed)
-    has_shared = method in _HIDDEN and method != _SHARED and (shared / SCORES_FILE).exists()
+        tested = study.cache.select(study.folds.splits[value].test).samples
+        names = [sample.name for sample in tested]
+        return load_fold(folder, study.folds, value, recipe, seed, study.protocol, names)
+    note(f"{method}, {study.folds.group} {value}, seed {seed}", quiet=study.resources.quiet)
     task = FitTask(
         split=study.folds.splits[value],
         cache=study.flow.get(method, study.cache),
         classes=study.folds.classes,
-        recipe=method_recipe(study.recipe, method),
+        recipe=recipe,
         folder=make_folder(folder),
         seed=seed,
         protocol=study.protocol,
-        warm_start={"motion": str(shared)} if has_shared else {},
+        warm_start=study.warm_start(method, value, seed),
         metadata=study.folds.metadata[value],
         resume=study.resume,
     )
-    if _is_baseline(method):
-        evaluation = fit_baseline(task, baseline_input(method), study.resources, study.fabric)
-    else:
-        evaluation = fit(task, study.resources, study.fabric).evaluation
-    if evaluation is None:
-        raise UsageError(f"no readable test video with {study.folds.group} {value}")
-    evaluation.save_scores(folder / SCORES_FILE)
+    with folder_lock(folder):
+        if _is_baseline(method):
+            evaluation = fit_baseline(task, baseline_input(method), study.resources, study.fabric)
+        else:
+            evaluation = fit(task, study.resources, study.fabric).evaluation
+        if evaluation is None:
+            raise UsageError(f"no readable test video with {study.folds.group} {value}")
+        with kept_on_output_error(
+            lambda: f"{method}, {study.folds.group} {value}, seed {seed}: {evaluation}"
+        ):
+            evaluation.save_scores(folder / SCORES_FILE)
     (name, accuracy), *_ = evaluation.accuracy.items()  # of the method's only stream
-    note(f"  {name} {accuracy:.1%}")
+    note(f"  {name} {accuracy:.1%}", quiet=study.resources.quiet)
     return evaluation
 
 

@@ -6,31 +6,42 @@ share test videos and are not pooled: papers report the mean of their accuracies
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from lightning_fabric import Fabric
 
-from hidden_two_stream.checkpoint import RESULTS_FILE
+from hidden_two_stream.checkpoint import PLAN_FILE, RESULTS_FILE
 from hidden_two_stream.config.loading import load_recipe
 from hidden_two_stream.config.schema import Recipe
+from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.data.clip_cache import ClipCache
 from hidden_two_stream.data.duplicates import find_duplicates, require_separate
 from hidden_two_stream.data.samples import note_facts
-from hidden_two_stream.errors import DataError
-from hidden_two_stream.evaluation.accuracy import Evaluation, load_scores, merge, trained_on
-from hidden_two_stream.experiments.folds import SCORES_FILE, open_folder, read_folds
-from hidden_two_stream.files import make_folder, write_json
+from hidden_two_stream.errors import CheckpointError, DataError, UsageError
+from hidden_two_stream.evaluation.accuracy import Evaluation, merge, trained_on
+from hidden_two_stream.experiments.folds import SCORES_FILE, Folds, load_fold, open_folder, read_folds
+from hidden_two_stream.files import make_folder, read_json, write_json
 from hidden_two_stream.inference.predictor import Recognizer, load
-from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol
-from hidden_two_stream.progress import note
+from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, run_protocol
+from hidden_two_stream.progress import kept_on_output_error, note
 from hidden_two_stream.reports.run import write_run_report
-from hidden_two_stream.training.fit import FitTask, check_run, decode_samples, fit, resolve_input
+from hidden_two_stream.training.continuity import decoded_contents, keep_contents
+from hidden_two_stream.training.fit import (
+    FitTask,
+    check_batches,
+    check_run,
+    decode_samples,
+    fit,
+    resolve_input,
+    stages_to_train,
+)
+from hidden_two_stream.training.lock import folder_lock
 from hidden_two_stream.training.resources import Resources
 
 __all__ = ["CrossValidation", "FoldResult", "cross_validate"]
@@ -76,6 +87,10 @@ class CrossValidation:
     unreadable: tuple[str, ...]
     seconds: float
     folder: Path
+
+    def __str__(self) -> str:
+        means = ", ".join(f"{name} {value:.1%}" for name, value in self.mean_accuracy.items())
+        return f"{len(self.folds)} folds by {self.group}, protocol {self.protocol}: mean {means}"
 
     @property
     def mean_accuracy(self) -> dict[str, float]:
@@ -144,28 +159,27 @@ def cross_validate(
     """
     start, folder, resources = time.monotonic(), Path(out), resources or Resources()
     chosen = load_recipe(recipe, overrides)
-    parse_protocol(protocol)
+    protocol = run_protocol(protocol, chosen, note).name
     fabric = resources.single_device("cross-validate")
+    _check_group(group)
     folds = read_folds(data, group)
     check_run(chosen, folds.classes)
     chosen = resolve_input(chosen, folds.samples)
-    open_folder(folder, folds, chosen, seed, protocol, resume)
-    note_facts(next(iter(folds.indexes.values())))
-    count = f"{len(folds.samples)} videos, {len(folds.classes)} classes"
-    note(f"{count}, {len(folds.splits)} folds by {folds.group}")
-    cache = decode_samples(folds.samples, chosen, resources, folder)
-    duplicates = find_duplicates(cache.samples, cache.videos)
-    shared = require_separate(duplicates, folds.splits.values(), allow=allow_duplicates)
-    parts: list[Evaluation] = []
-    results: list[FoldResult] = []
-    for number, (value, split) in enumerate(folds.splits.items(), start=1):
-        fold = make_folder(folds.folder(folder, value))
-        title = f"fold {number} of {len(folds.splits)}: {folds.group} {value}"
-        if resume and (fold / RESULTS_FILE).exists():
-            note(f"{title} is complete")
-            evaluation, result = load_scores(fold / SCORES_FILE, protocol), _read_fold(fold, folds.group)
-        else:
-            note(title)
+    check_batches(chosen, stages_to_train(chosen, STAGE_NAMES, ()))
+    status = partial(note, quiet=resources.quiet)
+    with open_folder(folder, folds, chosen, seed, protocol, resume):
+        note_facts(next(iter(folds.indexes.values())))
+        count = f"{len(folds.samples)} videos, {len(folds.classes)} classes"
+        status(f"{count}, {len(folds.splits)} folds by {folds.group}")
+        cache = decode_samples(folds.samples, chosen, resources, folder)
+        duplicates = find_duplicates(cache.samples, cache.videos)
+        shared = require_separate(duplicates, folds.splits.values(), allow=allow_duplicates)
+        keep_contents(folder / PLAN_FILE, decoded_contents(cache), str(data))
+        parts: list[Evaluation] = []
+        results: list[FoldResult] = []
+        for number, (value, split) in enumerate(folds.splits.items(), start=1):
+            fold = make_folder(folds.folder(folder, value))
+            title = f"fold {number} of {len(folds.splits)}: {folds.group} {value}"
             task = FitTask(
                 split=split,
                 cache=cache,
@@ -177,24 +191,40 @@ def cross_validate(
                 metadata=folds.metadata[value],
                 resume=resume,
             )
-            report_title = None if folds.pooled else f"Split {value} of {data}"
-            evaluation, result = _train_fold(task, folds.group, value, report_title, resources, fabric)
-        parts.append(evaluation)
-        results.append(result)
-        note("  " + ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in result.accuracy.items()))
-    validation = CrossValidation(
-        group=folds.group,
-        folds=tuple(results),
-        evaluation=trained_on(merge(parts), shared) if folds.pooled else None,
-        protocol=parts[0].protocol,
-        chance=1 / len(parts[0].classes),
-        unreadable=tuple(sample.name for sample, _ in cache.unreadable),
-        seconds=time.monotonic() - start,
-        folder=folder,
-    )
-    write_json(folder / RESULTS_FILE, validation.to_dict())
-    _write_report(validation, load(fold), cache.select(split.test))
-    return validation
+            if resume and (fold / RESULTS_FILE).exists():
+                status(f"{title} is complete")
+                evaluation, result = _read_fold(task, folds, value)
+            else:
+                status(title)
+                report_title = None if folds.pooled else f"Split {value} of {data}"
+                evaluation, result = _train_fold(task, folds.group, value, report_title, resources, fabric)
+            parts.append(evaluation)
+            results.append(result)
+            status("  " + ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in result.accuracy.items()))
+        validation = CrossValidation(
+            group=folds.group,
+            folds=tuple(results),
+            evaluation=trained_on(merge(parts), shared) if folds.pooled else None,
+            protocol=parts[0].protocol,
+            chance=1 / len(parts[0].classes),
+            unreadable=tuple(sample.name for sample, _ in cache.unreadable),
+            seconds=time.monotonic() - start,
+            folder=folder,
+        )
+        with kept_on_output_error(lambda: str(validation)):
+            write_json(folder / RESULTS_FILE, validation.to_dict())
+            _write_report(validation, load(fold), cache.select(split.test))
+        return validation
+
+
+def _check_group(group: str | None) -> None:
+    """Raise a UsageError about a column whose name is that of a figure in the same table."""
+    figures = ("num_test_videos", "test videos", "accuracy", "seconds", "spatial", "temporal", "fused")
+    if group in figures:
+        raise UsageError(
+            f"the column {group!r} has the name of a figure in the results; rename it in the CSV, "
+            f"for example to {f'group_{group}'.replace(' ', '_')!r}"
+        )
 
 
 def _train_fold(
@@ -202,17 +232,21 @@ def _train_fold(
 ) -> tuple[Evaluation, FoldResult]:
     """Train and test one fold, save its result and, if a title is given, write a report of the fold."""
     start = time.monotonic()
-    trained = fit(task, resources, fabric)
+    with folder_lock(task.folder):
+        trained = fit(task, resources, fabric)
     evaluation = trained.evaluation
     if evaluation is None:
         raise DataError(f"no readable test video with {group} {value}")
     seconds = round(time.monotonic() - start, 1)
     result = FoldResult(value, len(evaluation.names), evaluation.accuracy, seconds)
-    if report_title is not None:
-        shown = task.cache.select(task.split.test)
-        write_run_report(task.folder, trained.recognizer, evaluation, trained.seconds, shown, report_title)
-    evaluation.save_scores(task.folder / SCORES_FILE)
-    write_json(task.folder / RESULTS_FILE, _row(group, result))
+    with kept_on_output_error(lambda: f"{group} {value}: {evaluation}"):
+        if report_title is not None:
+            shown = task.cache.select(task.split.test)
+            write_run_report(
+                task.folder, trained.recognizer, evaluation, trained.seconds, shown, report_title
+            )
+        evaluation.save_scores(task.folder / SCORES_FILE)
+        write_json(task.folder / RESULTS_FILE, _row(group, result))
     return evaluation, result
 
 
@@ -225,9 +259,23 @@ def _row(group: str, fold: FoldResult) -> dict[str, Any]:
     }
 
 
-def _read_fold(fold: Path, group: str) -> FoldResult:
-    row: dict[str, Any] = json.loads((fold / RESULTS_FILE).read_text(encoding="utf-8"))
-    return FoldResult(row[group], row["num_test_videos"], row["accuracy"], row["seconds"])
+def _read_fold(task: FitTask, folds: Folds, value: str) -> tuple[Evaluation, FoldResult]:
+    """Return the saved result of a complete fold.
+
+    Raises:
+        UsageError: the folder holds another fold, see `load_fold`.
+        CheckpointError, DataError: its files are damaged.
+    """
+    readable = [sample.name for sample in task.cache.select(task.split.test).samples]
+    evaluation = load_fold(task.folder, folds, value, task.recipe, task.seed, task.protocol, readable)
+    path = task.folder / RESULTS_FILE
+    try:
+        seconds = float(read_json(path)["seconds"])
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        raise CheckpointError(
+            f"{str(path)!r} is damaged: {error}; delete its folder to train this fold again"
+        ) from error
+    return evaluation, FoldResult(value, len(evaluation.names), evaluation.accuracy, seconds)
 
 
 def _write_report(validation: CrossValidation, recognizer: Recognizer, videos: ClipCache) -> None:

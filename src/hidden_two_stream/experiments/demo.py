@@ -27,12 +27,13 @@ from hidden_two_stream.motion.estimators.classical import estimator
 from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.metrics import endpoint_error
 from hidden_two_stream.parallel import threads
-from hidden_two_stream.progress import note, with_progress
+from hidden_two_stream.progress import kept_on_output_error, note, with_progress
 from hidden_two_stream.reports.data import Timing
 from hidden_two_stream.reports.run import write_run_report
 from hidden_two_stream.synthetic.clips import CLASSES
 from hidden_two_stream.synthetic.dataset import load_ground_truth, write_dataset
 from hidden_two_stream.training.fit import TrainingResult, check_run
+from hidden_two_stream.training.lock import LOCK_FILE, folder_lock
 from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.training.runner import make_plan, run_plan
 from hidden_two_stream.types import FloatArray, RawClip
@@ -103,43 +104,56 @@ def run_demo(
     resources.single_device("the demo")
     plan = make_plan(folder / _DATA / "labels.csv", recipe, overrides, seed=seed)
     check_run(plan.recipe, CLASSES)
-    _clear(folder)
-    with_progress(
-        "generate",
-        len(CLASSES) * (TRAIN_PER_CLASS + TEST_PER_CLASS),
-        resources.quiet,
-        lambda progress: write_dataset(
-            folder / _DATA,
-            train_per_class=TRAIN_PER_CLASS,
-            test_per_class=TEST_PER_CLASS,
-            seed=seed,
-            workers=resources.workers,
-            progress=progress,
-        ),
-    )
-    generated = time.monotonic() - start
-    training, cache = run_plan(folder, plan, resources, title="Hidden Two-Stream demo")
-    tests = cache.select(sample for sample in cache.samples if sample.split == "test")
-    flow = flow_figures(training.recognizer, tests)
-    speed, classical_errors = _speed_figures(training.recognizer, tests)
-    seconds = {
-        "generate": round(generated, 2),
-        **training.to_dict()["seconds"],
-        "total": round(time.monotonic() - start, 2),
-    }
-    result = DemoResult(training, {**flow, **classical_errors}, speed, seconds, machine())
-    write_json(folder / RESULTS_FILE, result.to_dict())
-    _report(result, tests)
-    return result
+    _require_demo(folder)
+    with folder_lock(make_folder(folder)):
+        _clear(folder)
+        with_progress(
+            "generate",
+            len(CLASSES) * (TRAIN_PER_CLASS + TEST_PER_CLASS),
+            resources.quiet,
+            lambda progress: write_dataset(
+                folder / _DATA,
+                train_per_class=TRAIN_PER_CLASS,
+                test_per_class=TEST_PER_CLASS,
+                seed=seed,
+                workers=resources.workers,
+                progress=progress,
+            ),
+        )
+        generated = time.monotonic() - start
+        training, cache = run_plan(folder, plan, resources, title="Hidden Two-Stream demo")
+        tests = cache.select(sample for sample in cache.samples if sample.split == "test")
+        flow = flow_figures(training.recognizer, tests)
+        speed, classical_errors = _speed_figures(training.recognizer, tests)
+        seconds = {
+            "generate": round(generated, 2),
+            **training.to_dict()["seconds"],
+            "total": round(time.monotonic() - start, 2),
+        }
+        result = DemoResult(training, {**flow, **classical_errors}, speed, seconds, machine())
+        with kept_on_output_error(lambda: str(training.evaluation)):
+            write_json(folder / RESULTS_FILE, result.to_dict())
+            _report(result, tests)
+        return result
+
+
+def _require_demo(folder: Path) -> None:
+    if folder.is_dir() and _entries(folder) and not (folder / MARKER).exists():
+        raise UsageError(f"{str(folder)!r} holds something other than a demo; name another folder with --out")
 
 
 def _clear(folder: Path) -> None:
-    if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists():
-        raise UsageError(f"{str(folder)!r} holds something other than a demo; name another folder with --out")
-    if folder.exists():
-        shutil.rmtree(folder)
-    make_folder(folder)
+    """Delete an earlier demo in a folder that is locked."""
+    for path in _entries(folder):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
     write_text(folder / MARKER, "Running `hts demo` into this folder again replaces all of it.\n")
+
+
+def _entries(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.name != LOCK_FILE]
 
 
 def flow_figures(recognizer: Recognizer, videos: ClipCache) -> dict[str, float]:

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hidden_two_stream.checkpoint import PLAN_FILE, RunMetadata
+from hidden_two_stream.checkpoint import MODEL_FILE, PLAN_FILE, RunMetadata, read_config
 from hidden_two_stream.config.loading import recipe_from_dict
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.data.benchmarks.reference import NUM_SPLITS, Reference, parse_reference
 from hidden_two_stream.data.index import absolute_data, read_dataset_index
-from hidden_two_stream.data.samples import DatasetIndex, Sample
+from hidden_two_stream.data.samples import DatasetIndex, Sample, below_common_folder
 from hidden_two_stream.data.splits import Split, group_values, hold_out, split_dataset
+from hidden_two_stream.environment import versions
 from hidden_two_stream.errors import CheckpointError, DataError, UsageError
-from hidden_two_stream.files import make_folder, write_json
+from hidden_two_stream.evaluation.accuracy import Evaluation, load_scores
+from hidden_two_stream.files import folder_name, folder_names, make_folder, read_json, write_json
+from hidden_two_stream.training.continuity import file_contents, keep_contents, note_versions
+from hidden_two_stream.training.lock import folder_lock
+from hidden_two_stream.training.state import STATE_FILE
 
-__all__ = ["SCORES_FILE", "Folds", "open_folder", "read_folds", "read_one_split"]
+__all__ = ["SCORES_FILE", "Folds", "load_fold", "open_folder", "read_folds", "read_one_split"]
 
 SCORES_FILE = "scores.npz"
 """In the run folder of each fold: the scores of its test videos."""
@@ -58,9 +66,93 @@ class Folds:
         """Return a text that identifies these samples by names, labels and splits."""
         return " ".join(dict.fromkeys(index.fingerprint() for index in self.indexes.values()))
 
-    def folder(self, root: Path, value: str) -> Path:
-        """Return the run folder of one fold."""
-        return root / f"{'fold' if self.pooled else 'split'}_{_file_name(value)}"
+    def tests(self) -> dict[str, str]:
+        """Return a text for each fold that identifies its test videos by their names."""
+        return {value: _fingerprint(split.test) for value, split in self.splits.items()}
+
+    def folder(self, root: Path, value: str, run: str = "") -> Path:
+        """Return the run folder of one fold.
+
+        Values such as "S/1" and "S_1" have different folders, where earlier versions had one for both; that
+        one stays the folder of the value that it holds.
+
+        Args:
+            root: folder of all folds.
+            value: the fold's value.
+            run: name of the run within the folder of the fold; "": the fold has one run.
+        """
+        found = root / self._names[value] / run
+        earlier = root / folder_name(value, self._prefix) / run
+        if earlier == found or found.exists():
+            return found
+        held_out = self.metadata[value].held_out
+        return earlier if held_out is not None and _held_out(earlier) == held_out else found
+
+    @property
+    def _prefix(self) -> str:
+        return "fold_" if self.pooled else "split_"
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        return folder_names(self.splits, self._prefix)
+
+
+def _fingerprint(samples: tuple[Sample, ...]) -> str:
+    names = "\n".join(below_common_folder([sample.name for sample in samples]))
+    return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def _held_out(folder: Path) -> str | None:
+    """Return what the run in a folder held out for its test; None: nothing, or there is no such run."""
+    try:
+        return read_config(folder).metadata.held_out
+    except CheckpointError:
+        return None
+
+
+def load_fold(
+    folder: Path, folds: Folds, value: str, recipe: Recipe, seed: int, protocol: str, readable: Sequence[str]
+) -> Evaluation:
+    """Return the test result of a complete fold, checked to be the fold that is asked for.
+
+    Args:
+        folder: the run folder of the fold.
+        folds: all folds.
+        value: the fold's value.
+        recipe: recipe of the run.
+        seed: seed of the run.
+        protocol: test protocol.
+        readable: names of the fold's readable test videos.
+
+    Raises:
+        UsageError: the folder holds another fold, or one of another recipe, seed or data.
+        CheckpointError, DataError: its files are damaged.
+    """
+    saved, result = read_config(folder), load_scores(folder / SCORES_FILE, protocol)
+    wanted = folds.metadata[value].held_out
+    all_names = [sample.name for sample in folds.splits[value].test]
+    same_videos = _same_names(result.names, readable) or _same_names(
+        (*result.names, *result.unreadable), all_names
+    )
+    same = {
+        f"held-out videos ({saved.metadata.held_out}, not {wanted})": saved.metadata.held_out == wanted,
+        f"seed ({saved.metadata.seed}, not {seed})": saved.metadata.seed == seed,
+        "recipe": saved.recipe == recipe,
+        "classes": saved.classes == folds.classes == result.classes,
+        "test videos": same_videos,
+    }
+    if not all(same.values()):
+        different = ", ".join(name for name, equal in same.items() if not equal)
+        raise UsageError(
+            f"{str(folder)!r} holds a run with other {different}; expected {folds.group} {value!r}; "
+            "name another folder, or delete this one to train it again"
+        )
+    return result
+
+
+def _same_names(found: Sequence[str], expected: Sequence[str]) -> bool:
+    """Whether two lists name the same videos, in any order, also where the dataset was moved."""
+    return sorted(below_common_folder(found)) == sorted(below_common_folder(expected))
 
 
 def read_one_split(data: str | Path, test_fraction: float, seed: int) -> Folds:
@@ -121,8 +213,13 @@ def _read_splits(reference: Reference) -> Folds:
     )
 
 
-def open_folder(folder: Path, folds: Folds, recipe: Recipe, seed: int, protocol: str, resume: bool) -> None:
-    """Make the folder of the runs of all folds, and write their plan. To resume, the plan must be the same.
+@contextmanager
+def open_folder(
+    folder: Path, folds: Folds, recipe: Recipe, seed: int, protocol: str, resume: bool
+) -> Iterator[None]:
+    """Make and lock the folder of the runs of all folds, and write their plan.
+
+    To resume, the plan must be the same. A folder in which no run has saved anything yet counts as empty.
 
     Args:
         folder: the folder.
@@ -133,47 +230,60 @@ def open_folder(folder: Path, folds: Folds, recipe: Recipe, seed: int, protocol:
         resume: whether the folder must hold runs, or must not.
 
     Raises:
-        UsageError: the folder already holds runs, or none to resume, or runs with another plan.
+        UsageError: the folder already holds runs, or none to resume, or runs with another plan; the videos
+            have changed; or another process trains into the folder.
         OutputError: the folder cannot be written.
     """
+    path = folder / PLAN_FILE
+    if resume and not path.exists():
+        raise UsageError(f"nothing to resume in {str(folder)!r}; check --out")
+    with folder_lock(make_folder(folder)):
+        _write_plan(path, folds, recipe, seed, protocol, resume)
+        yield
+
+
+def _write_plan(path: Path, folds: Folds, recipe: Recipe, seed: int, protocol: str, resume: bool) -> None:
+    """Write a new plan, or check that it is the one to resume."""
+    folder = path.parent
     plan: dict[str, Any] = {
         "data": folds.fingerprint(),
         "group": folds.group,
+        "folds": folds.tests(),
         "recipe": recipe.to_dict(),
         "seed": seed,
         "protocol": protocol,
     }
-    path = folder / PLAN_FILE
-    if path.exists() and not resume:
-        raise UsageError(f"{str(folder)!r} already holds runs; add --resume to go on, or name another folder")
+    files = file_contents(folds.samples)
     if resume:
-        if not path.exists():
-            raise UsageError(f"nothing to resume in {str(folder)!r}; check --out")
-        different = _differences(path, json.loads(json.dumps(plan)))
+        saved, different = _differences(path, json.loads(json.dumps(plan)))
         if different:
             raise UsageError(
                 f"{str(folder)!r} began with another {', '.join(different)}; give the same again, or name "
                 "another folder"
             )
-    make_folder(folder)
-    write_json(path, plan)
+        keep_contents(path, files, next(iter(folds.metadata.values())).data)
+        note_versions(saved.get("versions", {}))
+        return
+    begun = path.exists() and any(
+        next(folder.rglob(name), None) for name in (STATE_FILE, MODEL_FILE, SCORES_FILE)
+    )
+    if begun:
+        raise UsageError(f"{str(folder)!r} already holds runs; add --resume to go on, or name another folder")
+    write_json(path, plan | {"contents": files, "versions": versions()})
 
 
-def _differences(path: Path, plan: dict[str, Any]) -> list[str]:
-    """Return the fields in which `plan` differs from the plan in a file.
+def _differences(path: Path, plan: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return the plan in a file, and the fields in which `plan` differs from it.
 
     Raises:
         CheckpointError: the file is damaged.
     """
     origin = f"recipe of {str(path)!r}"
     try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
+        saved = read_json(path)
         saved["recipe"] = recipe_from_dict(saved["recipe"], origin)  # may be of an earlier version
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, OSError, TypeError, ValueError) as error:
         raise CheckpointError(f"{str(path)!r} is damaged: {error}; name another folder") from error
     plan["recipe"] = recipe_from_dict(plan["recipe"], origin)
-    return [name for name, value in plan.items() if saved.get(name) != value]
-
-
-def _file_name(value: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in value)
+    saved.setdefault("folds", plan["folds"])  # earlier versions did not save them
+    return saved, [name for name, value in plan.items() if saved.get(name) != value]

@@ -7,7 +7,6 @@ and flip as a clip of frames.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -25,7 +24,7 @@ from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo, Resize
 from hidden_two_stream.data.samples import Sample, below_common_folder
 from hidden_two_stream.data.training_set import Augmentation, ClipKey, draw_clips
 from hidden_two_stream.errors import HiddenTwoStreamError, UsageError, WorkerError
-from hidden_two_stream.files import atomic_write, make_folder, write_json
+from hidden_two_stream.files import atomic_write, make_folder, read_json, write_json
 from hidden_two_stream.inference.windows import Protocol, Window
 from hidden_two_stream.motion.estimators.plugins import find_estimator
 from hidden_two_stream.parallel import LOST_WORKER, run_in_processes, threads
@@ -59,6 +58,11 @@ class FlowVideo:
     def num_frames(self) -> int:
         """Number of frames of the video."""
         return self.video.num_frames
+
+    @property
+    def fps(self) -> float | None:
+        """Mean frames per second of the video; None where unknown."""
+        return self.video.fps
 
 
 @dataclass(frozen=True)
@@ -122,10 +126,12 @@ def flow_windows(video: FlowVideo, recipe: Recipe, protocol: Protocol) -> Iterat
     """Yield the windows of a test protocol, with flow instead of frames: clips (1, T, 2, size, size).
 
     Raises:
-        UsageError: the protocol has several crops, some of which are mirrored.
+        UsageError: the protocol has several crops.
     """
     if protocol.crops != 1:
-        raise UsageError(f"protocol {protocol.name} mirrors frames, not precomputed flow; give Nx1 or center")
+        raise UsageError(
+            f"protocol {protocol.name} crops or mirrors frames, but not precomputed flow; give Nx1 or center"
+        )
     settings, length = recipe.input, recipe.model.num_frames
     for start in protocol.starts(video.num_frames, length, settings.frame_stride):
         indices = clip_indices(start, length, settings.frame_stride, video.num_frames)
@@ -240,15 +246,16 @@ def _open_record(folder: Path, cache: ClipCache, name: str, stride: int) -> dict
     path = folder / EXTRACTION_FILE
     if path.exists():
         try:
-            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+            found = read_json(path)
+        except (OSError, ValueError) as error:
             raise UsageError(f"{str(path)!r} is damaged; delete its folder, and extract again") from error
-        if {key: record.get(key) for key in settings} != settings:
+        fits = isinstance(found, dict) and {key: found.get(key) for key in settings} == settings
+        if not fits or not isinstance(found.get("seconds"), dict):
             raise UsageError(
                 f"{str(folder)!r} holds the flow of other videos, or of another size, stride or estimator; "
                 "name another folder"
             )
-        return record
+        return {**settings, "seconds": found["seconds"]}
     record = settings | {"seconds": {}}
     write_json(path, record)
     return record

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hidden_two_stream.data.clip_cache import resized
-from hidden_two_stream.errors import UsageError
+from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.motion.networks.build import PAIRWISE
 from hidden_two_stream.motion.networks.coarse_to_fine import CoarseToFine
 from hidden_two_stream.recognition.model import Preprocessing
@@ -130,6 +130,7 @@ class MotionEstimator:
         Raises:
             UsageError: there is nothing at the path, or the side is below 16 px.
             VideoError: the video cannot be read.
+            CheckpointError: the flow is not finite.
         """
         return np.concatenate([flow for _, flow in self.flow_windows(source, short_side)])
 
@@ -173,4 +174,9 @@ class MotionEstimator:
         clip = torch.stack([window[index] for index in indices])[None].to(self._device)
         finest = self.network(self._preprocess(clip))[0][0]
         flow: FloatArray = finest[: len(window) - 1].float().cpu().numpy()
+        if not np.isfinite(flow).all():
+            raise CheckpointError(
+                "MotionNet gives flow that is not finite; train it again with a lower learning rate, or use "
+                "another checkpoint"
+            )
         return flow

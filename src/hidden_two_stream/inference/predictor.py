@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -19,8 +20,8 @@ from hidden_two_stream.inference.motion_estimator import MotionEstimator, smalle
 from hidden_two_stream.inference.windows import (
     DEFAULT_PROTOCOL,
     Protocol,
-    parse_protocol,
     protocol_windows,
+    run_protocol,
     scored,
     sliding_windows,
 )
@@ -86,16 +87,19 @@ class Recognizer:
         Args:
             source: a video file, a URL, a folder of frames, or a (T, H, W, 3) uint8 array. The same frames
                 give the same result.
-            protocol: "center" or "NxM", see `inference.windows.Protocol`.
+            protocol: "center" or "NxM", see `inference.windows.Protocol`. For a run whose training mirrored
+                no clips, "Nx10" becomes "Nx5", with a warning.
 
         Raises:
             UsageError: the path or the protocol is wrong.
             VideoError: the video cannot be read.
             CheckpointError: no stream of this run was trained.
         """
-        chosen, settings = parse_protocol(protocol), self.info.recipe.input
+        changed: list[str] = []
+        chosen, settings = run_protocol(protocol, self.info.recipe, changed.append), self.info.recipe.input
         video = decode_video(source, settings.resize, _KEPT_BYTES, fps=settings.fps)
-        return self.prediction(video, self.logits(video, chosen), chosen)
+        found = self.prediction(video, self.logits(video, chosen), chosen)
+        return dataclasses.replace(found, warnings=(*changed, *found.warnings))
 
     def logits(self, video: DecodedVideo, protocol: Protocol) -> dict[str, FloatArray]:
         """Return logits (classes,) of each stream, averaged over the protocol's windows and crops.

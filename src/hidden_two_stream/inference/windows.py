@@ -21,11 +21,11 @@ from torch import Tensor
 
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.data.clip_cache import DecodedVideo, resized
-from hidden_two_stream.errors import UsageError
+from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.types import Frame
 from hidden_two_stream.video.sampling import center_start, clip_indices, clip_span, uniform_starts
 from hidden_two_stream.video.times import at_rate
-from hidden_two_stream.video.transforms import apply_crop, center_crop_box, ten_crop
+from hidden_two_stream.video.transforms import apply_crop, center_crop_box, five_crop, ten_crop
 
 __all__ = [
     "DEFAULT_PROTOCOL",
@@ -34,6 +34,7 @@ __all__ = [
     "Window",
     "parse_protocol",
     "protocol_windows",
+    "run_protocol",
     "scored",
     "sliding_windows",
 ]
@@ -75,11 +76,12 @@ class ScoredWindow:
 
 @dataclass(frozen=True)
 class Protocol:
-    """A test protocol: `clips` windows per video and `crops` (1 or 10) of each.
+    """A test protocol: `clips` windows per video and `crops` (1, 5 or 10) of each.
 
     "center" is only the middle window. The windows of NxM start at the reference's frames, i · ⌊number of
-    possible starts / N⌋ for i < N; "25x10" is the paper's test protocol. The ten crops are the four corners,
-    the center, and their mirror images.
+    possible starts / N⌋ for i < N; "25x10" is the paper's test protocol. One crop is the center, five are the
+    four corners and the center, and ten are these five and their mirror images. A run whose training
+    mirrored no clips is tested without mirror images, see `for_run`.
     """
 
     name: str
@@ -95,31 +97,64 @@ class Protocol:
             return (center_start(num_frames, length, stride),)
         return tuple(dict.fromkeys(uniform_starts(num_frames, length, stride, self.clips)))
 
+    def for_run(self, recipe: Recipe) -> Protocol:
+        """Return the protocol without mirror images if the training had none (`input.flip` is false).
+
+        Such a run may tell left from right: a mirrored clip of one class is a clip of another.
+        """
+        if self.crops != 10 or recipe.input.flip:
+            return self
+        return Protocol(f"{self.clips}x5", self.clips, 5)
+
 
 def parse_protocol(name: str) -> Protocol:
-    """Return the protocol "center", or "NxM" with N windows and M = 1 or 10 crops.
+    """Return the protocol "center", or "NxM" with N windows and M = 1, 5 or 10 crops.
 
     Raises:
         UsageError: the name is neither.
     """
     if name == "center":
         return Protocol(name, 1, 1)
-    found = re.fullmatch(r"([1-9]\d{0,3})x(1|10)", name)
+    found = re.fullmatch(r"([1-9]\d{0,3})x(1|5|10)", name)
     if found is None:
         raise UsageError(
-            f"unknown protocol {name!r}; expected center, or NxM with M = 1 or 10, for example 25x10"
+            f"unknown protocol {name!r}; expected center, or NxM with M = 1, 5 or 10, for example 25x10"
         )
     return Protocol(name, int(found[1]), int(found[2]))
 
 
+def run_protocol(name: str, recipe: Recipe, note: Callable[[str], None]) -> Protocol:
+    """Return the protocol of this name as it is used for a run.
+
+    Args:
+        name: "center" or "NxM".
+        recipe: recipe of the run.
+        note: called with one line if the protocol differs from the named one, see `Protocol.for_run`.
+
+    Raises:
+        UsageError: as `parse_protocol`.
+    """
+    named = parse_protocol(name)
+    used = named.for_run(recipe)
+    if used != named:
+        note(
+            f"protocol {used.name} instead of {name}: training mirrored no clips (input.flip is false), "
+            "so the test mirrors none"
+        )
+    return used
+
+
 def protocol_windows(video: DecodedVideo, recipe: Recipe, protocol: Protocol) -> Iterator[Window]:
-    """Yield the windows of a decoded video that a test protocol chooses."""
-    settings, length = recipe.input, recipe.model.num_frames
+    """Yield the windows of a decoded video that a test protocol chooses for this recipe."""
+    settings, length, protocol = recipe.input, recipe.model.num_frames, protocol.for_run(recipe)
     starts = protocol.starts(video.num_frames, length, settings.frame_stride)
     clips = [clip_indices(start, length, settings.frame_stride, video.num_frames) for start in starts]
     for start, indices, clip in zip(starts, clips, video.read_clips(clips, settings.resize), strict=True):
-        crops = ten_crop(clip, settings.size) if protocol.crops == 10 else _center_crop(clip, recipe)[None]
-        yield Window(crops, float(video.pts_seconds[start]), video.frame_end_seconds(indices[-1]))
+        yield Window(
+            _crops(clip, recipe, protocol.crops),
+            float(video.pts_seconds[start]),
+            video.frame_end_seconds(indices[-1]),
+        )
 
 
 # -- sliding windows -------------------------------------------------------------------------------
@@ -163,6 +198,13 @@ def _window(recent: deque[tuple[Tensor, float]], length: int, stride: int, end_s
     return Window(clip[None], recent[0][1], end_seconds)
 
 
+def _crops(clip: Tensor, recipe: Recipe, number: int) -> Tensor:
+    """Return 1, 5 or 10 crops of a clip: (T, 3, h, w) → (crops, T, 3, size, size)."""
+    if number == 1:
+        return _center_crop(clip, recipe)[None]
+    return (ten_crop if number == 10 else five_crop)(clip, recipe.input.size)
+
+
 def _center_crop(clip: Tensor, recipe: Recipe) -> Tensor:
     """Return the center crop of a clip: (T, 3, h, w) → (T, 3, size, size)."""
     size = recipe.input.size
@@ -181,6 +223,9 @@ def scored(
         windows: the windows.
         forward: clips (B, T, C, size, size) → logits (B, classes) of each stream.
         batch_size: clips per forward pass. The crops of one window can be in several batches.
+
+    Raises:
+        CheckpointError: a logit is not finite.
     """
     waiting: deque[tuple[Window, int]] = deque()  # windows whose logits are not complete, and their crops
     clips: list[Tensor] = []
@@ -204,5 +249,11 @@ def scored(
         while len(clips) >= batch_size or (window is None and clips):
             batch, clips = clips[:batch_size], clips[batch_size:]
             for name, logits in forward(torch.stack(batch)).items():
-                rows.setdefault(name, []).extend(logits.double().cpu().numpy())
+                values = logits.double().cpu().numpy()
+                if not np.isfinite(values).all():
+                    raise CheckpointError(
+                        f"the {name} stream gives scores that are not finite; train it again with a lower "
+                        "learning rate, or use another checkpoint"
+                    )
+                rows.setdefault(name, []).extend(values)
             yield from complete()

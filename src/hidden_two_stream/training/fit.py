@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 
 from hidden_two_stream.checkpoint import UNREADABLE_FILE, RunInfo, RunMetadata, build_model, save_run
 from hidden_two_stream.config.schema import Recipe
-from hidden_two_stream.config.stages import STAGE_NAMES
+from hidden_two_stream.config.stages import STAGE_NAMES, STAGES
 from hidden_two_stream.data.clip_cache import ClipCache, open_clip_cache
 from hidden_two_stream.data.record import TrainingRecord
 from hidden_two_stream.data.samples import Sample, unreadable_lines
@@ -25,10 +25,11 @@ from hidden_two_stream.errors import DataError, HiddenTwoStreamError, UsageError
 from hidden_two_stream.evaluation.accuracy import Evaluation, Scorer, Videos, evaluate_videos
 from hidden_two_stream.files import write_text
 from hidden_two_stream.inference.predictor import Recognizer
-from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol
+from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, run_protocol
 from hidden_two_stream.progress import note, with_progress
 from hidden_two_stream.training.loop import TrainingRun, optimize
 from hidden_two_stream.training.resources import Resources
+from hidden_two_stream.training.stages import select_trained
 from hidden_two_stream.training.state import STATE_FILE
 from hidden_two_stream.training.warm_start import (
     check_initial_weights,
@@ -44,12 +45,14 @@ from hidden_two_stream.video.times import FAR_RATE, sampled_rate
 __all__ = [
     "FitTask",
     "TrainingResult",
+    "check_batches",
     "check_run",
     "decode_samples",
     "evaluate_split",
     "fit",
     "resolve_input",
     "run_info",
+    "stages_to_train",
     "training_run",
 ]
 
@@ -117,13 +120,21 @@ class FitTask:
 
     def stages_to_train(self) -> list[str]:
         """Return the stages that have steps and that no warm start replaces."""
-        replaced = stages_replaced(self.warm_start) - (set(self.stages) if len(self.stages) == 1 else set())
-        return [name for name in self.stages if name not in replaced and self.recipe.stage(name).steps > 0]
+        return stages_to_train(self.recipe, self.stages, self.warm_start)
 
     @property
     def goes_on(self) -> bool:
         """Whether training goes on from a saved state, so that initial weights are not needed."""
         return self.resume and (self.folder / STATE_FILE).exists()
+
+
+def stages_to_train(recipe: Recipe, stages: Sequence[str], warm_starts: Iterable[str]) -> list[str]:
+    """Return those of `stages` that have steps in the recipe and that no warm start replaces.
+
+    A stage that is named alone is trained in any case.
+    """
+    replaced = stages_replaced(warm_starts) - (set(stages) if len(stages) == 1 else set())
+    return [name for name in stages if name not in replaced and recipe.stage(name).steps > 0]
 
 
 def resolve_input(recipe: Recipe, samples: Sequence[Sample]) -> Recipe:
@@ -179,7 +190,49 @@ def check_run(
             "there is nothing to train: the recipe gives no steps to the stages asked for; "
             "give streams with --spatial-from and --temporal-from, or steps"
         )
+    if recipe.loss == "multiframe" and recipe.model.num_frames < 3:
+        trained = [name for name in stages if STAGES[name].unsupervised and recipe.stage(name).steps]
+        if trained:
+            raise UsageError(
+                f"loss multiframe compares the motion of neighboring pairs of frames, but clips have "
+                f"{recipe.model.num_frames} frames; set model.num_frames to 3 or more, or choose another loss"
+            )
     check_initial_weights(recipe, classes, warm_start or {})
+
+
+def check_batches(recipe: Recipe, stages: Sequence[str]) -> None:
+    """Check that the stages can be trained on batches of this size, without memory or computation.
+
+    In training, batch normalization needs more than one value per channel. A batch of a single clip has one
+    where a network reduces the frames to a single point.
+
+    Args:
+        recipe: the recipe, with the input size filled in.
+        stages: the stages to train, see `stages_to_train`.
+
+    Raises:
+        UsageError: a batch of a stage is too small.
+    """
+    size, num_frames = recipe.input.size, recipe.model.num_frames
+    for name in stages:
+        stream = STAGES[name].stream
+        clips = recipe.stage(name).batch_size * (recipe.input.segments if stream else 1)
+        if clips > 1:
+            continue
+        with torch.device("meta"):
+            model = build_model(recipe, 2)
+            frames = torch.empty(1, num_frames, 3, size, size)
+        select_trained(model, STAGES[name])
+        forward = {"spatial": model.spatial, "temporal": model.temporal, None: model.motion}[stream]
+        try:
+            with torch.no_grad():
+                forward(frames)
+        except ValueError as error:
+            raise UsageError(
+                f"stage {name} cannot be trained on batches of a single clip of {size}×{size} px, because "
+                "batch normalization needs more than one value per channel; set "
+                f"{name}.batch_size to 2 or more"
+            ) from error
 
 
 def decode_samples(
@@ -382,9 +435,10 @@ def evaluate_split(scorer: Scorer, task: FitTask, resources: Resources) -> Evalu
     videos = task.cache.select(task.split.test)
     if not videos.samples:
         return None
+    protocol = run_protocol(task.protocol, task.recipe, note)
     return with_progress(
         "evaluate",
         len(videos.samples),
         resources.quiet,
-        lambda progress: evaluate_videos(scorer, videos, parse_protocol(task.protocol), progress),
+        lambda progress: evaluate_videos(scorer, videos, protocol, progress),
     )

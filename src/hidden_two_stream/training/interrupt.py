@@ -1,4 +1,4 @@
-"""A Ctrl-C handler that lets the current step finish."""
+"""A handler of Ctrl-C and of signals that end a process, which lets the current step finish."""
 
 from __future__ import annotations
 
@@ -7,22 +7,31 @@ import threading
 from types import FrameType
 from typing import Self
 
+from hidden_two_stream.errors import Terminated
+
 __all__ = ["StopRequest"]
+
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 
 
 class StopRequest:
-    """A context manager: the first Ctrl-C (or SIGTERM) sets `wanted`, and the second interrupts at once.
+    """A context manager: the first Ctrl-C, SIGTERM or SIGHUP sets `wanted`; the second interrupts at once.
 
     A `KeyboardInterrupt` in the middle of an optimizer step would leave weights that belong to no step.
+
+    Attributes:
+        wanted: whether one of the signals came.
+        signal_number: the first signal that came.
     """
 
     def __init__(self) -> None:
         self.wanted = False
+        self.signal_number = int(signal.SIGINT)
         self._previous: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)):
                 # A signal that is ignored, as in a background job, stays ignored. None: set outside Python.
                 if signal.getsignal(number) not in (signal.SIG_IGN, None):
                     self._previous[number] = signal.signal(number, self._handle)
@@ -32,7 +41,7 @@ class StopRequest:
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
-    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self.wanted:
-            raise KeyboardInterrupt
-        self.wanted = True
+            raise Terminated(number)
+        self.wanted, self.signal_number = True, number

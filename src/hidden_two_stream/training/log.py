@@ -13,7 +13,20 @@ from hidden_two_stream.checkpoint import METRICS_FILE, read_metrics
 from hidden_two_stream.errors import OutputError
 from hidden_two_stream.files import write_text
 
-__all__ = ["MetricsLog"]
+__all__ = ["MetricsLog", "delete_log"]
+
+
+def delete_log(folder: Path) -> None:
+    """Delete the log of an earlier run in `folder` that ended before its first saved state, if there is one.
+
+    Raises:
+        OutputError: the file cannot be deleted.
+    """
+    path = folder / METRICS_FILE
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot replace {str(path)!r}: {error.strerror}") from error
 
 
 class MetricsLog:

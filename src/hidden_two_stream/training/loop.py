@@ -6,7 +6,9 @@ continues exactly as if it had never stopped.
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,17 +29,20 @@ from hidden_two_stream.data.training_set import (
     mix_seed,
     training_batches,
 )
-from hidden_two_stream.errors import CheckpointError, TrainingError
+from hidden_two_stream.errors import Terminated, TrainingError
 from hidden_two_stream.motion.losses.presets import loss_preset
 from hidden_two_stream.progress import ProgressLine
-from hidden_two_stream.tensors import on_device
+from hidden_two_stream.tensors import not_finite, on_device
 from hidden_two_stream.training.interrupt import StopRequest
-from hidden_two_stream.training.log import MetricsLog
+from hidden_two_stream.training.log import MetricsLog, delete_log
 from hidden_two_stream.training.loss_scale import INITIAL_LOSS_SCALE, LossScale
 from hidden_two_stream.training.optimizer import build_optimizer, learning_rate_factor, set_learning_rates
 from hidden_two_stream.training.stages import StageObjective, select_trained
 from hidden_two_stream.training.state import (
+    DONE,
+    STATE_FILE,
     TrainingState,
+    check_state,
     load_state,
     model_tensors,
     optimizer_tensors,
@@ -48,14 +53,13 @@ from hidden_two_stream.training.state import (
 __all__ = ["Stopped", "TrainingRun", "optimize"]
 
 LOG_EVERY = 10  # steps
-_DONE = "done"  # in place of the next stage after the last one
 
 
-class Stopped(KeyboardInterrupt):
-    """Training was interrupted after its state was saved."""
+class Stopped(Terminated):
+    """Training was interrupted, by Ctrl-C or another signal, after its state was saved."""
 
-    def __init__(self, stage: str, step: int) -> None:
-        super().__init__(f"stopped in stage {stage} after step {step}")
+    def __init__(self, stage: str, step: int, signal_number: int = signal.SIGINT) -> None:
+        super().__init__(signal_number, f"stopped in stage {stage} after step {step}")
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,25 @@ class TrainingRun:
     clips: Callable[..., CachedClips] = TrainingClips
     initial_loss_scale: float = INITIAL_LOSS_SCALE
 
+    def steps(self) -> dict[str, int]:
+        """Return the number of steps of each stage that has any, in order."""
+        return {name: steps for name in self.stages if (steps := self.recipe.stage(name).steps)}
+
+    def origin(self) -> dict[str, Any]:
+        """Return what a saved state must agree in, as plain data."""
+        return {"recipe": self.recipe.to_dict(), "stages": list(self.steps()), "seed": self.seed}
+
+    def diverged(
+        self,
+        place: str,
+        what: str,
+        advice: str = "Lower the stage's learning rate or clip_norm and train again",
+    ) -> TrainingError:
+        """Return the error about a training that diverged; it names the last good state if there is one."""
+        saved = (self.folder / STATE_FILE).exists()
+        kept = f"; the last good state is in {str(self.folder)!r}" if saved else ""
+        return TrainingError(f"{place}: {what}{kept}. {advice}")
+
 
 def optimize(model: nn.Module, run: TrainingRun, fabric: Fabric, resume: bool = False) -> Mapping[str, float]:
     """Train the stages of a run one after the other.
@@ -111,27 +134,47 @@ def optimize(model: nn.Module, run: TrainingRun, fabric: Fabric, resume: bool = 
             last saved state is kept.
         Stopped: interrupted by Ctrl-C, after the state was saved.
     """
-    stages = [name for name in run.stages if run.recipe.stage(name).steps > 0]
+    stages = list(run.steps())
     state = load_state(run.folder) if resume else None
     seconds: dict[str, float] = dict(state.seconds) if state else {}
     if state is not None:
-        if state.stage not in (*stages, _DONE):
-            raise CheckpointError(
-                f"the run in {str(run.folder)!r} stopped in stage {state.stage}, which it should not train "
-                "now; train again into another folder"
-            )
+        check_state(state, run.folder, model, run.steps(), run.origin())
         model.load_state_dict(dict(state.model))
-        stages = stages[stages.index(state.stage) :] if state.stage != _DONE else []
+        stages = stages[stages.index(state.stage) :] if state.stage != DONE else []
+    elif fabric.is_global_zero:
+        delete_log(run.folder)
     with StopRequest() as stop:
         for position, name in enumerate(stages):
             continued = state if position == 0 else None
             stage_run = _StageRun(model, run, fabric, name, continued, seconds)
             seconds[name] = stage_run.optimize(stop)
-            following = stages[position + 1] if position + 1 < len(stages) else _DONE
+            following = stages[position + 1] if position + 1 < len(stages) else DONE
+            _require_finite_weights(model, run, name)
             if fabric.is_global_zero:
-                save_state(run.folder, TrainingState(following, 0, seconds, model_tensors(model), {}))
+                _save(
+                    run, TrainingState(following, 0, seconds, model_tensors(model), {}), f"after stage {name}"
+                )
     model.eval().requires_grad_(False)
     return seconds
+
+
+def _save(run: TrainingRun, state: TrainingState, place: str) -> None:
+    """Save a state of a run.
+
+    Raises:
+        TrainingError: it is not finite; the message names the place.
+    """
+    try:
+        save_state(run.folder, dataclasses.replace(state, origin=run.origin()))
+    except TrainingError as error:
+        raise run.diverged(place, str(error)) from error
+
+
+def _require_finite_weights(model: nn.Module, run: TrainingRun, name: str) -> None:
+    """Check the weights after a stage, in every process: after its last step no loss would show that."""
+    broken = not_finite(model.state_dict())
+    if broken:
+        raise run.diverged(f"stage {name}, last step", f"{', '.join(broken[:3])} not finite")
 
 
 class _FromPixels(nn.Module):
@@ -206,7 +249,7 @@ class _StageRun:
                         self._save(done)
                         last_save = time.monotonic()
                     if stop.wanted:
-                        raise Stopped(self.name, done)
+                        raise Stopped(self.name, done, stop.signal_number)
         finally:
             if log is not None:
                 log.close()
@@ -262,11 +305,8 @@ class _StageRun:
         try:
             self.loss_scale.step(self.optimizer, math.isfinite(numbers["gradient_norm"]))
         except TrainingError as error:
-            raise TrainingError(
-                f"stage {self.name}, step {step + 1}: {error}; "
-                f"the last good state is in {str(self.run.folder)!r}. "
-                "Train with --precision bf16-mixed or 32-true, or lower the stage's learning rate"
-            ) from error
+            advice = "Train with --precision bf16-mixed or 32-true, or lower the stage's learning rate"
+            raise self.run.diverged(f"stage {self.name}, step {step + 1}", str(error), advice) from error
         self.optimizer.zero_grad()
         return numbers | self.loss_scale.numbers()
 
@@ -280,11 +320,7 @@ class _StageRun:
     def _require_finite(self, step: int, numbers: Mapping[str, float]) -> None:
         broken = [name for name, value in numbers.items() if not math.isfinite(value)]
         if broken:
-            raise TrainingError(
-                f"stage {self.name}, step {step + 1}: {', '.join(broken)} not finite; "
-                f"the last good state is in {str(self.run.folder)!r}. "
-                "Lower the stage's learning rate or clip_norm and train again"
-            )
+            raise self.run.diverged(f"stage {self.name}, step {step + 1}", f"{', '.join(broken)} not finite")
 
     def _save(self, step: int) -> None:
         if self.fabric.is_global_zero:
@@ -296,4 +332,4 @@ class _StageRun:
                 optimizer_tensors(self.optimizer),
                 self.loss_scale.tensors(),
             )
-            save_state(self.run.folder, state)
+            _save(self.run, state, f"stage {self.name}, step {step}")

@@ -14,7 +14,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from hidden_two_stream.errors import TrainingError
+from hidden_two_stream.errors import CheckpointError, TrainingError
 
 __all__ = ["INITIAL_LOSS_SCALE", "MAX_SKIPPED_IN_A_ROW", "LossScale"]
 
@@ -96,10 +96,18 @@ class LossScale:
         }
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Load what `tensors` returned. No tensors, as from another precision, keep the initial scale."""
+        """Load what `tensors` returned. No tensors, as from another precision, keep the initial scale.
+
+        Raises:
+            CheckpointError: a number is missing or has no possible value.
+        """
         if self._scaler is None or not tensors:
             return
-        saved = {name: tensor.item() for name, tensor in tensors.items()}
+        saved = {name: tensor.item() for name, tensor in tensors.items() if tensor.numel() == 1}
+        if saved.keys() != self.tensors().keys() or not saved["scale"] > 0 or min(saved.values()) < 0:
+            raise CheckpointError(
+                f"the training state has a damaged loss scale: {saved}; train again into another folder"
+            )
         state = {"scale": saved["scale"], "_growth_tracker": int(saved["growth_tracker"])}
         self._scaler.load_state_dict(self._scaler.state_dict() | state)
         self.skipped_steps = int(saved["skipped_steps"])

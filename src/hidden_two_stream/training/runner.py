@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,21 +19,31 @@ from hidden_two_stream.data.clip_cache import ClipCache
 from hidden_two_stream.data.duplicates import find_duplicates, require_separate
 from hidden_two_stream.data.index import absolute_data, read_dataset_index
 from hidden_two_stream.data.samples import DatasetIndex, note_facts
-from hidden_two_stream.data.splits import Split, divide
+from hidden_two_stream.data.splits import divide
+from hidden_two_stream.environment import versions
 from hidden_two_stream.errors import CheckpointError, HiddenTwoStreamError, UsageError
 from hidden_two_stream.evaluation.accuracy import trained_on
-from hidden_two_stream.files import make_folder, write_json
+from hidden_two_stream.files import make_folder, read_json, write_json
 from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol
-from hidden_two_stream.progress import note
+from hidden_two_stream.progress import kept_on_output_error, note
 from hidden_two_stream.reports.run import write_run_report
+from hidden_two_stream.training.continuity import (
+    decoded_contents,
+    file_contents,
+    keep_contents,
+    note_versions,
+)
 from hidden_two_stream.training.fit import (
     FitTask,
     TrainingResult,
+    check_batches,
     check_run,
     decode_samples,
     fit,
     resolve_input,
+    stages_to_train,
 )
+from hidden_two_stream.training.lock import folder_lock
 from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.training.state import STATE_FILE
 
@@ -55,6 +65,8 @@ class Plan:
         protocol: test protocol.
         fingerprint: fingerprint of the dataset index; empty until the data is read.
         allow_duplicates: test even on videos that are in training too.
+        contents: digests of the video files and of what was decoded, see `training.continuity`.
+        versions: versions of the libraries that the run began with.
     """
 
     data: str
@@ -67,6 +79,8 @@ class Plan:
     held_out: str | None = None
     fingerprint: str = ""
     allow_duplicates: bool = False
+    contents: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested plain data, as `from_dict` reads it."""
@@ -81,14 +95,37 @@ class Plan:
             origin: names the data in errors.
 
         Raises:
-            KeyError, TypeError: a field is missing or unknown.
+            KeyError, TypeError, ValueError: a field is missing, unknown, or has a wrong value.
             UsageError: the recipe is wrong.
         """
         values = dict(data)
         earlier = {kind: values.pop(f"{kind}_from", None) for kind in ("motion", "spatial", "temporal")}
         values.setdefault("warm_start", {kind: run for kind, run in earlier.items() if run is not None})
-        recipe = recipe_from_dict(values.pop("recipe"), origin)
-        return cls(recipe=recipe, stages=tuple(values.pop("stages")), **values)
+        unknown = values.keys() - {item.name for item in dataclasses.fields(cls)}
+        if unknown:
+            raise ValueError(f"its field {sorted(map(str, unknown))[0]!r} is unknown")
+        recipe, stages = recipe_from_dict(values.pop("recipe"), origin), values.pop("stages")
+        if not isinstance(stages, list | tuple) or not set(stages) <= set(STAGE_NAMES):
+            raise ValueError(f"its stages are {stages!r}; known stages are {', '.join(STAGE_NAMES)}")
+        plan = cls(recipe=recipe, stages=tuple(stages), **values)
+        for name, kind in _PLAN_TYPES.items():
+            if not isinstance(getattr(plan, name), kind):
+                raise ValueError(f"its {name} is {str(getattr(plan, name))[:60]!r}")
+        parse_protocol(plan.protocol)
+        return plan
+
+
+_PLAN_TYPES: dict[str, Any] = {
+    "data": str,
+    "test_fraction": float | int,
+    "seed": int,
+    "warm_start": Mapping,
+    "protocol": str,
+    "held_out": str | None,
+    "fingerprint": str,
+    "contents": Mapping,
+    "versions": Mapping,
+}
 
 
 def train(
@@ -111,7 +148,7 @@ def train(
     Args:
         data: a folder with one sub-folder of videos per class, a CSV with the columns path,label, or a
             dataset by name, such as "ucf101:ROOT:1".
-        out: the run folder; it must not hold a run yet.
+        out: the run folder; it must not hold a run with a saved state yet.
         recipe: a recipe, its name, or a YAML file.
         overrides: changes of single fields, such as {"motion.steps": 0}.
         stage: "all", or the only stage to train: "motion", "spatial", "temporal" or "joint".
@@ -128,7 +165,7 @@ def train(
         The recognizer, its test result and the seconds of each stage.
 
     Raises:
-        UsageError: an argument is wrong, or `out` holds a run already.
+        UsageError: an argument is wrong, `out` holds a run already, or another process trains into it.
         DataError: the dataset cannot be used, or a test video is in training too.
         CheckpointError: a warm start or weights file is damaged.
         TrainingError: the loss or the gradient is not finite.
@@ -152,7 +189,7 @@ def resume(
         allow_duplicates: test even on videos that are in training too, if the run did not begin so.
 
     Raises:
-        UsageError: there is no run in `out`, or its data has changed.
+        UsageError: there is no run in `out`, its data has changed, or another process trains into it.
         CheckpointError: its files are damaged.
         DataError, TrainingError, Stopped: as `train`.
     """
@@ -230,8 +267,18 @@ def run_plan(
         UsageError, DataError, CheckpointError, TrainingError, Stopped: as `train` and `resume`.
     """
     fabric = resources.fabric()
-    resuming, is_first = plan is None, fabric.is_global_zero
-    plan = _shared(fabric, lambda: _prepare(folder, plan))
+    with ExitStack() as locks:
+        prepared = _shared(fabric, lambda: _prepare(folder, plan, locks))
+        if allow_duplicates:
+            prepared = dataclasses.replace(prepared, allow_duplicates=True)
+        return _run_prepared(folder, prepared, plan is None, resources, fabric, title)
+
+
+def _run_prepared(
+    folder: Path, plan: Plan, resuming: bool, resources: Resources, fabric: Fabric, title: str
+) -> tuple[TrainingResult, ClipCache]:
+    """Train, test and report by a plan that is checked and written, in a folder that is locked."""
+    is_first = fabric.is_global_zero
     resources = dataclasses.replace(resources, quiet=resources.quiet or not is_first)
     index = read_dataset_index(plan.data)
     split = divide(index, plan.held_out, plan.test_fraction, plan.seed)
@@ -239,9 +286,10 @@ def run_plan(
     shared = require_separate(
         find_duplicates(cache.samples, cache.videos),
         [split],
-        allow=allow_duplicates or plan.allow_duplicates,
+        allow=plan.allow_duplicates,
         report=is_first,
     )
+    keep_contents(folder / PLAN_FILE, decoded_contents(cache), plan.data, write=is_first)
     task = FitTask(
         split=split,
         cache=cache,
@@ -258,9 +306,10 @@ def run_plan(
     result = fit(task, resources, fabric)
     result = dataclasses.replace(result, evaluation=trained_on(result.evaluation, shared))
     if is_first:
-        write_json(folder / RESULTS_FILE, result.to_dict())
-        shown = cache.select(split.test or split.train)
-        write_run_report(folder, result.recognizer, result.evaluation, result.seconds, shown, title)
+        with kept_on_output_error(lambda: str(result)):
+            write_json(folder / RESULTS_FILE, result.to_dict())
+            shown = cache.select(split.test or split.train)
+            write_run_report(folder, result.recognizer, result.evaluation, result.seconds, shown, title)
     return result, cache
 
 
@@ -286,22 +335,40 @@ def _shared(fabric: Fabric, prepare: Callable[[], Plan]) -> Plan:
     raise SystemExit(outcome.exit_code)
 
 
-def _prepare(folder: Path, plan: Plan | None) -> Plan:
-    """Check the arguments of a run, make its folder, and write its plan."""
+def _prepare(folder: Path, plan: Plan | None, locks: ExitStack) -> Plan:
+    """Check the arguments of a run, make and lock its folder, and write its plan."""
     new = plan is not None
+    if folder.is_dir():
+        locks.enter_context(folder_lock(folder))
+    if new:
+        _require_free(folder)
     plan = _read_plan(folder) if plan is None else plan
-    if new and ((folder / PLAN_FILE).exists() or (folder / MODEL_FILE).exists()):
-        raise UsageError(
-            f"{str(folder)!r} already holds a run; add --resume to go on, or name another folder"
-        )
     index = read_dataset_index(plan.data)
     split = divide(index, plan.held_out, plan.test_fraction, plan.seed)
     if new or not (folder / STATE_FILE).exists():
         check_run(plan.recipe, index.classes, plan.stages, plan.warm_start)
-    make_folder(folder)
+    if not plan.fingerprint:
+        plan = dataclasses.replace(plan, recipe=resolve_input(plan.recipe, split.train))
+        check_batches(plan.recipe, stages_to_train(plan.recipe, plan.stages, plan.warm_start))
+    if not folder.is_dir():
+        locks.enter_context(folder_lock(make_folder(folder)))
+        _require_free(folder)  # another process may have been faster
     note_facts(index)
     note(f"{len(index.samples)} videos, {len(index.classes)} classes; {split.rule}")
-    return _completed(plan, index, split, folder)
+    return _completed(plan, index, folder)
+
+
+def _require_free(folder: Path) -> None:
+    """Raise an error if a run in `folder` has got as far as its first saved state.
+
+    A run that ended before, for example because a file was wrong, leaves nothing that a new run could lose.
+    """
+    if any((folder / name).exists() for name in (STATE_FILE, MODEL_FILE, RESULTS_FILE)):
+        raise UsageError(
+            f"{str(folder)!r} already holds a run; add --resume to go on, or name another folder"
+        )
+    if (folder / PLAN_FILE).exists():
+        note(f"the run in {str(folder)!r} ended before its first saved state; a new one takes its place")
 
 
 def _read_plan(folder: Path) -> Plan:
@@ -310,15 +377,15 @@ def _read_plan(folder: Path) -> Plan:
     if not path.exists():
         raise UsageError(f"no run to resume in {str(folder)!r}; check --out")
     try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
+        saved = read_json(path)
         return Plan.from_dict(saved, f"recipe of {str(path)!r}")
-    except (AttributeError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{str(path)!r} is damaged: {error}; train again into another folder"
         ) from error
 
 
-def _completed(plan: Plan, index: DatasetIndex, split: Split, folder: Path) -> Plan:
+def _completed(plan: Plan, index: DatasetIndex, folder: Path) -> Plan:
     """Fill in and write a new plan, or check that the data of a resumed run has not changed."""
     found = index.fingerprint()
     if plan.fingerprint:
@@ -327,9 +394,13 @@ def _completed(plan: Plan, index: DatasetIndex, split: Split, folder: Path) -> P
                 f"the videos in {plan.data!r} are not those that this run began with; "
                 "train again into another folder"
             )
+        keep_contents(folder / PLAN_FILE, file_contents(index.samples), plan.data)
+        note_versions(plan.versions)
         return plan
-    recipe = resolve_input(plan.recipe, split.train)
-    note(f"the networks see {recipe.input.size}×{recipe.input.size} px (input.size)")
-    completed = dataclasses.replace(plan, recipe=recipe, fingerprint=found)
+    size = plan.recipe.input.size
+    note(f"the networks see {size}×{size} px (input.size)")
+    completed = dataclasses.replace(
+        plan, fingerprint=found, contents=file_contents(index.samples), versions=versions()
+    )
     write_json(folder / PLAN_FILE, completed.to_dict())
     return completed

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
+from hidden_two_stream.checkpoint import build_model
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.config.stages import MODULES, STAGES, stages_within
-from hidden_two_stream.errors import CheckpointError, UsageError
-from hidden_two_stream.files import write_json
+from hidden_two_stream.errors import CheckpointError, OutputError, UsageError
+from hidden_two_stream.files import read_json, write_json
 from hidden_two_stream.inference.predictor import Recognizer, load
 from hidden_two_stream.progress import note
 from hidden_two_stream.recognition.model import HiddenTwoStream
-from hidden_two_stream.weights.imagenet import find_image_weights, initialize_streams
+from hidden_two_stream.weights.imagenet import check_image_weights, initialize_streams
 from hidden_two_stream.weights.motion import (
     MotionWeights,
+    check_motion_weights,
     find_motion_weights,
     load_motion_weights,
     motion_weights_info,
@@ -79,9 +81,13 @@ def check_initial_weights(recipe: Recipe, classes: Sequence[str], warm_start: Ma
     """
     _open(recipe, classes, warm_start)
     initial_motion_weights(recipe, warm_start)
-    distillation_teacher(recipe)
+    teacher = distillation_teacher(recipe)
+    if teacher is not None:
+        check_motion_weights(teacher)
     if _begins_from_image_weights(recipe, warm_start):
-        find_image_weights(recipe.model.backbone, recipe.init)
+        with torch.device("meta"):  # the check needs shapes only
+            model = build_model(recipe, max(2, len(classes)))
+        check_image_weights(model, recipe.model.backbone, recipe.init)
 
 
 def distillation_teacher(recipe: Recipe) -> MotionWeights | None:
@@ -211,8 +217,8 @@ def initialize(
     if weights is not None:
         load_motion_weights(model.motion_net, weights.file)
         origin = {"source": recipe.motion_init, **weights.to_dict()}
-        if folder is not None:
-            write_json(folder / MOTION_INIT_FILE, origin)
+    if folder is not None:
+        _write_motion_origin(folder, origin)
     if _begins_from_image_weights(recipe, warm_start):
         load_image_weights(model, recipe, quiet=quiet)
     for kind, other in _open(recipe, classes, warm_start).items():
@@ -220,6 +226,18 @@ def initialize(
             module = MODULES[part]
             model.get_submodule(module).load_state_dict(other.model.get_submodule(module).state_dict())
     return origin
+
+
+def _write_motion_origin(folder: Path, origin: dict[str, Any] | None) -> None:
+    """Write the record of MotionNet's initial weights, or delete that of an earlier run in the folder."""
+    path = folder / MOTION_INIT_FILE
+    if origin is not None:
+        write_json(path, origin)
+        return
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot replace {str(path)!r}: {error.strerror}") from error
 
 
 def load_image_weights(model: nn.Module, recipe: Recipe, *, quiet: bool = False) -> None:
@@ -248,11 +266,13 @@ def read_motion_origin(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / MOTION_INIT_FILE
     try:
-        origin: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        origin = read_json(path)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{str(path)!r} is damaged: {error}; train again into another folder"
         ) from error
+    if not isinstance(origin, dict):
+        raise CheckpointError(f"{str(path)!r} is damaged: no table; train again into another folder")
     return origin

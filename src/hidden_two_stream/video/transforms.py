@@ -27,6 +27,7 @@ __all__ = [
     "color_jitter",
     "contrast_normalize",
     "corner_crop_boxes",
+    "five_crop",
     "flip",
     "multi_scale_crop_box",
     "normalize",
@@ -213,16 +214,28 @@ def apply_crop(clip: Tensor, box: Crop, size: int) -> Tensor:
     return resize(clip[..., box.top : bottom, box.left : right], size, size)
 
 
-def ten_crop(clip: Tensor, size: int) -> Tensor:
-    """Return (10, T, 3, size, size) crops of a (T, 3, H, W) clip: the reference's test protocol.
+def five_crop(clip: Tensor, size: int) -> Tensor:
+    """Return (5, T, 3, size, size) crops of a (T, 3, H, W) clip.
 
-    Order: top left, top right, bottom left, bottom right, center, then the mirror images of these five.
+    Order: top left, top right, bottom left, bottom right, center.
 
     Raises:
         UsageError: `size` is larger than the frames.
     """
     boxes = corner_crop_boxes(clip.shape[-2], clip.shape[-1], size)
-    crops = torch.stack([apply_crop(clip, box, size) for box in boxes])
+    return torch.stack([apply_crop(clip, box, size) for box in boxes])
+
+
+def ten_crop(clip: Tensor, size: int) -> Tensor:
+    """Return (10, T, 3, size, size) crops of a (T, 3, H, W) clip: the reference's test protocol.
+
+    Order: those of `five_crop`, then the mirror images of these five. Where left and right are different
+    classes, use `five_crop`.
+
+    Raises:
+        UsageError: `size` is larger than the frames.
+    """
+    crops = five_crop(clip, size)
     return torch.cat([crops, flip(crops)])
 
 

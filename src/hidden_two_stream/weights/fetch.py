@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
@@ -12,11 +13,11 @@ from pickle import UnpicklingError
 from urllib.parse import urlsplit
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.files import make_folder
+from hidden_two_stream.tensors import read_tensors
 
 __all__ = ["download_weights", "fetch_weights", "file_sha256", "read_state_dict"]
 
@@ -95,7 +96,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             "torchvision publishes it. Files that could run code are not loaded"
         ) from error
     except Exception as error:  # the readers raise errors of any type on damaged files
-        reason = f"{type(error).__name__}: {_first_line(error)}"
+        kind = "" if isinstance(error, CheckpointError) else f"{type(error).__name__}: "
+        reason = f"{kind}{_first_line(error)}"
         raise CheckpointError(
             f"cannot read weights from {str(path)!r} ({reason}); expected a state dict as torchvision "
             "publishes it, .pth or .safetensors; download it again"
@@ -109,17 +111,35 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
                 f"{str(path)!r} holds a {type(value).__name__} (key {name!r}); expected tensors by name, "
                 "nothing else; of a training checkpoint, save the weights alone"
             )
+        if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise CheckpointError(
+                f"{str(path)!r} holds {name!r} as a repeated view of fewer numbers; expected whole tensors"
+            )
         tensors[str(name)] = value.float() if value.is_floating_point() else value
     return tensors
 
 
 def _load(path: Path) -> object:
     if path.suffix == ".safetensors":
-        return load_file(path)
+        return read_tensors(path)[0]
+    _require_stored(path)
     with warnings.catch_warnings():  # PyTorch warns about odd pickles and then rejects them
         warnings.simplefilter("ignore")
         loaded: object = torch.load(path, map_location="cpu", weights_only=True)
     return loaded
+
+
+def _require_stored(path: Path) -> None:
+    """Raise an error about a zip archive that would take far more memory than its size on disk.
+
+    PyTorch stores tensors without compression.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > 2 * path.stat().st_size + (1 << 20):
+        raise ValueError(f"it unpacks to {unpacked:,} bytes, far more than its size; save it uncompressed")
 
 
 def _parse_url(url: str) -> tuple[str, str, str]:

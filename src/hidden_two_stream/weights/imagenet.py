@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from hidden_two_stream.errors import CheckpointError, UsageError
+from hidden_two_stream.tensors import not_finite
 from hidden_two_stream.video.transforms import MEAN_RGB
 from hidden_two_stream.weights.fetch import fetch_weights, read_state_dict
 
@@ -32,6 +33,7 @@ __all__ = [
     "PUBLISHED",
     "Initialization",
     "PublishedWeights",
+    "check_image_weights",
     "find_image_weights",
     "inflate_filters",
     "initialize_streams",
@@ -145,24 +147,49 @@ def initialize_streams(
     if source == "none":
         return None
     networks, skipped = _backbones(model)
+    loaded, path, digest = _read_adapted(networks, backbone, source, quiet)
+    for name, network in networks.items():
+        network.load_state_dict(loaded[name], strict=False)
+    fresh = {name: _head_names(network, PUBLISHED[backbone]) for name, network in networks.items()}
+    return Initialization(path.name, digest, fresh, skipped)
+
+
+def check_image_weights(model: nn.Module, backbone: str, source: str) -> None:
+    """Check that image weights fit the streams of `model`, which does not change.
+
+    Args:
+        model: as for `initialize_streams`; it can be on the meta device.
+        backbone: backbone of its streams.
+        source: as for `initialize_streams`.
+
+    Raises:
+        UsageError, CheckpointError, OutputError: as `initialize_streams`.
+    """
+    if source != "none":
+        _read_adapted(_backbones(model)[0], backbone, source, quiet=False)
+
+
+def _read_adapted(
+    networks: Mapping[str, nn.Module], backbone: str, source: str, quiet: bool
+) -> tuple[dict[str, dict[str, Tensor]], Path, str]:
+    """Return the tensors for the backbone of each stream, and the path and SHA-256 of their file."""
     if not networks:
         raise UsageError("this model has no stream that image weights fit; choose random weights (none)")
     path, digest = find_image_weights(backbone, source, quiet)
     published = PUBLISHED[backbone]
     tensors = read_state_dict(path)
-    loaded: dict[str, dict[str, Tensor]] = {}
+    adapted: dict[str, dict[str, Tensor]] = {}
     for name, network in networks.items():
         wanted = {key: value.shape for key, value in network.state_dict().items()}
         wrong = _mismatches(tensors, wanted, published)
+        if not wrong:
+            adapted[name] = _adapted(tensors, wanted, published, is_flow=name == "temporal")
+            wrong = [f"{key} is too large" for key in not_finite(adapted[name])]
         if wrong:
             more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
             found = "; ".join(wrong[:3]) + more
             raise CheckpointError(f"{str(path)!r} holds no weights of {backbone}: {found}; give another file")
-        loaded[name] = _adapted(tensors, wanted, published, is_flow=name == "temporal")
-    for name, network in networks.items():
-        network.load_state_dict(loaded[name], strict=False)
-    fresh = {name: _head_names(network, published) for name, network in networks.items()}
-    return Initialization(path.name, digest, fresh, skipped)
+    return adapted, path, digest
 
 
 def _backbones(model: nn.Module) -> tuple[dict[str, nn.Module], tuple[str, ...]]:
@@ -230,7 +257,11 @@ def _mismatches(
                 wrong.append(f"{name} is missing")
         elif tuple(tensors[name].shape) != expected:
             wrong.append(f"{name} has shape {tuple(tensors[name].shape)}, not {expected}")
-        elif not tensors[name].isfinite().all():
+        elif tensors[name].is_complex() or (
+            not tensors[name].is_floating_point() and not name.endswith("num_batches_tracked")
+        ):
+            wrong.append(f"{name} has the type {str(tensors[name].dtype).removeprefix('torch.')}")
+        elif not_finite({name: tensors[name]}):
             wrong.append(f"{name} is not finite")
     unknown = [name for name in tensors if name not in wanted]
     return wrong + [f"{name} is unknown" for name in unknown]

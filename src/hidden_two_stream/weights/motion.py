@@ -20,10 +20,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hidden_two_stream.config.validation import LIMITS
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.motion.networks.build import MOTION_NETWORKS, build_motion
 from hidden_two_stream.tensors import (
     mismatches,
+    not_finite,
     parse_description,
     read_metadata,
     read_tensors,
@@ -34,6 +36,7 @@ from hidden_two_stream.weights.fetch import file_sha256
 __all__ = [
     "FORMAT_VERSION",
     "MotionWeights",
+    "check_motion_weights",
     "find_motion_weights",
     "load_motion_weights",
     "motion_weights_info",
@@ -46,6 +49,7 @@ FORMAT_VERSION = 1
 SHIPPED = Path(__file__).parent / "shipped"
 KEY = "hidden_two_stream_motion"
 SUFFIX = ".safetensors"
+MAX_FRAMES = LIMITS["model.num_frames"][1]
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,11 @@ def motion_weights_info(source: str | Path) -> MotionWeights:
         )
     data = parse_description(metadata[KEY], path, FORMAT_VERSION)
     network, num_frames, provenance = (data.get(name) for name in ("network", "num_frames", "provenance"))
-    if type(num_frames) is not int or num_frames < 0 or num_frames == 1 or not isinstance(provenance, dict):
+    if (
+        type(num_frames) is not int
+        or not (num_frames == 0 or 2 <= num_frames <= MAX_FRAMES)
+        or not isinstance(provenance, dict)
+    ):
         raise CheckpointError(
             f"the description in {str(path)!r} is damaged: num_frames {num_frames!r}, provenance "
             f"{provenance!r}; download or copy the file again"
@@ -166,10 +174,24 @@ def find_motion_weights(network: str, num_frames: int, source: str | Path = "shi
             f"{str(source)!r} is for {_describe(info.network, info.num_frames)}; expected weights for "
             f"{_describe(network, num_frames)}"
         )
-    with torch.device("meta"):  # the check needs shapes only
-        wanted = build_motion(network, num_frames)
-    _read_checked(wanted, info)
+    check_motion_weights(info, num_frames)
     return info
+
+
+def check_motion_weights(info: MotionWeights, num_frames: int = 0) -> None:
+    """Check all tensors of a file of motion weights.
+
+    Args:
+        info: the description of the file.
+        num_frames: frames that the network takes at once; 0: as in the description.
+
+    Raises:
+        UsageError: the tensors are of another network.
+        CheckpointError: the file is damaged.
+    """
+    with torch.device("meta"):  # the check needs shapes only
+        wanted = build_motion(info.network, num_frames or info.num_frames or 2)
+    _read_checked(wanted, info)
 
 
 def share_layers(network: nn.Module, source: str, excluded: Collection[str] = ()) -> list[str]:
@@ -248,7 +270,7 @@ def save_motion_weights(
             f"this network is not {_describe(name, num_frames)}: {'; '.join(wrong[:3])}; give its own name"
         )
     halved = {key: tensor.half() if tensor.is_floating_point() else tensor for key, tensor in state.items()}
-    overflow = [key for key, tensor in halved.items() if not tensor.isfinite().all()]
+    overflow = not_finite(halved)
     if overflow:
         raise UsageError(
             f"{overflow[0]} is not finite in half precision; expected weights below 65504; train them again"
@@ -339,7 +361,7 @@ def _read_checked(network: nn.Module, info: MotionWeights) -> dict[str, Tensor]:
             f"{str(info.file)!r} is for {_describe(info.network, info.num_frames)} and does not fit this "
             f"network: {'; '.join(wrong[:3])}{more}; give weights of the same network and number of frames"
         )
-    broken = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    broken = not_finite(tensors)
     if broken:
         raise CheckpointError(
             f"{str(info.file)!r} is damaged: {broken[0]} is not finite; download or copy it again"

@@ -22,7 +22,7 @@ from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.errors import HiddenTwoStreamError, UsageError
 from hidden_two_stream.files import write_text
 from hidden_two_stream.parallel import LOST_WORKER, run_in_processes
-from hidden_two_stream.progress import with_progress
+from hidden_two_stream.progress import kept_on_output_error, with_progress
 from hidden_two_stream.video.finding import frame_images
 from hidden_two_stream.video.reader import VideoReader, probe
 
@@ -175,7 +175,8 @@ def check_benchmark(
         lines = [f"missing: {path}" for path in result.missing]
         lines += [f"unreadable: {path}: {reason}" for path, reason in result.unreadable.items()]
         lines += [f"warning: {warning}" for warning in result.warnings]
-        write_text(out, "".join(f"{line}\n" for line in lines))
+        with kept_on_output_error(lambda: "\n".join(lines)):
+            write_text(out, "".join(f"{line}\n" for line in lines))
     return result
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from hidden_two_stream.errors import UsageError
 from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.losses.presets import LossPreset
 from hidden_two_stream.motion.warp import warp
@@ -100,6 +101,9 @@ def paper_loss(
 
     Returns:
         Scalars "photometric", "smoothness" and "ssim", and one for each later term.
+
+    Raises:
+        UsageError: the preset has no weight for a level of the pyramid.
     """
     batch = frames.shape[0]
     per_batch = 1 / batch if preset.divide_by_batch else 1.0
@@ -309,4 +313,12 @@ def _level_number(frames: Tensor, flow: Tensor) -> int:
 
 
 def _at(level: int, weights: Mapping[int, float] | float) -> float:
-    return weights if isinstance(weights, float | int) else weights[level]
+    if isinstance(weights, float | int):
+        return weights
+    if level not in weights:
+        raise UsageError(
+            f"this loss preset has weights for the levels {', '.join(map(str, weights))}, but the network "
+            f"has a level {level}, whose flow is 2^{level - 1} times coarser than the input; "
+            "choose another loss"
+        )
+    return weights[level]

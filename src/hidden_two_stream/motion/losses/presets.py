@@ -78,7 +78,8 @@ class LossPreset:
     distill_weight: float = 0.0
 
 
-_RISING = {1: 0.01, 2: 0.01, 3: 0.02, 4: 0.04, 5: 0.08, 6: 0.16}
+_RISING = {1: 0.01, 2: 0.01, 3: 0.02, 4: 0.04, 5: 0.08, 6: 0.16, 7: 0.32}
+"""The paper's weights for its levels 2 to 6, which double; level 7, the coarsest of FlowNetS, goes on so."""
 _ROBUST = LossPreset(
     pixel_epsilon=5.0,
     smooth_epsilon=0.1,
