@@ -18,6 +18,7 @@ import torch
 from hidden_two_stream.config.loading import recipe_from_dict
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.config.stages import STAGE_NAMES
+from hidden_two_stream.data.samples import clean_text
 from hidden_two_stream.errors import CheckpointError, TrainingError, UsageError
 from hidden_two_stream.files import parse_json, write_json
 from hidden_two_stream.recognition.model import HiddenTwoStream
@@ -342,7 +343,8 @@ def _run_info(data: Mapping[str, Any], file: Path) -> RunInfo:
         metadata = RunMetadata.from_dict(provenance)
     except (AttributeError, KeyError, TypeError, ValueError, UsageError) as error:
         raise CheckpointError(f"the description in {str(file)!r} is damaged: {error}") from error
-    return RunInfo(recipe, classes, metadata)
+    cleaned = tuple(map(clean_text, classes))  # earlier versions kept "é" as a folder spelled it
+    return RunInfo(recipe, cleaned if len(set(cleaned)) == len(classes) else classes, metadata)
 
 
 def _class_names(classes: object) -> tuple[str, ...]:

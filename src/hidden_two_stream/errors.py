@@ -17,6 +17,7 @@ __all__ = [
     "UsageError",
     "VideoError",
     "WorkerError",
+    "unexpected",
 ]
 
 
@@ -84,3 +85,9 @@ class OutputError(HiddenTwoStreamError):
 
 class WorkerError(HiddenTwoStreamError):
     """Worker processes cannot be started, or one of them died over a task that cannot be left out."""
+
+
+def unexpected(error: Exception) -> str:
+    """One line about an error that this package does not raise on purpose."""
+    first_line = (str(error).splitlines() or [""])[0]
+    return f"unexpected {type(error).__name__}: {first_line}"

@@ -366,3 +366,24 @@ def test_real_videos_kept_and_not(data_root: Path) -> None:
     kept, fresh = open_clip_cache(samples, 48), open_clip_cache(samples, 48, budget_bytes=0)
     assert all(isinstance(video, DecodedVideo) for video in kept.videos)
     same(kept, fresh)
+
+
+def test_an_unexpected_error_makes_one_video_unreadable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        write_video(tmp_path / f"{name}.mp4", np.zeros((2, 16, 16, 3), np.uint8))
+    decode = store_module.decode_video
+
+    def fail_once(source: str, *rest: Any, **options: Any) -> Any:
+        if source.endswith("a.mp4"):
+            raise ZeroDivisionError("in a decoder\nmore")
+        return decode(source, *rest, **options)
+
+    monkeypatch.setattr(store_module, "decode_video", fail_once)
+    samples = [Sample(str(tmp_path / f"{name}.mp4"), "x") for name in ("a", "b")]
+    cache = open_clip_cache(samples, 16)
+    assert cache.samples == (samples[1],)
+    ((sample, error),) = cache.unreadable
+    assert isinstance(error, VideoError)
+    assert (sample, error.reason) == (samples[0], "unexpected ZeroDivisionError: in a decoder")

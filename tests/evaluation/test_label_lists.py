@@ -48,7 +48,7 @@ def test_broken_lists_are_rejected_with_their_line(tmp_path: Path, lines: list[s
 
 def test_unreadable_lists_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="not text in UTF-8"):
+    with pytest.raises(DataError, match="begins as text in UTF-16 does, but is not"):
         read_label_list(tmp_path / "list.txt")
     for read in (read_label_list, read_class_list):
         with pytest.raises(UsageError, match=r"no list of .*gone\.txt"):

@@ -9,7 +9,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from hidden_two_stream.video.writer import write_video
 
 from .conftest import QUICK
 
@@ -25,8 +28,9 @@ def one_line(err: str) -> str:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, small_data: Path) -> Callable[..., Path]:
-    """Make a data folder: class name → number of clips."""
+def folder(tmp_path: Path) -> Callable[..., Path]:
+    """Make a data folder: class name → number of clips, all of them different."""
+    generator = np.random.default_rng(0)
 
     def make(**classes: int) -> Path:
         root = tmp_path / "data"
@@ -34,9 +38,8 @@ def folder(tmp_path: Path, small_data: Path) -> Callable[..., Path]:
         for label, count in classes.items():
             (root / label).mkdir()
             for number in range(count):
-                shutil.copy(
-                    small_data.parent / "videos" / "up" / "train_0000.mp4", root / label / f"{number}.mp4"
-                )
+                frames = generator.integers(0, 256, (6, 32, 32, 3), np.uint8)
+                write_video(root / label / f"{number}.mp4", frames)
         return root
 
     return make
@@ -85,7 +88,7 @@ def test_damaged_videos_are_named_and_used(
     data = folder(jump=2, run=2)
     for number in range(11):
         shutil.copy(data_root / "odd" / "corrupted.mp4", data / "run" / f"damaged_{number}.mp4")
-    code, _, err = hts("train", "--data", data, "--out", tmp_path / "run", *QUICK)
+    code, _, err = hts("train", "--data", data, "--out", tmp_path / "run", *QUICK, "--allow-duplicates")
     assert code == 0
     named = [line for line in err.splitlines() if line.startswith("damaged, used up to the damage: ")]
     assert len(named) == 10
@@ -127,7 +130,6 @@ def test_unreadable_videos_are_named_and_training_goes_on(
 
 def test_two_frame_clips_train(hts: Hts, tmp_path: Path, small_data: Path) -> None:
     from hidden_two_stream.synthetic.clips import generate_clip
-    from hidden_two_stream.video.writer import write_video
 
     for label in ("left", "right"):
         for seed in range(3):

@@ -207,14 +207,18 @@ def test_flow_files_of_two_videos_do_not_mix(
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_evaluate_takes_all_of_a_new_folder(
+def test_evaluate_leaves_out_training_videos_in_a_new_folder(
     small_run: Path, small_data: Path, hts: Hts, tmp_path: Path
 ) -> None:
     for label in ("up", "down"):
         shutil.copytree(small_data.parent / "videos" / label, tmp_path / label)
     code, out, _ = hts("evaluate", small_run, "--data", tmp_path, "--json", "--workers", 0)
     assert code == 0
-    assert json.loads(out)["num_test_videos"] == 6
+    found = json.loads(out)
+    assert (found["num_test_videos"], found["num_trained_on"]) == (2, 0)
+    assert found["videos"] == (
+        "test part, the 2 of 6 videos that the run was not trained on, by their frames"
+    )
 
 
 def test_a_video_shorter_than_a_clip_is_labelled_with_a_warning(

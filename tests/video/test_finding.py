@@ -9,11 +9,17 @@ import pytest
 
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.video.finding import (
+    IMAGE_SUFFIXES,
+    VIDEO_SUFFIXES,
     expand_sources,
     find_videos,
     frame_images,
     is_frame_folder,
+    is_image,
     is_url,
+    is_video,
+    scan_videos,
+    video_stem,
 )
 
 
@@ -69,6 +75,54 @@ def test_frame_images_come_in_natural_order_without_flow(tmp_path: Path) -> None
         "sub/a.png",
     )
     assert [path.name for path in frame_images(tmp_path)] == ["img_9.jpg", "img_10.png"]
+
+
+def test_scan_finds_videos_and_frame_folders_at_any_depth(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        *("a.MP4", "one/deep/1.png", "one/deep/2.png", "one/deep/masks/1.png", "one/deep/masks/2.png"),
+        *("two/poster.jpg", "two/clip.avi/1.jpg", "two/clip.avi/2.jpg", "three/4.mp4", "three/thumb.jpg"),
+        *("single/1.png", "1.png", "x.txt", ".hidden/a.mp4", "__MACOSX/b.mp4", "two/._c.mp4"),
+    )
+    found = scan_videos(tmp_path)
+    assert [path.relative_to(tmp_path).as_posix() for path in found.videos] == [
+        "a.MP4",
+        "one/deep",
+        "single",
+        "three/4.mp4",
+        "two/clip.avi",
+    ]
+    assert {path.relative_to(tmp_path).as_posix() for path in found.left_out} == {
+        *("1.png", "x.txt", "one/deep/masks/1.png", "one/deep/masks/2.png", "two/poster.jpg"),
+        "three/thumb.jpg",
+    }
+    assert found.num_hidden == 3
+    shown = [str(path) for path in sorted(tmp_path.rglob("*")) if path.is_dir() and is_frame_folder(path)]
+    assert shown == [
+        str(tmp_path / name) for name in ("one/deep", "one/deep/masks", "single", "two/clip.avi")
+    ]
+    assert expand_sources([str(tmp_path)]) == [str(path) for path in found.videos]
+
+
+SUFFIXES = (
+    "mp4 avi mov mkv webm h264 264 h265 265 hevc y4m mjpeg mjpg m2v m1v 3g2 f4v divx rm rmvb mj2 ivf dv nut "
+    "wtv amv m4p qt mod tod dav"
+)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES.split())
+def test_suffixes_of_videos_in_any_case(suffix: str) -> None:
+    assert is_video(f"a.{suffix}")
+    assert is_video(f"a.b.{suffix.upper()}")
+    assert video_stem(f"x/a.b.{suffix}") == "x/a.b"
+    assert not is_image(f"a.{suffix}")
+
+
+def test_other_suffixes_are_no_videos() -> None:
+    for name in ("notes.txt", "mp4", ".mp4", "a.mp4.txt", "a.wav", "labels.csv"):
+        assert not is_video(name)
+        assert video_stem(name) == name
+    assert VIDEO_SUFFIXES.isdisjoint(IMAGE_SUFFIXES)
 
 
 @pytest.mark.parametrize(

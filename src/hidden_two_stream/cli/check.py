@@ -32,11 +32,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _text(result: DatasetCheck) -> str:
+    from hidden_two_stream.data.samples import left_out_lines
     from hidden_two_stream.progress import number_of
 
     classes = number_of(len(result.classes), "class", "classes")
     lines = [f"{number_of(result.num_videos, 'video')}, {result.num_readable} readable, {classes}"]
     lines += [f"  {name}: {count.readable} of {count.videos}" for name, count in result.classes.items()]
+    if set(result.splits) != {"none"}:
+        lines.append("splits: " + ", ".join(f"{name} {count}" for name, count in result.splits.items()))
     if result.num_frames is not None:
         frames = result.num_frames
         lines.append(f"frames per video: {frames.min} to {frames.max}, median {frames.median:g}")
@@ -47,6 +50,8 @@ def _text(result: DatasetCheck) -> str:
         lines.append(f"shorter than a clip: {result.num_shorter_than_a_clip} (the last frame is repeated)")
     lines.append("sizes: " + ", ".join(f"{size} ({count})" for size, count in result.sizes.items()))
     lines += [f"no videos in {folder}: not counted as a class" for folder in result.empty_folders]
+    lines += left_out_lines(result.left_out)
     lines += [f"unreadable: {line}" for line in result.unreadable]
+    lines += [f"duplicates: {group}" for group in result.duplicates]
     lines += [f"warning: {line}" for line in result.warnings]
     return "\n".join(map(one_line, lines))

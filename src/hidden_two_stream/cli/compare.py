@@ -7,6 +7,7 @@ import argparse
 from hidden_two_stream.cli.options import (
     DATA_HELP,
     Parser,
+    add_allow_duplicates,
     add_from_scratch,
     add_protocol,
     add_recipe,
@@ -45,6 +46,7 @@ def add_arguments(parser: Parser) -> None:
     )
     add_recipe(parser, "nano")
     add_from_scratch(parser)
+    add_allow_duplicates(parser)
     add_protocol(parser)
     add_resources(parser)
 
@@ -66,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         protocol=arguments.protocol,
         resume=arguments.resume,
+        allow_duplicates=arguments.allow_duplicates,
         resources=resources(arguments),
     )
     text = f"{comparison_table(comparison)}\n{comparison_paragraph(comparison)}"

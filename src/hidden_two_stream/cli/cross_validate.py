@@ -8,6 +8,7 @@ from typing import Any
 
 from hidden_two_stream.cli.options import (
     Parser,
+    add_allow_duplicates,
     add_from_scratch,
     add_protocol,
     add_recipe,
@@ -48,6 +49,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="keep complete folds, and go on with the others"
     )
+    add_allow_duplicates(parser)
     add_protocol(parser)
     add_resources(parser)
 
@@ -65,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         protocol=arguments.protocol,
         seed=arguments.seed,
         resume=arguments.resume,
+        allow_duplicates=arguments.allow_duplicates,
         resources=resources(arguments),
     ).to_dict()
     show(arguments, result, _text(result))

@@ -31,8 +31,8 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--data", type=path_text, required=True, metavar="DATA", help=DATA_HELP)
     parser.add_argument(
         "--split",
-        help="part of the data to test: test, train or all (default: test if the data has a split of its own "
-        "or the run was trained on it; else all)",
+        help="part of the data to test: test, train, val or all (default: test; in data without a split of "
+        "its own, the videos that the run was not trained on)",
     )
     parser.add_argument(
         "--save-scores",

@@ -32,7 +32,7 @@ from hidden_two_stream.cli import (
 )
 from hidden_two_stream.cli.options import Parser
 from hidden_two_stream.cli.output import OutputClosedError
-from hidden_two_stream.errors import HiddenTwoStreamError, Terminated
+from hidden_two_stream.errors import HiddenTwoStreamError, Terminated, unexpected
 from hidden_two_stream.progress import note
 
 __all__ = ["COMMANDS", "main"]
@@ -143,9 +143,7 @@ def _run(arguments: argparse.Namespace) -> int:
     except Exception as error:
         if debug:
             raise
-        kind = type(error).__name__
-        first_line = (str(error).splitlines() or [""])[0]
-        note(f"hts: unexpected {kind}: {first_line} (run again with --debug for details)")
+        note(f"hts: {unexpected(error)} (run again with --debug for details)")
         return 1
 
 

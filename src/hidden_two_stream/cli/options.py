@@ -113,6 +113,15 @@ def add_from_scratch(parser: argparse.ArgumentParser) -> None:
                         "the recipe begins with trained weights (motion_init)")  # fmt: skip
 
 
+def add_allow_duplicates(parser: argparse.ArgumentParser) -> None:
+    """Add --allow-duplicates."""
+    parser.add_argument(
+        "--allow-duplicates",
+        action="store_true",
+        help="test even on videos that are in training too, under another name or as frames",
+    )
+
+
 def add_protocol(parser: argparse.ArgumentParser) -> None:
     """Add --protocol."""
     parser.add_argument(

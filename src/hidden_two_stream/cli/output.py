@@ -74,6 +74,14 @@ def evaluation_text(result: Mapping[str, Any]) -> str:
         lines.append(
             f"  {name:<9} {value:6.1%}  (95%: {low:.1%} to {high:.1%}; mean over classes {mean:.1%})"
         )
+    if result.get("num_trained_on"):
+        seen = result["num_trained_on"]
+        lines.append(
+            f"the run was trained on {'all' if seen == count else seen} of these videos: the accuracy is not "
+            "that of unseen videos"
+        )
+    elif "num_trained_on" in result and result["num_trained_on"] is None:
+        lines.append("the run does not list the videos it was trained on; some of these may be among them")
     names = [one_line(name) for name in result["confusion"]["classes"]]
     matrix = result["confusion"]["fused"]
     if len(names) <= 20:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hidden_two_stream.cli.options import Parser, add_device, add_protocol, open_recognizer, path_text
 from hidden_two_stream.cli.output import print_json, print_text
-from hidden_two_stream.errors import UsageError
+from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.printing import one_line
 from hidden_two_stream.progress import note
+
+if TYPE_CHECKING:
+    from hidden_two_stream.data.samples import LeftOut
+    from hidden_two_stream.inference.predictor import Recognizer
+    from hidden_two_stream.types import Prediction
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
@@ -34,21 +42,23 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    from hidden_two_stream.errors import VideoError
-    from hidden_two_stream.inference.windows import run_protocol
+    from hidden_two_stream.inference.windows import parse_protocol, run_protocol
     from hidden_two_stream.video.finding import expand_sources
 
     if arguments.top < 1:
         raise UsageError(f"--top is {arguments.top}; expected 1 or more")
+    parse_protocol(arguments.protocol)
     recognizer = open_recognizer(arguments)
+    if not recognizer.trained_streams:
+        raise CheckpointError(f"{arguments.run!r} has no trained stream; train spatial or temporal")
     protocol = run_protocol(arguments.protocol, recognizer.info.recipe, note)
+    sources = expand_sources(arguments.sources)
+    left_out = _left_out(arguments.sources)
     predictions, failed = [], []
-    for source in expand_sources(arguments.sources):
-        try:
-            prediction = recognizer.predict(source, protocol.name)
-        except VideoError as error:
-            failed.append({"source": error.source, "reason": error.reason})
-            note(f"hts: {error}")
+    for source in sources:
+        prediction = _predict(recognizer, source, protocol.name, arguments.debug)
+        if isinstance(prediction, str):
+            failed.append({"source": source, "reason": prediction})
             continue
         predictions.append(prediction.to_dict(arguments.top))
         if not arguments.json:
@@ -57,5 +67,45 @@ def run(arguments: argparse.Namespace) -> int:
         for warning in prediction.warnings:
             note(f"hts: {prediction.source}: {warning}")
     if arguments.json:
-        print_json({"run": arguments.run, "predictions": predictions, "unreadable": failed})
+        print_json(
+            {
+                "run": arguments.run,
+                "predictions": predictions,
+                "unreadable": failed,
+                "left_out": {folder: found.to_dict() for folder, found in left_out.items()},
+            }
+        )
     return 1 if failed else 0
+
+
+def _predict(recognizer: Recognizer, source: str, protocol: str, debug: bool) -> Prediction | str:
+    """Return the prediction for one video; for a video that cannot be labeled, name it, and return why."""
+    from hidden_two_stream.errors import HiddenTwoStreamError, VideoError, unexpected
+
+    try:
+        return recognizer.predict(source, protocol)
+    except VideoError as error:
+        reason = error.reason
+    except HiddenTwoStreamError as error:
+        reason = " ".join(str(error).split())
+    except Exception as error:
+        if debug:
+            raise
+        reason = f"{unexpected(error)} (run again with --debug for details)"
+    note(f"hts: cannot read video {source!r}: {reason}")
+    return reason
+
+
+def _left_out(sources: Sequence[str]) -> dict[str, LeftOut]:
+    """Return what is not used of each folder among the sources, and name it on stderr."""
+    from hidden_two_stream.data.samples import LeftOut, left_out_lines
+    from hidden_two_stream.video.finding import is_frame_folder, scan_videos
+
+    found = {}
+    for source in dict.fromkeys(sources):
+        if Path(source).is_dir() and not is_frame_folder(source):
+            scan = scan_videos(Path(source))
+            found[source] = LeftOut(source, tuple(map(str, scan.left_out)), scan.num_hidden)
+            for line in left_out_lines(found[source])[: len(scan.left_out)]:
+                note(f"hts: {source}: {line}")
+    return found

@@ -8,6 +8,7 @@ from hidden_two_stream.cli.options import (
     DATA_HELP,
     Parser,
     Recording,
+    add_allow_duplicates,
     add_from_scratch,
     add_protocol,
     add_recipe,
@@ -76,6 +77,7 @@ def add_arguments(parser: Parser) -> None:
     )
     add_from_scratch(parser)
     parser.add_argument("--resume", action="store_true", help="continue the interrupted run in --out")
+    add_allow_duplicates(parser)
     add_protocol(parser)
     add_resources(parser)
 
@@ -87,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.resume:
         _reject_changes(arguments)
-        result = resume(arguments.out, resources(arguments))
+        result = resume(arguments.out, resources(arguments), allow_duplicates=arguments.allow_duplicates)
     elif arguments.data is None:
         raise UsageError("no data given; add --data DATA")
     else:
@@ -106,6 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
             },
             protocol=arguments.protocol,
             seed=arguments.seed,
+            allow_duplicates=arguments.allow_duplicates,
             resources=resources(arguments),
         )
     if not result.is_first:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hidden_two_stream.data.clip_cache import open_clip_cache
+from hidden_two_stream.data.duplicates import Duplicates, find_duplicates
 from hidden_two_stream.data.index import read_dataset_index
-from hidden_two_stream.data.samples import unreadable_lines
+from hidden_two_stream.data.samples import SPLITS, DatasetIndex, LeftOut, look_alike_lines, unreadable_lines
 from hidden_two_stream.progress import with_progress
 
 __all__ = ["ClassCount", "DatasetCheck", "Spread", "check_dataset"]
@@ -45,7 +47,7 @@ class DatasetCheck:
         num_readable: those that can be read.
         classes: counts of each class.
         empty_folders: folders that could be classes but hold no video.
-        splits: number of samples of "train" and "test", and of "none" for samples without a split.
+        splits: number of samples of "train", "val" and "test", and of "none" for samples without a split.
         num_frames: decoded frames of a video; None: no video is readable.
         seconds: length of a video at its mean rate; None: no rate is known.
         num_shorter_than_a_clip: videos with fewer frames than a clip.
@@ -53,6 +55,8 @@ class DatasetCheck:
         fps: mean frames per second; None: no rate is known.
         unreadable: names of unreadable samples, with reasons.
         warnings: what is wrong with readable samples, and with the dataset.
+        duplicates: groups of samples that show the same frames.
+        left_out: files of the dataset's folder that are neither videos nor their frames.
     """
 
     data: str
@@ -68,10 +72,15 @@ class DatasetCheck:
     fps: Spread | None
     unreadable: tuple[str, ...]
     warnings: tuple[str, ...]
+    duplicates: tuple[Duplicates, ...] = ()
+    left_out: LeftOut = field(default_factory=LeftOut)
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready form: the attributes by name."""
-        return asdict(self)
+        return asdict(dataclasses.replace(self, duplicates=())) | {
+            "duplicates": [group.to_dict() for group in self.duplicates],
+            "left_out": self.left_out.to_dict(),
+        }
 
 
 def check_dataset(data: str, workers: int = 0, num_frames: int = 11, quiet: bool = False) -> DatasetCheck:
@@ -103,6 +112,9 @@ def check_dataset(data: str, workers: int = 0, num_frames: int = 11, quiet: bool
         for sample, video in zip(cache.samples, cache.videos, strict=True)
         if video.warning
     ]
+    warnings += look_alike_lines(dataset.classes)
+    if dataset.test_split == "val":
+        warnings.append("no video is in the split test, so val is the test part")
     if len(dataset.classes) == 1:
         warnings.append(f"{dataset.classes[0]} is the only class; a recognizer needs at least two")
     return DatasetCheck(
@@ -111,7 +123,7 @@ def check_dataset(data: str, workers: int = 0, num_frames: int = 11, quiet: bool
         num_readable=len(cache.samples),
         classes={label: ClassCount(count, readable[label]) for label, count in dataset.counts().items()},
         empty_folders=dataset.empty,
-        splits=dict(Counter(sample.split or "none" for sample in dataset.samples)),
+        splits=_split_counts(dataset),
         num_frames=_spread(lengths),
         seconds=_spread([round(video.num_frames / video.fps, 2) for video in cache.videos if video.fps]),
         num_shorter_than_a_clip=sum(length < num_frames for length in lengths),
@@ -119,7 +131,14 @@ def check_dataset(data: str, workers: int = 0, num_frames: int = 11, quiet: bool
         fps=_spread([round(video.fps, 2) for video in cache.videos if video.fps]),
         unreadable=tuple(unreadable_lines(cache.unreadable)),
         warnings=tuple(warnings),
+        duplicates=find_duplicates(cache.samples, cache.videos),
+        left_out=dataset.left_out,
     )
+
+
+def _split_counts(dataset: DatasetIndex) -> dict[str, int]:
+    found = Counter(sample.split or "none" for sample in dataset.samples)
+    return {name: found[name] for name in (*SPLITS, "none") if name in found}
 
 
 def _spread(values: Sequence[float]) -> Spread | None:

@@ -16,8 +16,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hidden_two_stream.data.content import Content, ContentReader
 from hidden_two_stream.data.samples import Sample
-from hidden_two_stream.errors import HiddenTwoStreamError, UsageError, VideoError
+from hidden_two_stream.errors import HiddenTwoStreamError, UsageError, VideoError, unexpected
 from hidden_two_stream.parallel import LOST_WORKER, run_in_processes
 from hidden_two_stream.types import RawClip
 from hidden_two_stream.video.reader import Source, VideoReader
@@ -54,6 +55,7 @@ class DecodedVideo:
         num_bytes: memory of all resized frames, whether they were kept or not.
         numbers: (num_frames,) number in the file of each frame; empty: they follow each other from
             `first_frame` on.
+        content: what identifies the frames of the file, before they are sampled; None: not computed.
     """
 
     source: Source
@@ -66,6 +68,7 @@ class DecodedVideo:
     pts_seconds: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0), compare=False)
     num_bytes: int = 0
     numbers: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64), compare=False)
+    content: Content | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not len(self.pts_seconds):
@@ -134,6 +137,8 @@ def decode_video(
     start_seconds: float | None = None,
     end_seconds: float | None = None,
     fps: float = 0.0,
+    *,
+    identify: bool = False,
 ) -> DecodedVideo:
     """Decode a source completely, in bounded memory.
 
@@ -144,6 +149,7 @@ def decode_video(
         start_seconds, end_seconds: the labeled part; None: from the first frame, to the last frame.
         fps: frames per second to sample, see `video.times.at_rate`; 0 takes all frames. Frames without a rate
             of their own are all taken, with a warning.
+        identify: compute `content`.
 
     Raises:
         UsageError, VideoError: as `VideoReader`; also VideoError if a part in seconds is asked for and the
@@ -155,7 +161,10 @@ def decode_video(
         times: list[float] = []
         frame_bytes = 0
         numbers: list[int] = []
+        content = ContentReader() if identify else None
         frames = reader.frames(first, stop)
+        if content is not None:
+            frames = content.watch(frames)
         for frame in at_rate(frames, fps) if fps and reader.fps else frames:
             numbers.append(frame.index)
             times.append(frame.pts_seconds)
@@ -180,6 +189,7 @@ def decode_video(
             seconds,
             len(times) * frame_bytes,
             np.array(numbers) if fps else np.zeros(0, np.int64),
+            None if content is None else content.content(),
         )
 
 
@@ -328,9 +338,13 @@ def _decode_all(
 def _decode_sample(task: _Task) -> _Outcome:
     sample, size, fps, max_bytes = task
     try:
-        return decode_video(sample.path, size, max_bytes, sample.start_seconds, sample.end_seconds, fps)
+        return decode_video(
+            sample.path, size, max_bytes, sample.start_seconds, sample.end_seconds, fps, identify=True
+        )
     except HiddenTwoStreamError as error:
         return error
+    except Exception as error:  # one file must not end the work on all others
+        return VideoError(sample.path, unexpected(error))
 
 
 def _decode_apart(task: _Task) -> _Parcel:

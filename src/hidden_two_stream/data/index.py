@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
+import os
+import re
+import unicodedata
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hidden_two_stream.data.benchmarks.reading import read_benchmark
 from hidden_two_stream.data.benchmarks.reference import NAMES, parse_reference
-from hidden_two_stream.data.samples import DatasetIndex, Sample
+from hidden_two_stream.data.samples import SPLITS, DatasetIndex, LeftOut, Sample, clean_text
+from hidden_two_stream.data.text_files import Table, open_table
 from hidden_two_stream.errors import DataError, UsageError
-from hidden_two_stream.video.finding import VIDEO_SUFFIXES, find_videos, is_frame_folder, is_url
+from hidden_two_stream.video.finding import is_hidden, is_url, is_video, scan_videos
 
 __all__ = ["absolute_data", "read_dataset_index"]
 
-TRAIN_NAMES = ("train", "training")
-TEST_NAMES = ("test", "testing", "val", "valid", "validation")
+_SPLIT_NAMES = {name: split for split, names in SPLITS.items() for name in names}
+_WINDOWS_ROOT = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 
 def read_dataset_index(data: str | Path, min_classes: int = 2) -> DatasetIndex:
     """Read the index of a dataset: all of its samples, without opening any video.
 
     Args:
-        data: a folder with one sub-folder per class, or with `train/` and `test/` (or `val/`) that hold the
+        data: a folder with one sub-folder per class, or with `train/`, `val/` and `test/` that hold the
             class folders; a CSV with the columns path and label, and optionally split, start_seconds,
             end_seconds and any others, with paths relative to the CSV's folder; or a dataset by name:
             `ucf101:ROOT:SPLIT`, `hmdb51:ROOT:SPLIT`, `thumos14:ROOT`, `activitynet:ROOT`, `kinetics:ROOT` or
@@ -58,120 +61,154 @@ def _read_path(data: str | Path) -> DatasetIndex:
     path = Path(data)
     if path.is_dir():
         try:
-            samples = _read_folder(path)
+            dataset = _read_folder(path, str(data))
         except OSError as error:
             raise DataError(f"cannot read {str(error.filename or data)!r}: {error.strerror}") from error
     elif path.is_file():
-        samples = _read_csv(path)
+        dataset = DatasetIndex(str(data), tuple(_read_csv(path)))
     else:
         raise UsageError(
             f"no data at {str(data)!r}; give a folder with one sub-folder per class, or a CSV, or a dataset "
             f"by name ({', '.join(NAMES)}), such as ucf101:ROOT:1"
         )
-    if not samples:
-        flat = path.is_dir() and any(entry.suffix.lower() in VIDEO_SUFFIXES for entry in path.iterdir())
+    if not dataset.samples:
+        flat = path.is_dir() and any(is_video(entry.name) for entry in path.iterdir())
         found = "videos lie directly in" if flat else "no videos in"
-        raise DataError(f"{found} {str(data)!r}; expected one sub-folder of videos per class, or a CSV")
-    return DatasetIndex(str(data), tuple(samples), _empty_folders(path, samples))
+        held = f", which holds {dataset.left_out}" if dataset.left_out.files and not flat else ""
+        raise DataError(f"{found} {str(data)!r}{held}; expected one sub-folder of videos per class, or a CSV")
+    return dataset
 
 
-def _read_folder(root: Path) -> list[Sample]:
-    folders = _folders_in(root)
-    splits = [folder for folder in folders if folder.name.lower() in TRAIN_NAMES + TEST_NAMES]
-    if not any(folder.name.lower() in TRAIN_NAMES for folder in splits):
-        return [Sample(str(path), folder.name) for folder in folders for path in _videos_of(folder)]
-    for folder in folders:
-        if folder not in splits and _videos_of(folder):
-            raise DataError(f"{str(folder)!r} holds videos but lies beside a training folder; move it")
-    return [
-        Sample(str(path), label.name, split=_split_name(folder.name))
-        for folder in splits
-        for label in _folders_in(folder)
-        for path in _videos_of(label)
-    ]
+# -- folders ---------------------------------------------------------------------------------------
 
 
-def _empty_folders(root: Path, samples: Sequence[Sample]) -> tuple[str, ...]:
-    if not root.is_dir():
-        return ()
-    known = {sample.label for sample in samples} | set(TRAIN_NAMES + TEST_NAMES)
-    return tuple(str(folder) for folder in _folders_in(root) if folder.name not in known)
+@dataclass
+class _FolderReader:
+    """Collects the samples of class folders, and what is left out."""
+
+    root: Path
+    samples: list[Sample] = field(default_factory=list)
+    without_videos: list[Path] = field(default_factory=list)
+    left_out: list[Path] = field(default_factory=list)
+    num_hidden: int = 0
+
+    def folders_in(self, folder: Path) -> list[Path]:
+        """The shown folders directly in `folder`; its files are left out."""
+        entries = sorted(folder.iterdir())
+        shown = [entry for entry in entries if not is_hidden(entry.name)]
+        self.num_hidden += len(entries) - len(shown)
+        self.left_out += [entry for entry in shown if not entry.is_dir()]
+        return [entry for entry in shown if entry.is_dir()]
+
+    def read_class(self, folder: Path, split: str | None = None) -> None:
+        """Take the videos below a class folder."""
+        found = scan_videos(folder)
+        self.samples += [Sample(str(path), folder.name, split) for path in found.videos]
+        self.left_out += found.left_out
+        self.num_hidden += found.num_hidden
+        if not found.videos:
+            self.without_videos.append(folder)
+
+    def dataset(self, source: str) -> DatasetIndex:
+        """Return the index of all samples."""
+        known = {sample.label for sample in self.samples}
+        empty = tuple(str(path) for path in self.without_videos if clean_text(path.name) not in known)
+        files = tuple(map(str, sorted(self.left_out)))
+        return DatasetIndex(
+            source, tuple(self.samples), empty, left_out=LeftOut(str(self.root), files, self.num_hidden)
+        )
 
 
-def _folders_in(folder: Path) -> list[Path]:
-    return [entry for entry in sorted(folder.iterdir()) if entry.is_dir() and entry.name[0] != "."]
+def _read_folder(root: Path, source: str) -> DatasetIndex:
+    reader = _FolderReader(root)
+    folders = reader.folders_in(root)
+    splits = {folder: _SPLIT_NAMES.get(folder.name.lower()) for folder in folders}
+    if "train" not in splits.values() and not _are_only_splits(splits):
+        for folder in folders:
+            reader.read_class(folder)
+        return reader.dataset(source)
+    for folder, split in splits.items():
+        if split is None:
+            if scan_videos(folder).videos:
+                raise DataError(f"{str(folder)!r} holds videos but lies beside a training folder; move it")
+            reader.read_class(folder)
+            continue
+        for label in reader.folders_in(folder):
+            reader.read_class(label, split)
+    return reader.dataset(source)
 
 
-def _videos_of(folder: Path) -> list[Path]:
-    """Video files anywhere below a class folder, and frame folders directly in it."""
-    frame_folders = [entry for entry in _folders_in(folder) if is_frame_folder(entry)]
-    return sorted(find_videos(folder) + frame_folders)
+def _are_only_splits(splits: dict[Path, str | None]) -> bool:
+    """Whether all folders are named as parts of a split, and hold their videos in class folders."""
+    if not splits or not all(splits.values()):
+        return False
+    return all(path.parent != folder for folder in splits for path in scan_videos(folder).videos)
 
 
-def _split_name(text: str) -> str | None:
-    lowered = text.strip().lower()
-    if not lowered:
-        return None
-    if lowered in TRAIN_NAMES:
-        return "train"
-    if lowered in TEST_NAMES:
-        return "test"
-    raise DataError(f"unknown split {text!r}; expected train, test or val")
+# -- CSV -------------------------------------------------------------------------------------------
 
 
 def _read_csv(path: Path) -> list[Sample]:
+    table = open_table(path, ("path", "label"), ("split", "start_seconds", "end_seconds"))
     samples: list[Sample] = []
     lines: dict[str, int] = {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            missing = {"path", "label"} - set(reader.fieldnames or ())
-            if len(set(reader.fieldnames or ())) < len(reader.fieldnames or ()):
-                raise DataError(
-                    f"{path}: two columns have the same name; the first line is {reader.fieldnames}"
-                )
-            if missing:
-                raise DataError(
-                    f"{path}: no column {sorted(missing)}; the first line must name path and label"
-                )
-            for row in reader:
-                sample = _sample_of(row, path, reader.line_num)
-                if sample.name in lines:
-                    first = lines[sample.name]
-                    raise DataError(
-                        f"{path}: {sample.name!r} is listed twice, in lines {first} and {reader.line_num}"
-                    )
-                lines[sample.name] = reader.line_num
-                samples.append(sample)
-    except OSError as error:
-        raise DataError(f"cannot read {str(path)!r}: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is not a CSV in UTF-8: {error}") from error
+    for line, row in table.rows():
+        try:
+            sample = _sample_of(row, table)
+        except DataError as error:
+            raise DataError(f"{path}, line {line}: {error}") from error
+        first = lines.setdefault(sample.name, line)
+        if first != line:
+            raise DataError(f"{path}: {sample.name!r} is listed twice, in lines {first} and {line}")
+        samples.append(sample)
     return samples
 
 
-def _sample_of(row: dict[str, str], csv_path: Path, line: int) -> Sample:
-    try:
-        if None in row or None in row.values():
-            raise DataError("the number of values differs from the number of columns")
-        row = {column: text.strip() for column, text in row.items()}
-        if not row["path"] or not row["label"]:
-            raise DataError("path or label is empty")
-        start, end = (_seconds(row, column) for column in ("start_seconds", "end_seconds"))
-        if end is not None and end <= (start or 0):
-            raise DataError(f"end_seconds {end:g} is not after start_seconds {start or 0:g}")
-        path = row["path"] if is_url(row["path"]) else str(csv_path.parent / row["path"])
-        return Sample(path, row["label"], _split_name(row.get("split", "")), start, end, row)
-    except DataError as error:
-        raise DataError(f"{csv_path}, line {line}: {error}") from error
+def _sample_of(row: dict[str, str], table: Table) -> Sample:
+    if not row["path"] or not row["label"]:
+        raise DataError("path or label is empty")
+    row = {name: value if name == "path" else clean_text(value) for name, value in row.items()}
+    start, end = (_seconds(row, column, table) for column in ("start_seconds", "end_seconds"))
+    if end is not None and end <= (start or 0):
+        raise DataError(f"end_seconds {end:g} is not after start_seconds {start or 0:g}")
+    path = row["path"] if is_url(row["path"]) else _listed_path(row["path"], table.path.parent)
+    return Sample(path, row["label"], _split_name(row.get("split", "")), start, end, row)
 
 
-def _seconds(row: dict[str, str], column: str) -> float | None:
-    text = row.get(column, "").strip()
+def _listed_path(text: str, folder: Path) -> str:
+    """The path of a video that a CSV in `folder` lists, as this system writes it.
+
+    A list made on Windows has backslashes, and one made on macOS may write accents apart from their letters.
+    The path as it is written comes first; if nothing is there, one of the other spellings is taken.
+    """
+    has_drive = _WINDOWS_ROOT.match(text) is not None
+    is_plain = text.isascii() and "\\" not in text and not has_drive
+    if os.name == "nt" or is_plain or os.path.exists(folder / text):
+        return str(folder / text)
+    if has_drive:
+        raise DataError(
+            f"the path {text!r} begins with a drive or server of Windows; write paths relative to the CSV's "
+            "folder, such as walk/001.mp4"
+        )
+    slashed = text.replace("\\", "/")
+    spellings = (slashed, *(unicodedata.normalize(form, slashed) for form in ("NFC", "NFD")))
+    return str(folder / next((text for text in spellings if os.path.exists(folder / text)), slashed))
+
+
+def _split_name(text: str) -> str | None:
+    lowered = text.lower()
+    if lowered and lowered not in _SPLIT_NAMES:
+        raise DataError(f"unknown split {text!r}; expected train, test or val")
+    return _SPLIT_NAMES.get(lowered)
+
+
+def _seconds(row: dict[str, str], column: str, table: Table) -> float | None:
+    text = row.get(column, "")
     if not text:
         return None
     try:
-        value = float(text)
+        # Spreadsheets that separate values by semicolons write decimal commas.
+        value = float(text.replace(",", ".") if table.delimiter == ";" else text)
     except ValueError:
         value = -1.0
     if not 0 <= value < float("inf"):

@@ -6,10 +6,11 @@ import random
 import re
 from dataclasses import dataclass
 
-from hidden_two_stream.data.samples import DatasetIndex, Sample
+from hidden_two_stream.data.samples import DatasetIndex, Sample, clean_text
 from hidden_two_stream.errors import DataError, UsageError
+from hidden_two_stream.progress import number_of
 
-__all__ = ["Split", "divide", "group_values", "hold_out", "split_dataset"]
+__all__ = ["Split", "divide", "group_values", "hold_out", "own_split", "split_dataset"]
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,39 @@ class Split:
         train: samples for training.
         test: samples for the test.
         rule: how the two were divided, in words for a person.
+        val: samples of the dataset's own split that are in neither.
     """
 
     train: tuple[Sample, ...]
     test: tuple[Sample, ...]
     rule: str
+    val: tuple[Sample, ...] = ()
+
+
+def own_split(dataset: DatasetIndex) -> Split | None:
+    """Return the dataset's own split; None if it has none.
+
+    The test part is "test". Samples in "val" are left for the user, except where no sample is in "test":
+    then "val" is the test part.
+
+    Raises:
+        DataError: some samples have a split and others don't.
+    """
+    parts: dict[str | None, list[Sample]] = {}
+    for sample in dataset.samples:
+        parts.setdefault(sample.split, []).append(sample)
+    if not parts.keys() - {None}:
+        return None
+    if None in parts:
+        missing = parts[None][0].name
+        raise DataError(f"{dataset.source}: {missing!r} has no split while others have; fill in all or none")
+    rule, val = "the data set's own split", parts.get("val", [])
+    if dataset.test_split == "val":
+        rule, val = f"{rule}, with val as the test part because none is named test", []
+    elif val:
+        rule += f", val left out ({number_of(len(val), 'video')})"
+    train, test = parts.get("train", ()), parts.get(dataset.test_split, ())
+    return Split(tuple(train), tuple(test), rule, tuple(val))
 
 
 def split_dataset(dataset: DatasetIndex, test_fraction: float = 0.25, seed: int = 0) -> Split:
@@ -41,16 +70,9 @@ def split_dataset(dataset: DatasetIndex, test_fraction: float = 0.25, seed: int 
         DataError: a class has only one sample, some samples have a split and others don't, or a class has no
             training sample.
     """
-    own = [sample.split for sample in dataset.samples]
-    if any(own):
-        if not all(own):
-            missing = dataset.samples[own.index(None)].name
-            raise DataError(
-                f"{dataset.source}: {missing!r} has no split while others have; fill in all or none"
-            )
-        train = tuple(sample for sample in dataset.samples if sample.split == "train")
-        test = tuple(sample for sample in dataset.samples if sample.split == "test")
-        return _all_classes_trained(dataset, Split(train, test, "the data set's own split"))
+    own = own_split(dataset)
+    if own is not None:
+        return _all_classes_trained(dataset, own)
     if not 0 <= test_fraction < 1:
         raise UsageError(f"test fraction is {test_fraction}; expected at least 0 and below 1")
     if test_fraction == 0:
@@ -76,6 +98,7 @@ def group_values(dataset: DatasetIndex, column: str) -> tuple[str, ...]:
     Raises:
         DataError: the column is missing, empty for a sample, or has only one value.
     """
+    column = clean_text(column)
     for sample in dataset.samples:
         if not sample.columns.get(column, "").strip():
             known = (
@@ -119,7 +142,7 @@ def divide(dataset: DatasetIndex, held_out: str | None, test_fraction: float, se
     """
     if held_out is None:
         return split_dataset(dataset, test_fraction, seed)
-    column, equals, value = held_out.partition("=")
+    column, equals, value = clean_text(held_out).partition("=")
     if not (column and equals and value):
         raise UsageError(f"cannot hold out {held_out!r}; expected COLUMN=VALUE, for example subject=3")
     known = group_values(dataset, column)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +26,7 @@ __all__ = [
     "evaluate_videos",
     "load_scores",
     "merge",
+    "trained_on",
     "wilson_interval",
 ]
 
@@ -45,6 +46,7 @@ class Evaluation:
         protocol: name of the test protocol.
         unreadable: names of unreadable videos, which are not part of any accuracy.
         tested: description of the part of the data that was tested.
+        trained_on: names of those of the N videos that the model was trained on; None: unknown.
     """
 
     classes: tuple[str, ...]
@@ -55,10 +57,12 @@ class Evaluation:
     protocol: str
     unreadable: tuple[str, ...] = ()
     tested: str = ""
+    trained_on: tuple[str, ...] | None = None
 
     def __str__(self) -> str:
         accuracies = ", ".join(f"{name} {value:.1%}" for name, value in self.accuracy.items())
-        return f"{len(self.names)} videos, protocol {self.protocol}: {accuracies}"
+        seen = f", {len(self.trained_on)} of them trained on" if self.trained_on else ""
+        return f"{len(self.names)} videos{seen}, protocol {self.protocol}: {accuracies}"
 
     def scores(self) -> dict[str, FloatArray]:
         """Return logits or scores (N, classes) by name: each stream, and "fused"."""
@@ -93,6 +97,8 @@ class Evaluation:
             "num_test_videos": len(self.names),
             "num_unreadable": len(self.unreadable),
             "unreadable": list(self.unreadable),
+            "num_trained_on": None if self.trained_on is None else len(self.trained_on),
+            "trained_on": list(self.trained_on or ()),
             "chance": 1 / len(self.classes),
             "accuracy": self.accuracy,
             "accuracy_interval_95": {
@@ -198,6 +204,13 @@ def evaluate_videos(
         protocol=protocol.name,
         unreadable=tuple(sample.name for sample, _ in videos.unreadable),
     )
+
+
+def trained_on(evaluation: Evaluation | None, names: Collection[str]) -> Evaluation | None:
+    """Return an evaluation that knows which of its videos, by name, the model was trained on."""
+    if evaluation is None:
+        return None
+    return replace(evaluation, trained_on=tuple(name for name in evaluation.names if name in names))
 
 
 def load_scores(path: Path, protocol: str | None = None) -> Evaluation:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from hidden_two_stream.data.index import read_dataset_index
+from hidden_two_stream.data.samples import clean_text
+from hidden_two_stream.data.text_files import read_text
 from hidden_two_stream.errors import DataError, UsageError
-from hidden_two_stream.video.finding import VIDEO_SUFFIXES
+from hidden_two_stream.video.finding import is_video
 
 __all__ = ["LabelList", "read_class_list", "read_label_list"]
 
@@ -23,20 +25,23 @@ class LabelList:
     Attributes:
         source: path of the file, for messages.
         names: paths of the N videos, as the file spells them.
-        labels: class names of the N videos.
+        labels: class names of the N videos, as `clean_text` returns them.
     """
 
     source: str
     names: tuple[str, ...]
     labels: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", tuple(map(clean_text, self.labels)))
+
 
 def read_label_list(path: Path, classes: Mapping[str, str] | None = None) -> LabelList:
     """Read a list of labeled videos.
 
-    A .csv file has the columns path and label. Any other file has one video per line, in one of two forms:
-    "CLASS/video.avi", where the folder is the class, as in UCF101's test lists, or "path label", as in its
-    training lists.
+    A .csv or .tsv file has the columns path and label. Any other file has one video per line, in one of two
+    forms: "CLASS/video.avi", where the folder is the class, as in UCF101's test lists, or "path label", as in
+    its training lists.
 
     Args:
         path: the file.
@@ -48,7 +53,7 @@ def read_label_list(path: Path, classes: Mapping[str, str] | None = None) -> Lab
     """
     if not path.is_file():
         raise UsageError(f"no list of labeled videos at {str(path)!r}; check the path")
-    if path.suffix.lower() == ".csv":
+    if path.suffix.lower() in (".csv", ".tsv"):
         rows = [(sample.name, sample.label) for sample in read_dataset_index(path, min_classes=1).samples]
     else:
         rows = _read_lines(path)
@@ -70,7 +75,7 @@ def _read_lines(path: Path) -> list[tuple[str, str]]:
         if not line:
             continue
         words = line.rsplit(maxsplit=1)
-        has_label = len(words) == 2 and PurePosixPath(line).suffix.lower() not in VIDEO_SUFFIXES
+        has_label = len(words) == 2 and not is_video(line)
         folder = PurePosixPath(line.replace("\\", "/")).parent.name
         name, label = (words[0], words[1]) if has_label else (line, folder)
         if not label:
@@ -102,7 +107,7 @@ def read_class_list(path: Path) -> dict[str, str]:
     """
     if not path.is_file():
         raise UsageError(f"no list of classes at {str(path)!r}; check the path")
-    lines = [line for line in _lines(path) if line]
+    lines = [clean_text(line) for line in _lines(path) if line]
     pairs = [line.split(maxsplit=1) for line in lines]
     if all(len(pair) == 2 and pair[0].isdecimal() for pair in pairs):
         longest = max((number for number, _ in pairs), key=len, default="")
@@ -125,9 +130,4 @@ def read_class_list(path: Path) -> dict[str, str]:
 
 
 def _lines(path: Path) -> list[str]:
-    try:
-        return [line.strip() for line in path.read_text(encoding="utf-8-sig").split("\n")]
-    except OSError as error:
-        raise DataError(f"cannot read {str(path)!r}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{str(path)!r} is not text in UTF-8: {error}") from error
+    return [line.strip() for line in read_text(path).split("\n")]

@@ -10,10 +10,11 @@ from pathlib import PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
+from hidden_two_stream.data.samples import clean_text
 from hidden_two_stream.errors import DataError
 from hidden_two_stream.evaluation.label_lists import LabelList
 from hidden_two_stream.evaluation.score_files import Scores
-from hidden_two_stream.video.finding import VIDEO_SUFFIXES
+from hidden_two_stream.video.finding import video_stem
 
 __all__ = ["AlignedScores", "align_scores", "infer_class_order", "match_label_lists", "match_videos"]
 
@@ -255,13 +256,8 @@ def _one_ends_other(
 
 
 def _without_suffix(path: _Path) -> _Path:
-    return (*path[:-1], _stem(path[-1]))
+    return (*path[:-1], video_stem(path[-1]))
 
 
 def _parts(name: str) -> _Path:
-    return PurePosixPath(name.replace("\\", "/")).parts or (name,)
-
-
-def _stem(file: str) -> str:
-    path = PurePosixPath(file)
-    return path.stem if path.suffix.lower() in VIDEO_SUFFIXES else file
+    return PurePosixPath(clean_text(name).replace("\\", "/")).parts or (name,)

@@ -10,6 +10,7 @@ FILE:STREAM names one stream of a file. FILE means all its streams except "fused
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hidden_two_stream.data.samples import clean_text
 from hidden_two_stream.errors import DataError, OutputError, UsageError
 from hidden_two_stream.evaluation.matlab import read_arrays
 from hidden_two_stream.evaluation.npz import read_npz
@@ -45,6 +47,8 @@ class Scores:
         classes: class names of the columns; None: the file does not say.
         protocol: name of the test protocol; None: the file does not say.
         source: FILE:STREAM, as `read_scores` takes it; FILE in a table without stream names.
+
+    Labels and class names are kept as `clean_text` returns them.
     """
 
     stream: str
@@ -54,6 +58,12 @@ class Scores:
     classes: tuple[str, ...] | None = None
     protocol: str | None = None
     source: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("truth", "classes"):
+            texts: tuple[str, ...] | None = getattr(self, name)
+            if texts is not None:
+                object.__setattr__(self, name, tuple(map(clean_text, texts)))
 
 
 def read_scores(source: str) -> list[Scores]:
@@ -164,7 +174,7 @@ def _streams(path: Path, arrays: Mapping[str, Any], common: Mapping[str, Any]) -
 
 def _read_csv(path: Path) -> list[Scores]:
     try:
-        # File names may hold bytes that are not UTF-8; surrogates keep them.
+        # Earlier versions wrote the bytes of file names that are not UTF-8; surrogates keep them.
         with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             rows = csv.reader(file, strict=True)
             header = next(rows, [])
@@ -209,12 +219,17 @@ def _csv_stream(
     return Scores(
         stream=stream,
         values=np.array([values for _, values in group], dtype=np.float64).reshape(len(group), len(classes)),
-        names=tuple(description["path"] for description, _ in group),
+        names=tuple(_unescaped(description["path"]) for description, _ in group),
         truth=tuple(description["label"] for description, _ in group) if "label" in group[0][0] else None,
         classes=classes,
         protocol=protocols.pop() or None,
         source=f"{path}:{stream}" if stream else str(path),
     )
+
+
+def _unescaped(name: str) -> str:
+    r"""Return a file name with its bytes that are not UTF-8, which are written as `\udce9`."""
+    return re.sub(r"\\u(dc[89a-f][0-9a-f])", lambda found: chr(int(found[1], 16)), name)
 
 
 # -- .mat ------------------------------------------------------------------------------------------
@@ -264,7 +279,7 @@ def write_scores(path: Path, streams: Sequence[Scores], unreadable: Sequence[str
         raise UsageError("cannot write scores without names, truth, classes and protocol; fill them in")
     with atomic_write(path) as part:
         if path.suffix.lower() == ".csv":
-            with part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as text:
+            with part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as text:
                 # Quote every string: without quotes, a line break in a name would end its row.
                 writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
                 writer.writerow([*_LEADING, *first.classes])

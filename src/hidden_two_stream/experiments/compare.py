@@ -20,7 +20,8 @@ from hidden_two_stream.config.loading import load_recipe
 from hidden_two_stream.config.schema import Recipe, StageConfig
 from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.data.clip_cache import ClipCache
-from hidden_two_stream.data.samples import below_common_folder
+from hidden_two_stream.data.duplicates import find_duplicates, require_separate
+from hidden_two_stream.data.samples import below_common_folder, note_facts
 from hidden_two_stream.environment import machine
 from hidden_two_stream.errors import MissingDependencyError, UsageError
 from hidden_two_stream.evaluation.accuracy import Evaluation
@@ -88,6 +89,7 @@ class _Study:
         protocol: test protocol.
         names: names of the folders of each method.
         resume: keep complete runs, and go on with others.
+        allow_duplicates: test even on videos that are in training too.
         decoded: all decoded videos; None until they are decoded.
         flow: precomputed flow by method.
     """
@@ -101,6 +103,7 @@ class _Study:
     protocol: str
     names: Mapping[str, str]
     resume: bool
+    allow_duplicates: bool
     decoded: ClipCache | None = None
     flow: Mapping[str, FlowCache] = field(default_factory=dict)
 
@@ -148,6 +151,7 @@ def compare(
     seed: int = 0,
     protocol: str = DEFAULT_PROTOCOL,
     resume: bool = False,
+    allow_duplicates: bool = False,
     resources: Resources | None = None,
 ) -> Comparison:
     """Train and test every method on every fold with every seed; write table, plot, scores and JSON.
@@ -166,6 +170,7 @@ def compare(
         seed: seed of the first run. Each further run has the next number.
         protocol: test protocol with one crop: "center" or "Nx1".
         resume: keep the precomputed flow and the complete runs in `out`, and go on with the others.
+        allow_duplicates: test even on videos that are in training too, under another name or as frames.
         resources: hardware and progress.
 
     Raises:
@@ -199,7 +204,9 @@ def compare(
     _try_estimators(methods, chosen.input.size)
     with open_folder(folder, folds, chosen, seed, protocol, resume):
         names = folder_names(methods, allowed="-_.@")
-        study = _Study(str(data), folder, folds, chosen, resources, fabric, protocol, names, resume)
+        study = _Study(
+            str(data), folder, folds, chosen, resources, fabric, protocol, names, resume, allow_duplicates
+        )
         numbers = tuple(range(seed, seed + seeds))
         _check_shared(study, methods, numbers)
         return _run_study(study, methods, numbers)
@@ -208,7 +215,10 @@ def compare(
 def _run_study(study: _Study, methods: Sequence[str], numbers: tuple[int, ...]) -> Comparison:
     """Train and test every method, and write table, plot and results."""
     chosen, folder, folds = study.recipe, study.folder, study.folds
+    note_facts(next(iter(folds.indexes.values())))
     cache = decode_samples(folds.samples, chosen, study.resources, folder)
+    duplicates = find_duplicates(cache.samples, cache.videos)
+    require_separate(duplicates, folds.splits.values(), allow=study.allow_duplicates)
     keep_contents(folder / PLAN_FILE, decoded_contents(cache), study.data)
     _warn_of_small_frames(chosen, methods)
     flow = {

@@ -21,8 +21,10 @@ from hidden_two_stream.config.loading import load_recipe
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.data.clip_cache import ClipCache
+from hidden_two_stream.data.duplicates import find_duplicates, require_separate
+from hidden_two_stream.data.samples import note_facts
 from hidden_two_stream.errors import CheckpointError, DataError, UsageError
-from hidden_two_stream.evaluation.accuracy import Evaluation, merge
+from hidden_two_stream.evaluation.accuracy import Evaluation, merge, trained_on
 from hidden_two_stream.experiments.folds import SCORES_FILE, Folds, load_fold, open_folder, read_folds
 from hidden_two_stream.files import make_folder, read_json, write_json
 from hidden_two_stream.inference.predictor import Recognizer, load
@@ -132,6 +134,7 @@ def cross_validate(
     protocol: str = DEFAULT_PROTOCOL,
     seed: int = 0,
     resume: bool = False,
+    allow_duplicates: bool = False,
     resources: Resources | None = None,
 ) -> CrossValidation:
     """Train and test once per value of a column, which is held out for the test, or once per official split.
@@ -145,11 +148,13 @@ def cross_validate(
         protocol: test protocol: "center", or "NxM" for N clips and M crops.
         seed: seed of everything random.
         resume: keep the complete folds in `out`, and go on with the others.
+        allow_duplicates: test even on videos that are in training too, under another name or as frames.
         resources: hardware and progress.
 
     Raises:
         UsageError: an argument is wrong, or `out` holds other runs.
-        DataError: the dataset cannot be used, or a fold has no readable test video.
+        DataError: the dataset cannot be used, a fold has no readable test video, or a test video is in
+            training too.
         CheckpointError, TrainingError, Stopped: as `hidden_two_stream.train`.
     """
     start, folder, resources = time.monotonic(), Path(out), resources or Resources()
@@ -163,9 +168,12 @@ def cross_validate(
     check_batches(chosen, stages_to_train(chosen, STAGE_NAMES, ()))
     status = partial(note, quiet=resources.quiet)
     with open_folder(folder, folds, chosen, seed, protocol, resume):
+        note_facts(next(iter(folds.indexes.values())))
         count = f"{len(folds.samples)} videos, {len(folds.classes)} classes"
         status(f"{count}, {len(folds.splits)} folds by {folds.group}")
         cache = decode_samples(folds.samples, chosen, resources, folder)
+        duplicates = find_duplicates(cache.samples, cache.videos)
+        shared = require_separate(duplicates, folds.splits.values(), allow=allow_duplicates)
         keep_contents(folder / PLAN_FILE, decoded_contents(cache), str(data))
         parts: list[Evaluation] = []
         results: list[FoldResult] = []
@@ -196,7 +204,7 @@ def cross_validate(
         validation = CrossValidation(
             group=folds.group,
             folds=tuple(results),
-            evaluation=merge(parts) if folds.pooled else None,
+            evaluation=trained_on(merge(parts), shared) if folds.pooled else None,
             protocol=parts[0].protocol,
             chance=1 / len(parts[0].classes),
             unreadable=tuple(sample.name for sample, _ in cache.unreadable),

@@ -58,7 +58,9 @@ class Folds:
     @property
     def samples(self) -> tuple[Sample, ...]:
         """The samples of all folds, each once."""
-        return tuple({s.name: s for index in self.indexes.values() for s in index.samples}.values())
+        used = {s.name for split in self.splits.values() for s in split.train + split.test}
+        found = {s.name: s for index in self.indexes.values() for s in index.samples if s.name in used}
+        return tuple(found.values())
 
     def fingerprint(self) -> str:
         """Return a text that identifies these samples by names, labels and splits."""

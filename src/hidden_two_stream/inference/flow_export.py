@@ -19,7 +19,7 @@ from hidden_two_stream.motion.color import flow_to_color
 from hidden_two_stream.motion.flo import write_flo
 from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.types import FloatArray, Image
-from hidden_two_stream.video.finding import VIDEO_SUFFIXES
+from hidden_two_stream.video.finding import is_video
 from hidden_two_stream.video.reader import VideoReader
 from hidden_two_stream.video.writer import write_video
 
@@ -94,12 +94,12 @@ def export_flow(
     """
     name = str(source)
     path = default_flow_path(name) if out is None else Path(out)
-    is_video = path.suffix.lower() in VIDEO_SUFFIXES
-    _check_output(path, name, is_video, max_px)
+    makes_video = is_video(path.name)
+    _check_output(path, name, makes_video, max_px)
     with VideoReader(source) as reader:
         fps, size = reader.fps or _FALLBACK_FPS, reader.size
     side = estimator.side(size, short_side)
-    if is_video:
+    if makes_video:
         make_folder(path.parent)
         max_px = max_px or _fast_motion(estimator.flow_windows(source, side))
     warnings: list[str] = []
@@ -108,13 +108,13 @@ def export_flow(
     return FlowExport(name, str(path), num_pairs, side, max_px, tuple(warnings))
 
 
-def _check_output(out: Path, source: str, is_video: bool, max_px: float | None) -> None:
+def _check_output(out: Path, source: str, makes_video: bool, max_px: float | None) -> None:
     """Reject an output that cannot be written, and a `max_px` that is wrong or would have no effect."""
     if max_px is not None and not max_px > 0:
         raise UsageError(f"--max-px is {max_px}; expected a positive number")
     if out.exists() and Path(source).exists() and out.samefile(source):
         raise UsageError(f"{str(out)!r} is the video itself; name another file for its flow")
-    if is_video:
+    if makes_video:
         return
     if out.suffix:
         raise UsageError(

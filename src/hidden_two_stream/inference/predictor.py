@@ -13,6 +13,7 @@ from torch import Tensor
 from hidden_two_stream.checkpoint import RunInfo, load_run
 from hidden_two_stream.config.stages import trained_streams
 from hidden_two_stream.data.clip_cache import DecodedVideo, decode_video
+from hidden_two_stream.data.record import TrainingRecord, read_record
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.inference.aggregate import mean_logits
 from hidden_two_stream.inference.motion_estimator import MotionEstimator, smallest_side
@@ -46,10 +47,10 @@ def load(source: str | Path, device: str = "cpu") -> Recognizer:
 
     Raises:
         UsageError: there is nothing at `source`, or no such device.
-        CheckpointError: the checkpoint is damaged or has another format version.
+        CheckpointError: the checkpoint, or its list of samples, is damaged or has another format version.
     """
     model, info = load_run(source)
-    return Recognizer(on_device(model, device), info)
+    return Recognizer(on_device(model, device), info, read_record(Path(source)))
 
 
 class Recognizer:
@@ -58,12 +59,14 @@ class Recognizer:
     Attributes:
         model: the networks: `model.motion(frames)`, `model.temporal(frames)`, `model.spatial(frames)`.
         info: recipe, classes and metadata.
+        record: the videos that it was trained on; None: unknown.
         trained_streams: the streams that were built and trained. Only these streams are used.
     """
 
-    def __init__(self, model: HiddenTwoStream, info: RunInfo) -> None:
+    def __init__(self, model: HiddenTwoStream, info: RunInfo, record: TrainingRecord | None = None) -> None:
         self.model = model.eval()
         self.info = info
+        self.record = record
         built = info.recipe.model.streams
         self.trained_streams = tuple(name for name in trained_streams(info.metadata.stages) if name in built)
 

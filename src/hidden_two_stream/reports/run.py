@@ -17,6 +17,7 @@ from hidden_two_stream.inference.windows import parse_protocol
 from hidden_two_stream.motion.color import flow_to_color
 from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.metrics import endpoint_error
+from hidden_two_stream.progress import number_of
 from hidden_two_stream.reports.data import Curve, ExampleVideo, FlowStrip, ReportData, Timing
 from hidden_two_stream.reports.images import color_wheel_image
 from hidden_two_stream.reports.page import write_report
@@ -65,6 +66,9 @@ def write_run_report(
     unreadable = folder / UNREADABLE_FILE
     warnings = unreadable.read_text(encoding="utf-8").splitlines() if unreadable.exists() else []
     per_class = {}
+    if evaluation is not None and evaluation.trained_on:
+        seen = number_of(len(evaluation.trained_on), "test video")
+        warnings.insert(0, f"trained on {seen} too: the accuracy is not that of unseen videos")
     if evaluation is not None:
         per_class = {name: evaluation.per_class(name).tolist() for name in evaluation.scores()}
     chosen = _choose_examples(videos, evaluation)

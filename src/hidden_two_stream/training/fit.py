@@ -16,6 +16,7 @@ from hidden_two_stream.checkpoint import UNREADABLE_FILE, RunInfo, RunMetadata, 
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.config.stages import STAGE_NAMES, STAGES
 from hidden_two_stream.data.clip_cache import ClipCache, open_clip_cache
+from hidden_two_stream.data.record import TrainingRecord
 from hidden_two_stream.data.samples import Sample, unreadable_lines
 from hidden_two_stream.data.splits import Split
 from hidden_two_stream.data.training_set import CachedClips, TrainingClips, mix_seed
@@ -341,12 +342,23 @@ def fit(task: FitTask, resources: Resources, fabric: Fabric) -> TrainingResult:
         motion_init=origin,
         motion_teacher=None if teacher is None else teacher.to_dict(),
     )
-    recognizer = Recognizer(model, info)
+    samples = _record_samples(task)
+    recognizer = Recognizer(model, info, samples)
     evaluation = None
     if is_first:
         save_run(folder, model, info)
+        samples.write(folder)
         evaluation = evaluate_split(recognizer, task, resources) if recognizer.trained_streams else None
     return TrainingResult(recognizer, evaluation, seconds, folder, is_first)
+
+
+def _record_samples(task: FitTask) -> TrainingRecord:
+    """Return which videos the run is trained and tested on."""
+    videos = {
+        sample.name: getattr(video, "video", video)  # a `FlowVideo` holds its decoded video
+        for sample, video in zip(task.cache.samples, task.cache.videos, strict=True)
+    }
+    return TrainingRecord.of(task.split.train, task.split.test, videos, task.warm_start)
 
 
 def training_run(

@@ -16,11 +16,13 @@ from hidden_two_stream.config.loading import load_recipe, recipe_from_dict
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.data.clip_cache import ClipCache
+from hidden_two_stream.data.duplicates import find_duplicates, require_separate
 from hidden_two_stream.data.index import absolute_data, read_dataset_index
-from hidden_two_stream.data.samples import DatasetIndex
+from hidden_two_stream.data.samples import DatasetIndex, note_facts
 from hidden_two_stream.data.splits import divide
 from hidden_two_stream.environment import versions
 from hidden_two_stream.errors import CheckpointError, HiddenTwoStreamError, UsageError
+from hidden_two_stream.evaluation.accuracy import trained_on
 from hidden_two_stream.files import make_folder, read_json, write_json
 from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol
 from hidden_two_stream.progress import kept_on_output_error, note
@@ -62,6 +64,7 @@ class Plan:
         warm_start: the source run of each part: "motion", "spatial", "temporal".
         protocol: test protocol.
         fingerprint: fingerprint of the dataset index; empty until the data is read.
+        allow_duplicates: test even on videos that are in training too.
         contents: digests of the video files and of what was decoded, see `training.continuity`.
         versions: versions of the libraries that the run began with.
     """
@@ -75,6 +78,7 @@ class Plan:
     protocol: str = DEFAULT_PROTOCOL
     held_out: str | None = None
     fingerprint: str = ""
+    allow_duplicates: bool = False
     contents: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -136,6 +140,7 @@ def train(
     warm_start: Mapping[str, str | Path] | None = None,
     protocol: str = DEFAULT_PROTOCOL,
     seed: int = 0,
+    allow_duplicates: bool = False,
     resources: Resources | None = None,
 ) -> TrainingResult:
     """Train a recognizer, test it, and write a run folder with a report.
@@ -153,6 +158,7 @@ def train(
             or "temporal" (with its MotionNet). Their stages are left out, unless `stage` names one.
         protocol: test protocol: "center", or "NxM" for N clips and M crops.
         seed: seed of the split and of everything random.
+        allow_duplicates: test even on videos that are in training too, under another name or as frames.
         resources: hardware and progress.
 
     Returns:
@@ -160,31 +166,34 @@ def train(
 
     Raises:
         UsageError: an argument is wrong, `out` holds a run already, or another process trains into it.
-        DataError: the dataset cannot be used.
+        DataError: the dataset cannot be used, or a test video is in training too.
         CheckpointError: a warm start or weights file is damaged.
         TrainingError: the loss or the gradient is not finite.
         Stopped: interrupted by Ctrl-C; `resume` continues the run.
     """
     plan = make_plan(
         data, recipe, overrides, stage=stage, test_fraction=test_fraction, held_out=held_out,
-        warm_start=warm_start, protocol=protocol, seed=seed,
+        warm_start=warm_start, protocol=protocol, seed=seed, allow_duplicates=allow_duplicates,
     )  # fmt: skip
     return run_plan(Path(out), plan, resources or Resources())[0]
 
 
-def resume(out: str | Path, resources: Resources | None = None) -> TrainingResult:
+def resume(
+    out: str | Path, resources: Resources | None = None, *, allow_duplicates: bool = False
+) -> TrainingResult:
     """Continue an interrupted run. The result is the same as without the interruption.
 
     Args:
         out: the run folder.
         resources: hardware and progress.
+        allow_duplicates: test even on videos that are in training too, if the run did not begin so.
 
     Raises:
         UsageError: there is no run in `out`, its data has changed, or another process trains into it.
         CheckpointError: its files are damaged.
         DataError, TrainingError, Stopped: as `train`.
     """
-    return run_plan(Path(out), None, resources or Resources())[0]
+    return run_plan(Path(out), None, resources or Resources(), allow_duplicates=allow_duplicates)[0]
 
 
 def make_plan(
@@ -198,6 +207,7 @@ def make_plan(
     warm_start: Mapping[str, str | Path] | None = None,
     protocol: str = DEFAULT_PROTOCOL,
     seed: int = 0,
+    allow_duplicates: bool = False,
 ) -> Plan:
     """Return the plan of a run. The arguments are those of `train`.
 
@@ -218,6 +228,7 @@ def make_plan(
         warm_start={kind: str(Path(run).resolve()) for kind, run in (warm_start or {}).items()},
         protocol=protocol,
         held_out=held_out,
+        allow_duplicates=allow_duplicates,
     )
 
 
@@ -232,7 +243,12 @@ def _with_absolute_files(recipe: Recipe) -> Recipe:
 
 
 def run_plan(
-    folder: Path, plan: Plan | None, resources: Resources, title: str = "Training run"
+    folder: Path,
+    plan: Plan | None,
+    resources: Resources,
+    title: str = "Training run",
+    *,
+    allow_duplicates: bool = False,
 ) -> tuple[TrainingResult, ClipCache]:
     """Train, test and report.
 
@@ -241,6 +257,7 @@ def run_plan(
         plan: the plan of a new run; None: continue the run in `folder`.
         resources: hardware and progress.
         title: heading of the report.
+        allow_duplicates: allow them even if the plan does not.
 
     Returns:
         The result, and the decoded videos. If several processes train together, only the first one tests and
@@ -252,6 +269,8 @@ def run_plan(
     fabric = resources.fabric()
     with ExitStack() as locks:
         prepared = _shared(fabric, lambda: _prepare(folder, plan, locks))
+        if allow_duplicates:
+            prepared = dataclasses.replace(prepared, allow_duplicates=True)
         return _run_prepared(folder, prepared, plan is None, resources, fabric, title)
 
 
@@ -264,6 +283,12 @@ def _run_prepared(
     index = read_dataset_index(plan.data)
     split = divide(index, plan.held_out, plan.test_fraction, plan.seed)
     cache = decode_samples(split.train + split.test, plan.recipe, resources, folder, report=is_first)
+    shared = require_separate(
+        find_duplicates(cache.samples, cache.videos),
+        [split],
+        allow=plan.allow_duplicates,
+        report=is_first,
+    )
     keep_contents(folder / PLAN_FILE, decoded_contents(cache), plan.data, write=is_first)
     task = FitTask(
         split=split,
@@ -279,6 +304,7 @@ def _run_prepared(
         resume=resuming,
     )
     result = fit(task, resources, fabric)
+    result = dataclasses.replace(result, evaluation=trained_on(result.evaluation, shared))
     if is_first:
         with kept_on_output_error(lambda: str(result)):
             write_json(folder / RESULTS_FILE, result.to_dict())
@@ -327,8 +353,7 @@ def _prepare(folder: Path, plan: Plan | None, locks: ExitStack) -> Plan:
     if not folder.is_dir():
         locks.enter_context(folder_lock(make_folder(folder)))
         _require_free(folder)  # another process may have been faster
-    for empty in index.empty:
-        note(f"no videos in {empty!r}: not counted as a class")
+    note_facts(index)
     note(f"{len(index.samples)} videos, {len(index.classes)} classes; {split.rule}")
     return _completed(plan, index, folder)
 

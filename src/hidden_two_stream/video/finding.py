@@ -6,6 +6,7 @@ import glob
 import os
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from hidden_two_stream.errors import UsageError
@@ -13,22 +14,38 @@ from hidden_two_stream.errors import UsageError
 __all__ = [
     "IMAGE_SUFFIXES",
     "VIDEO_SUFFIXES",
+    "FoundVideos",
     "expand_sources",
     "find_videos",
     "frame_images",
     "holds_videos",
     "is_frame_folder",
+    "is_hidden",
+    "is_image",
     "is_url",
+    "is_video",
+    "scan_videos",
+    "video_stem",
 ]
 
-VIDEO_SUFFIXES = frozenset(
-    f".{kind}"
-    for kind in "3gp asf avi flv gif m2ts m4v mkv mov mp4 mpeg mpg mts mxf ogv ts vob webm wmv".split()  # noqa: SIM905
+_VIDEO_KINDS = (
+    "264 265 266 3g2 3gp 3gp2 3gpp amv apng asf avc avi avs2 avs3 bik bmv cine dav dif divx dv dvr-ms evo "
+    "f4v flc fli flv gif gxf h261 h263 h264 h265 h266 hevc ifv insv ism ismv ivf jsv kux lrv m1v m2p m2t "
+    "m2ts m2v m4p m4v mj2 mjp mjpeg mjpg mk3d mkv mod moflex mov mp4 mp4v mpe mpeg mpeg2 mpeg4 mpg mpg2 mpg4 "
+    "mpv mpv2 mts mxf mxg nsv nut nuv obu ogm ogv ogx pva qt r3d rm rmvb roq smk swf thp tod tp trp ts "
+    "vc1 viv vob vp8 vp9 vro vvc webm wmv wtv xesc xvid y4m yop"
 )
-"""Suffixes of video files, in lower case."""
+VIDEO_SUFFIXES = frozenset(f".{kind}" for kind in _VIDEO_KINDS.split())
+"""Suffixes of video files, in lower case: the formats that FFmpeg reads frames from."""
 
-IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".webp"))
+_IMAGE_KINDS = "avif bmp jfif jp2 jpe jpeg jpg pbm pgm png pnm ppm tif tiff webp"
+IMAGE_SUFFIXES = frozenset(f".{kind}" for kind in _IMAGE_KINDS.split())
 """Suffixes of images that can be the frames of a video, in lower case."""
+
+_SYSTEM_NAMES = frozenset(
+    ("$recycle.bin", "@eadir", "__macosx", "desktop.ini", "ehthumbs.db", "icon\r", "lost+found",
+     "system volume information", "thumbs.db")
+)  # fmt: skip
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
@@ -36,6 +53,81 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 def is_url(source: str) -> bool:
     """Whether `source` begins as a URL does, such as http://."""
     return _URL.match(source) is not None
+
+
+def is_video(name: str) -> bool:
+    """Whether a file of this name is a video by its suffix."""
+    return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
+
+
+def is_image(name: str) -> bool:
+    """Whether a file of this name is an image by its suffix."""
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name belongs to the system: .DS_Store, Thumbs.db, @eaDir."""
+    return name.startswith(".") or name.lower() in _SYSTEM_NAMES
+
+
+def video_stem(name: str) -> str:
+    """`name` without the suffix of a video file; with any other suffix, the whole name."""
+    return os.path.splitext(name)[0] if is_video(name) else name
+
+
+@dataclass(frozen=True)
+class FoundVideos:
+    """What lies below a folder.
+
+    Attributes:
+        videos: video files and frame folders, sorted.
+        left_out: all other files, sorted.
+        num_hidden: hidden files and folders that were not looked at.
+    """
+
+    videos: tuple[Path, ...]
+    left_out: tuple[Path, ...]
+    num_hidden: int
+
+
+def scan_videos(folder: Path) -> FoundVideos:
+    """Find the videos at any depth below `folder`: video files, and frame folders.
+
+    A frame folder holds images and, at any depth, no video file. What lies below a frame folder belongs to
+    that video and is left out, such as masks. The exception is a single image beside frame folders: that
+    image is left out.
+
+    Raises:
+        OSError: a folder cannot be listed.
+    """
+    walked = list(_walk(folder))
+    around_videos = {
+        above
+        for parent, files, _ in walked
+        if any(map(is_video, files))
+        for above in (parent, *parent.parents)
+    }
+    candidates = {
+        parent: sum(map(is_image, files))
+        for parent, files, _ in walked
+        if parent != folder and parent not in around_videos and any(map(is_image, files))
+    }
+    around_frames = {above for parent in candidates for above in parent.parents}
+    frame_folders: set[Path] = set()
+    for parent, images in candidates.items():  # the outer folders come first
+        is_poster = images == 1 and parent in around_frames
+        if not is_poster and frame_folders.isdisjoint(parent.parents):
+            frame_folders.add(parent)
+    videos = set(frame_folders)
+    left_out: list[Path] = []
+    for parent, files, _ in walked:
+        used = set(frame_images(parent)) if parent in frame_folders else set()
+        for path in (parent / name for name in files):
+            if is_video(path.name):
+                videos.add(path)
+            elif path not in used:
+                left_out.append(path)
+    return FoundVideos(tuple(sorted(videos)), tuple(sorted(left_out)), sum(number for *_, number in walked))
 
 
 def find_videos(folder: Path) -> list[Path]:
@@ -53,9 +145,18 @@ def find_videos(folder: Path) -> list[Path]:
 
 
 def is_frame_folder(path: str | os.PathLike[str]) -> bool:
-    """Whether `path` is a folder with images directly in it and no video files below it."""
+    """Whether `path` is a folder that is one video, as `scan_videos` finds them."""
     folder = Path(path)
-    return folder.is_dir() and bool(frame_images(folder)) and not holds_videos(folder)
+    if not folder.is_dir():
+        return False
+    images = frame_images(folder)
+    return (
+        bool(images) and not holds_videos(folder) and not (len(images) == 1 and _holds_images_below(folder))
+    )
+
+
+def _holds_images_below(folder: Path) -> bool:
+    return any(parent != folder and any(map(is_image, files)) for parent, files, _ in _walk(folder))
 
 
 def holds_videos(folder: Path) -> bool:
@@ -75,10 +176,7 @@ def expand_sources(sources: Sequence[str]) -> list[str]:
         if is_url(source) or path.is_file() or (path.is_dir() and is_frame_folder(path)):
             found.append(source)
         elif path.is_dir():
-            inside = sorted(
-                str(entry) for entry in path.rglob("*") if entry.is_dir() and is_frame_folder(entry)
-            )
-            videos = sorted([str(video) for video in find_videos(path)] + inside)
+            videos = sorted(map(str, scan_videos(path).videos))
             if not videos:
                 raise UsageError(f"no videos in the folder {source!r}")
             found += videos
@@ -91,6 +189,14 @@ def expand_sources(sources: Sequence[str]) -> list[str]:
 
 
 def _walk_videos(folder: Path) -> Iterator[Path]:
+    return (parent / name for parent, files, _ in _walk(folder) for name in files if is_video(name))
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, list[str], int]]:
+    """Each folder from `folder` down: the names of its files, and the number of hidden entries.
+
+    Links are followed, but no folder is entered twice. Outer folders come first.
+    """
     visited = set()
 
     def fail(error: OSError) -> None:
@@ -98,14 +204,10 @@ def _walk_videos(folder: Path) -> Iterator[Path]:
 
     for parent, folders, files in os.walk(folder, followlinks=True, onerror=fail):
         visited.add(os.path.realpath(parent))
-        folders[:] = [
-            name
-            for name in folders
-            if name[0] != "." and os.path.realpath(os.path.join(parent, name)) not in visited
-        ]
-        for name in files:
-            if name[0] != "." and os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES:
-                yield Path(parent, name)
+        shown = [name for name in folders if not is_hidden(name)]
+        seen = [name for name in files if not is_hidden(name)]
+        yield Path(parent), seen, len(folders) - len(shown) + len(files) - len(seen)
+        folders[:] = [name for name in shown if os.path.realpath(os.path.join(parent, name)) not in visited]
 
 
 def frame_images(folder: Path) -> list[Path]:
@@ -113,7 +215,7 @@ def frame_images(folder: Path) -> list[Path]:
 
     Images of optical flow, which other software keeps beside the frames (flow_x_00001.jpg), are left out.
     """
-    paths = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != "."]
+    paths = [path for path in folder.iterdir() if is_image(path.name) and not is_hidden(path.name)]
     frames = [path for path in paths if not path.name.lower().startswith(("flow_x", "flow_y"))]
     paths = frames or paths
     return sorted(paths, key=lambda path: (_natural_key(path.name), path.name))

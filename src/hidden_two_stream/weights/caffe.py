@@ -13,8 +13,10 @@ import torch
 from hidden_two_stream.checkpoint import MODEL_FILE, RunInfo, RunMetadata, build_model, save_run
 from hidden_two_stream.config.loading import load_recipe
 from hidden_two_stream.config.schema import Recipe
+from hidden_two_stream.data.samples import clean_text
+from hidden_two_stream.data.text_files import read_text
 from hidden_two_stream.environment import versions
-from hidden_two_stream.errors import UsageError
+from hidden_two_stream.errors import DataError, UsageError
 from hidden_two_stream.files import make_folder
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.weights.caffe_layers import (
@@ -129,9 +131,9 @@ def read_class_names(path: Path) -> tuple[str, ...]:
         UsageError: the file is unreadable, a name occurs twice, or the numbers do not run from 0 or 1 on.
     """
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the labels {str(path)!r}: {error}; expected UTF-8 text") from error
+        lines = [clean_text(line.strip()) for line in read_text(path).splitlines() if line.strip()]
+    except DataError as error:
+        raise UsageError(f"cannot read the labels: {error}") from error
     numbered = [_NUMBERED.fullmatch(line) for line in lines]
     names = lines
     if 2 * sum(match is not None for match in numbered) > len(lines) and not all(numbered):

@@ -186,7 +186,7 @@ def test_a_missing_video_is_a_sample_that_cannot_be_read(tmp_path: Path) -> None
         ("classInd.txt", "5 Juggling", r"line 4: got '5 Juggling'; expected 4 and the name"),
         ("classInd.txt", "4 Archery", r"line 4: got '4 Archery'; expected 4 and the name of a further class"),
         ("classInd.txt", "4 Juggling", r"no training video of \['Juggling'\]"),
-        ("trainlist01.txt", b"\xff\xfe\n", "is not UTF-8 text"),
+        ("trainlist01.txt", b"\xff\xfe\n", r"is not text in UTF-8: line \d+ holds the byte 0xff"),
     ],
 )  # fmt: skip
 def test_broken_lists_of_ucf101(tmp_path: Path, file: str, line: str | bytes, message: str) -> None:
@@ -280,6 +280,17 @@ def test_tsn_lists(tmp_path: Path) -> None:
         split_dataset(dataset)
 
 
+def test_tsn_lists_without_numbers_of_frames(tmp_path: Path) -> None:
+    train = write(tmp_path / "train.txt", ["frames/one two 1", "b.avi 0"])
+    test = write(tmp_path / "test.txt", ["c.mp4 1"])
+    dataset = read_dataset_index(f"tsn:{train}:{test}")
+    assert [(Path(s.path).name, s.label, s.split, dict(s.columns)) for s in dataset.samples] == [
+        ("one two", "class_001", "train", {}),
+        ("b.avi", "class_000", "train", {}),
+        ("c.mp4", "class_001", "test", {}),
+    ]
+
+
 @pytest.mark.parametrize("base", [0, 1])
 @pytest.mark.parametrize(
     ("file", "lines"),
@@ -298,7 +309,8 @@ def test_tsn_class_names_and_both_ways_of_counting(
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["a 5 0", "b 5"], r"line 2: got 'b 5'; expected 'path frames label'"),
+        (["a 5 0", "b 5"], r"line 2: got 'b 5'; expected the form of the lines before it: 'path frames"),
+        (["a 0", "b 5 1"], r"line 2: got 'b 5 1'; expected the form of the lines before it: 'path frames"),
         (["a 5 0", "b five 1"], "line 2: got 'b five 1'"),
         (["a 5 0", "b 5 -1"], "line 2: got 'b 5 -1'"),
         (

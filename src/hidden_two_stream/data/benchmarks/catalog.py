@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hidden_two_stream.data.samples import Sample
+from hidden_two_stream.data.text_files import read_text
 from hidden_two_stream.errors import DataError, UsageError
-from hidden_two_stream.video.finding import VIDEO_SUFFIXES
+from hidden_two_stream.video.finding import is_video, video_stem
 
 __all__ = ["Catalog", "VideoFinder", "broken", "find_list", "read_lines", "require_folder", "unique"]
 
@@ -74,14 +75,9 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     """Lines of a text file with their numbers, stripped; empty lines are left out.
 
     Raises:
-        DataError: the file cannot be read, or is not UTF-8 text.
+        DataError: as `read_text`.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(f"cannot read {str(path)!r}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: {error}") from error
+    text = read_text(path)
     lines = ((number, line.strip()) for number, line in enumerate(text.split("\n"), start=1))
     return [(number, line) for number, line in lines if line]
 
@@ -128,14 +124,14 @@ class VideoFinder:
         """
         places = self._places_of(tuple(folders))
         for name in names:
-            stem = _stem(name)
+            stem = video_stem(name)
             keys = (name, stem, name.casefold(), stem.casefold()) if self._ignore_case else (name, stem)
             for place in places:
                 entries = self._entries[place]
                 for key in keys:
                     if key in entries:
                         return os.path.join(place, entries[key])
-        expected = names[0] if names[0] != _stem(names[0]) else f"{names[0]}.mp4"
+        expected = names[0] if names[0] != video_stem(names[0]) else f"{names[0]}.mp4"
         return os.path.join(places[0] if places else os.path.join(self.bases[0], folders[0]), expected)
 
     def _places_of(self, folders: tuple[str, ...]) -> list[str]:
@@ -161,20 +157,15 @@ class VideoFinder:
         """Names in a folder, by the keys that find them; for each key the closest match."""
         with os.scandir(place) as found:
             entries = sorted(found, key=lambda entry: entry.name)
-        videos = [e.name for e in entries if os.path.splitext(e.name)[1].lower() in VIDEO_SUFFIXES]
+        videos = [e.name for e in entries if is_video(e.name)]
         others = set(videos)
         folders = [e.name for e in entries if e.name not in others and e.is_dir()]
         keys = {name: name for name in videos}
         for name in videos:
-            keys.setdefault(_stem(name), name)
+            keys.setdefault(video_stem(name), name)
         for name in folders:
             keys.setdefault(name, name)
         if self._ignore_case:
             for key, name in list(keys.items()):
                 keys.setdefault(key.casefold(), name)
         return keys
-
-
-def _stem(name: str) -> str:
-    stem, suffix = os.path.splitext(name)
-    return stem if suffix.lower() in VIDEO_SUFFIXES else name

@@ -23,7 +23,7 @@ from hidden_two_stream.errors import HiddenTwoStreamError, UsageError
 from hidden_two_stream.files import write_text
 from hidden_two_stream.parallel import LOST_WORKER, run_in_processes
 from hidden_two_stream.progress import kept_on_output_error, with_progress
-from hidden_two_stream.video.finding import IMAGE_SUFFIXES
+from hidden_two_stream.video.finding import frame_images
 from hidden_two_stream.video.reader import VideoReader, probe
 
 __all__ = ["BenchmarkCheck", "PartCount", "SplitCount", "check_benchmark"]
@@ -235,7 +235,7 @@ def _frame_counts(catalogs: Sequence[Catalog], existing: set[str]) -> list[str]:
         folder = Path(sample.path)
         if "frames" not in sample.columns or sample.path not in existing or not folder.is_dir():
             continue
-        images = sum(entry.suffix.lower() in IMAGE_SUFFIXES for entry in folder.iterdir())
+        images = len(frame_images(folder))
         if images != int(sample.columns["frames"]):
             found.append(f"{sample.path}: the list says {sample.columns['frames']} frames, it holds {images}")
     return found

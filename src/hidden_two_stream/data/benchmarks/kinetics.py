@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from hidden_two_stream.data.benchmarks.catalog import Catalog, VideoFinder, broken, unique
 from hidden_two_stream.data.samples import Sample
+from hidden_two_stream.data.text_files import open_table
 from hidden_two_stream.errors import DataError, UsageError
 
 __all__ = ["read_kinetics"]
@@ -98,23 +98,12 @@ def _part_of(path: Path) -> str | None:
 
 
 def _rows(path: Path) -> Iterator[_Row]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            if "youtube_id" not in (reader.fieldnames or ()):
-                raise DataError(f"{path} has the columns {reader.fieldnames}; expected label, youtube_id, …")
-            for row in reader:
-                yield _row(path, reader.line_num, row)
-    except OSError as error:
-        raise DataError(f"cannot read {str(path)!r}: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is not a CSV in UTF-8: {error}") from error
+    known = ("label", "time_start", "time_end", "split")
+    for line, cells in open_table(path, ("youtube_id",), known).rows():
+        yield _row(path, line, cells)
 
 
-def _row(path: Path, number: int, row: Mapping[str | None, str | None]) -> _Row:
-    if None in row or None in row.values():
-        raise broken(path, number, str(list(row.values())), "as many values as columns")
-    cells = {str(column): (text or "").strip() for column, text in row.items()}
+def _row(path: Path, number: int, cells: Mapping[str, str]) -> _Row:
     given, video, label = cells.get("split", ""), cells["youtube_id"], cells.get("label", "")
     part = _PARTS.get(given.lower()) if given else _part_of(path)
     if given and part is None:

@@ -1,4 +1,4 @@
-"""Reads lists in the format of Temporal Segment Networks: "path frames label" in each line."""
+"""Reads lists of Temporal Segment Networks: "path frames label" or "path label" in each line."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from hidden_two_stream.errors import DataError, UsageError
 __all__ = ["read_tsn"]
 
 _CLASS_FILES = ("classInd.txt", "classes.txt", "class_list.txt", "labels.txt", "label_map.txt")
+_LINE = "'path frames label' or 'path label'"
 
 
 def read_tsn(lists: Sequence[Path]) -> Catalog:
@@ -22,7 +23,7 @@ def read_tsn(lists: Sequence[Path]) -> Catalog:
     1, whichever is the lowest number in the lists. Class names are read from classInd.txt, classes.txt,
     class_list.txt, labels.txt or label_map.txt beside the first list, with "1 Name" or only "Name" in each
     line. Without such a file, the names are class_000, class_001, and so on. The column `frames` of a sample
-    holds its listed number of frames.
+    holds its listed number of frames. A list may leave the frames out, in all of its lines.
 
     Raises:
         UsageError: a list does not exist.
@@ -30,15 +31,11 @@ def read_tsn(lists: Sequence[Path]) -> Catalog:
     """
     for path in lists:
         if not path.is_file():
-            raise UsageError(f"no list at {str(path)!r}; expected a file of lines 'path frames label'")
+            raise UsageError(f"no list at {str(path)!r}; expected a file of lines {_LINE}")
     parts = ("train", "test") if len(lists) > 1 else (None,)
-    rows = [
-        (part, path, number, *_row(path, number, line))
-        for part, path in zip(parts, lists, strict=True)
-        for number, line in read_lines(path)
-    ]
+    rows = [(part, path, *row) for part, path in zip(parts, lists, strict=True) for row in _read_rows(path)]
     if not rows:
-        raise DataError(f"{lists[0]} is empty; expected lines 'path frames label'")
+        raise DataError(f"{lists[0]} is empty; expected lines {_LINE}")
     base = min(label for *_, label in rows)
     if base > 1:
         raise DataError(f"{lists[0]}: the lowest class number is {base}; expected classes from 0 or 1 on")
@@ -49,19 +46,24 @@ def read_tsn(lists: Sequence[Path]) -> Catalog:
         if label - base >= len(classes):
             known = f"a class from {base} to {len(classes) - 1 + base}, as {source} has {len(classes)}"
             raise broken(path, number, f"class {label}", known)
-        columns = {"frames": str(frames)}
+        columns = {} if frames is None else {"frames": frames}
         samples.append(Sample(str(path.parent / name), classes[label - base], part, columns=columns))
     files = [*map(str, lists), *([source] if source else [])]
     folders = dict.fromkeys(str(path.parent) for path in lists)
     return Catalog(classes, unique(samples, lists[0]), tuple(files), tuple(folders))
 
 
-def _row(path: Path, number: int, line: str) -> tuple[str, int, int]:
-    """Path, number of frames, and class number; the path can contain spaces."""
-    found = re.fullmatch(r"(\S.*?)\s+(\d+)\s+(\d+)", line)
-    if found is None:
-        raise broken(path, number, line, "'path frames label', where frames and label are whole numbers")
-    return found[1], int(found[2]), int(found[3])
+def _read_rows(path: Path) -> list[tuple[int, str, str | None, int]]:
+    """Line number, path, listed number of frames, and class number of each line; a path can hold spaces."""
+    rows: list[tuple[int, str, str | None, int]] = []
+    for number, line in read_lines(path):
+        found = re.fullmatch(r"(\S.*?)(?:\s+(\d+))?\s+(\d+)", line)
+        if found is None:
+            raise broken(path, number, line, f"{_LINE}, where frames and label are whole numbers")
+        if rows and (found[2] is None) != (rows[0][2] is None):
+            raise broken(path, number, line, f"the form of the lines before it: {_LINE}")
+        rows.append((number, found[1], found[2], int(found[3])))
+    return rows
 
 
 def _numbered(count: int) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from av.video.stream import VideoStream
 from hidden_two_stream.errors import VideoError
 from hidden_two_stream.progress import number_of
 from hidden_two_stream.types import Frame
+from hidden_two_stream.video.sources.addresses import open_address
 from hidden_two_stream.video.sources.ffmpeg import (
     URL_TIMEOUT_SECONDS,
     RGBConverter,
@@ -183,7 +184,8 @@ class FileSource:
     def _open(self) -> InputContainer:
         timeout = None if self._address.startswith("file:") else URL_TIMEOUT_SECONDS
         try:
-            return av.open(self._address, "r", metadata_errors="replace", timeout=timeout)
+            with open_address(self._address) as address:
+                return av.open(address, "r", metadata_errors="replace", timeout=timeout)
         except UnicodeError as error:
             raise VideoError(self.name, "its name is not valid text; rename the file") from error
         except av.InvalidDataError as error:
