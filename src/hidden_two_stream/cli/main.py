@@ -143,10 +143,18 @@ def _run(arguments: argparse.Namespace) -> int:
     except Exception as error:
         if debug:
             raise
-        kind = type(error).__name__
-        first_line = (str(error).splitlines() or [""])[0]
-        note(f"hts: unexpected {kind}: {first_line} (run again with --debug for details)")
+        note(f"hts: {_unexpected(error)}")
         return 1
+
+
+def _unexpected(error: Exception) -> str:
+    """Return the message about an error that no part of the package foresaw."""
+    first_line = (str(error).splitlines() or [""])[0]
+    if isinstance(error, MemoryError) or "allocate memory" in first_line or "out of memory" in first_line:
+        return (
+            f"not enough memory: {first_line or 'none is left'}; choose smaller frames, batches or --cache-mb"
+        )
+    return f"unexpected {type(error).__name__}: {first_line} (run again with --debug for details)"
 
 
 def _joined_lines(text: str) -> str:

@@ -135,6 +135,8 @@ def run_demo(
 
 
 def _clear(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{str(folder)!r} is a file; name a folder with --out")
     if folder.exists() and any(folder.iterdir()) and not (folder / MARKER).exists():
         raise UsageError(f"{str(folder)!r} holds something other than a demo; name another folder with --out")
     if folder.exists():

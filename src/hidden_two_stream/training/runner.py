@@ -214,7 +214,7 @@ def run_plan(
     """
     fabric = resources.fabric()
     resuming, is_first = plan is None, fabric.is_global_zero
-    plan = _shared(fabric, lambda: _prepare(folder, plan))
+    plan = _shared(fabric, lambda: _prepare(folder, plan, resources.quiet))
     resources = dataclasses.replace(resources, quiet=resources.quiet or not is_first)
     index = read_dataset_index(plan.data)
     split = divide(index, plan.held_out, plan.test_fraction, plan.seed)
@@ -263,7 +263,7 @@ def _shared(fabric: Fabric, prepare: Callable[[], Plan]) -> Plan:
     raise SystemExit(outcome.exit_code)
 
 
-def _prepare(folder: Path, plan: Plan | None) -> Plan:
+def _prepare(folder: Path, plan: Plan | None, quiet: bool) -> Plan:
     """Check the arguments of a run, make its folder, and write its plan."""
     new = plan is not None
     plan = _read_plan(folder) if plan is None else plan
@@ -278,8 +278,8 @@ def _prepare(folder: Path, plan: Plan | None) -> Plan:
     make_folder(folder)
     for empty in index.empty:
         note(f"no videos in {empty!r}: not counted as a class")
-    note(f"{len(index.samples)} videos, {len(index.classes)} classes; {split.rule}")
-    return _completed(plan, index, split, folder)
+    note(f"{len(index.samples)} videos, {len(index.classes)} classes; {split.rule}", quiet=quiet)
+    return _completed(plan, index, split, folder, quiet)
 
 
 def _read_plan(folder: Path) -> Plan:
@@ -296,7 +296,7 @@ def _read_plan(folder: Path) -> Plan:
         ) from error
 
 
-def _completed(plan: Plan, index: DatasetIndex, split: Split, folder: Path) -> Plan:
+def _completed(plan: Plan, index: DatasetIndex, split: Split, folder: Path, quiet: bool) -> Plan:
     """Fill in and write a new plan, or check that the data of a resumed run has not changed."""
     found = index.fingerprint()
     if plan.fingerprint:
@@ -307,7 +307,7 @@ def _completed(plan: Plan, index: DatasetIndex, split: Split, folder: Path) -> P
             )
         return plan
     recipe = resolve_input(plan.recipe, split.train)
-    note(f"the networks see {recipe.input.size}×{recipe.input.size} px (input.size)")
+    note(f"the networks see {recipe.input.size}×{recipe.input.size} px (input.size)", quiet=quiet)
     completed = dataclasses.replace(plan, recipe=recipe, fingerprint=found)
     write_json(folder / PLAN_FILE, completed.to_dict())
     return completed
