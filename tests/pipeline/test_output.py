@@ -16,6 +16,7 @@ from hidden_two_stream.cli import evaluate as evaluate_command
 from hidden_two_stream.errors import OutputError
 from hidden_two_stream.evaluation.accuracy import Evaluation
 from hidden_two_stream.experiments import cross_validation
+from hidden_two_stream.inference.predictor import Recognizer
 from hidden_two_stream.printing import json_text, one_line, print_error_line, printable
 from hidden_two_stream.progress import ProgressLine, note
 from hidden_two_stream.training import runner
@@ -138,6 +139,25 @@ def test_a_full_disk_for_the_folds_does_not_lose_the_accuracy(
     )  # fmt: skip
     assert code == 1
     assert err.splitlines()[-2].startswith("3 folds by subject, protocol 10x1: mean spatial ")
+
+
+@pytest.mark.parametrize("finished", [0, 1])
+def test_ctrl_c_does_not_lose_finished_predictions(
+    hts: Hts, small_run: Path, small_data: Path, monkeypatch: pytest.MonkeyPatch, finished: int
+) -> None:
+    videos = sorted((small_data.parent / "videos").rglob("test_*.mp4"))[:2]
+    predict, seen = Recognizer.predict, []
+
+    def interrupted(self: Recognizer, source: object, protocol: str) -> object:
+        if len(seen) == finished:
+            raise KeyboardInterrupt
+        seen.append(source)
+        return predict(self, videos[0], protocol)
+
+    monkeypatch.setattr(Recognizer, "predict", interrupted)
+    code, out, err = hts("predict", small_run, *videos, "--json")
+    assert (code, err) == (130, "hts: interrupted\n")
+    assert len(json.loads(out)["predictions"]) == 1 if finished else out == ""
 
 
 # -- what is printed

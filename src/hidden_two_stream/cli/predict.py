@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from hidden_two_stream.cli.options import Parser, add_device, add_protocol, open_recognizer, path_text
 from hidden_two_stream.cli.output import print_json, print_text
@@ -42,20 +43,27 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--top is {arguments.top}; expected 1 or more")
     recognizer = open_recognizer(arguments)
     protocol = run_protocol(arguments.protocol, recognizer.info.recipe, note)
-    predictions, failed = [], []
-    for source in expand_sources(arguments.sources):
-        try:
-            prediction = recognizer.predict(source, protocol.name)
-        except VideoError as error:
-            failed.append({"source": error.source, "reason": error.reason})
-            note(f"hts: {error}")
-            continue
-        predictions.append(prediction.to_dict(arguments.top))
-        if not arguments.json:
-            best = ", ".join(f"{name} {score:.2f}" for name, score in prediction.top(arguments.top))
-            print_text(one_line(f"{prediction.source}: {best}"))
-        for warning in prediction.warnings:
-            note(f"hts: {prediction.source}: {warning}")
+    predictions: list[dict[str, Any]] = []
+    failed: list[dict[str, str]] = []
+    found = {"run": arguments.run, "predictions": predictions, "unreadable": failed}
+    try:
+        for source in expand_sources(arguments.sources):
+            try:
+                prediction = recognizer.predict(source, protocol.name)
+            except VideoError as error:
+                failed.append({"source": error.source, "reason": error.reason})
+                note(f"hts: {error}")
+                continue
+            predictions.append(prediction.to_dict(arguments.top))
+            if not arguments.json:
+                best = ", ".join(f"{name} {score:.2f}" for name, score in prediction.top(arguments.top))
+                print_text(one_line(f"{prediction.source}: {best}"))
+            for warning in prediction.warnings:
+                note(f"hts: {prediction.source}: {warning}")
+    except KeyboardInterrupt:
+        if arguments.json and predictions:  # what is finished is not lost
+            print_json(found)
+        raise
     if arguments.json:
-        print_json({"run": arguments.run, "predictions": predictions, "unreadable": failed})
+        print_json(found)
     return 1 if failed else 0
