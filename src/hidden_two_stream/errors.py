@@ -90,4 +90,8 @@ class WorkerError(HiddenTwoStreamError):
 def unexpected(error: Exception) -> str:
     """One line about an error that this package does not raise on purpose."""
     first_line = (str(error).splitlines() or [""])[0]
+    if isinstance(error, MemoryError) or "allocate memory" in first_line or "out of memory" in first_line:
+        return (
+            f"not enough memory: {first_line or 'none is left'}; choose smaller frames, batches or --cache-mb"
+        )
     return f"unexpected {type(error).__name__}: {first_line}"

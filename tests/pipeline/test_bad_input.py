@@ -200,7 +200,7 @@ def test_unwritable_output(hts: Hts, small_data: Path, tmp_path: Path) -> None:
     assert "cannot create the folder" in line
 
 
-@pytest.mark.parametrize("protocol", ["5", "0x1", "25x5", "all"])
+@pytest.mark.parametrize("protocol", ["5", "0x1", "25x3", "all"])
 def test_unknown_protocol(protocol: str, hts: Hts, small_run: Path, small_data: Path) -> None:
     code, _, err = hts("evaluate", small_run, "--data", small_data, "--protocol", protocol)
     assert code == 2

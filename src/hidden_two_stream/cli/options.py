@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hidden_two_stream.inference.predictor import Recognizer
     from hidden_two_stream.training.resources import Resources
 
+_MOST_WORKERS = 256
 DATA_HELP = (
     "folder with one sub-folder of videos per class, a CSV with the columns path,label, or a dataset by "
     "name: ucf101:ROOT:SPLIT, hmdb51:ROOT:SPLIT, thumos14:ROOT, activitynet:ROOT, kinetics:ROOT, "
@@ -176,9 +177,15 @@ def add_resources(parser: argparse.ArgumentParser) -> None:
 
 
 def resources(arguments: argparse.Namespace) -> Resources:
-    """Return the values of the arguments that `add_resources` added."""
+    """Return the values of the arguments that `add_resources` added.
+
+    Raises:
+        UsageError: a number is out of range.
+    """
     from hidden_two_stream.training.resources import Resources
 
+    if arguments.cache_mb < 0:
+        raise UsageError(f"--cache-mb is {arguments.cache_mb}; expected 0 or more")
     return Resources(
         workers=workers(arguments),
         cache_mb=arguments.cache_mb,
@@ -193,15 +200,15 @@ def workers(arguments: argparse.Namespace) -> int:
     """Return the number of worker processes.
 
     Raises:
-        UsageError: it is negative.
+        UsageError: it is negative, or more than any machine has use for.
     """
     from hidden_two_stream.data.clip_cache import default_workers
 
     number: int | None = arguments.workers
     if number is None:
         return default_workers()
-    if number < 0:
-        raise UsageError(f"--workers is {number}; expected 0 or more")
+    if not 0 <= number <= _MOST_WORKERS:
+        raise UsageError(f"--workers is {number}; expected 0 to {_MOST_WORKERS}")
     return number
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hidden_two_stream.cli.options import Parser, add_device, add_protocol, open_recognizer, path_text
 from hidden_two_stream.cli.output import print_json, print_text
@@ -53,28 +53,28 @@ def run(arguments: argparse.Namespace) -> int:
         raise CheckpointError(f"{arguments.run!r} has no trained stream; train spatial or temporal")
     protocol = run_protocol(arguments.protocol, recognizer.info.recipe, note)
     sources = expand_sources(arguments.sources)
-    left_out = _left_out(arguments.sources)
-    predictions, failed = [], []
-    for source in sources:
-        prediction = _predict(recognizer, source, protocol.name, arguments.debug)
-        if isinstance(prediction, str):
-            failed.append({"source": source, "reason": prediction})
-            continue
-        predictions.append(prediction.to_dict(arguments.top))
-        if not arguments.json:
-            best = ", ".join(f"{name} {score:.2f}" for name, score in prediction.top(arguments.top))
-            print_text(one_line(f"{prediction.source}: {best}"))
-        for warning in prediction.warnings:
-            note(f"hts: {prediction.source}: {warning}")
+    left_out = {folder: found.to_dict() for folder, found in _left_out(arguments.sources).items()}
+    predictions: list[dict[str, Any]] = []
+    failed: list[dict[str, str]] = []
+    result = {"run": arguments.run, "predictions": predictions, "unreadable": failed, "left_out": left_out}
+    try:
+        for source in sources:
+            prediction = _predict(recognizer, source, protocol.name, arguments.debug)
+            if isinstance(prediction, str):
+                failed.append({"source": source, "reason": prediction})
+                continue
+            predictions.append(prediction.to_dict(arguments.top))
+            if not arguments.json:
+                best = ", ".join(f"{name} {score:.2f}" for name, score in prediction.top(arguments.top))
+                print_text(one_line(f"{prediction.source}: {best}"))
+            for warning in prediction.warnings:
+                note(f"hts: {prediction.source}: {warning}")
+    except KeyboardInterrupt:
+        if arguments.json and predictions:  # what is finished is not lost
+            print_json(result)
+        raise
     if arguments.json:
-        print_json(
-            {
-                "run": arguments.run,
-                "predictions": predictions,
-                "unreadable": failed,
-                "left_out": {folder: found.to_dict() for folder, found in left_out.items()},
-            }
-        )
+        print_json(result)
     return 1 if failed else 0
 
 

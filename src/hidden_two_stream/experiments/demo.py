@@ -138,6 +138,8 @@ def run_demo(
 
 
 def _require_demo(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{str(folder)!r} is a file; name a folder with --out")
     if folder.is_dir() and _entries(folder) and not (folder / MARKER).exists():
         raise UsageError(f"{str(folder)!r} holds something other than a demo; name another folder with --out")
 

@@ -268,7 +268,7 @@ def run_plan(
     """
     fabric = resources.fabric()
     with ExitStack() as locks:
-        prepared = _shared(fabric, lambda: _prepare(folder, plan, locks))
+        prepared = _shared(fabric, lambda: _prepare(folder, plan, locks, resources.quiet))
         if allow_duplicates:
             prepared = dataclasses.replace(prepared, allow_duplicates=True)
         return _run_prepared(folder, prepared, plan is None, resources, fabric, title)
@@ -335,7 +335,7 @@ def _shared(fabric: Fabric, prepare: Callable[[], Plan]) -> Plan:
     raise SystemExit(outcome.exit_code)
 
 
-def _prepare(folder: Path, plan: Plan | None, locks: ExitStack) -> Plan:
+def _prepare(folder: Path, plan: Plan | None, locks: ExitStack, quiet: bool) -> Plan:
     """Check the arguments of a run, make and lock its folder, and write its plan."""
     new = plan is not None
     if folder.is_dir():
@@ -354,8 +354,8 @@ def _prepare(folder: Path, plan: Plan | None, locks: ExitStack) -> Plan:
         locks.enter_context(folder_lock(make_folder(folder)))
         _require_free(folder)  # another process may have been faster
     note_facts(index)
-    note(f"{len(index.samples)} videos, {len(index.classes)} classes; {split.rule}")
-    return _completed(plan, index, folder)
+    note(f"{len(index.samples)} videos, {len(index.classes)} classes; {split.rule}", quiet=quiet)
+    return _completed(plan, index, folder, quiet)
 
 
 def _require_free(folder: Path) -> None:
@@ -385,7 +385,7 @@ def _read_plan(folder: Path) -> Plan:
         ) from error
 
 
-def _completed(plan: Plan, index: DatasetIndex, folder: Path) -> Plan:
+def _completed(plan: Plan, index: DatasetIndex, folder: Path, quiet: bool) -> Plan:
     """Fill in and write a new plan, or check that the data of a resumed run has not changed."""
     found = index.fingerprint()
     if plan.fingerprint:
@@ -398,7 +398,7 @@ def _completed(plan: Plan, index: DatasetIndex, folder: Path) -> Plan:
         note_versions(plan.versions)
         return plan
     size = plan.recipe.input.size
-    note(f"the networks see {size}×{size} px (input.size)")
+    note(f"the networks see {size}×{size} px (input.size)", quiet=quiet)
     completed = dataclasses.replace(
         plan, fingerprint=found, contents=file_contents(index.samples), versions=versions()
     )

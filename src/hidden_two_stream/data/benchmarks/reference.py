@@ -85,12 +85,12 @@ def parse_splits(text: str, name: str) -> tuple[int, ...]:
         raise UsageError(f"got split {text!r} of {name}, which has only one division; leave the split out")
     first, _, last = text.partition("..")
     try:
-        numbers = tuple(range(int(first), int(last or first) + 1))
+        start, end = int(first), int(last or first)
     except ValueError:
-        numbers = ()
-    if not numbers or numbers[0] < 1 or numbers[-1] > most:
+        start, end = 0, 0
+    if not 1 <= start <= end <= most:
         raise UsageError(f"got split {text!r} of {name}; expected a number from 1 to {most}, or 1..{most}")
-    return numbers
+    return tuple(range(start, end + 1))
 
 
 def _pattern(name: str) -> str:
