@@ -37,7 +37,9 @@ class StopRequest:
                     self._previous[number] = signal.signal(number, self._handle)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if self.wanted and isinstance(error, Terminated):
+            error.signal_number = self.signal_number
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 

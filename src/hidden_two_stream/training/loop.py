@@ -58,8 +58,8 @@ LOG_EVERY = 10  # steps
 class Stopped(Terminated):
     """Training was interrupted, by Ctrl-C or another signal, after its state was saved."""
 
-    def __init__(self, stage: str, step: int, signal_number: int = signal.SIGINT) -> None:
-        super().__init__(signal_number, f"stopped in stage {stage} after step {step}")
+    def __init__(self, stage: str, step: int) -> None:
+        super().__init__(signal.SIGINT, f"stopped in stage {stage} after step {step}")
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,7 @@ class _StageRun:
                         self._save(done)
                         last_save = time.monotonic()
                     if stop.wanted:
-                        raise Stopped(self.name, done, stop.signal_number)
+                        raise Stopped(self.name, done)
         finally:
             if log is not None:
                 log.close()
