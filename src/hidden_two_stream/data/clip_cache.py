@@ -8,6 +8,7 @@ none are kept, and clips are decoded again when they are asked for. Both ways gi
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -22,10 +23,11 @@ from torch import Tensor
 from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.errors import HiddenTwoStreamError, VideoError
 from hidden_two_stream.parallel import WorkerPool
-from hidden_two_stream.types import RawClip
-from hidden_two_stream.video.reader import Source, VideoReader
+from hidden_two_stream.types import Frame, RawClip
+from hidden_two_stream.video.limits import resized_too_large
+from hidden_two_stream.video.reader import Source, VideoReader, source_name
 from hidden_two_stream.video.times import FALLBACK_FPS, index_times
-from hidden_two_stream.video.transforms import resize, resize_short_side, to_tensor
+from hidden_two_stream.video.transforms import resize, resize_short_side, short_side_size, to_tensor
 
 __all__ = [
     "ClipCache",
@@ -34,11 +36,14 @@ __all__ = [
     "decode_video",
     "default_workers",
     "open_clip_cache",
+    "require_resizable",
     "resized",
 ]
 
 Resize = int | tuple[int, int]
 """Shorter side, or height and width, in px."""
+
+_ROUNDING_SECONDS = 1e-6  # 0.1 + 0.2 s is the time of the frame at 0.3 s
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class DecodedVideo:
         first_frame: frame number in the file at which the labeled part starts.
         size: (height, width) of the decoded frames, before resizing.
         fps: mean frames per second; None where unknown.
-        warning: why decoding ended early, if it did.
+        warning: what was wrong with the video, for example that decoding ended early; None: nothing.
         frames: (num_frames, 3, h, w) uint8, resized; None where they were not kept.
         pts_seconds: (num_frames,) float64 time of each frame; the first frame of the file is at 0.
     """
@@ -96,6 +101,14 @@ def resized(clip: RawClip, size: Resize) -> Tensor:
     return resize_short_side(frames, size) if isinstance(size, int) else resize(frames, *size)
 
 
+def require_resizable(source: Source, before: tuple[int, int], size: Resize) -> None:
+    """Raise a VideoError if the frames of `source`, (height, width) px, are too large after `resized`."""
+    after = short_side_size(*before, size) if isinstance(size, int) else size
+    reason = resized_too_large(before, after)
+    if reason and after != before:
+        raise VideoError(source_name(source), reason)
+
+
 def decode_video(
     source: Source,
     size: Resize,
@@ -109,41 +122,91 @@ def decode_video(
         source: what to decode.
         size: size of the resized frames.
         max_bytes: the resized frames are kept if they need no more bytes together.
-        start_seconds, end_seconds: the labeled part; None: from the first frame, to the last frame.
+        start_seconds, end_seconds: the labeled part: the frames with start <= presentation time < end, or if
+            there are none, the frame on screen at the start; None: from the first frame, to the last frame.
 
     Raises:
         UsageError, VideoError: as `VideoReader`; also VideoError if a part in seconds is asked for and the
-            frame rate is unknown, or the part holds no frame.
+            frames have neither times nor a rate, or the video ends before the part.
     """
     with VideoReader(source) as reader:
-        first, stop = _part(source, reader.fps, start_seconds, end_seconds)
-        kept: list[Tensor] | None = []
-        times: list[float] = []
-        used = 0
-        for frame in reader.frames(first, stop):
-            times.append(frame.pts_seconds)
-            if kept is not None:
-                kept.append(resized(frame.image[None], size))
-                used += kept[-1].nbytes
-                kept = kept if used <= max_bytes else None
-        if not times:
-            raise VideoError(source, f"no frame from {start_seconds or 0:g} s on; check the listed times")
-        frames = None if kept is None else torch.cat(kept)
-        seconds = np.zeros(0) if reader.times_repaired else np.array(times)
+        require_resizable(source, reader.size, size)
+        found = _Decoded(size, max_bytes)
+        if start_seconds is None and end_seconds is None:
+            found.add_all(reader.frames())
+        else:
+            _decode_part(source, reader, found, start_seconds or 0.0, _none_as_infinity(end_seconds))
+        seconds = np.zeros(0) if reader.times_repaired else np.array(found.times)
         return DecodedVideo(
-            source, len(times), first, reader.size, reader.fps, reader.warning, frames, seconds
+            source,
+            len(found.times),
+            found.first_frame,
+            reader.size,
+            reader.fps,
+            reader.warning,
+            None if found.kept is None else torch.cat(found.kept),
+            seconds,
         )
 
 
-def _part(
-    source: Source, fps: float | None, start: float | None, end: float | None
-) -> tuple[int, int | None]:
-    if start is None and end is None:
-        return 0, None
-    if not fps:
-        raise VideoError(source, "a part in seconds is listed, but the frame rate is unknown")
-    first = round((start or 0) * fps)
-    return first, None if end is None else max(first + 1, round(end * fps))
+def _decode_part(source: Source, reader: VideoReader, found: _Decoded, start: float, end: float) -> None:
+    """Decode the frames of [start, end); if none begins in it, the one that is on screen at the start."""
+    if not reader.is_timed:
+        raise VideoError(source_name(source), "a part in seconds is listed, but the frame rate is unknown")
+    start_soon, end_soon = start + _ROUNDING_SECONDS, end - _ROUNDING_SECONDS
+    found.add_all(reader.frames_between(start - _ROUNDING_SECONDS, end_soon))
+    if reader.times_repaired:
+        if not reader.fps:
+            raise VideoError(
+                source, "a part in seconds is listed, but its time stamps are unusable and it has no rate"
+            )
+        found.clear()
+        found.add_all(reader.frames(*_numbers_between(start, end, reader.fps)))
+    elif not found.times and (number := reader.number_at(start_soon)) is not None:
+        found.add_all(reader.frames(number, number + 1))
+    if not found.times:
+        raise VideoError(source, f"no frame from {start:g} s on; check the listed times")
+
+
+def _numbers_between(start: float, end: float, fps: float) -> tuple[int, int | None]:
+    """Numbers of the frames for which start <= number / fps < end, at least one; None: to the last."""
+    first = max(0, math.ceil((start - _ROUNDING_SECONDS) * fps))
+    stop = None if end == math.inf else math.ceil((end - _ROUNDING_SECONDS) * fps)
+    if stop is not None and stop <= first:
+        first = math.floor((start + _ROUNDING_SECONDS) * fps)
+        stop = first + 1
+    return first, stop
+
+
+def _none_as_infinity(seconds: float | None) -> float:
+    return math.inf if seconds is None else seconds
+
+
+class _Decoded:
+    """Frames as they are decoded: their times, and their resized images while these fit into `max_bytes`."""
+
+    def __init__(self, size: Resize, max_bytes: int) -> None:
+        self._size = size
+        self._max_bytes = max_bytes
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all frames."""
+        self.first_frame = 0
+        self.times: list[float] = []
+        self.kept: list[Tensor] | None = []
+        self._used = 0
+
+    def add_all(self, frames: Iterable[Frame]) -> None:
+        """Take frames that follow each other."""
+        for frame in frames:
+            if not self.times:
+                self.first_frame = frame.index
+            self.times.append(frame.pts_seconds)
+            if self.kept is not None:
+                self.kept.append(resized(frame.image[None], self._size))
+                self._used += self.kept[-1].nbytes
+                self.kept = self.kept if self._used <= self._max_bytes else None
 
 
 @dataclass(frozen=True)
