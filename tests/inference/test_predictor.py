@@ -15,7 +15,7 @@ from torch import Tensor
 from hidden_two_stream.checkpoint import RunInfo, RunMetadata, build_model, save_run
 from hidden_two_stream.config.schema import FusionConfig, InputConfig, ModelConfig, Recipe
 from hidden_two_stream.data.clip_cache import DecodedVideo
-from hidden_two_stream.errors import CheckpointError, UsageError, VideoError
+from hidden_two_stream.errors import CheckpointError, UsageError, VideoError, VideoWarning
 from hidden_two_stream.inference import predictor
 from hidden_two_stream.inference.predictor import Recognizer, load
 from hidden_two_stream.inference.windows import parse_protocol
@@ -190,6 +190,14 @@ def test_every_recording_is_labelled_or_refused(recognizer: Recognizer, data_roo
         assert len(labelled) == 19
         assert labelled["frames_01.avi"].num_frames == 1
         assert labelled["frames_11.avi"].warnings == ()
+
+
+def test_windows_and_flow_of_a_damaged_video_warn(recognizer: Recognizer, data_root: Path) -> None:
+    path = data_root / "odd" / "corrupted.mp4"
+    with pytest.warns(VideoWarning, match="decoding stopped after 28 frames: damaged data"):
+        assert list(recognizer.windows(path))
+    with pytest.warns(VideoWarning, match="decoding stopped after 28 frames: damaged data"):
+        assert len(recognizer.flow(path)) == 27
 
 
 def test_a_damaged_video_is_labelled_with_a_warning(recognizer: Recognizer, data_root: Path) -> None:
