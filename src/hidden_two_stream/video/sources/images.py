@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,9 @@ __all__ = ["decode_image"]
 
 _MOST_BYTES = 8 * MAX_FRAME_PIXELS + (1 << 20)
 """Size of an uncompressed image with the most pixels, four values of 16 bits each."""
+
+
+_NETPBM = re.compile(rb"P[1-6]\s")
 
 
 def decode_image(path: Path) -> VideoFrame:
@@ -59,7 +63,11 @@ def _read(path: Path) -> bytes:
 
 
 def _decode(path: Path, data: bytes) -> VideoFrame:
-    with av.open(io.BytesIO(data), "r", metadata_errors="replace", options=SIZE_LIMIT) as container:
+    # FFmpeg guesses that a netpbm image is none if there is a space before the first line's end.
+    kind = "ppm_pipe" if _NETPBM.match(data) else None
+    with av.open(
+        io.BytesIO(data), "r", format=kind, metadata_errors="replace", options=SIZE_LIMIT
+    ) as container:
         stream = container.streams.video[0]
         use_one_thread(stream)
         context = stream.codec_context
