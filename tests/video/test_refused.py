@@ -158,6 +158,26 @@ def test_large_frames_are_refused_before_they_are_decoded(tmp_path: Path, suffix
             VideoReader(tmp_path / "frames")
 
 
+@pytest.mark.parametrize(
+    ("name", "codec", "pixels"),
+    [
+        ("a.mp4", "libx264", "yuv420p"),
+        ("a.ts", "libx264", "yuv420p"),
+        ("a.avi", "mjpeg", "yuvj420p"),
+        ("a.mkv", "ffv1", "yuv420p"),
+        ("a.avi", "rawvideo", "yuv420p"),
+    ],
+)
+def test_large_videos_are_refused_in_every_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, codec: str, pixels: str
+) -> None:
+    path = write_recording(tmp_path / name, moving_scene(2), codec, pixels)
+    monkeypatch.setattr("hidden_two_stream.video.limits.MAX_FRAME_PIXELS", 1000)
+    for module in ("opening", "tracks"):
+        monkeypatch.setattr(f"hidden_two_stream.video.sources.{module}.SIZE_LIMIT", {"max_pixels": "1000"})
+    assert "at most 40 million" in reason(path)
+
+
 def test_8k_video_is_read(tmp_path: Path) -> None:
     assert MAX_FRAME_PIXELS >= 7680 * 4320
     image = np.broadcast_to(np.uint8(9), (1, 4320, 7680, 3))

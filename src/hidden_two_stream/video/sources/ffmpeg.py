@@ -63,9 +63,12 @@ def use_one_thread(stream: VideoStream) -> None:
 
 
 def decoding_reason(error: Exception, stream: VideoStream) -> str:
-    """Why decoding stopped: damage, or a size that the decoder refused before it told it."""
-    if isinstance(error, av.ArgumentError) and not stream.codec_context.width:
+    """Why decoding stopped: damage, or a size that was refused before anybody told it."""
+    is_size_unknown = not stream.codec_context.width
+    if is_size_unknown and isinstance(error, av.ArgumentError):
         return SIZE_REFUSED
+    if is_size_unknown and isinstance(error, av.InvalidDataError):
+        return f"damaged data, or {SIZE_REFUSED}"
     if isinstance(error, (av.ArgumentError, av.PermissionError)):
         return "damaged data"  # some decoders return -1, which reads as a lack of permission
     return failure_reason(error)

@@ -15,8 +15,7 @@ from hidden_two_stream.video.sources.ffmpeg import SIZE_LIMIT, use_one_thread
 
 __all__ = ["choose_track", "video_stream"]
 
-_NO_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
-"""Marks of cover images and previews."""
+_PREVIEW = Disposition.timed_thumbnails | Disposition.still_image
 
 
 def choose_track(
@@ -35,7 +34,8 @@ def choose_track(
     Raises:
         VideoError: there is no video track, or no decoder for any of them.
     """
-    tracks = [track for track in container.streams.video if not track.disposition & _NO_VIDEO]
+    tracks = [track for track in container.streams.video if not track.disposition & Disposition.attached_pic]
+    tracks = [track for track in tracks if not track.disposition & _PREVIEW] or tracks
     if not tracks:
         sound = bool(container.streams.audio)
         raise VideoError(name, "it holds sound and no video" if sound else "it holds no video")
