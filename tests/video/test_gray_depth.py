@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +45,20 @@ def test_a_few_bits_fill_the_range(tmp_path: Path, highest: int, bits: int) -> N
         )
         with VideoReader(source) as reader:
             np.testing.assert_array_equal(reader.read([1])[0], expected[1])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such pipes")
+def test_a_stream_stays_as_it_is_and_says_so(tmp_path: Path) -> None:
+    frames = ramp(4095, 4095)
+    path = write_recording(tmp_path / "a.mkv", frames, "ffv1", "gray16le", source="gray16le")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(path.read_bytes()))
+    writer.start()
+    clip, info = read_video(pipe)
+    writer.join()
+    assert clip.max() == 16  # 4095 of 65535
+    assert info.warning == "its 16-bit frames begin with 12-bit values: a stream stays dark"
 
 
 def test_the_whole_clip_decides(tmp_path: Path) -> None:

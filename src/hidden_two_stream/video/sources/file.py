@@ -16,7 +16,7 @@ from hidden_two_stream.progress import number_of
 from hidden_two_stream.types import Frame
 from hidden_two_stream.video.limits import frame_too_large
 from hidden_two_stream.video.sources.ffmpeg import RGBConverter, decoding_reason
-from hidden_two_stream.video.sources.gray_depth import depth_warning, is_deep, used_depth
+from hidden_two_stream.video.sources.gray_depth import depth_of, depth_warning, is_deep, used_depth
 from hidden_two_stream.video.sources.losses import LossCheck
 from hidden_two_stream.video.sources.opening import open_container
 from hidden_two_stream.video.sources.pipe import READ_ONCE
@@ -65,6 +65,8 @@ class FileSource:
         self._begun: _Decoded | None = self._decode_all()
         self._first = next(self._begun)
         self._depth = self._used_depth(self._first[1])
+        # A stream cannot be read twice, so nobody knows which values follow.
+        self._stream_depth = depth_of([self._first[1]]) if path is None else None
         self._to_rgb = RGBConverter(self._first[1], self._depth, is_track=True)
         self.size = self._to_rgb.size
 
@@ -81,6 +83,8 @@ class FileSource:
             )
         if self._depth is not None:
             found.append(depth_warning(self._depth))
+        elif self._stream_depth is not None:
+            found.append(f"its 16-bit frames begin with {self._stream_depth}-bit values: a stream stays dark")
         return "; ".join(found) or None
 
     def select(self, wanted: Iterable[int]) -> Generator[Frame, None, None]:
@@ -256,7 +260,7 @@ class FileSource:
     # -- brightness
 
     def _used_depth(self, first: VideoFrame) -> int | None:
-        """Bits that 16-bit values use; None: all. A stream cannot be read twice, and is shown as it is."""
+        """Bits that 16-bit values use; None: all, or it is a stream."""
         if self._path is None or not is_deep(first):
             return None
         facts = self._path.stat()

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
 
-__all__ = ["brightened", "depth_warning", "is_deep", "used_depth"]
+__all__ = ["brightened", "depth_of", "depth_warning", "is_deep", "used_depth"]
 
 _DEPTHS = (8, 10, 12, 14)
 """Bits that cameras have; clips with larger values use all 16 bits."""
@@ -39,7 +39,7 @@ def is_deep(frame: VideoFrame) -> bool:
 
 
 def used_depth(key: Hashable, frames: Callable[[], Iterable[VideoFrame]]) -> int | None:
-    """Bits that the 16-bit values of a clip use, 8 to 14; None: all, or there are no such values.
+    """`depth_of` a whole clip.
 
     Decoding ends at a frame that uses all bits. The result is kept for the life of the process, because clips
     are read from the same file again and again.
@@ -49,13 +49,18 @@ def used_depth(key: Hashable, frames: Callable[[], Iterable[VideoFrame]]) -> int
         frames: decodes all frames.
     """
     if key not in _remembered:
-        peak = 0
-        for frame in frames():
-            peak = max(peak, _peak(frame) if is_deep(frame) else 0)
-            if peak >= 1 << _DEPTHS[-1]:
-                break
-        _remembered[key] = next((bits for bits in _DEPTHS if 0 < peak < 1 << bits), None)
+        _remembered[key] = depth_of(frames())
     return _remembered[key]
+
+
+def depth_of(frames: Iterable[VideoFrame]) -> int | None:
+    """Bits that the 16-bit values of some frames use, 8 to 14; None: all, or there are no such values."""
+    peak = 0
+    for frame in frames:
+        peak = max(peak, _peak(frame) if is_deep(frame) else 0)
+        if peak >= 1 << _DEPTHS[-1]:
+            break
+    return next((bits for bits in _DEPTHS if 0 < peak < 1 << bits), None)
 
 
 def brightened(frame: VideoFrame, depth: int) -> VideoFrame:
