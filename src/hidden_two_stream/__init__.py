@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hidden_two_stream.checkpoint import RunInfo
     from hidden_two_stream.config.loading import load_recipe, recipe_names
     from hidden_two_stream.config.schema import Recipe
-    from hidden_two_stream.errors import HiddenTwoStreamError
+    from hidden_two_stream.errors import HiddenTwoStreamError, VideoWarning
     from hidden_two_stream.evaluation.accuracy import Evaluation
     from hidden_two_stream.evaluation.comparison import Comparison
     from hidden_two_stream.evaluation.evaluate import evaluate
@@ -49,6 +49,7 @@ _HOMES = {
     "Resources": "training.resources",
     "RunInfo": "checkpoint",
     "TrainingResult": "training.fit",
+    "VideoWarning": "errors",
     "WindowPrediction": "types",
     "compare": "experiments.compare",
     "cross_validate": "experiments.cross_validation",
@@ -74,6 +75,7 @@ __all__ = [
     "Resources",
     "RunInfo",
     "TrainingResult",
+    "VideoWarning",
     "WindowPrediction",
     "__version__",
     "compare",

@@ -6,6 +6,8 @@ as one line and exits with the class's `exit_code`.
 
 from __future__ import annotations
 
+import warnings
+
 __all__ = [
     "CheckpointError",
     "DataError",
@@ -16,8 +18,10 @@ __all__ = [
     "TrainingError",
     "UsageError",
     "VideoError",
+    "VideoWarning",
     "WorkerError",
     "unexpected",
+    "warn_of_video",
 ]
 
 
@@ -61,6 +65,19 @@ class VideoError(HiddenTwoStreamError):
     def __reduce__(self) -> tuple[type[VideoError], tuple[str, str]]:
         # Worker processes pickle exceptions; by default, the message would become `source`.
         return (type(self), (self.source, self.reason))
+
+
+class VideoWarning(UserWarning):
+    """Something is wrong with a video that was read all the same, for example that it ended early.
+
+    Calls whose result is an array or an iterator, such as `flow` and `windows`, issue it through Python's
+    `warnings`. Results with an attribute `warnings`, such as `Prediction`, hold the reason there instead.
+    """
+
+
+def warn_of_video(source: object, reason: str) -> None:
+    """Issue a `VideoWarning` that names the video, at the line that called the caller."""
+    warnings.warn(f"{source}: {reason}", VideoWarning, stacklevel=3)
 
 
 class DataError(HiddenTwoStreamError):

@@ -211,8 +211,11 @@ def test_a_long_video_is_decoded_in_bounded_memory(monkeypatch: pytest.MonkeyPat
         (0.5, 1.0, 5, 5),
         (1.5, None, 15, 4),
         (0.0, 99.0, 0, 19),
-        (1.04, 1.05, 10, 1),
+        (1.04, 1.05, 10, 1),  # no frame begins here; the one at 1.0 s is on screen
         (0.1, 0.11, 1, 1),
+        (1.85, 1.95, 18, 1),
+        (0.55, 0.95, 6, 4),  # the frames at 0.6, 0.7, 0.8 and 0.9 s
+        (0.1 + 0.2, 0.7 - 0.1, 3, 3),  # 0.30000000000000004 to 0.6 s
     ],
 )
 def test_a_part_in_seconds(
@@ -229,6 +232,62 @@ def test_a_part_in_seconds(
 def test_a_part_behind_the_end(samples: list[Sample]) -> None:
     with pytest.raises(VideoError, match=r"no frame from 60 s on"):
         decode_video(samples[2].path, 16, 0, 60.0)
+    with pytest.raises(VideoError, match=r"no frame from 1\.9 s on; check the listed times"):
+        decode_video(samples[2].path, 16, 0, 1.9, 2)  # its last frame is on screen from 1.8 to 1.9 s
+
+
+def test_parts_of_a_recording_whose_rate_changes(data_root: Path) -> None:
+    """30 red frames per second for 4 s, then 5 blue ones per second for 4 s."""
+    path = data_root / "faults" / "02_vfr_30_then_5.mp4"
+    for budget in (1 << 24, 0):
+        red, blue = (decode_video(path, 16, budget, start, start + 4) for start in (0.0, 4.0))
+        assert (red.first_frame, red.num_frames) == (0, 120)
+        assert (blue.first_frame, blue.num_frames) == (120, 20)
+        np.testing.assert_allclose(blue.pts_seconds, 4 + np.arange(20) / 5, atol=1e-9)
+        assert red.read(range(120), 16).float().mean((0, 2, 3)).round().tolist() == [199, 0, 0]
+        assert blue.read(range(20), 16).float().mean((0, 2, 3)).round().tolist() == [0, 0, 200]
+        part = decode_video(path, 16, budget, 0, 1)
+        assert (part.first_frame, part.num_frames) == (0, 30)
+        assert part.pts_seconds.max() < 1
+
+
+def test_parts_by_number_where_time_stamps_are_unusable(data_root: Path) -> None:
+    """Its stamps run backward from the fourth frame on; it has 164 frames, 25 per second."""
+    path = data_root / "clips" / "v_ApplyEyeMakeup_g01_c01.avi"
+    for start, end, numbers in (
+        (1.0, 2.0, range(25, 50)),
+        (0.0, 0.12, range(3)),
+        (6.0, None, range(150, 164)),
+    ):
+        part = decode_video(path, 16, 0, start, end)
+        assert (part.first_frame, part.num_frames) == (numbers[0], len(numbers))
+        np.testing.assert_array_equal(part.pts_seconds, np.array(numbers) / 25)
+        assert "frame number / 25 per second" in str(part.warning)
+
+
+@pytest.mark.parametrize("broken", [5, 30, 55])
+def test_time_stamps_are_unusable_in_all_parts_or_in_none(tmp_path: Path, broken: int) -> None:
+    """A stamp that repeats before, in or after a part makes frame numbers count in the part."""
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        track = container.add_stream("mpeg4", rate=25, options={"bf": "0"})
+        assert isinstance(track, av.VideoStream)
+        track.height, track.width, track.pix_fmt = 32, 48, "yuv420p"
+        for number, image in enumerate(moving(60, 32, 48)):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            for packet in track.encode(frame):
+                packet.pts = packet.dts = 2 * (number - (number == broken))  # half of the rate that it says
+                container.mux(packet)
+        container.mux(track.encode())
+    part = decode_video(path, 16, 1 << 24, 1.0, 1.6)
+    whole = decode_video(path, 16, 1 << 24)
+    assert (part.warning, part.fps) == (whole.warning, whole.fps)
+    assert part.fps is not None
+    expected = [n for n in range(whole.num_frames) if 1.0 <= n / part.fps < 1.6]
+    assert list(range(part.first_frame, part.first_frame + part.num_frames)) == expected
+    assert whole.frames is not None
+    assert part.frames is not None
+    torch.testing.assert_close(part.frames, whole.frames[expected], rtol=0, atol=0)
 
 
 def test_a_part_needs_a_frame_rate() -> None:
@@ -289,7 +348,7 @@ def test_parts_of_a_real_video_far_from_its_start(data_root: Path) -> None:
     assert whole.fps is not None
     assert whole.frames is not None
     for budget in (1 << 30, 0):
-        part = decode_video(path, 16, budget, 200 / whole.fps, 220 / whole.fps)
+        part = decode_video(path, 16, budget, *whole.pts_seconds[[200, 220]].tolist())
         assert (part.first_frame, part.num_frames) == (200, 20)
         torch.testing.assert_close(part.read(range(20), 16), whole.frames[200:220], rtol=0, atol=0)
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
 import hidden_two_stream
+from hidden_two_stream.errors import VideoError, VideoWarning
+from hidden_two_stream.inference.flow_export import export_flow
 from hidden_two_stream.inference.motion_estimator import default_side
 from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.metrics import endpoint_error_map
@@ -25,6 +31,25 @@ def test_small_videos_are_enlarged_for_stacked_networks() -> None:
         for flow in [resize_flow(torch.from_numpy(seen["tiny"].flow(clip.frames, side)), 64, 64)]
     ]
     assert errors[1] < errors[0]
+
+
+def test_what_is_wrong_with_a_video_is_a_warning(data_root: Path, tmp_path: Path) -> None:
+    path = data_root / "odd" / "corrupted.mp4"
+    estimator = hidden_two_stream.motion_estimator("nano")
+    expected = "decoding stopped after 28 frames: damaged data"
+    with pytest.warns(VideoWarning, match=f"^{re.escape(str(path))}: {expected}$"):
+        assert len(estimator.flow(path, 16)) == 27
+    found: list[str] = []
+    for _ in estimator.flow_windows(path, 16, on_warning=found.append):
+        assert not found
+    assert found == [expected]
+    assert export_flow(estimator, path, tmp_path / "flow.mp4", short_side=16).warnings == (expected,)
+
+
+def test_frames_that_would_be_enlarged_to_gigabytes_are_refused() -> None:
+    clip = np.zeros((2, 1, 100_000, 3), np.uint8)
+    with pytest.raises(VideoError, match=r"cannot read video 'array': .* resized to 1600000 x 16"):
+        hidden_two_stream.motion_estimator("nano").flow(clip)
 
 
 @pytest.mark.parametrize(

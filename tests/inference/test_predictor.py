@@ -16,7 +16,7 @@ from torch import Tensor
 from hidden_two_stream.checkpoint import RunInfo, RunMetadata, build_model, save_run
 from hidden_two_stream.config.schema import FusionConfig, InputConfig, ModelConfig, Recipe
 from hidden_two_stream.data.clip_cache import DecodedVideo, decode_video
-from hidden_two_stream.errors import CheckpointError, UsageError, VideoError
+from hidden_two_stream.errors import CheckpointError, UsageError, VideoError, VideoWarning
 from hidden_two_stream.inference import predictor
 from hidden_two_stream.inference.predictor import Recognizer, load
 from hidden_two_stream.inference.windows import parse_protocol
@@ -191,6 +191,14 @@ def test_every_recording_is_labelled_or_refused(recognizer: Recognizer, data_roo
         assert len(labelled) == 19
         assert labelled["frames_01.avi"].num_frames == 1
         assert labelled["frames_11.avi"].warnings == ()
+
+
+def test_windows_and_flow_of_a_damaged_video_warn(recognizer: Recognizer, data_root: Path) -> None:
+    path = data_root / "odd" / "corrupted.mp4"
+    with pytest.warns(VideoWarning, match="decoding stopped after 28 frames: damaged data"):
+        assert list(recognizer.windows(path))
+    with pytest.warns(VideoWarning, match="decoding stopped after 28 frames: damaged data"):
+        assert len(recognizer.flow(path)) == 27
 
 
 def test_a_damaged_video_is_labelled_with_a_warning(recognizer: Recognizer, data_root: Path) -> None:
@@ -484,6 +492,9 @@ def test_frames_without_a_rate_are_all_used_and_a_warning_says_so(tmp_path: Path
     (warning,) = prediction.warnings
     assert "frame rate is unknown" in warning
     assert "not 10 per second" in warning
+    with pytest.warns(VideoWarning, match="not 10 per second"):
+        windows = list(recognizer.windows(generate_clip("grow", 3, num_frames=20, size=64).frames, 0.04))
+    assert len(windows) == 10
 
 
 @pytest.mark.parametrize(
@@ -513,3 +524,5 @@ def test_a_prediction_warns_of_a_far_rate(recognizer: Recognizer, two_rates: tup
     warnings = [other.predict(str(path)).warnings for path in two_rates]
     assert [len(found) for found in warnings] == [1, 0]
     assert "50 frames per second, but training saw 25" in warnings[0][0]
+    with pytest.warns(VideoWarning, match="50 frames per second, but training saw 25"):
+        list(other.windows(str(two_rates[0])))

@@ -154,3 +154,21 @@ def test_expand_sources(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="no videos in the folder"):
         expand_sources([str(tmp_path / "empty")])
+    for name in ("", " "):
+        with pytest.raises(UsageError, match="the name of a video is empty"):
+            expand_sources([odd, name])
+
+
+@pytest.mark.skipif(
+    os.name == "nt", reason="Windows has neither pipes in folders nor links without a privilege"
+)
+def test_expand_sources_leaves_special_files_to_the_reader(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp4")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "broken.mp4").symlink_to(tmp_path / "gone.mp4")
+    (tmp_path / "circle.mp4").symlink_to(tmp_path / "circle.mp4")
+    names = [str(tmp_path / f"{name}.mp4") for name in ("a", "broken", "circle", "pipe")]
+    assert expand_sources(names) == names
+    assert expand_sources([str(tmp_path / "*.mp4")]) == names
+    assert expand_sources([str(tmp_path)]) == names
+    assert expand_sources(["/dev/stdin"]) == ["/dev/stdin"]

@@ -402,6 +402,23 @@ def test_an_array_and_a_folder_of_its_frames_give_the_same(tmp_path: Path, scene
         assert info == probe(source)
 
 
+@pytest.mark.parametrize("head", [b"P6\n64 48\n255\n", b"P6 64 48 255\n", b"P6 \n# a\n64 48 \n255\n"])
+def test_netpbm_images_are_read_however_their_head_is_written(
+    tmp_path: Path, scene: Clip, head: bytes
+) -> None:
+    (tmp_path / "1.ppm").write_bytes(head + scene[0].tobytes())
+    assert same(read_video(tmp_path)[0], [scene[0]])
+
+
+def test_a_folder_of_real_netpbm_images_is_read(data_root: Path) -> None:
+    folder = data_root / "flow" / "flyingchairs"
+    clip, info = read_video(folder)
+    assert clip.shape == (8, 384, 512, 3)
+    first = (folder / "0000000-img0.ppm").read_bytes()[-384 * 512 * 3 :]
+    assert clip[0].tobytes() == first
+    assert info.warning is None
+
+
 def test_jpeg_frames_are_close_to_what_was_written(tmp_path: Path, scene: Clip) -> None:
     found, info = read_video(write_images(tmp_path / "frames", scene[:3], "jpg"))
     assert info.warning is None

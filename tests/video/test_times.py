@@ -15,6 +15,7 @@ import pytest
 
 from hidden_two_stream.types import Frame, RawClip
 from hidden_two_stream.video.reader import VideoReader
+from hidden_two_stream.video.sources.file import FileSource
 from hidden_two_stream.video.times import FALLBACK_FPS, FrameClock, at_rate, file_times, index_times
 
 MILLISECOND = Fraction(1, 1000)
@@ -134,7 +135,9 @@ def test_backward_time_stamps_of_a_real_recording_are_replaced(data_root: Path) 
         assert not reader.times_repaired
         found = np.array([frame.pts_seconds for frame in reader.frames()])
         assert reader.times_repaired
-        assert reader.warning is None
+        assert reader.warning == (
+            "its time stamps are missing or run backward: frame number / 25 per second takes their place"
+        )
     # Its time stamps begin 1, 2, 4, 3 at 25 per second.
     np.testing.assert_allclose(found, [0, 0.04, *(0.12 + np.arange(162) / 25)], rtol=0, atol=1e-12)
 
@@ -176,6 +179,56 @@ def test_missing_time_stamps_are_replaced_by_the_frame_number_over_the_rate(
         assert reader.fps == 25
         assert reader.times_repaired
     np.testing.assert_array_equal(found, np.arange(len(clip)) / 25)
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.avi", "mpeg4")])
+def test_frames_between_two_times_are_those_that_are_shown_then(
+    tmp_path: Path, clip: RawClip, name: str, codec: str
+) -> None:
+    if name.endswith("avi"):
+        stamps = [40 * number for number in range(len(clip))]  # an AVI has a fixed rate
+        path = write_with_stamps(tmp_path / name, clip, stamps, codec, "")
+    else:
+        stamps = irregular_stamps(len(clip))
+        path = write_with_stamps(tmp_path / name, clip, stamps, codec)
+    times = (np.array(stamps) - stamps[0]) / 1000
+    for first, last in ((0, 7), (30, 31), (61, 79)):
+        with VideoReader(path) as reader:
+            found = list(reader.frames_between(times[first] - 1e-3, times[last] - 1e-3))
+            assert not reader.times_repaired
+        assert [frame.index for frame in found] == list(range(first, last))
+    with VideoReader(path) as reader:
+        assert [frame.index for frame in reader.frames_between(times[70] - 1e-3)] == list(range(70, 80))
+        assert list(reader.frames_between(times[-1] + 1)) == []
+
+
+def test_a_late_part_is_reached_by_a_keyframe(
+    tmp_path: Path, clip: RawClip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_with_stamps(tmp_path / "a.mp4", clip, range(0, 40 * len(clip), 40))
+    decoded = []
+    plain = FileSource._decode_from_keyframe
+    monkeypatch.setattr(
+        FileSource,
+        "_decode_from_keyframe",
+        lambda self, first, table: decoded.append(first) or plain(self, first, table),
+    )
+    with VideoReader(path) as reader:
+        assert [frame.index for frame in reader.frames_between(2.5, 2.7)] == [63, 64, 65, 66, 67]
+    assert len(decoded) == 1
+    assert 48 < decoded[0] <= 63
+
+
+def test_frames_between_two_times_end_where_times_are_unusable(data_root: Path) -> None:
+    with VideoReader(data_root / "clips" / "v_ApplyEyeMakeup_g01_c01.avi") as reader:
+        assert list(reader.frames_between(1, 2)) == []
+        assert reader.times_repaired
+
+
+def test_frames_of_arrays_have_times_at_the_fallback_rate(clip: RawClip) -> None:
+    with VideoReader(clip) as reader:
+        assert not reader.is_timed
+        assert [frame.index for frame in reader.frames_between(0.2, 0.32)] == [5, 6, 7]
 
 
 def test_repaired_times_hold_for_later_parts_too(tmp_path: Path, clip: RawClip) -> None:

@@ -7,6 +7,7 @@ none are kept, and clips are decoded again when they are asked for. Both ways gi
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,10 +21,11 @@ from hidden_two_stream.data.content import Content, ContentReader
 from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.errors import HiddenTwoStreamError, UsageError, VideoError, unexpected
 from hidden_two_stream.parallel import LOST_WORKER, run_in_processes
-from hidden_two_stream.types import RawClip
-from hidden_two_stream.video.reader import Source, VideoReader
-from hidden_two_stream.video.times import FALLBACK_FPS, at_rate, index_times
-from hidden_two_stream.video.transforms import resize, resize_short_side, to_tensor
+from hidden_two_stream.types import Frame, RawClip
+from hidden_two_stream.video.limits import resized_too_large
+from hidden_two_stream.video.reader import Source, VideoReader, source_name
+from hidden_two_stream.video.times import FALLBACK_FPS, at_rate, index_times, unsampled_warning
+from hidden_two_stream.video.transforms import resize, resize_short_side, short_side_size, to_tensor
 
 __all__ = [
     "ClipCache",
@@ -32,11 +34,14 @@ __all__ = [
     "decode_video",
     "default_workers",
     "open_clip_cache",
+    "require_resizable",
     "resized",
 ]
 
 Resize = int | tuple[int, int]
 """Shorter side, or height and width, in px."""
+
+_ROUNDING_SECONDS = 1e-6  # 0.1 + 0.2 s is the time of the frame at 0.3 s
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class DecodedVideo:
         first_frame: frame number in the file at which the labeled part starts.
         size: (height, width) of the decoded frames, before resizing.
         fps: mean frames per second; None where unknown.
-        warning: why decoding ended early, if it did.
+        warning: what was wrong with the video, for example that decoding ended early; None: nothing.
         frames: (num_frames, 3, h, w) uint8, resized; None where they were not kept.
         pts_seconds: (num_frames,) float64 time of each frame; the first frame of the file is at 0.
         num_bytes: memory of all resized frames, whether they were kept or not.
@@ -130,6 +135,14 @@ def resized(clip: RawClip, size: Resize) -> Tensor:
     return resize_short_side(frames, size) if isinstance(size, int) else resize(frames, *size)
 
 
+def require_resizable(source: Source, before: tuple[int, int], size: Resize) -> None:
+    """Raise a VideoError if the frames of `source`, (height, width) px, are too large after `resized`."""
+    after = short_side_size(*before, size) if isinstance(size, int) else size
+    reason = resized_too_large(before, after)
+    if reason and after != before:
+        raise VideoError(source_name(source), reason)
+
+
 def decode_video(
     source: Source,
     size: Resize,
@@ -146,62 +159,105 @@ def decode_video(
         source: what to decode.
         size: size of the resized frames.
         max_bytes: the resized frames are kept if they need no more bytes together.
-        start_seconds, end_seconds: the labeled part; None: from the first frame, to the last frame.
+        start_seconds, end_seconds: the labeled part: the frames with start <= presentation time < end, or if
+            there are none, the frame on screen at the start; None: from the first frame, to the last frame.
         fps: frames per second to sample, see `video.times.at_rate`; 0 takes all frames. Frames without a rate
             of their own are all taken, with a warning.
         identify: compute `content`.
 
     Raises:
         UsageError, VideoError: as `VideoReader`; also VideoError if a part in seconds is asked for and the
-            frame rate is unknown, or the part holds no frame.
+            frames have neither times nor a rate, or the video ends before the part.
     """
     with VideoReader(source) as reader:
-        first, stop = _part(source, reader.fps, start_seconds, end_seconds)
-        kept: list[Tensor] | None = []
-        times: list[float] = []
-        frame_bytes = 0
-        numbers: list[int] = []
-        content = ContentReader() if identify else None
-        frames = reader.frames(first, stop)
-        if content is not None:
-            frames = content.watch(frames)
-        for frame in at_rate(frames, fps) if fps and reader.fps else frames:
-            numbers.append(frame.index)
-            times.append(frame.pts_seconds)
-            if kept is not None:
-                kept.append(resized(frame.image[None], size))
-                frame_bytes = kept[-1].nbytes
-                kept = kept if len(times) * frame_bytes <= max_bytes else None
-        if not times:
-            raise VideoError(source, f"no frame from {start_seconds or 0:g} s on; check the listed times")
-        seconds = np.zeros(0) if reader.times_repaired and not fps else np.array(times)
-        warnings = [reader.warning]
-        if fps and not reader.fps:
-            warnings.append(f"its frame rate is unknown, so all frames were used, not {fps:g} per second")
+        require_resizable(source, reader.size, size)
+        found = _Decoded(size, max_bytes, fps if reader.fps else 0.0, identify)
+        if start_seconds is None and end_seconds is None:
+            found.add_all(reader.frames())
+        else:
+            _decode_part(source, reader, found, start_seconds or 0.0, _none_as_infinity(end_seconds))
+        warnings = [reader.warning, unsampled_warning(reader.fps, fps)]
         return DecodedVideo(
             source,
-            len(times),
-            first,
+            len(found.times),
+            found.numbers[0],
             reader.size,
             reader.fps,
             "; ".join(filter(None, warnings)) or None,
-            None if kept is None else torch.cat(kept),
-            seconds,
-            len(times) * frame_bytes,
-            np.array(numbers) if fps else np.zeros(0, np.int64),
-            None if content is None else content.content(),
+            None if found.kept is None else torch.cat(found.kept),
+            np.zeros(0) if reader.times_repaired and not fps else np.array(found.times),
+            found.num_bytes,
+            np.array(found.numbers) if fps else np.zeros(0, np.int64),
+            None if found.content is None else found.content.content(),
         )
 
 
-def _part(
-    source: Source, fps: float | None, start: float | None, end: float | None
-) -> tuple[int, int | None]:
-    if start is None and end is None:
-        return 0, None
-    if not fps:
-        raise VideoError(source, "a part in seconds is listed, but the frame rate is unknown")
-    first = round((start or 0) * fps)
-    return first, None if end is None else max(first + 1, round(end * fps))
+def _decode_part(source: Source, reader: VideoReader, found: _Decoded, start: float, end: float) -> None:
+    """Decode the frames of [start, end); if none begins in it, the one that is on screen at the start."""
+    if not reader.is_timed:
+        raise VideoError(source_name(source), "a part in seconds is listed, but the frame rate is unknown")
+    start_soon, end_soon = start + _ROUNDING_SECONDS, end - _ROUNDING_SECONDS
+    found.add_all(reader.frames_between(start - _ROUNDING_SECONDS, end_soon))
+    if reader.times_repaired:
+        if not reader.fps:
+            raise VideoError(
+                source, "a part in seconds is listed, but its time stamps are unusable and it has no rate"
+            )
+        found.clear()
+        found.add_all(reader.frames(*_numbers_between(start, end, reader.fps)))
+    elif not found.times and (number := reader.number_at(start_soon)) is not None:
+        found.add_all(reader.frames(number, number + 1))
+    if not found.times:
+        raise VideoError(source, f"no frame from {start:g} s on; check the listed times")
+
+
+def _numbers_between(start: float, end: float, fps: float) -> tuple[int, int | None]:
+    """Numbers of the frames for which start <= number / fps < end, at least one; None: to the last."""
+    first = max(0, math.ceil((start - _ROUNDING_SECONDS) * fps))
+    stop = None if end == math.inf else math.ceil((end - _ROUNDING_SECONDS) * fps)
+    if stop is not None and stop <= first:
+        first = math.floor((start + _ROUNDING_SECONDS) * fps)
+        stop = first + 1
+    return first, stop
+
+
+def _none_as_infinity(seconds: float | None) -> float:
+    return math.inf if seconds is None else seconds
+
+
+class _Decoded:
+    """Frames as they are decoded: numbers, times, and resized images while these fit into `max_bytes`."""
+
+    def __init__(self, size: Resize, max_bytes: int, fps: float, identify: bool) -> None:
+        self._size = size
+        self._max_bytes = max_bytes
+        self._fps = fps
+        self._identify = identify
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all frames."""
+        self.numbers: list[int] = []
+        self.times: list[float] = []
+        self.kept: list[Tensor] | None = []
+        self.content = ContentReader() if self._identify else None
+        self._frame_bytes = 0
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of all resized frames, whether they were kept or not."""
+        return len(self.times) * self._frame_bytes
+
+    def add_all(self, frames: Iterable[Frame]) -> None:
+        """Take frames that follow each other, sampled at the rate."""
+        watched = frames if self.content is None else self.content.watch(frames)
+        for frame in at_rate(watched, self._fps) if self._fps else watched:
+            self.numbers.append(frame.index)
+            self.times.append(frame.pts_seconds)
+            if self.kept is not None:
+                self.kept.append(resized(frame.image[None], self._size))
+                self._frame_bytes = self.kept[-1].nbytes
+                self.kept = self.kept if self.num_bytes <= self._max_bytes else None
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,8 @@ def export_flow(
     side = estimator.side(size, short_side)
     if makes_video:
         make_folder(path.parent)
-        max_px = max_px or _fast_motion(estimator.flow_windows(source, side))
+        # The second pass reports what is wrong with the video.
+        max_px = max_px or _fast_motion(estimator.flow_windows(source, side, on_warning=lambda _: None))
     warnings: list[str] = []
     windows = _at_least_one_pair(estimator.flow_windows(source, side, on_warning=warnings.append), name)
     num_pairs = _write_files(path, windows) if max_px is None else _write_video(path, windows, fps, max_px)

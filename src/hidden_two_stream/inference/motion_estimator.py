@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hidden_two_stream.data.clip_cache import resized
-from hidden_two_stream.errors import CheckpointError, UsageError
+from hidden_two_stream.data.clip_cache import require_resizable, resized
+from hidden_two_stream.errors import CheckpointError, UsageError, warn_of_video
 from hidden_two_stream.motion.networks.build import PAIRWISE
 from hidden_two_stream.motion.networks.coarse_to_fine import CoarseToFine
 from hidden_two_stream.recognition.model import Preprocessing
 from hidden_two_stream.tensors import on_device
 from hidden_two_stream.types import FloatArray
-from hidden_two_stream.video.reader import Source, VideoReader
+from hidden_two_stream.video.reader import Source, VideoReader, source_name
 from hidden_two_stream.video.sampling import clip_indices
 from hidden_two_stream.weights.motion import motion_weights_info
 
@@ -127,9 +127,12 @@ class MotionEstimator:
         Returns:
             (T−1, 2, h, w) float32, in pixels of its own grid; (0, 2, h, w) for a single frame.
 
+        Warns:
+            VideoWarning: something is wrong with the video, for example that decoding stopped early.
+
         Raises:
             UsageError: there is nothing at the path, or the side is below 16 px.
-            VideoError: the video cannot be read.
+            VideoError: the video cannot be read, or its resized frames would be too large.
             CheckpointError: the flow is not finite.
         """
         return np.concatenate([flow for _, flow in self.flow_windows(source, short_side)])
@@ -145,7 +148,8 @@ class MotionEstimator:
 
         Args:
             source, short_side: as for `flow`.
-            on_warning: called after the last frame if something is wrong with the video, with the reason.
+            on_warning: called after the last frame if something is wrong with the video, with the reason;
+                None: a `VideoWarning` is issued.
 
         Yields:
             frames (n+1, 3, H, W) uint8 as MotionNet saw them, and their flow (n, 2, h, w). The last frame of
@@ -154,6 +158,7 @@ class MotionEstimator:
         length = self.num_frames or _WINDOW
         with VideoReader(source) as reader:
             side = self.side(reader.size, short_side)
+            require_resizable(source, reader.size, side)
             window: list[Tensor] = []
             pending = 0  # frames of the window whose flow has not been yielded
             for frame in reader.frames():
@@ -166,6 +171,8 @@ class MotionEstimator:
                 yield torch.stack(window), self._window_flow(window)
             if reader.warning and on_warning is not None:
                 on_warning(reader.warning)
+            elif reader.warning:
+                warn_of_video(source_name(source), reader.warning)
 
     @torch.inference_mode()
     def _window_flow(self, window: list[Tensor]) -> FloatArray:

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from hidden_two_stream.checkpoint import RunInfo, load_run
 from hidden_two_stream.config.stages import trained_streams
-from hidden_two_stream.data.clip_cache import DecodedVideo, decode_video
+from hidden_two_stream.data.clip_cache import DecodedVideo, decode_video, require_resizable
 from hidden_two_stream.data.record import TrainingRecord, read_record
-from hidden_two_stream.errors import CheckpointError, UsageError
+from hidden_two_stream.errors import CheckpointError, UsageError, warn_of_video
 from hidden_two_stream.inference.aggregate import mean_logits
 from hidden_two_stream.inference.motion_estimator import MotionEstimator, smallest_side
 from hidden_two_stream.inference.windows import (
@@ -29,9 +29,9 @@ from hidden_two_stream.recognition.fusion import FUSIONS, fuse
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.tensors import on_device
 from hidden_two_stream.types import FloatArray, Prediction, WindowPrediction
-from hidden_two_stream.video.reader import Source, VideoReader
+from hidden_two_stream.video.reader import Source, VideoReader, source_name
 from hidden_two_stream.video.sampling import clip_span
-from hidden_two_stream.video.times import FAR_RATE, sampled_rate
+from hidden_two_stream.video.times import FAR_RATE, at_rate, sampled_rate, unsampled_warning
 
 __all__ = ["Recognizer", "load"]
 
@@ -123,7 +123,7 @@ class Recognizer:
             )
         warnings += filter(None, [self.rate_warning(video.fps)])
         return Prediction(
-            source="array" if isinstance(video.source, np.ndarray) else str(video.source),
+            source=source_name(video.source),
             classes=self.classes,
             scores=self.fuse(logits),
             streams=self._stream_scores(logits),
@@ -157,6 +157,9 @@ class Recognizer:
             source: as for `predict`.
             hop_seconds: time between the starts of two windows, see `inference.windows.sliding_windows`.
 
+        Warns:
+            VideoWarning: after the last window, if something is wrong with the video.
+
         Raises:
             UsageError: `hop_seconds` is not positive, or there is nothing at the path.
             VideoError: the video cannot be read.
@@ -165,11 +168,15 @@ class Recognizer:
         if not 0 < hop_seconds < float("inf"):
             raise UsageError(f"hop_seconds is {hop_seconds}; expected a positive number of seconds")
         self._require_streams()
-        return self._windows(VideoReader(source), hop_seconds)
+        return self._windows(VideoReader(source), source, hop_seconds)
 
-    def _windows(self, reader: VideoReader, hop_seconds: float) -> Iterator[WindowPrediction]:
+    def _windows(self, reader: VideoReader, source: Source, hop_seconds: float) -> Iterator[WindowPrediction]:
+        settings = self.info.recipe.input
         with reader:
-            windows = sliding_windows(reader.frames(), self.info.recipe, hop_seconds)
+            require_resizable(source, reader.size, settings.resize)
+            is_sampled = settings.fps and reader.fps
+            frames = at_rate(reader.frames(), settings.fps) if is_sampled else reader.frames()
+            windows = sliding_windows(frames, self.info.recipe, hop_seconds)
             for window in scored(windows, self._forward):
                 logits = {name: values.astype(np.float32) for name, values in window.logits.items()}
                 yield WindowPrediction(
@@ -179,6 +186,9 @@ class Recognizer:
                     scores=self.fuse(logits),
                     streams=self._stream_scores(logits),
                 )
+            rates = (unsampled_warning(reader.fps, settings.fps), self.rate_warning(reader.fps))
+            for warning in filter(None, (reader.warning, *rates)):
+                warn_of_video(source_name(source), warning)
 
     def fuse(self, logits: Mapping[str, FloatArray]) -> FloatArray:
         """Return fused scores of logits (…, classes) per stream, with the recipe's method and weights."""
@@ -229,6 +239,9 @@ class Recognizer:
 
         Returns:
             (T−1, 2, h, w) float32, in pixels of its own grid; (0, 2, h, w) for a single frame.
+
+        Warns:
+            VideoWarning: something is wrong with the video, for example that decoding stopped early.
         """
         return self.motion_estimator.flow(source, short_side)
 

@@ -24,7 +24,6 @@ from hidden_two_stream.data.clip_cache import DecodedVideo, resized
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.types import Frame
 from hidden_two_stream.video.sampling import center_start, clip_indices, clip_span, uniform_starts
-from hidden_two_stream.video.times import at_rate
 from hidden_two_stream.video.transforms import apply_crop, center_crop_box, five_crop, ten_crop
 
 __all__ = [
@@ -167,14 +166,13 @@ def sliding_windows(frames: Iterable[Frame], recipe: Recipe, hop_seconds: float)
     the last frame. A video shorter than a clip gives one window, in which the last frame repeats.
 
     Args:
-        frames: the frames of a video, in order.
-        recipe: input size and rate, and number and stride of the frames of a clip.
+        frames: the frames of a video, in order, sampled at the recipe's rate if it has one.
+        recipe: input size, and number and stride of the frames of a clip.
         hop_seconds: time between the starts of two windows, above 0. If it is shorter than the time between
             two frames, every frame starts a window.
     """
     length, stride = recipe.model.num_frames, recipe.input.frame_stride
     span = clip_span(length, stride)
-    frames = at_rate(frames, recipe.input.fps) if recipe.input.fps else frames
     recent: deque[tuple[Tensor, float]] = deque(maxlen=span)
     next_start, waiting, duration = 0.0, False, 1 / 25
     for frame in frames:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -167,25 +168,34 @@ def holds_videos(folder: Path) -> bool:
 def expand_sources(sources: Sequence[str]) -> list[str]:
     """The videos that `sources` name, each once: files, URLs, frame folders, folders of these, and globs.
 
+    Whatever lies at a path is one source, also a broken link or a pipe: reading it says what it is.
+
     Raises:
-        UsageError: a name matches nothing.
+        UsageError: a name is empty or matches nothing.
     """
     found: list[str] = []
     for source in sources:
-        path = Path(source)
-        if is_url(source) or path.is_file() or (path.is_dir() and is_frame_folder(path)):
-            found.append(source)
-        elif path.is_dir():
-            videos = sorted(map(str, scan_videos(path).videos))
-            if not videos:
-                raise UsageError(f"no videos in the folder {source!r}")
-            found += videos
-        else:
-            matches = sorted(glob.glob(source, recursive=True))
-            if not matches:
-                raise UsageError(f"no file, folder or match for {source!r}; check the path")
-            found += expand_sources(matches)
+        if not source.strip():
+            raise UsageError("the name of a video is empty; give a file, a folder, a glob or a URL")
+        if is_url(source) or os.path.lexists(source):
+            found += _expand(source)
+            continue
+        matches = sorted(glob.glob(source, recursive=True))
+        if not matches:
+            raise UsageError(f"no file, folder or match for {source!r}; check the path")
+        found += itertools.chain.from_iterable(_expand(match) for match in matches)
     return list(dict.fromkeys(found))
+
+
+def _expand(source: str) -> list[str]:
+    """A source itself, or the videos and frame folders below a folder that is not one."""
+    path = Path(source)
+    if is_url(source) or not path.is_dir() or is_frame_folder(path):
+        return [source]
+    videos = sorted(map(str, scan_videos(path).videos))
+    if not videos:
+        raise UsageError(f"no videos in the folder {source!r}")
+    return videos
 
 
 def _walk_videos(folder: Path) -> Iterator[Path]:

@@ -4,15 +4,22 @@ Rules for every source:
 
 - Frames are counted and returned in the decoder's output order. Time stamps don't sort or drop frames, and
   the frame count in a file's header is not used: in real recordings both can be wrong.
-- Rotation in the metadata is applied. The sample aspect ratio is ignored: a frame has the rows and columns
-  that are stored. If a later frame has another size, it is scaled to the first frame's size.
+- Frames are turned and mirrored as the metadata says (a display matrix, or EXIF in images). The sample
+  aspect ratio is ignored: a frame has the rows and columns that are stored. If a later frame has another
+  size, it is scaled to the first frame's size.
 - A video ends at the first frame that cannot be decoded or that the decoder marks as damaged, because the
   decoder invents what follows; `warning` reports this. Damaged frames at the very beginning are kept, since
-  recordings that were cut often begin with them; `warning` reports their number.
+  recordings that were cut often begin with them; `warning` reports their number. `warning` also reports
+  frames that a container or a decoder lost without an error (`hidden_two_stream.video.sources.losses`).
+- Of several video tracks, the default one is read, else the largest; never a cover image or a preview.
+- 16-bit gray and RGB images that hold 8 to 14 bits are brightened, all frames of a video alike, and `warning`
+  says so.
+- Frames of more than `limits.MAX_FRAME_PIXELS` are refused before memory is taken for them. Refused are also
+  playlists in local files, animated WebP, TIFF of several pages, and special files such as sockets.
 - Every frame has a time in seconds. The first frame of the source is at 0, and times increase strictly. In a
   file, the time is the presentation time; `hidden_two_stream.video.times` gives the rule for files where that
-  is missing or runs backward, and `times_repaired` reports such files. Arrays and folders of images have no
-  times of their own: frame i is at i / `FALLBACK_FPS`.
+  is missing or runs backward, and `warning` and `times_repaired` report such files. Arrays and
+  folders of images have no times of their own: frame i is at i / `FALLBACK_FPS`.
 - Decoding uses one thread. With more, the pixels of damaged files differ from run to run and the decoder
   misses damage. To use more cores, read several videos in several worker processes.
 """
@@ -20,8 +27,10 @@ Rules for every source:
 from __future__ import annotations
 
 import itertools
+import math
 import operator
 import os
+import stat
 import weakref
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -41,8 +50,10 @@ from hidden_two_stream.video.sources.base import FrameSource
 from hidden_two_stream.video.sources.ffmpeg import failure_reason
 from hidden_two_stream.video.sources.file import FileSource
 from hidden_two_stream.video.sources.folder import FolderSource
+from hidden_two_stream.video.sources.pipe import SILENT_PIPE, open_pipe
+from hidden_two_stream.video.sources.refused import refused_content, special_file
 
-__all__ = ["Source", "VideoInfo", "VideoReader", "probe", "read_video"]
+__all__ = ["Source", "VideoInfo", "VideoReader", "probe", "read_video", "source_name"]
 
 Source = str | os.PathLike[str] | npt.NDArray[Any]
 """A video file, a URL, a folder of frame images, or a (T, H, W, 3) uint8 array."""
@@ -54,8 +65,8 @@ class VideoInfo:
 
     Attributes:
         num_frames: number of decoded frames.
-        height: rows of a frame, after rotation.
-        width: columns of a frame, after rotation.
+        height: rows of a frame, as shown.
+        width: columns of a frame, as shown.
         fps: mean frames per second; None: unknown.
         warning: what is wrong with the video, for example that it ended early; None: nothing.
     """
@@ -94,8 +105,13 @@ class VideoReader:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) of every frame, after rotation."""
+        """(height, width) of every frame, as shown."""
         return self._source.size
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether the frames have presentation times; arrays and folders of images have none."""
+        return self._source.is_timed
 
     @property
     def times_repaired(self) -> bool:
@@ -121,6 +137,28 @@ class VideoReader:
         if start < 0 or (stop is not None and stop < start):
             raise UsageError(f"frames {start} to {stop} were requested; expected 0 <= start <= stop")
         return self._select(itertools.count(start) if stop is None else range(start, stop))
+
+    def frames_between(self, start_seconds: float, end_seconds: float = math.inf) -> Iterator[Frame]:
+        """Iterate over the frames that are shown in [start_seconds, end_seconds).
+
+        The iterator ends where the time stamps prove unusable, perhaps after some frames: if `times_repaired`
+        is True then, choose frames by their numbers instead. To find out, it decodes a file in which seeking
+        is not exact to its end.
+
+        Raises:
+            UsageError: the reader is closed.
+        """
+        self._require_open()
+        return self._register(self._source.between(start_seconds, end_seconds))
+
+    def number_at(self, seconds: float) -> int | None:
+        """Return the number of the frame that is on screen at a time; None: the video is over then.
+
+        Raises:
+            UsageError: the reader is closed.
+        """
+        self._require_open()
+        return self._source.number_at(seconds)
 
     def read(self, indices: Sequence[int]) -> RawClip:
         """Return the images at `indices`, (len(indices), H, W, 3) uint8.
@@ -182,7 +220,10 @@ class VideoReader:
 
     def _select(self, wanted: Iterable[int]) -> Iterator[Frame]:
         self._require_open()
-        selected = self._source.select(wanted)
+        return self._register(self._source.select(wanted))
+
+    def _register(self, selected: Generator[Frame, None, None]) -> Iterator[Frame]:
+        """Remember a running iterator, so that `close` can end it."""
         self._passes.add(selected)
         return selected
 
@@ -193,6 +234,11 @@ class VideoReader:
     def _past_the_end(self, index: int) -> str:
         reason = f"frame {index} was requested, but it has {number_of(self.count_frames(), 'frame')}"
         return f"{reason} ({self.warning})" if self.warning else reason
+
+
+def source_name(source: Source) -> str:
+    """How messages name a source: its path or URL, or "array"."""
+    return ArraySource.name if isinstance(source, np.ndarray) else os.fspath(source)
 
 
 def probe(source: Source) -> VideoInfo:
@@ -231,19 +277,44 @@ def _open_source(source: Source) -> FrameSource:
         )
     name = os.fspath(source)
     if is_url(name):
-        return FileSource(name, name, local=False)
-    path = Path(name)
+        return FileSource(name, name, None)
+    return _open_path(name, Path(name))
+
+
+def _open_path(name: str, path: Path) -> FrameSource:
+    if not name or not os.path.lexists(name):
+        raise UsageError(
+            f"nothing found at {name!r}; expected a video file, a folder of frame images or a URL: "
+            "check the path"
+        )
     try:
-        if not name or not path.exists():
-            raise UsageError(
-                f"nothing found at {name!r}; expected a video file, a folder of frame images or a URL: "
-                "check the path"
-            )
-        if path.is_dir():
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
             return FolderSource(path)
-        if path.is_file() and not path.stat().st_size:
-            raise VideoError(name, "the file is empty (0 bytes)")
+        if stat.S_ISFIFO(mode):
+            return _open_pipe(name)
+        reason = special_file(mode) or _refused_file(path)
     except OSError as error:
+        if path.is_symlink():
+            raise VideoError(
+                name, f"it is a link to {os.readlink(name)!r}: {failure_reason(error)}"
+            ) from error
         raise VideoError(name, failure_reason(error)) from error
+    if reason:
+        raise VideoError(name, reason)
     # Without this prefix, FFmpeg reads the part of a file name before a colon as a protocol.
-    return FileSource(name, f"file:{name}", local=path.is_file())
+    return FileSource(name, f"file:{name}", path)
+
+
+def _open_pipe(name: str) -> FrameSource:
+    with open_pipe(name) as descriptor:
+        if descriptor is None:
+            raise VideoError(name, SILENT_PIPE)
+        return FileSource(name, f"pipe:{descriptor}", None)
+
+
+def _refused_file(path: Path) -> str | None:
+    if not path.stat().st_size:
+        return "the file is empty (0 bytes)"
+    with open(path, "rb") as file:
+        return refused_content(file)

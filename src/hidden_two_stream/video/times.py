@@ -25,6 +25,7 @@ __all__ = [
     "index_times",
     "sampled_rate",
     "stamp_seconds",
+    "unsampled_warning",
 ]
 
 FALLBACK_FPS = 25.0
@@ -134,3 +135,10 @@ def at_rate(frames: Iterable[Frame], fps: float) -> Iterator[Frame]:
 def sampled_rate(own: float, fps: float) -> float:
     """Different frames per second of a video with rate `own` that is sampled at `fps`; 0: not sampled."""
     return min(own, fps) if fps else own
+
+
+def unsampled_warning(own: float | None, fps: float) -> str | None:
+    """Why the frames of a video with rate `own` are not sampled at `fps`; None: they are, or `fps` is 0."""
+    if own or not fps:
+        return None
+    return f"its frame rate is unknown, so all frames were used, not {fps:g} per second"

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.types import RawClip, validate_clip
+from hidden_two_stream.video.limits import resized_too_large
 
 __all__ = [
     "CONTRAST_STD",
@@ -33,6 +34,7 @@ __all__ = [
     "normalize",
     "resize",
     "resize_short_side",
+    "short_side_size",
     "ten_crop",
     "to_tensor",
 ]
@@ -85,12 +87,16 @@ def resize(clip: Tensor, height: int, width: int) -> Tensor:
     only at the end there.
 
     Raises:
-        UsageError: a side is below 1.
+        UsageError: a side is below 1, or the result is too large, see `limits`.
     """
     if height < 1 or width < 1:
         raise UsageError(f"got the size {height} x {width}; expected a height and width of at least 1 pixel")
-    if clip.shape[-2:] == (height, width):
+    before = (clip.shape[-2], clip.shape[-1])
+    if before == (height, width):
         return clip
+    reason = resized_too_large(before, (height, width))
+    if reason:
+        raise UsageError(f"cannot resize a clip: {reason}")
     if clip.dtype == torch.uint8 and clip.device.type != "cpu":
         return _to_uint8(_bilinear(clip.to(torch.float32), height, width))
     # One memory layout for all sources, so that a decoded file and an array of its frames are rounded alike.
@@ -105,12 +111,15 @@ def resize_short_side(clip: Tensor, short_side: int) -> Tensor:
     """Resize a (T, 3, H, W) clip so that its shorter side is `short_side`; the aspect stays, to a pixel.
 
     Raises:
-        UsageError: `short_side` is below 1.
+        UsageError: `short_side` is below 1, or the result is too large, see `limits`.
     """
-    height, width = clip.shape[-2:]
+    return resize(clip, *short_side_size(clip.shape[-2], clip.shape[-1], short_side))
+
+
+def short_side_size(height: int, width: int, short_side: int) -> tuple[int, int]:
+    """(height, width) to which `resize_short_side` resizes frames of height x width."""
     short = min(height, width)
-    height, width = ((2 * side * short_side + short) // (2 * short) for side in (height, width))
-    return resize(clip, height, width)
+    return (2 * height * short_side + short) // (2 * short), (2 * width * short_side + short) // (2 * short)
 
 
 # -- crops -----------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterable
 
 from hidden_two_stream.types import Frame, RawClip
@@ -17,6 +18,7 @@ class ArraySource:
     fps: float | None = None
     warning: str | None = None
     times_repaired = False
+    is_timed = False
 
     def __init__(self, clip: RawClip) -> None:
         self.size = (clip.shape[1], clip.shape[2])
@@ -28,6 +30,16 @@ class ArraySource:
             if index >= len(self._clip):
                 return
             yield Frame(self._clip[index], index, index / FALLBACK_FPS)
+
+    def between(self, start_seconds: float, end_seconds: float) -> Generator[Frame, None, None]:
+        """Yield the frames with start_seconds <= time < end_seconds."""
+        frames = self.select(range(len(self._clip)))
+        yield from (frame for frame in frames if start_seconds <= frame.pts_seconds < end_seconds)
+
+    def number_at(self, seconds: float) -> int | None:
+        """Number of the frame that is on screen at a time; None: the video is over then."""
+        number = math.floor(seconds * FALLBACK_FPS)
+        return number if 0 <= number < len(self._clip) else None
 
     def count(self) -> int:
         """Return the number of frames."""

@@ -15,14 +15,16 @@ class FrameSource(Protocol):
 
     Attributes:
         name: how error messages name it.
-        size: (height, width) of every frame, after rotation.
+        size: (height, width) of every frame, as shown.
         fps: mean frames per second; None: unknown.
+        is_timed: whether its frames have presentation times of their own.
         times_repaired: whether time stamps of frames decoded so far were replaced.
     """
 
     name: str
     size: tuple[int, int]
     fps: float | None
+    is_timed: bool
     times_repaired: bool
 
     @property
@@ -31,6 +33,12 @@ class FrameSource(Protocol):
 
     def select(self, wanted: Iterable[int]) -> Generator[Frame, None, None]:
         """Yield the frames of ascending indices; end where the source ends."""
+
+    def between(self, start_seconds: float, end_seconds: float) -> Generator[Frame, None, None]:
+        """Yield the frames with start_seconds <= time < end_seconds; end where times prove unusable."""
+
+    def number_at(self, seconds: float) -> int | None:
+        """Number of the frame that is on screen at a time; None: the video is over then."""
 
     def count(self) -> int:
         """Decode all frames and return their exact number."""

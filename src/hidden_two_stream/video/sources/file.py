@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from bisect import bisect_right
+from collections.abc import Generator, Iterable, Iterator
+from pathlib import Path
 
 import av
 from av.container import InputContainer
-from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from hidden_two_stream.errors import VideoError
 from hidden_two_stream.progress import number_of
 from hidden_two_stream.types import Frame
-from hidden_two_stream.video.sources.addresses import open_address
-from hidden_two_stream.video.sources.ffmpeg import (
-    URL_TIMEOUT_SECONDS,
-    RGBConverter,
-    failure_reason,
-    upright_size,
-    use_one_thread,
-)
+from hidden_two_stream.video.limits import frame_too_large
+from hidden_two_stream.video.sources.ffmpeg import RGBConverter, decoding_reason
+from hidden_two_stream.video.sources.gray_depth import depth_of, depth_warning, is_deep, used_depth
+from hidden_two_stream.video.sources.losses import LossCheck
+from hidden_two_stream.video.sources.opening import open_container
+from hidden_two_stream.video.sources.pipe import READ_ONCE
 from hidden_two_stream.video.sources.seeking import SeekTable, read_seek_table
-from hidden_two_stream.video.times import FrameClock
+from hidden_two_stream.video.sources.tracks import choose_track, video_stream
+from hidden_two_stream.video.times import FALLBACK_FPS, FrameClock
 
 __all__ = ["FileSource"]
 
@@ -39,36 +39,53 @@ class FileSource:
 
     Args:
         name: how error messages name it.
-        address: what FFmpeg opens, for example "file:a.mp4" or a URL.
-        local: whether it is a regular file, in which seeking is cheap.
+        address: what FFmpeg opens, for example "file:a.mp4", "pipe:3" or a URL.
+        path: the regular file that this is, in which seeking is cheap; None: it is a stream.
 
     Raises:
         VideoError: it cannot be opened, or holds no frame.
     """
 
-    def __init__(self, name: str, address: str, *, local: bool) -> None:
+    is_timed = True
+
+    def __init__(self, name: str, address: str, path: Path | None) -> None:
         self.name = name
         self.fps: float | None = None
         self.times_repaired = False
         self._address = address
+        self._path = path
+        self._is_opened = False
+        self._track: int | None = None
         self._count: int | None = None
         self._damaged_first = 0
-        self._stopped: str | None = None
+        self._ending: str | None = None
         self._table: SeekTable | None = None
-        self._table_is_due = local
+        self._table_is_due = path is not None
         # The first pass goes on with this decoder: a live stream has no second start.
         self._begun: _Decoded | None = self._decode_all()
         self._first = next(self._begun)
-        self.size = upright_size(self._first[1])
-        self._to_rgb = RGBConverter(self.size)
+        self._depth = self._used_depth(self._first[1])
+        # A stream cannot be read twice, so nobody knows which values follow.
+        self._stream_depth = depth_of([self._first[1]]) if path is None else None
+        self._to_rgb = RGBConverter(self._first[1], self._depth, is_track=True)
+        self.size = self._to_rgb.size
 
     @property
     def warning(self) -> str | None:
         """What was wrong with the part that was decoded so far; None: nothing."""
-        if not self._damaged_first:
-            return self._stopped
-        damaged = f"the decoder marks the first {number_of(self._damaged_first, 'frame')} as damaged"
-        return f"{self._stopped}; {damaged}" if self._stopped else damaged
+        found = [self._ending] if self._ending else []
+        if self._damaged_first:
+            found.append(f"the decoder marks the first {number_of(self._damaged_first, 'frame')} as damaged")
+        if self.times_repaired:
+            rate = f"{self.fps or FALLBACK_FPS:.5g} per second"
+            found.append(
+                f"its time stamps are missing or run backward: frame number / {rate} takes their place"
+            )
+        if self._depth is not None:
+            found.append(depth_warning(self._depth))
+        elif self._stream_depth is not None:
+            found.append(f"its 16-bit frames begin with {self._stream_depth}-bit values: a stream stays dark")
+        return "; ".join(found) or None
 
     def select(self, wanted: Iterable[int]) -> Generator[Frame, None, None]:
         """Yield the frames of ascending indices; end where the video ends."""
@@ -93,6 +110,38 @@ class FileSource:
             if decoded is not None:
                 decoded.close()
 
+    def between(self, start_seconds: float, end_seconds: float) -> Generator[Frame, None, None]:
+        """Yield the frames with start_seconds <= time < end_seconds; end if times prove unusable.
+
+        A file whose times are not known to be usable is decoded to its end, to find out: see
+        `times_repaired` afterwards.
+        """
+        table = self._seek_table()
+        first = 0 if table is None else table.first_at(start_seconds)
+        decoded = self._decode(self._keyframe_before(first))
+        reached = -1
+        try:
+            for number, frame, seconds in decoded:
+                if self.times_repaired:
+                    return
+                if seconds >= end_seconds and (self._table is not None or self._path is None):
+                    return
+                if number > reached and start_seconds <= seconds < end_seconds:
+                    reached = number
+                    yield Frame(self._to_rgb(frame), number, seconds)
+        finally:
+            decoded.close()
+
+    def number_at(self, seconds: float) -> int | None:
+        """Number of the frame that is on screen at a time; None: the video is over then."""
+        table = self._seek_table()
+        if table is None:
+            times = [time for _, _, time in self._decode(0)]
+        else:
+            times = [table.seconds(number) for number in range(len(table.pts))]
+        last_step = times[-1] - times[-2] if len(times) > 1 else 1 / (self.fps or FALLBACK_FPS)
+        return bisect_right(times, seconds) - 1 if 0 <= seconds < times[-1] + last_step else None
+
     def count(self) -> int:
         """Decode all frames, unless that was done before, and return their exact number."""
         while self._count is None:
@@ -105,15 +154,21 @@ class FileSource:
         if self._begun is not None:
             self._begun.close()
 
-    def _keyframe_before(self, index: int) -> int:
-        """Keyframe to decode from for frame `index`; 0 where only decoding from the start is exact."""
+    # -- decoding
+
+    def _seek_table(self) -> SeekTable | None:
         if self._table_is_due:
             self._table_is_due = False
             with self._open() as container:
                 self._table = read_seek_table(container, self._video_stream(container))
-        if self._table is None or self.times_repaired or self._count not in (None, len(self._table.pts)):
+        return self._table
+
+    def _keyframe_before(self, index: int) -> int:
+        """Keyframe to decode from for frame `index`; 0 where only decoding from the start is exact."""
+        table = self._seek_table()
+        if table is None or self.times_repaired or self._count not in (None, len(table.pts)):
             return 0
-        return self._table.keyframe_before(index)
+        return table.keyframe_before(index)
 
     def _decode(self, first: int) -> _Decoded:
         """Decode from `first`, 0 or a keyframe, on; if that proves inexact, go on with frames from 0 on."""
@@ -161,8 +216,9 @@ class FileSource:
             stream = self._video_stream(container)
             self.fps = float(stream.average_rate) if stream.average_rate else None
             clock = FrameClock(stream.time_base, self.fps)
+            losses = LossCheck(container, stream, self._path)
             try:
-                for frame in container.decode(stream):
+                for frame in losses.frames(container):
                     if frame.is_corrupt and damaged_first < number:
                         reason = "the decoder marks the next frame as damaged"
                         break
@@ -174,31 +230,47 @@ class FileSource:
                     yield number, frame, seconds
                     number += 1
             except av.FFmpegError as error:
-                reason = failure_reason(error)
+                reason = decoding_reason(error, stream)
+            lost = None if reason else losses.warning()
         if not number:
             raise VideoError(self.name, reason or "it has a video track, but no frame in it")
-        if reason:
-            self._stopped = f"decoding stopped after {number_of(number, 'frame')}: {reason}"
+        self._ending = f"decoding stopped after {number_of(number, 'frame')}: {reason}" if reason else lost
         self._count = number
 
+    # -- opening
+
     def _open(self) -> InputContainer:
-        timeout = None if self._address.startswith("file:") else URL_TIMEOUT_SECONDS
-        try:
-            with open_address(self._address) as address:
-                return av.open(address, "r", metadata_errors="replace", timeout=timeout)
-        except UnicodeError as error:
-            raise VideoError(self.name, "its name is not valid text; rename the file") from error
-        except av.InvalidDataError as error:
-            raise VideoError(self.name, "it is not a video, or its beginning is damaged") from error
-        except (av.FFmpegError, OSError) as error:
-            raise VideoError(self.name, failure_reason(error)) from error
+        is_pipe = self._address.startswith("pipe:")
+        if is_pipe and self._is_opened:
+            raise VideoError(self.name, READ_ONCE)
+        self._is_opened = True
+        return open_container(self.name, self._address, is_url=self._path is None and not is_pipe)
 
     def _video_stream(self, container: InputContainer) -> VideoStream:
-        for stream in container.streams.video:
-            if not stream.disposition & Disposition.attached_pic:  # the cover image of a song is no video
-                if getattr(stream, "codec_context", None) is None:
-                    raise VideoError(self.name, "there is no decoder for its codec: convert it, to H.264 say")
-                use_one_thread(stream)
-                return stream
-        sound = bool(container.streams.audio)
-        raise VideoError(self.name, "it holds sound and no video" if sound else "it holds no video")
+        """The track that is read, ready to decode; the choice is made once."""
+        if self._track is None:
+            open_again = None if self._path is None else self._open
+            self._track = choose_track(self.name, container, open_again)
+        stream = video_stream(container, self._track)
+        reason = frame_too_large(stream.codec_context.height, stream.codec_context.width)
+        if reason:
+            raise VideoError(self.name, reason)
+        return stream
+
+    # -- brightness
+
+    def _used_depth(self, first: VideoFrame) -> int | None:
+        """Bits that 16-bit values use; None: all, or it is a stream."""
+        if self._path is None or not is_deep(first):
+            return None
+        facts = self._path.stat()
+        key = (self._address, facts.st_mtime_ns, facts.st_size)
+        return used_depth(key, self._plain_frames)
+
+    def _plain_frames(self) -> Iterator[VideoFrame]:
+        """Decode the file once more, up to the first error, without conversion."""
+        with self._open() as container:
+            try:
+                yield from container.decode(self._video_stream(container))
+            except av.FFmpegError:  # decoding in order meets the damage again, and reports it
+                return

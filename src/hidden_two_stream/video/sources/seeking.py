@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -44,6 +44,10 @@ class SeekTable:
         if index >= len(self.pts):
             return 0
         return self.keyframes[bisect_right(self.keyframes, index) - 1]
+
+    def first_at(self, seconds: float) -> int:
+        """The first frame that is shown at `seconds` or later; the number of frames where none is."""
+        return bisect_left(range(len(self.pts)), seconds, key=self.seconds)
 
     def agrees(self, number: int, frame: VideoFrame) -> bool:
         """Whether `frame` can be frame `number`: its time stamp is right, and it is not damaged."""

@@ -1,0 +1,34 @@
+"""Opens files and streams with FFmpeg."""
+
+from __future__ import annotations
+
+import av
+from av.container import InputContainer
+
+from hidden_two_stream.errors import VideoError
+from hidden_two_stream.video.sources.addresses import open_address
+from hidden_two_stream.video.sources.ffmpeg import SIZE_LIMIT, URL_TIMEOUT_SECONDS, failure_reason
+from hidden_two_stream.video.sources.refused import OPENED_FORMATS, PLAYLIST
+
+__all__ = ["open_container"]
+
+
+def open_container(name: str, address: str, *, is_url: bool) -> InputContainer:
+    """Open what FFmpeg knows by `address`. Only a URL may lead to other files, as a live stream's does.
+
+    Raises:
+        VideoError: it cannot be opened; the error calls it `name`.
+    """
+    options = SIZE_LIMIT | ({} if is_url else {"format_whitelist": OPENED_FORMATS})
+    timeout = URL_TIMEOUT_SECONDS if is_url else None
+    try:
+        with open_address(address) as opened:
+            return av.open(opened, "r", options=options, metadata_errors="replace", timeout=timeout)
+    except UnicodeError as error:
+        raise VideoError(name, "its name is not valid text; rename the file") from error
+    except av.ArgumentError as error:  # FFmpeg's answer to a format that is not among the allowed ones
+        raise VideoError(name, failure_reason(error) if is_url else PLAYLIST) from error
+    except av.InvalidDataError as error:
+        raise VideoError(name, "it is not a video, or its beginning is damaged") from error
+    except (av.FFmpegError, OSError) as error:
+        raise VideoError(name, failure_reason(error)) from error
