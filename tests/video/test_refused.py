@@ -230,7 +230,9 @@ def test_files_of_several_images_are_refused_with_the_reason(data_root: Path) ->
 def test_a_folder_does_not_take_one_image_of_several(data_root: Path, tmp_path: Path) -> None:
     image = moving_scene(1, 64, 64)[0]
     animated = (data_root / "faults" / "10_animated_valid.webp").read_bytes()
-    apng = write_recording(tmp_path / "a.apng", moving_scene(3), "apng", "rgb24").read_bytes()
+    other = tmp_path / "other.apng"  # a video, which may not stay in the folder
+    apng = write_recording(other, moving_scene(3), "apng", "rgb24").read_bytes()
+    other.unlink()
     several = {
         "2.webp": (animated, "animated WebP"),
         "2.ppm": (2 * (b"P6\n64 64\n255\n" + image.tobytes()), "several images"),

@@ -172,8 +172,10 @@ def _interrupted(interrupt: KeyboardInterrupt, arguments: argparse.Namespace | N
             if arguments.command == "train"
             else "the same command with --resume"
         )
-    note(f"hts: {str(interrupt) or 'interrupted'}{advice}")
-    return 128 + int(getattr(interrupt, "signal_number", signal.SIGINT))
+    # Python gives a plain KeyboardInterrupt a text of its own if it came while text was decoded.
+    known = interrupt if isinstance(interrupt, Terminated) else Terminated(signal.SIGINT)
+    note(f"hts: {str(known) or 'interrupted'}{advice}")
+    return 128 + known.signal_number
 
 
 def _may_set_signals() -> bool:
