@@ -189,7 +189,9 @@ def test_a_learning_rate_that_is_far_too_large_fails_in_the_last_step(
     """The statistics of the normalization overflow in the second of two steps."""
     stage = StageConfig(steps=2, batch_size=2, learning_rate=1e12, schedule="constant")
     broken = run(tmp_path / "run", store, dataclasses.replace(recipe(), temporal=stage), stages=["temporal"])
-    with pytest.raises(TrainingError, match=r"stage temporal, last step: .*running_var not finite\. Lower"):
+    with pytest.raises(
+        TrainingError, match=r"stage temporal, last step: .*running_var and 1 more not finite\. Lower"
+    ):
         optimize(fresh(), broken, fabric())
     assert load_state(tmp_path / "run") is None
 

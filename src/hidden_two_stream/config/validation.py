@@ -10,9 +10,9 @@ from hidden_two_stream.config.stages import STAGE_NAMES, STAGES
 
 __all__ = ["LARGEST_FLOAT", "LIMITS", "MAX_CLIP_PIXELS", "RangeError", "validated"]
 
-LIMITS: dict[str, tuple[int, int]] = {
+LIMITS: dict[str, tuple[int | None, int]] = {
     "model.num_frames": (2, 256),
-    "model.motion_frames": (0, 256),
+    "model.motion_frames": (None, 256),
     "input.size": (0, 2048),
     "input.min_size": (1, 2048),
     "input.max_size": (32, 2048),
@@ -25,6 +25,8 @@ LIMITS: dict[str, tuple[int, int]] = {
     "STAGE.milestones": (0, 10**9),
 }
 """Smallest and largest value of whole-number fields, for lists of each item; STAGE is every stage.
+
+None: the networks check the smallest value.
 
 A checkpoint from elsewhere is read by the same checks, so its numbers cannot exhaust the memory.
 """
@@ -75,7 +77,7 @@ def _require_limits(recipe: Recipe) -> None:
         for owner in STAGE_NAMES if section == "STAGE" else (section,):
             value = getattr(getattr(recipe, owner), field)
             for number in value if isinstance(value, Sequence) else (value,):
-                if number < smallest:
+                if smallest is not None and number < smallest:
                     bound = f"be at least {smallest}" if smallest else "not be negative"
                     raise RangeError(f"{owner}.{field} is {number}; it must {bound}")
                 if number > largest:

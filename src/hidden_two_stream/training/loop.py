@@ -174,7 +174,8 @@ def _require_finite_weights(model: nn.Module, run: TrainingRun, name: str) -> No
     """Check the weights after a stage, in every process: after its last step no loss would show that."""
     broken = not_finite(model.state_dict())
     if broken:
-        raise run.diverged(f"stage {name}, last step", f"{', '.join(broken[:3])} not finite")
+        more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
+        raise run.diverged(f"stage {name}, last step", f"{', '.join(broken[:3])}{more} not finite")
 
 
 class _FromPixels(nn.Module):
