@@ -1,0 +1,71 @@
+"""`docs/limits.md` names every limit of the code with its number."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from hidden_two_stream import files, tensors
+from hidden_two_stream.cli import options
+from hidden_two_stream.config import plain, validation
+from hidden_two_stream.evaluation import label_lists, npz
+from hidden_two_stream.inference import predictor
+from hidden_two_stream.training.resources import Resources
+from hidden_two_stream.video import limits, times
+from hidden_two_stream.video.sources import ffmpeg, images, pipe
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "limits.md"
+MIB = 1 << 20
+
+
+def row_of(name: str) -> str:
+    """The line of the page that begins with `name`, as a table row or a sentence."""
+    lines = [line.removeprefix("| ") for line in PAGE.read_text(encoding="utf-8").splitlines()]
+    (found,) = [line for line in lines if line.startswith(name)]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("decoded frame", f"{limits.MAX_FRAME_PIXELS // 10**6} million pixels"),
+        ("resized frame |", f"{limits.MAX_RESIZED_PIXELS // 10**6} million pixels"),
+        ("resized frame that", f"{limits.MAX_ENLARGED_PIXELS / 10**6:g} million pixels"),
+        ("image file", f"{images._MOST_BYTES / 10**9:.2f} GB"),
+        ("frames of one video kept", f"{predictor._KEPT_BYTES // MIB} MiB"),
+        ("frames of all videos kept", f"{Resources().cache_mb} MiB"),
+        ("worker processes", f" {options._MOST_WORKERS} |"),
+        ("wait for a URL", f"{ffmpeg.URL_TIMEOUT_SECONDS:g} s"),
+        ("wait for the first bytes", f"{pipe._WAIT_SECONDS:g} s"),
+        ("`input.fps`", f"{validation.MIN_FPS:g} to {validation.MAX_FPS:g} frames"),
+        ("difference between a video's rate", f"a factor of {times.FAR_RATE:g}"),
+        ("`model.num_frames` ×", f"{validation.MAX_CLIP_PIXELS:,}"),
+        ("any other number", f"{validation.LARGEST_FLOAT:g}"),
+        ("A recipe file may have", f"{plain.MAX_BYTES:,} bytes, {plain.MAX_DEPTH} levels"),
+        ("A recipe file may have", f"{plain.MAX_VALUES:,} values"),
+        ("A recipe file may have", f"{plain.MAX_TEXT:,} characters, a list {plain.MAX_ITEMS:,} items"),
+        ("header of a safetensors", f"{tensors.MAX_HEADER_BYTES // MIB} MiB"),
+        ("JSON file of a run", f"{files.MAX_JSON_BYTES // MIB} MiB"),
+        ("arrays of a score file", f"{npz.LARGEST_BYTES // MIB} MiB"),
+        ("arrays in a score file", f"{npz._MOST_ARRAYS:,}"),
+        ("class number in a list", f"{label_lists._MOST_DIGITS} digits"),
+        ("name of a fold's folder", f"{files._LONGEST_NAME} bytes"),
+    ],
+)
+def test_a_limit_is_on_the_page(name: str, value: str) -> None:
+    assert value in row_of(name)
+
+
+def test_the_limits_of_recipe_fields_are_on_the_page() -> None:
+    found = {}
+    for line in PAGE.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 3 and re.fullmatch(r"(`[\w.]+`(, )?)+", cells[0]):
+            numbers = [cell.replace(",", "") for cell in cells[1:]]
+            if all(map(str.isdigit, numbers)):
+                bounds = tuple(map(int, numbers))
+                found |= dict.fromkeys(re.findall(r"`([\w.]+)`", cells[0]), bounds)
+    expected = {name: (least or 0, most) for name, (least, most) in validation.LIMITS.items()}
+    assert found == expected
