@@ -7,6 +7,7 @@ description, and the files of the training: the plan, the metrics, and the list 
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -313,16 +314,20 @@ def _more(names: Sequence[str], shown: int) -> str:
     return f" and {len(names) - shown} more are" if len(names) > shown else " is"
 
 
-def _checkpoint_file(source: str | Path) -> Path:
+def _checkpoint_file(source: object) -> Path:
+    if not (isinstance(source, str | Path) and str(source)):
+        raise UsageError(
+            f"got the run {source!r}; expected a folder made by `hts train`, or its {MODEL_FILE}"
+        )
     path = Path(source)
     file = path / MODEL_FILE if path.is_dir() else path
     if not path.exists():
         raise UsageError(f"no run at {str(source)!r}; give a folder made by `hts train`, or its {MODEL_FILE}")
     if not file.is_file():
-        raise CheckpointError(
-            f"{str(path)!r} holds no {MODEL_FILE}; if its training was "
-            f"interrupted, continue it with: hts train --resume --out {path}"
-        )
+        advice = "expected a folder made by `hts train`"
+        if (path / PLAN_FILE).exists():
+            advice = f"continue its training with: hts train --resume --out {shlex.quote(str(path))}"
+        raise CheckpointError(f"{str(path)!r} holds no {MODEL_FILE}; {advice}")
     return file
 
 
@@ -336,6 +341,8 @@ def _run_info(data: Mapping[str, Any], file: Path) -> RunInfo:
     try:
         recipe = recipe_from_dict(data["recipe"], "recipe")
         classes, provenance = _class_names(data["classes"]), data["provenance"]
+        if recipe.model.streams and not recipe.input.size:
+            raise ValueError("its input.size is 0; expected the size that the run used")
         if recipe.model.streams and not classes:
             raise ValueError("it has no classes")
         if not isinstance(provenance, Mapping):

@@ -177,8 +177,8 @@ def on_device(module: Module, device: str | torch.device) -> Module:
             moved = moved.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     except (RuntimeError, AssertionError) as error:
         raise UsageError(
-            f"cannot compute on {str(device)!r}; expected a device of this machine, such as cpu, cuda, "
-            "cuda:1 or mps"
+            f"cannot compute on {str(device)!r}: this machine has no such device, or torch cannot use it; "
+            "expected cpu, or a GPU such as cuda, cuda:1 or mps"
         ) from error
     return moved
 

@@ -22,7 +22,7 @@ Hts = Callable[..., tuple[int, str, str]]
 STEPS = 40
 OPTIONS = [
     *("--seed", "7"),  # not the default: a resumed run must remember it
-    *("--set", "input.size=32", "--set", "model.num_frames=3", "--workers", "0"),
+    *("--set", "input.size=32", "--set", "model.num_frames=3"),
     *(part for stage in ("spatial", "temporal", "joint") for part in ("--set", f"{stage}.steps=5")),
     *("--set", f"motion.steps={STEPS}", "--set", "motion.batch_size=2", "--set", "joint.batch_size=2"),
 ]
@@ -87,7 +87,7 @@ def wait_for_steps(run: Path, steps: int, process: subprocess.Popen[str]) -> Non
 @pytest.fixture(scope="module")
 def uninterrupted(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("whole") / "run"
-    process = start("train", "--data", small_data, "--out", run, *OPTIONS)
+    process = start("train", "--data", small_data, "--out", run, *OPTIONS, "--workers", 0)
     err = finish(process)
     assert process.returncode == 0, err
     return run
@@ -103,7 +103,7 @@ def test_killed_and_resumed_equals_uninterrupted(
     uninterrupted: Path, small_data: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    process = start("train", "--data", small_data, "--out", run, *OPTIONS)
+    process = start("train", "--data", small_data, "--out", run, *OPTIONS, "--workers", 0)
     wait_for_steps(run, STEPS // 4, process)
     process.send_signal(signal.SIGKILL)
     finish(process)
@@ -194,7 +194,7 @@ def test_ctrl_c_in_the_demo(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 def test_ctrl_c_saves_and_says_how_to_go_on(uninterrupted: Path, small_data: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    process = start("train", "--data", small_data, "--out", run, *OPTIONS)
+    process = start("train", "--data", small_data, "--out", run, *OPTIONS, "--workers", 0)
     wait_for_steps(run, STEPS // 4, process)
     process.send_signal(signal.SIGINT)
     err = finish(process)
@@ -215,7 +215,7 @@ def test_a_signal_that_ends_the_process_saves_as_ctrl_c_does(
 ) -> None:
     """The whole session is gone afterwards, and the resumed run has the weights of one that was not ended."""
     run = tmp_path / "run"
-    process = start("train", "--data", small_data, "--out", run, *OPTIONS)
+    process = start("train", "--data", small_data, "--out", run, *OPTIONS, "--workers", 0)
     wait_for_steps(run, STEPS // 4, process)
     getattr(os, send)(process.pid, getattr(signal, name))
     err = finish(process)

@@ -281,3 +281,17 @@ def test_numbers_that_a_folder_skips_are_said(
     info = probe(tmp_path)
     assert info.num_frames == len(numbers)
     assert info.warning is None if expected is None else expected in str(info.warning)
+
+
+@pytest.mark.parametrize("compression", [1, 5, 8, 32773], ids=["none", "lzw", "deflate", "packbits"])
+def test_tiff_frames_of_other_software_are_read(tmp_path: Path, compression: int) -> None:
+    """OpenCV writes tags that FFmpeg's strict mode refuses; half a file is still damaged."""
+    cv2 = pytest.importorskip("cv2", reason="the extra 'flow' is not installed")
+    frames = moving_scene(3, 48, 64)
+    for number, image in enumerate(frames):
+        bgr = np.ascontiguousarray(image[..., ::-1])
+        cv2.imwrite(str(tmp_path / f"{number}.tif"), bgr, [cv2.IMWRITE_TIFF_COMPRESSION, compression])
+    np.testing.assert_array_equal(read_video(tmp_path)[0], frames)
+    data = (tmp_path / "1.tif").read_bytes()
+    (tmp_path / "1.tif").write_bytes(data[: len(data) // 2])
+    assert "stopped after 1 frame: 1.tif: " in str(probe(tmp_path).warning)

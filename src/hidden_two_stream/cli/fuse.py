@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from hidden_two_stream.cli.options import Parser, path, path_text, show
 from hidden_two_stream.printing import one_line
+from hidden_two_stream.progress import note
 
 if TYPE_CHECKING:
     from hidden_two_stream.evaluation.late_fusion import FusionResult
@@ -71,6 +73,9 @@ def run(arguments: argparse.Namespace) -> int:
         search=arguments.search,
         classes=arguments.classes,
     )
+    twice = [name for name, count in Counter(arguments.scores).items() if count > 1]
+    for name in twice:
+        note(f"{name} is given more than once, so its streams count more than once")
     show(arguments, result.to_dict(), _text(result))
     return 0
 

@@ -28,6 +28,11 @@ class Parser(argparse.ArgumentParser):
 
     missing = ""
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.register("action", None, _Once)
+        self.register("action", "store", _Once)
+
     def error(self, message: str) -> NoReturn:  # noqa: D102
         if "arguments are required" in message:
             message += self.missing
@@ -68,18 +73,24 @@ def path(text: str) -> Path:
     return Path(path_text(text))
 
 
-class Recording(argparse.Action):
-    """Stores a value as argparse does, and adds the option to `given`, even if the value is the default."""
+class _Once(argparse.Action):
+    """Stores a value as argparse does, but rejects an option that is given twice; argparse keeps the last.
 
-    def __call__(  # noqa: D102
+    The names of the options that were given, even with their default values, are in `given`.
+    """
+
+    def __call__(
         self,
         parser: argparse.ArgumentParser,  # noqa: ARG002 - argparse passes it
         namespace: argparse.Namespace,
         values: Any,
-        option_string: str | None = None,  # noqa: ARG002
+        option_string: str | None = None,
     ) -> None:
+        given: set[str] = getattr(namespace, "given", set())
+        if option_string is not None and self.dest in given:
+            raise argparse.ArgumentError(self, "given twice; expected one value")
         setattr(namespace, self.dest, values)
-        namespace.given = {*getattr(namespace, "given", ()), self.dest}
+        namespace.given = {*given, self.dest}
 
 
 class Replacing(argparse.Action):

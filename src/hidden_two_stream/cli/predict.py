@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise CheckpointError(f"{arguments.run!r} has no trained stream; train spatial or temporal")
     protocol = run_protocol(arguments.protocol, recognizer.info.recipe, note)
     sources = expand_sources(arguments.sources)
+    for source, count in Counter(arguments.sources).items():
+        if count > 1:
+            note(f"hts: {source}: named {count} times, labeled once")
     left_out = {folder: found.to_dict() for folder, found in _left_out(arguments.sources).items()}
     predictions: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []

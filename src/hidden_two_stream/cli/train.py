@@ -7,7 +7,6 @@ import argparse
 from hidden_two_stream.cli.options import (
     DATA_HELP,
     Parser,
-    Recording,
     add_allow_duplicates,
     add_from_scratch,
     add_protocol,
@@ -28,7 +27,6 @@ SUMMARY = "train and test a recognizer: stages motion, spatial, temporal and joi
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts train`."""
-    parser.register("action", None, Recording)  # so that --resume can reject what it would ignore
     parser.add_argument("--data", type=path_text, metavar="DATA", help=DATA_HELP)
     parser.add_argument("--out", type=path, required=True, metavar="RUN", help="folder of the run")
     add_recipe(parser, "nano")
@@ -92,6 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
         result = resume(arguments.out, resources(arguments), allow_duplicates=arguments.allow_duplicates)
     elif arguments.data is None:
         raise UsageError("no data given; add --data DATA")
+    elif arguments.hold_out is not None and "test_fraction" in arguments.given:
+        raise UsageError("--hold-out names the test videos, so --test-fraction does not apply; leave one out")
     else:
         result = train(
             arguments.data,
@@ -124,7 +124,7 @@ def _reject_changes(arguments: argparse.Namespace) -> None:
     kept = ("data", "recipe", "set", "stage", "test_fraction", "hold_out", "motion_from", "spatial_from",
             "temporal_from", "init", "from_scratch", "protocol", "seed")  # fmt: skip
     given = {name for name in ("set", "from_scratch") if getattr(arguments, name)}
-    given |= getattr(arguments, "given", set())
+    given |= arguments.given
     changed = [f"--{name.replace('_', '-')}" for name in kept if name in given]
     if changed:
         raise UsageError(f"--resume continues with the run's own settings; leave out {', '.join(changed)}")

@@ -7,8 +7,9 @@ from dataclasses import fields, is_dataclass
 
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.config.stages import STAGE_NAMES, STAGES
+from hidden_two_stream.errors import UsageError
 
-__all__ = ["LARGEST_FLOAT", "LIMITS", "MAX_CLIP_PIXELS", "RangeError", "validated"]
+__all__ = ["LARGEST_FLOAT", "LIMITS", "MAX_CLIP_PIXELS", "RangeError", "require_seed", "validated"]
 
 LIMITS: dict[str, tuple[int | None, int]] = {
     "model.num_frames": (2, 256),
@@ -38,6 +39,16 @@ MAX_CLIP_PIXELS = 2**26
 """Largest `model.num_frames` × `input.size`², pixels: 800 MB as one network input."""
 
 MIN_FPS, MAX_FPS = 0.1, 1000.0
+
+
+def require_seed(seed: object) -> None:
+    """Check a seed.
+
+    Raises:
+        UsageError: it is not a whole number from 0 to 2^63 - 1.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise UsageError(f"seed is {seed!r}; expected a whole number from 0 to 2^63 - 1")
 
 
 class RangeError(Exception):

@@ -49,7 +49,7 @@ class DatasetCheck:
         empty_folders: folders that could be classes but hold no video.
         splits: number of samples of "train", "val" and "test", and of "none" for samples without a split.
         num_frames: decoded frames of a video; None: no video is readable.
-        seconds: length of a video at its mean rate; None: no rate is known.
+        seconds: how long a video or its labeled part is shown; None: no rate is known.
         num_shorter_than_a_clip: videos with fewer frames than a clip.
         sizes: number of videos of each size, as "WIDTHxHEIGHT", the most frequent sizes first.
         fps: mean frames per second; None: no rate is known.
@@ -125,7 +125,7 @@ def check_dataset(data: str, workers: int = 0, num_frames: int = 11, quiet: bool
         empty_folders=dataset.empty,
         splits=_split_counts(dataset),
         num_frames=_spread(lengths),
-        seconds=_spread([round(video.num_frames / video.fps, 2) for video in cache.videos if video.fps]),
+        seconds=_spread([round(video.seconds, 2) for video in cache.videos if video.fps]),
         num_shorter_than_a_clip=sum(length < num_frames for length in lengths),
         sizes={f"{width}x{height}": n for (height, width), n in sizes.most_common(_MOST_SIZES)},
         fps=_spread([round(video.fps, 2) for video in cache.videos if video.fps]),

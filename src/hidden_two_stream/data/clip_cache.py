@@ -80,6 +80,11 @@ class DecodedVideo:
             times = index_times(self.first_frame + self.num_frames, self.fps)[self.first_frame :]
             object.__setattr__(self, "pts_seconds", times)
 
+    @property
+    def seconds(self) -> float:
+        """How long the video or its labeled part is shown, s."""
+        return self.frame_end_seconds(self.num_frames - 1) - float(self.pts_seconds[0])
+
     def read(self, indices: Sequence[int], size: Resize) -> Tensor:
         """Return the frames at `indices` of the labeled part, (len, 3, h, w) uint8, resized to `size`."""
         if self.frames is not None:

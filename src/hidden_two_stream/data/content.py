@@ -19,8 +19,7 @@ __all__ = ["MEAN_LEVELS", "Content", "ContentReader", "are_alike", "file_format"
 
 Outline = npt.NDArray[np.uint8]
 
-# Outlines of one video in two encodings differ by at most 12 gray levels, 2.9 on average; those of different
-# videos by at least 22, and 5.1 on average (docs/decisions.md).
+# Between the differences of two encodings of one video and those of two videos: benchmarks/duplicates.py.
 _MOST_LEVELS = 16
 MEAN_LEVELS = 4.0
 

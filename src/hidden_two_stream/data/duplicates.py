@@ -1,7 +1,8 @@
 """Finds videos that are in a dataset twice: by their frames, not by their names.
 
 Three things count. Equal frames: a copy, a link, or a folder of the frames without loss. Nearly equal frames:
-another encoding, such as a folder of JPEG images; a coarse outline of the video decides. Overlapping parts of
+another encoding, such as a folder of JPEG images; a coarse outline of the video and a closer look at three
+frames decide. Overlapping parts of
 one file. Nearly equal frames prove little if both are files of one kind, because cuts of one quiet recording
 look alike too; such pairs are named, and training goes on.
 """
@@ -14,19 +15,28 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch import Tensor
+from torch.nn import functional
 
 from hidden_two_stream.data.clip_cache import DecodedVideo
 from hidden_two_stream.data.content import MEAN_LEVELS, Content, are_alike, file_format
 from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.data.splits import Split
-from hidden_two_stream.errors import DataError
+from hidden_two_stream.errors import DataError, HiddenTwoStreamError
 from hidden_two_stream.progress import note, number_of
+from hidden_two_stream.video.reader import VideoReader
+from hidden_two_stream.video.transforms import to_tensor
 
 __all__ = ["Duplicates", "across", "find_duplicates", "require_separate"]
 
 _EQUAL = "the same frames"
 _ALIKE = "nearly the same frames"
 _OVERLAP = "overlapping parts"
+
+_LOOK_CELLS = 32  # most rows and columns of a closer look at frames
+_LOOK_CELL_PX = 8  # least side of a cell, since encodings share colors among neighboring pixels
+_MOST_COLOR_LEVELS = 24.0
+"""Largest difference of a cell between encodings of one video; a small thing at another place is above it."""
 
 _NUM_NAMED = 10  # groups that training names on stderr
 
@@ -90,7 +100,8 @@ def find_duplicates(samples: Sequence[Sample], videos: Sequence[DecodedVideo]) -
         if len(group) > 1
     ]
     firsts = [group[0] for group in by_digest.values()]
-    alike = _alike_groups(_alike_pairs(firsts, videos), samples)
+    pairs = _confirmed(_alike_pairs(firsts, videos), videos)
+    alike = _alike_groups(pairs, samples)
     overlaps = [
         Duplicates((samples[a], samples[b]), _OVERLAP) for a, b in _overlapping_pairs(known, samples, videos)
     ]
@@ -141,6 +152,38 @@ def _alike_pairs(indices: Sequence[int], videos: Sequence[DecodedVideo]) -> list
                 near = others[are_alike(outlines[others], outlines[first])]
                 pairs += [_ordered(group[first], group[other]) for other in near]
     return sorted(pairs)
+
+
+def _confirmed(pairs: Sequence[tuple[int, int]], videos: Sequence[DecodedVideo]) -> list[tuple[int, int]]:
+    """Return the pairs whose frames are alike in color and in detail, too.
+
+    Before a fixed camera, videos of a small thing that moves have nearly the same outline, and so have scenes
+    that differ in hue.
+    """
+    looks = {index: _look(videos[index]) for index in sorted({index for pair in pairs for index in pair})}
+    return [(a, b) for a, b in pairs if _are_alike_in_color(looks[a], looks[b])]
+
+
+def _are_alike_in_color(frames: Tensor | None, others: Tensor | None) -> bool:
+    if frames is None or others is None:
+        return False
+    side = min(*frames.shape[-2:], *others.shape[-2:])
+    cells = max(1, min(_LOOK_CELLS, side // _LOOK_CELL_PX))
+    one, other = (functional.interpolate(x, (cells, cells), mode="area") for x in (frames, others))
+    return float((one - other).abs().max()) <= _MOST_COLOR_LEVELS
+
+
+def _look(video: DecodedVideo) -> Tensor | None:
+    """(3, 3, h, w) float32: three frames, with sides of at most 256 px; None: they cannot be read again."""
+    length = video.num_frames
+    indices = [(2 * moment + 1) * length // 6 for moment in range(3)]
+    try:
+        with VideoReader(video.source) as reader:
+            frames = to_tensor(reader.read(video.file_numbers(indices)))
+    except HiddenTwoStreamError:
+        return None
+    height, width = (min(side, _LOOK_CELLS * _LOOK_CELL_PX) for side in frames.shape[-2:])
+    return functional.interpolate(frames.float(), (height, width), mode="area")
 
 
 def _ordered(a: int, b: int) -> tuple[int, int]:

@@ -64,6 +64,11 @@ def _read_path(data: str | Path) -> DatasetIndex:
             dataset = _read_folder(path, str(data))
         except OSError as error:
             raise DataError(f"cannot read {str(error.filename or data)!r}: {error.strerror}") from error
+    elif path.is_file() and is_video(path.name):
+        raise DataError(
+            f"{str(data)!r} is a video; expected a folder with one sub-folder of videos per class, or a CSV "
+            "that lists videos and labels"
+        )
     elif path.is_file():
         dataset = DatasetIndex(str(data), tuple(_read_csv(path)))
     else:
@@ -75,6 +80,8 @@ def _read_path(data: str | Path) -> DatasetIndex:
         flat = path.is_dir() and any(is_video(entry.name) for entry in path.iterdir())
         found = "videos lie directly in" if flat else "no videos in"
         held = f", which holds {dataset.left_out}" if dataset.left_out.files and not flat else ""
+        if path.is_file():
+            raise DataError(f"{str(data)!r} lists no videos: it has only its first line")
         raise DataError(f"{found} {str(data)!r}{held}; expected one sub-folder of videos per class, or a CSV")
     return dataset
 

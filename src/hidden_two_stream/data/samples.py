@@ -6,13 +6,14 @@ import hashlib
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from hidden_two_stream.errors import HiddenTwoStreamError
 from hidden_two_stream.progress import note, number_of
+from hidden_two_stream.video.finding import is_video
 
 __all__ = [
     "SPLITS",
@@ -140,7 +141,12 @@ class LeftOut:
 
 def left_out_lines(left_out: LeftOut) -> list[str]:
     """Lines that tell a user which files are not used; none if all are."""
-    lines = [f"not used, neither videos nor frames: {left_out}"] if left_out.files else []
+    videos = [file for file in left_out.files if is_video(file)]
+    others = [file for file in left_out.files if not is_video(file)]
+    lines = []
+    for files, why in ((videos, "videos outside the class folders"), (others, "neither videos nor frames")):
+        if files:
+            lines.append(f"not used, {why}: {replace(left_out, files=tuple(files))}")
     if left_out.num_hidden:
         number = number_of(left_out.num_hidden, "hidden file or folder", "hidden files or folders")
         lines.append(f"not looked at: {number}")
@@ -203,8 +209,8 @@ def note_facts(index: DatasetIndex) -> None:
     """Name on stderr what of a dataset is not used, and classes that look like one."""
     for empty in index.empty:
         note(f"no videos in {empty!r}: not counted as a class")
-    if index.left_out.files:
-        note(left_out_lines(index.left_out)[0])
+    for line in left_out_lines(replace(index.left_out, num_hidden=0)):
+        note(line)
     for line in look_alike_lines(index.classes):
         note(line)
 

@@ -19,6 +19,7 @@ from hidden_two_stream.checkpoint import PLAN_FILE, RESULTS_FILE
 from hidden_two_stream.config.loading import load_recipe
 from hidden_two_stream.config.schema import Recipe, StageConfig
 from hidden_two_stream.config.stages import STAGE_NAMES
+from hidden_two_stream.config.validation import require_seed
 from hidden_two_stream.data.clip_cache import ClipCache
 from hidden_two_stream.data.duplicates import find_duplicates, require_separate
 from hidden_two_stream.data.samples import below_common_folder, note_facts
@@ -201,6 +202,7 @@ def compare(
     for method in methods:
         method_chosen = method_recipe(chosen, method)
         check_batches(method_chosen, stages_to_train(method_chosen, STAGE_NAMES, ()))
+    require_seed(seed)
     _try_estimators(methods, chosen.input.size)
     with open_folder(folder, folds, chosen, seed, protocol, resume):
         names = folder_names(methods, allowed="-_.@")
@@ -300,6 +302,8 @@ def _trained(study: _Study, method: str, value: str, seed: int) -> Recognizer | 
 
 def _checked(methods: Sequence[str]) -> tuple[str, ...]:
     """Return the methods, each once and the spatial stream first, or raise an error about a wrong one."""
+    if isinstance(methods, str):
+        raise UsageError(f"methods is the text {methods!r}; expected a list of names, such as [{methods!r}]")
     if not methods:
         raise UsageError(
             f"no method is named; choose from {', '.join((*METHODS, *RAFT))}, or leave out --methods"

@@ -165,8 +165,9 @@ class Recognizer:
             VideoError: the video cannot be read.
             CheckpointError: no stream of this run was trained.
         """
-        if not 0 < hop_seconds < float("inf"):
-            raise UsageError(f"hop_seconds is {hop_seconds}; expected a positive number of seconds")
+        given: object = hop_seconds
+        if not (isinstance(given, int | float) and 0 < hop_seconds < float("inf")):
+            raise UsageError(f"hop_seconds is {hop_seconds!r}; expected a positive number of seconds")
         self._require_streams()
         return self._windows(VideoReader(source), source, hop_seconds)
 

@@ -114,7 +114,7 @@ def parse_protocol(name: str) -> Protocol:
     """
     if name == "center":
         return Protocol(name, 1, 1)
-    found = re.fullmatch(r"([1-9]\d{0,3})x(1|5|10)", name)
+    found = re.fullmatch(r"([1-9]\d{0,3})x(1|5|10)", str(name))
     if found is None:
         raise UsageError(
             f"unknown protocol {name!r}; expected center, or NxM with M = 1, 5 or 10, for example 25x10"

@@ -26,7 +26,7 @@ from hidden_two_stream.evaluation.accuracy import Evaluation, Scorer, Videos, ev
 from hidden_two_stream.files import write_text
 from hidden_two_stream.inference.predictor import Recognizer
 from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, run_protocol
-from hidden_two_stream.progress import note, with_progress
+from hidden_two_stream.progress import note, number_of, with_progress
 from hidden_two_stream.training.loop import TrainingRun, optimize
 from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.training.stages import select_trained
@@ -279,13 +279,15 @@ def _report_unreadable(cache: ClipCache, file: Path) -> None:
     if lines:
         total = len(cache.samples) + len(lines)
         note(f"{len(lines)} of {total} videos are unreadable and left out; listed in {file}")
-    damaged = [
-        f"{s.name}: {v.warning}" for s, v in zip(cache.samples, cache.videos, strict=True) if v.warning
-    ]
-    for line in damaged[:_NUM_LISTED]:
-        note(f"damaged, used up to the damage: {line}")
-    if len(damaged) > _NUM_LISTED:
-        note(f"{len(damaged)} videos are damaged and used up to the damage; hts check names all")
+    names: dict[str, list[str]] = {}
+    for sample, video in zip(cache.samples, cache.videos, strict=True):
+        if video.warning:
+            names.setdefault(video.warning, []).append(sample.name)
+    for warning, found in list(names.items())[:_NUM_LISTED]:
+        others = f" and {number_of(len(found) - 1, 'other')}" if len(found) > 1 else ""
+        note(f"{found[0]}{others}: {warning}")
+    if len(names) > _NUM_LISTED:
+        note(f"{sum(map(len, names.values()))} videos have warnings; hts check names all")
 
 
 def _rates(cache: ClipCache, fps: float) -> list[float]:

@@ -29,10 +29,18 @@ class Resources:
     workers: int = field(default_factory=default_workers)
     cache_mb: int = 2048
     accelerator: str = "auto"
-    devices: str = "1"
+    devices: str | int = "1"
     precision: str = "32-true"
     save_seconds: float = 30.0
     quiet: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (("workers", 0), ("cache_mb", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise UsageError(f"{name} is {value!r}; expected a whole number of {least} or more")
+        if isinstance(self.devices, bool) or not isinstance(self.devices, int | str):
+            raise UsageError(f"devices is {self.devices!r}; expected a number of devices, or auto")
 
     def fabric(self) -> Fabric:
         """Return a launched Fabric. For each further device, launching starts the command once more.
@@ -41,7 +49,7 @@ class Resources:
             UsageError: this machine has no such device or precision.
         """
         try:
-            devices: int | str = int(self.devices) if self.devices.isdigit() else self.devices
+            devices: int | str = int(self.devices) if str(self.devices).isdigit() else self.devices
             fabric = Fabric(accelerator=self.accelerator, devices=devices, precision=self.precision)  # type: ignore[arg-type]
             fabric.launch()
             if fabric.world_size > 1:
@@ -56,7 +64,7 @@ class Resources:
         Raises:
             UsageError: several devices were asked for; or as `fabric`.
         """
-        if self.devices != "1":
+        if str(self.devices) != "1":
             raise UsageError(f"{task} runs on one device; leave out --devices")
         return self.fabric()
 

@@ -11,10 +11,17 @@ from typing import Any
 
 from lightning_fabric import Fabric
 
-from hidden_two_stream.checkpoint import MODEL_FILE, PLAN_FILE, RESULTS_FILE, RunMetadata
+from hidden_two_stream.checkpoint import (
+    MODEL_FILE,
+    PLAN_FILE,
+    RESULTS_FILE,
+    UNREADABLE_FILE,
+    RunMetadata,
+)
 from hidden_two_stream.config.loading import load_recipe, recipe_from_dict
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.config.stages import STAGE_NAMES
+from hidden_two_stream.config.validation import require_seed
 from hidden_two_stream.data.clip_cache import ClipCache
 from hidden_two_stream.data.duplicates import find_duplicates, require_separate
 from hidden_two_stream.data.index import absolute_data, read_dataset_index
@@ -43,7 +50,7 @@ from hidden_two_stream.training.fit import (
     resolve_input,
     stages_to_train,
 )
-from hidden_two_stream.training.lock import folder_lock
+from hidden_two_stream.training.lock import LOCK_FILE, folder_lock
 from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.training.state import STATE_FILE
 
@@ -115,6 +122,9 @@ class Plan:
         return plan
 
 
+_BEGUN_FILES = (LOCK_FILE, UNREADABLE_FILE)
+"""What a run can leave in its folder before it writes its plan."""
+
 _PLAN_TYPES: dict[str, Any] = {
     "data": str,
     "test_fraction": float | int,
@@ -171,6 +181,7 @@ def train(
         TrainingError: the loss or the gradient is not finite.
         Stopped: interrupted by Ctrl-C; `resume` continues the run.
     """
+    _require_run_folder(Path(out))
     plan = make_plan(
         data, recipe, overrides, stage=stage, test_fraction=test_fraction, held_out=held_out,
         warm_start=warm_start, protocol=protocol, seed=seed, allow_duplicates=allow_duplicates,
@@ -216,6 +227,7 @@ def make_plan(
     """
     if stage != "all" and stage not in STAGE_NAMES:
         raise UsageError(f"unknown stage {stage!r}; choose all, {', '.join(STAGE_NAMES)}")
+    require_seed(seed)
     parse_protocol(protocol)  # report a wrong protocol before the training, not after it
     source = absolute_data(data)
     loaded = load_recipe(recipe, overrides)
@@ -356,6 +368,17 @@ def _prepare(folder: Path, plan: Plan | None, locks: ExitStack, quiet: bool) -> 
     note_facts(index)
     note(f"{len(index.samples)} videos, {len(index.classes)} classes; {split.rule}", quiet=quiet)
     return _completed(plan, index, folder, quiet)
+
+
+def _require_run_folder(folder: Path) -> None:
+    """Raise an error if a folder holds other files than those of a run, such as the videos themselves."""
+    entries = folder.iterdir() if folder.is_dir() else ()
+    files = [path.name for path in entries if path.name not in _BEGUN_FILES]
+    if files and not any((folder / name).exists() for name in (PLAN_FILE, MODEL_FILE)):
+        raise UsageError(
+            f"{str(folder)!r} holds something other than a run, such as {min(files)!r}; name a new or empty "
+            "folder"
+        )
 
 
 def _require_free(folder: Path) -> None:

@@ -74,8 +74,10 @@ def _decode(path: Path, data: bytes) -> VideoFrame:
         reason = frame_too_large(context.height, context.width)
         if reason:
             raise VideoError(path, reason)
-        # Without `err_detect`, half a JPEG decodes as if it were complete.
-        context.options = SIZE_LIMIT | {"err_detect": "explode"}
+        # Without `err_detect`, half a JPEG decodes as if it were complete. FFmpeg's TIFF decoder notices that
+        # anyway, and with it refuses the tags of many sound files, such as OpenCV's.
+        strict = {} if container.format.name == "tiff_pipe" else {"err_detect": "explode"}
+        context.options = SIZE_LIMIT | strict
         frames = container.decode(stream)
         try:
             frame = next(frames)
