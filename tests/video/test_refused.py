@@ -295,3 +295,9 @@ def test_tiff_frames_of_other_software_are_read(tmp_path: Path, compression: int
     data = (tmp_path / "1.tif").read_bytes()
     (tmp_path / "1.tif").write_bytes(data[: len(data) // 2])
     assert "stopped after 1 frame: 1.tif: " in str(probe(tmp_path).warning)
+
+
+def test_a_y4m_header_of_a_huge_frame(tmp_path: Path) -> None:
+    path = tmp_path / "a.y4m"
+    path.write_bytes(b"YUV4MPEG2 W60000 H60000 F25:1 Ip A1:1 C420\nFRAME\n" + bytes(64))
+    assert "60000 x 60000 pixels; expected at most 40 million" in reason(path)

@@ -29,6 +29,7 @@ _PLAYLIST_HEAD = re.compile(
 )
 _HEAD_BYTES = 1024
 _NETPBM = re.compile(rb"P[1-6]\s+(?:#[^\n]*\n\s*)*(\d{1,10})\s+(?:#[^\n]*\n\s*)*(\d{1,10})")
+_Y4M = re.compile(rb"YUV4MPEG2 (?:[^\nW][^\n ]* )*W(\d{1,10}) (?:[^\nH][^\n ]* )*H(\d{1,10})")
 _SEVERAL_PAGES = (
     "it is a TIFF of several pages, and only the first can be decoded: save each page as an image of its own"
 )
@@ -99,5 +100,5 @@ def _uncompressed_too_large(head: bytes) -> str | None:
     if head[:2] == b"BM" and len(head) >= 26:
         width, height = struct.unpack("<2i", head[18:26])
         return frame_too_large(abs(height), abs(width))
-    netpbm = _NETPBM.match(head)
-    return frame_too_large(int(netpbm[2]), int(netpbm[1])) if netpbm else None
+    named = _NETPBM.match(head) or _Y4M.match(head)
+    return frame_too_large(int(named[2]), int(named[1])) if named else None
