@@ -177,7 +177,10 @@ def test_views_and_gradients_are_saved_as_plain_numbers(tmp_path: Path) -> None:
 def test_nothing_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no run at .*nowhere.*hts train"):
         load_run(tmp_path / "nowhere")
-    with pytest.raises(CheckpointError, match=r"holds no model\.safetensors; .*--resume"):
+    with pytest.raises(CheckpointError, match=r"holds no model\.safetensors; expected a folder made by"):
+        load_run(tmp_path)
+    (tmp_path / "plan.json").touch()
+    with pytest.raises(CheckpointError, match=r"holds no model\.safetensors; continue .*--resume"):
         load_run(tmp_path)
 
 

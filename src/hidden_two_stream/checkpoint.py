@@ -341,8 +341,6 @@ def _run_info(data: Mapping[str, Any], file: Path) -> RunInfo:
     try:
         recipe = recipe_from_dict(data["recipe"], "recipe")
         classes, provenance = _class_names(data["classes"]), data["provenance"]
-        if recipe.model.streams and not recipe.input.size:
-            raise ValueError("its input.size is 0; expected the size that the run used")
         if recipe.model.streams and not classes:
             raise ValueError("it has no classes")
         if not isinstance(provenance, Mapping):

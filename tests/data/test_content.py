@@ -112,9 +112,10 @@ def test_groups_of_equal_near_and_overlapping_videos() -> None:
         video("c.mp4", 0, 25, seed=2),
         video("c.mp4", 12, 38, seed=3),
         video("c.mp4", 50, 25, seed=4),
-        DecodedVideo("d", 5, 0, (24, 40), None, None, None, content=content_of(quiet)),
-        DecodedVideo("e", 5, 0, (24, 40), None, None, None, content=content_of(quiet + np.uint8(3))),
-        DecodedVideo("f", 5, 0, (24, 40), None, None, None, content=content_of(quiet + np.uint8(30))),
+        *(
+            DecodedVideo(clip, 5, 0, (24, 40), None, None, None, content=content_of(clip))
+            for clip in (quiet, quiet + np.uint8(3), quiet + np.uint8(30))
+        ),
     ]
     found = find_duplicates(samples, videos)
     assert [(group.kind, [s.name for s in group.samples], group.certain) for group in found] == [

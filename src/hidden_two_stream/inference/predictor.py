@@ -208,6 +208,10 @@ class Recognizer:
         return {name: by_stream[name](frames) for name in self.trained_streams}
 
     def _require_streams(self) -> None:
+        if not self.info.recipe.input.size:
+            raise CheckpointError(
+                "the description of this run has input.size 0; expected the size that it used"
+            )
         if not self.trained_streams:
             raise CheckpointError(
                 "this run has a MotionNet but no trained stream; train spatial and temporal"
