@@ -118,13 +118,14 @@ def require_semaphores(workers: int) -> None:
     """
     context = get_context("spawn")
     try:
-        probes = [context.Lock() for _ in range(8 * (workers + 1))]
+        with _interrupt_deferred():  # as in `WorkerPool`
+            probes = [context.Lock() for _ in range(8 * (workers + 1))]
+            del probes
     except OSError as error:
         raise WorkerError(
             f"cannot start worker processes: {error.strerror or error}; work without them (--workers 0), or "
             "give the system a larger /dev/shm"
         ) from error
-    del probes
 
 
 class WorkerPool(ProcessPoolExecutor):
