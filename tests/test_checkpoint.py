@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import json
 import math
 import os
@@ -20,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import hidden_two_stream
-from hidden_two_stream import tensors
+from hidden_two_stream import checkpoint, tensors
 from hidden_two_stream.checkpoint import (
     FORMAT_VERSION,
     RunInfo,
@@ -351,11 +352,17 @@ def test_classes_that_are_no_list_of_names(classes: object, reason: str, run: Pa
         ("test_fraction", "a"), ("held_out", 1), ("num_training_videos", "x"), ("seed", None),
         ("precision", {}), ("warm_start", "x"), ("motion_init", "x"), ("motion_teacher", []),
         ("versions", "x"), ("imported_from", 3),
+        ("min_fps", "x"), ("max_fps", []),
     ],
 )  # fmt: skip
 def test_provenance_of_another_type(field: str, value: object, run: Path) -> None:
     with pytest.raises(CheckpointError, match=f"is damaged: its {field}"):
         load_run(rewritten(run, {"provenance": METADATA.to_dict() | {field: value}}))
+
+
+def test_the_type_of_every_field_of_the_provenance_is_checked() -> None:
+    names = {item.name for item in dataclasses.fields(checkpoint.RunMetadata)}
+    assert {"stages", *checkpoint._METADATA_TYPES} == names
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,8 @@ _METADATA_TYPES: dict[str, Any] = {
     "test_fraction": float | int,
     "held_out": str | None,
     "num_training_videos": int,
+    "min_fps": float | int | None,
+    "max_fps": float | int | None,
     "seed": int,
     "precision": str,
     "warm_start": Mapping,

@@ -351,6 +351,10 @@ def _wrong() -> None:
     raise IndexError("a fault of the code")
 
 
+def _mismatch() -> None:
+    raise RuntimeError("sizes do not match")
+
+
 @pytest.mark.parametrize(
     ("fail", "workers", "kind", "message"),
     [
@@ -365,6 +369,7 @@ def _wrong() -> None:
             marks=pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals"),
         ),
         (_wrong, 1, IndexError, r"a fault of the code"),
+        (_mismatch, 1, WorkerError, r"a decoding process failed \(RuntimeError: sizes do not match\)"),
     ],
 )
 def test_failures_in_a_loading_process_keep_their_meaning(

@@ -50,6 +50,12 @@ def test_options_at_odds(hts: Hts, small_data: Path, tmp_path: Path, options: li
     assert not (tmp_path / "run").exists()
 
 
+def test_two_networks_for_one_flow(hts: Hts, classes: Path) -> None:
+    code, _, err = hts("flow", "--network", "nano", "--network", "tiny", classes / "left" / "0.mp4")
+    assert code == 2
+    assert "argument --network: given twice" in one_line(err)
+
+
 def test_training_into_the_videos_is_refused(hts: Hts, classes: Path) -> None:
     before = sorted(classes.rglob("*"))
     code, _, err = hts("train", "--data", classes, "--out", classes)

@@ -93,7 +93,7 @@ class _Once(argparse.Action):
         namespace.given = {*given, self.dest}
 
 
-class Replacing(argparse.Action):
+class Replacing(_Once):
     """An option that makes the last positional argument, `replaced`, optional."""
 
     def __init__(self, *arguments: Any, replaced: argparse.Action, **options: Any) -> None:
@@ -102,12 +102,12 @@ class Replacing(argparse.Action):
 
     def __call__(  # noqa: D102
         self,
-        parser: argparse.ArgumentParser,  # noqa: ARG002 - argparse passes it
+        parser: argparse.ArgumentParser,
         namespace: argparse.Namespace,
         values: Any,
-        option_string: str | None = None,  # noqa: ARG002
+        option_string: str | None = None,
     ) -> None:
-        setattr(namespace, self.dest, values)
+        super().__call__(parser, namespace, values, option_string)
         self._replaced.required = False
 
 

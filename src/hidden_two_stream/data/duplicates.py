@@ -2,9 +2,10 @@
 
 Three things count. Equal frames: a copy, a link, or a folder of the frames without loss. Nearly equal frames:
 another encoding, such as a folder of JPEG images; a coarse outline of the video and a closer look at three
-frames decide. Overlapping parts of
-one file. Nearly equal frames prove little if both are files of one kind, because cuts of one quiet recording
-look alike too; such pairs are named, and training goes on.
+frames decide. Overlapping parts of one file.
+
+Nearly equal frames prove little if both are files of one kind, because cuts of one quiet recording look alike
+too. Such pairs are named, and training goes on.
 """
 
 from __future__ import annotations

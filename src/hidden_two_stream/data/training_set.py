@@ -283,4 +283,5 @@ def _loader_failure(text: str) -> str:
             "the decoding processes cannot pass their frames on, because /dev/shm is too small; decode "
             "without them (--workers 0), or give the system a larger /dev/shm"
         )
-    return f"a decoding process failed ({text.splitlines()[0]}); try again without them: --workers 0"
+    reason = text.strip().splitlines()[-1]  # an error in a worker comes with its traceback before it
+    return f"a decoding process failed ({reason}); try again without them: --workers 0"

@@ -107,7 +107,7 @@ class Recognizer:
         Raises:
             CheckpointError: no stream of this run was trained.
         """
-        self._require_streams()
+        self._require_usable()
         return mean_logits(scored(protocol_windows(video, self.info.recipe, protocol), self._forward))
 
     def prediction(
@@ -168,7 +168,7 @@ class Recognizer:
         given: object = hop_seconds
         if not (isinstance(given, int | float) and 0 < hop_seconds < float("inf")):
             raise UsageError(f"hop_seconds is {hop_seconds!r}; expected a positive number of seconds")
-        self._require_streams()
+        self._require_usable()
         return self._windows(VideoReader(source), source, hop_seconds)
 
     def _windows(self, reader: VideoReader, source: Source, hop_seconds: float) -> Iterator[WindowPrediction]:
@@ -207,7 +207,7 @@ class Recognizer:
         by_stream = {"spatial": self.model.spatial, "temporal": self.model.temporal}
         return {name: by_stream[name](frames) for name in self.trained_streams}
 
-    def _require_streams(self) -> None:
+    def _require_usable(self) -> None:
         if not self.info.recipe.input.size:
             raise CheckpointError(
                 "the description of this run has input.size 0; expected the size that it used"

@@ -18,7 +18,7 @@ from hidden_two_stream.environment import versions
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.files import read_json, write_json
 from hidden_two_stream.progress import note
-from hidden_two_stream.video.finding import IMAGE_SUFFIXES, is_url
+from hidden_two_stream.video.finding import is_image, is_url
 
 __all__ = ["decoded_contents", "file_contents", "keep_contents", "note_versions"]
 
@@ -39,7 +39,7 @@ def _sizes(path: str) -> Iterator[tuple[str, int]]:
     try:
         if Path(path).is_dir():
             with os.scandir(path) as entries:
-                images = [e for e in entries if Path(e.name).suffix.lower() in IMAGE_SUFFIXES]
+                images = [e for e in entries if is_image(e.name)]
                 yield from sorted((image.name, image.stat().st_size) for image in images)
         else:
             yield Path(path).name, Path(path).stat().st_size
