@@ -16,7 +16,7 @@ from hidden_two_stream.synthetic.painting import paint_capsule, seen
 from hidden_two_stream.synthetic.skeleton import Body, draw_body, joints, project
 from hidden_two_stream.types import FloatArray
 
-__all__ = ["Figure", "draw_figure", "paint_figure"]
+__all__ = ["Figure", "draw_figure", "paint_figure", "steady_travel"]
 
 # part: (from, to, radius in body heights, piece of clothing)
 _PARTS: dict[str, tuple[str, str, float, str]] = {
@@ -37,6 +37,10 @@ _PARTS: dict[str, tuple[str, str, float, str]] = {
 }
 
 
+_MARGIN = 0.08
+"""Radius of the head or of the trunk around the outermost joint, in body heights."""
+
+
 @dataclass(frozen=True)
 class Figure:
     """A figure that moves in a scene.
@@ -52,29 +56,24 @@ class Figure:
     path: Complex
 
 
-def draw_figure(clock: Clock, motion: FigureMotion, size: int, follow: bool) -> Figure:
+def draw_figure(clock: Clock, motion: FigureMotion, size: int, look: Look, follow: bool) -> Figure:
     """Return a figure of random size, place, proportions and view, that makes the movement.
 
     Args:
         clock: source of randomness and time.
         motion: the movement.
         size: side of the frame, pixels.
-        follow: its travel doesn't matter, because the camera goes along.
+        look: style; a coarse sensor sees no small figures.
+        follow: the camera goes along, so the figure's travel needs no room in the frame.
     """
-    rng = clock.rng
-    body = draw_body(rng)
+    body = draw_body(clock.rng)
     pose = motion.pose(clock)
     points = joints(pose, body, clock.num_frames)
     view, depths = project(points, _yaw(clock, motion.view), clock.between(0, 14))
-    line = np.linspace(view["pelvis"][0].real, view["pelvis"][-1].real, clock.num_frames) if follow else 0.0
-    spots = np.stack([places - line for name, places in view.items()])
-    low, high = _corner(spots, np.min) - 0.08 * (1 + 1j), _corner(spots, np.max) + 0.08 * (1 + 1j)
-    extent = high - low
-    height = clock.between(0.25, 0.95) * size
-    height = min(height, 1.1 * size / extent.real, 0.98 * size / extent.imag)
-    rest = size * (1 + 1j) - height * extent
-    corner = complex(*(clock.between(min(0.0, free), max(0.0, free)) for free in (rest.real, rest.imag)))
-    shift = corner - height * low
+    travel = steady_travel(view["pelvis"]) if follow else 0.0
+    spots = np.stack([places - travel for places in view.values()])
+    smallest = 0.5 if look.grid else 0.25
+    height, shift = _placed(clock, spots, size, smallest)
     order = sorted(_PARTS, key=lambda part: _depth(part, depths))
     growth = np.broadcast_to(np.asarray(pose.growth), clock.num_frames)
     places = {name: np.asarray(shift + height * spot) for name, spot in view.items()}
@@ -85,17 +84,35 @@ def draw_figure(clock: Clock, motion: FigureMotion, size: int, follow: bool) -> 
     )
 
 
+def steady_travel(path: Complex) -> Reals:
+    """Return the steady part of a horizontal travel, (T,); 0 in the middle of the clip."""
+    return np.asarray(np.linspace(-0.5, 0.5, len(path)) * (path[-1].real - path[0].real))
+
+
+def _placed(clock: Clock, spots: Complex, size: int, smallest: float) -> tuple[float, complex]:
+    """Return the height of a figure and the place of its origin, in pixels.
+
+    Args:
+        clock: source of randomness.
+        spots: (joints, T) in body heights.
+        size: side of the frame, pixels.
+        smallest: height, as a share of the frame. A figure that needs more room than the frame is smaller.
+    """
+    low = complex(spots.real.min(), spots.imag.min()) - _MARGIN * (1 + 1j)
+    extent = complex(spots.real.max(), spots.imag.max()) + _MARGIN * (1 + 1j) - low
+    height = clock.between(smallest, 0.95) * size
+    height = min(height, 1.1 * size / extent.real, 0.98 * size / extent.imag)
+    free = size * (1 + 1j) - height * extent
+    corner = [clock.between(min(0.0, room), max(0.0, room)) for room in (free.real, free.imag)]
+    return height, complex(*corner) - height * low
+
+
 def _yaw(clock: Clock, view: str) -> float:
     """Return an angle of view, in degrees; see `project`."""
     kind = str(clock.rng.choice(["side", "front"], p=[0.6, 0.4])) if view == "any" else view
     turn = clock.between(-30, 30) if chance(clock.rng, 0.75) else clock.between(-55, 55)
     start = {"side": (0.0, 180.0), "front": (90.0, -90.0)}[kind]
     return start[int(chance(clock.rng, 0.5))] + turn
-
-
-def _corner(spots: Complex, edge: object) -> complex:
-    assert callable(edge)
-    return complex(float(edge(spots.real)), float(edge(spots.imag)))
 
 
 def _depth(part: str, depths: dict[str, float]) -> float:

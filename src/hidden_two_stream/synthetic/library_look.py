@@ -50,7 +50,7 @@ def draw_look(rng: np.random.Generator, size: int) -> Look:
     gray = chance(rng, 0.3)
     coarse = chance(rng, 0.75 if thermal else 0.08)
     grid = round(rng.choice([16, 20, 24, 28, 32]))
-    contrast = log_uniform(rng, (0.12, 0.6))
+    contrast = log_uniform(rng, (0.25, 0.7) if thermal else (0.14, 0.6))
     ground = rng.uniform(0.05, 0.25) if thermal else rng.uniform(0.06, 0.94)
     brighter = thermal or chance(rng, 0.5)
     if not 0 < ground + (contrast if brighter else -contrast) < 1:

@@ -15,13 +15,12 @@ import numpy.typing as npt
 
 from hidden_two_stream.errors import UsageError, WorkerError
 from hidden_two_stream.parallel import LOST_WORKER, run_in_processes
-from hidden_two_stream.synthetic.arrays import Complex, Reals
 from hidden_two_stream.synthetic.clock import Clock
 from hidden_two_stream.synthetic.draws import chance, log_uniform
 from hidden_two_stream.synthetic.figure_gaits import GAITS
 from hidden_two_stream.synthetic.figure_gestures import GESTURES
 from hidden_two_stream.synthetic.figure_motion import FigureMotion
-from hidden_two_stream.synthetic.figures import draw_figure, paint_figure
+from hidden_two_stream.synthetic.figures import draw_figure, paint_figure, steady_travel
 from hidden_two_stream.synthetic.library_look import (
     Look,
     background,
@@ -93,9 +92,9 @@ def _figure_scene(clock: Clock, look: Look, size: int, motion: FigureMotion) -> 
     rng, unit = clock.rng, size / REFERENCE_PX
     camera = nuisance_camera(rng, clock.num_frames, unit)
     follow = motion.travels and chance(rng, 0.2)
-    figure = draw_figure(clock, motion, size, follow)
+    figure = draw_figure(clock, motion, size, look, follow)
     if follow:
-        camera = replace(camera, center=camera.center - _travel(figure.path))
+        camera = replace(camera, center=camera.center - steady_travel(figure.path))
     light = view_of_tile(background(rng, look, size, textured=False), camera, size)
     _paint_still_things(clock, look, light, camera)
     paint_figure(rng, light, figure, look, camera, look.front)
@@ -103,18 +102,13 @@ def _figure_scene(clock: Clock, look: Look, size: int, motion: FigureMotion) -> 
     return light
 
 
-def _travel(path: Complex) -> Reals:
-    """Return the steady part of the horizontal travel, 0 in the middle of the clip."""
-    first, last = path[0].real, path[-1].real
-    return np.asarray(np.linspace(first, last, len(path)) - 0.5 * (first + last))
-
-
 def _patch_scene(clock: Clock, look: Look, size: int, paths: tuple[Path, ...]) -> FloatArray:
     rng, unit = clock.rng, size / REFERENCE_PX
     camera = nuisance_camera(rng, clock.num_frames, unit)
     light = view_of_tile(background(rng, look, size, textured=False), camera, size)
     _paint_still_things(clock, look, light, camera)
-    radii = [log_uniform(rng, (8, 24) if len(paths) == 1 else (6, 13)) for _ in paths]
+    smallest, largest = (8, 24) if len(paths) == 1 else (6, 13)
+    radii = [log_uniform(rng, (0.6 * largest if look.grid else smallest, largest)) for _ in paths]
     place = _place(clock, paths, radii)
     for path, radius in zip(paths, radii, strict=True):
         patch = sprite(rng, look, radius * unit, look.front, unit)
@@ -146,7 +140,7 @@ def _camera_scene(clock: Clock, look: Look, size: int, move: Callable[[Clock], P
     camera = replace(camera, center=camera.center * unit)
     light = view_of_tile(background(rng, look, size, textured=True), camera, size)
     if chance(rng, 0.5):
-        still_figure = draw_figure(clock, _FIGURES["stand_still"], size, follow=False)
+        still_figure = draw_figure(clock, _FIGURES["stand_still"], size, look, follow=False)
         paint_figure(rng, light, still_figure, look, camera, look.front)
     else:
         _paint_patch_at_rest(clock, look, light, camera, log_uniform(rng, (8, 24)), look.front)
