@@ -25,10 +25,11 @@ def _swing(angle: Reals) -> Reals:
 
 def _stepping(phase: Reals, stride: float, lift: float, swing: float, elbow: float, lean: float) -> Pose:
     """Return a stride: legs in antiphase, knees that bend as they swing forward, arms against the legs."""
-    step = np.sin(phase)
+    # A leg on the ground turns at a steady rate, so that the foot stays where it is.
+    step = 0.9 * (np.sin(phase) - np.sin(3 * phase) / 9)
     return Pose(
         hip=(4 + stride * step, 4 - stride * step),
-        knee=(6 + lift * _swing(phase - 0.2), 6 + lift * _swing(phase - 0.2 + math.pi)),
+        knee=(6 + lift * _swing(phase + 0.3), 6 + lift * _swing(phase + 0.3 + math.pi)),
         arm=(-swing * step, swing * step),
         elbow=(elbow + 0.3 * swing * (1 - step), elbow + 0.3 * swing * (1 + step)),
         lean=lean,

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from hidden_two_stream.synthetic.arrays import Reals
 from hidden_two_stream.synthetic.clock import Clock
 from hidden_two_stream.synthetic.draws import chance
 from hidden_two_stream.synthetic.skeleton import Pose
 
-__all__ = ["FigureMotion", "mirrored", "one_sided"]
+__all__ = ["FigureMotion", "mirrored", "one_sided", "restless"]
 
 
 @dataclass(frozen=True)
@@ -48,3 +49,15 @@ def one_sided(pose: Callable[[Clock], Pose]) -> Callable[[Clock], Pose]:
         return mirrored(drawn) if swap else drawn
 
     return either
+
+
+def restless(clock: Clock, pose: Pose) -> Pose:
+    """Return the pose with small movements that nobody intends, of up to 4 degrees."""
+    size = clock.between(0, 4)
+
+    def wobble() -> Reals:
+        return size * np.sin(clock.cycle(12, 40))
+
+    arm, wing = (tuple(angle + wobble() for angle in pair) for pair in (pose.arm, pose.wing))
+    changed: dict[str, Any] = {"arm": arm, "wing": wing}
+    return replace(pose, lean=pose.lean + 0.5 * wobble(), tilt=pose.tilt + 0.5 * wobble(), **changed)

@@ -9,7 +9,7 @@ import numpy as np
 from hidden_two_stream.synthetic.arrays import Complex, Reals
 from hidden_two_stream.synthetic.clock import Clock
 from hidden_two_stream.synthetic.draws import chance
-from hidden_two_stream.synthetic.figure_motion import FigureMotion
+from hidden_two_stream.synthetic.figure_motion import FigureMotion, restless
 from hidden_two_stream.synthetic.library_look import Look, color
 from hidden_two_stream.synthetic.mover_paths import Path
 from hidden_two_stream.synthetic.painting import paint_capsule, seen
@@ -67,7 +67,7 @@ def draw_figure(clock: Clock, motion: FigureMotion, size: int, look: Look, follo
         follow: the camera goes along, so the figure's travel needs no room in the frame.
     """
     body = draw_body(clock.rng)
-    pose = motion.pose(clock)
+    pose = restless(clock, motion.pose(clock))
     points = joints(pose, body, clock.num_frames)
     view, depths = project(points, _yaw(clock, motion.view), clock.between(0, 14))
     travel = steady_travel(view["pelvis"]) if follow else 0.0

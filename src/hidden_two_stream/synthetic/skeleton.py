@@ -130,7 +130,7 @@ def joints(pose: Pose, body: Body, num_frames: int) -> dict[str, Reals]:
         found[f"knee_{name}"] = hip + body.thigh * _hanging(swing, spread, sign, num_frames)
         ankle = found[f"knee_{name}"] + body.shank * _hanging(shank, spread, sign, num_frames)
         found[f"ankle_{name}"] = ankle
-        found[f"toe_{name}"] = ankle + body.foot * _hanging(shank + 80.0, 0.0, sign, num_frames)
+        found[f"toe_{name}"] = ankle + body.foot * _hanging(shank + 90.0, 0.0, sign, num_frames)
         shoulder = neck + sign * body.shoulders * breath * across - 0.03 * up
         arm, wing = np.asarray(pose.arm[number]), np.asarray(pose.wing[number])
         found[f"shoulder_{name}"] = shoulder
