@@ -73,6 +73,7 @@ class RunMetadata:
         warm_start: the source run of each part: "motion", "spatial", "temporal".
         motion_init: file, SHA-256 and provenance of the weights that MotionNet began with; None: random, or
             from a warm start.
+        temporal_init: the same of the weights that the temporal stream began with.
         motion_teacher: file, SHA-256 and provenance of the network that MotionNet was distilled from, if any.
         versions: versions of the libraries that can change a result.
         imported_from: name and SHA-256 of the file that the weights were converted from, if any.
@@ -90,6 +91,7 @@ class RunMetadata:
     precision: str = ""
     warm_start: Mapping[str, str] = field(default_factory=dict)
     motion_init: Mapping[str, Any] | None = None
+    temporal_init: Mapping[str, Any] | None = None
     motion_teacher: Mapping[str, Any] | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     imported_from: Mapping[str, str] | None = None
@@ -138,6 +140,7 @@ _METADATA_TYPES: dict[str, Any] = {
     "precision": str,
     "warm_start": Mapping,
     "motion_init": Mapping | None,
+    "temporal_init": Mapping | None,
     "motion_teacher": Mapping | None,
     "versions": Mapping,
     "imported_from": Mapping | None,

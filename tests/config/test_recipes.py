@@ -69,6 +69,7 @@ def test_every_field_survives_being_written() -> None:
         loss="paper",
         init="imagenet",
         motion_init="shipped",
+        temporal_init="shipped",
         motion_teacher="nano",
         motion_target="residual",
         motion=stage,

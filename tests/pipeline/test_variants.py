@@ -22,7 +22,7 @@ from hidden_two_stream.data.splits import Split
 from hidden_two_stream.data.training_set import mix_seed
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.inference.predictor import Recognizer
-from hidden_two_stream.recognition.model import HiddenTwoStream
+from hidden_two_stream.recognition.model import TEMPORAL_FORMS, HiddenTwoStream
 from hidden_two_stream.synthetic.clips import generate_clip
 from hidden_two_stream.training.fit import FitTask, TrainingResult, fit
 from hidden_two_stream.training.resources import Resources
@@ -30,7 +30,7 @@ from hidden_two_stream.video.transforms import to_tensor
 
 SEED = 3
 CLASSES = ("left", "right", "grow")
-FORMS = ("stacked", "inflated", "branched")
+FORMS = TEMPORAL_FORMS
 # "two": the full network on pairs of frames.
 SMALL, BIG = ("nano", "tiny"), ("full", "two", "vgg16", "resnet50", "flownets")
 # Of the big networks each once, so that together every form and every way is there; the others are slow.

@@ -713,4 +713,4 @@ def test_a_run_with_weights_that_are_not_finite_is_not_taken(
 def test_a_damaged_record_of_motion_weights_is_named(text: str, tmp_path: Path) -> None:
     (tmp_path / "motion_init.json").write_text(text)
     with pytest.raises(CheckpointError, match=r"motion_init\.json' is damaged"):
-        warm_start_module.read_motion_origin(tmp_path)
+        warm_start_module.read_origins(tmp_path)

@@ -121,8 +121,8 @@ def add_recipe(parser: argparse.ArgumentParser, default: str) -> None:
 
 def add_from_scratch(parser: argparse.ArgumentParser) -> None:
     """Add --from-scratch."""
-    parser.add_argument("--from-scratch", action="store_true", help="begin with a random MotionNet, even if "
-                        "the recipe begins with trained weights (motion_init)")  # fmt: skip
+    parser.add_argument("--from-scratch", action="store_true", help="begin with random weights, even if the "
+                        "recipe begins with trained ones (motion_init, temporal_init)")  # fmt: skip
 
 
 def add_allow_duplicates(parser: argparse.ArgumentParser) -> None:
@@ -244,7 +244,7 @@ def overrides(arguments: argparse.Namespace) -> list[str]:
         for part in ("motion", "temporal"):
             if getattr(arguments, f"{part}_from", None) is not None:
                 raise UsageError(f"--{part}-from brings a trained MotionNet: leave out --from-scratch")
-        changes.append("motion_init=none")
+        changes += ["motion_init=none", "temporal_init=none"]
     return changes
 
 

@@ -25,7 +25,9 @@ class ModelConfig:
         temporal_dropout: dropout in the head of the temporal stream.
         spatial_dropout: dropout in the head of the spatial stream.
         temporal: form of the temporal stream: "stacked" (flow fields as channels), "inflated" (3-D
-            convolutions over flow fields) or "branched" (an action branch on MotionNet's features).
+            convolutions over flow fields), "branched" (an action branch on MotionNet's features) or
+            "sequence" (an encoder of each frame pair, then convolutions over time; it does not use
+            `backbone`).
         streams: the streams that are built and trained: "spatial", "temporal".
         motion_frames: frames that MotionNet takes at once; 0 means all T. 2 is the two-frame MotionNet, run
             on each pair of neighboring frames.
@@ -38,7 +40,7 @@ class ModelConfig:
     num_frames: int = 11
     temporal_dropout: float = 0.5
     spatial_dropout: float = 0.5
-    temporal: Literal["stacked", "inflated", "branched"] = "stacked"
+    temporal: Literal["stacked", "inflated", "branched", "sequence"] = "stacked"
     streams: Sequence[Literal["spatial", "temporal"]] = ("spatial", "temporal")
     motion_frames: int = 0
     hand_over: Literal["edge", "reference"] = "edge"
@@ -88,7 +90,11 @@ class StageConfig:
         steps: optimizer steps; 0 leaves the stage out.
         batch_size: clips per forward pass and device.
         accumulate: forward passes per optimizer step.
-        optimizer: "adamw", "adam" (weight decay inside the gradient, as in Caffe) or "sgd" (momentum 0.9).
+        optimizer: "adamw", "adam" (weight decay inside the gradient, as in Caffe), "sgd" (momentum 0.9) or
+            "logistic". The last is for stage temporal with a pre-trained stream of the form "sequence": only
+            its last layer is fitted, by logistic regression, in about a second. `steps` is then the largest
+            number of iterations, `weight_decay` the weight of the squared weights, and the other fields
+            have no use.
         learning_rate: learning rate of the streams' weights.
         motion_learning_rate: learning rate of MotionNet; by default 4e-3 in stage motion, 3e-7 in joint.
         bias_factor: learning rate of the streams' biases relative to that of their weights.
@@ -107,7 +113,7 @@ class StageConfig:
     steps: int = 0
     batch_size: int = 16
     accumulate: int = 1
-    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "adam", "sgd", "logistic"] = "adamw"
     learning_rate: float = 1e-3
     motion_learning_rate: float = 0.0
     bias_factor: float = 1.0
@@ -153,6 +159,9 @@ class Recipe:
         motion_init: initial weights of MotionNet: "none" (random), "shipped" (the weights that come with the
             package for this network and number of frames), or a file of motion weights. A warm start from
             another run takes precedence.
+        temporal_init: initial weights of a temporal stream of the form "sequence": "none" (random), "shipped"
+            (pre-trained on generated motions, behind the shipped MotionNet), or a file of temporal weights. A
+            warm start from another run takes precedence.
         motion_teacher: a trained MotionNet whose flow is the distillation target of stage motion, besides the
             unsupervised losses: "none", the name of shipped weights such as "nano", or a file of motion
             weights.
@@ -171,6 +180,7 @@ class Recipe:
     loss: Literal["robust", "paper", "caffe", "census", "occlusion", "distill", "multiframe"] = "census"
     init: str = "none"
     motion_init: str = "none"
+    temporal_init: str = "none"
     motion_teacher: str = "none"
     motion_target: Literal["flow", "residual"] = "flow"
     motion: StageConfig = field(default_factory=lambda: StageConfig(motion_learning_rate=4e-3))

@@ -137,6 +137,19 @@ def _require_learning_rates(recipe: Recipe) -> None:
             )
 
 
+def _require_logistic(recipe: Recipe) -> None:
+    """Check that logistic regression is asked for only where there is an embedding to fit it to."""
+    for name in STAGES:
+        config = recipe.stage(name)
+        if config.steps == 0 or config.optimizer != "logistic":
+            continue
+        if name != "temporal" or recipe.model.temporal != "sequence":
+            raise RangeError(
+                f"{name}.optimizer is logistic, which fits the last layer of a temporal stream of the form "
+                "sequence in stage temporal; choose adamw, adam or sgd"
+            )
+
+
 def _require_streams(recipe: Recipe) -> None:
     """Check that the model has the part that each stage with steps trains."""
     for name, stage in STAGES.items():
@@ -176,3 +189,4 @@ def _require_ranges(recipe: Recipe) -> None:
     if min(weights) < 0 or sum(weights) <= 0:
         raise RangeError(f"the fusion weights are {weights}; give numbers of at least 0, not both 0")
     _require_learning_rates(recipe)
+    _require_logistic(recipe)

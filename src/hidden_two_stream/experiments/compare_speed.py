@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -116,11 +116,6 @@ def _recognized(
         own, _ = timed(lambda: stream(fields, *frames.shape[-2:]))
         return motion, own + other
     model = run.model
-    if model.branched:
-        network: Any = model.motion_net
-        motion, features = timed(lambda: network.action_features(network.features(frames)))
-        own, _ = timed(lambda: model.temporal_stream(features))
-    else:
-        motion, hidden = timed(lambda: model.motion(frames)[0])
-        own, _ = timed(lambda: model.temporal_stream(hidden, *frames.shape[-2:]))
+    motion, inputs = timed(lambda: model.temporal_inputs(frames))
+    own, _ = timed(lambda: model.temporal_stream(*inputs))
     return motion, own + other

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, cast
 
+import torch
 from torch import Tensor, nn
 
 from hidden_two_stream.config.stages import STREAMS
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.motion.networks.build import MotionNetwork, build_motion
+from hidden_two_stream.motion.networks.build import MotionNetwork, PairwiseNetwork, build_motion
 from hidden_two_stream.motion.networks.frames import check_num_frames, flow_in_windows
 from hidden_two_stream.recognition.hand_over import Border
+from hidden_two_stream.recognition.sequence import FLOW_CHANNELS, SequenceStream, flow_channels
 from hidden_two_stream.recognition.streams import ActionBranch, SpatialStream, TemporalStream
 from hidden_two_stream.video.transforms import contrast_normalize, normalize
 
 __all__ = ["TEMPORAL_FORMS", "HiddenTwoStream", "Preprocessing"]
 
-TEMPORAL_FORMS = ("stacked", "inflated", "branched")
+TEMPORAL_FORMS = ("stacked", "inflated", "branched", "sequence")
 
 
 class Preprocessing(nn.Module):
@@ -67,7 +69,7 @@ class HiddenTwoStream(nn.Module):
         num_classes: int,
         num_frames: int = 11,
         *,
-        temporal: Literal["stacked", "inflated", "branched"] = "stacked",
+        temporal: Literal["stacked", "inflated", "branched", "sequence"] = "stacked",
         streams: Sequence[str] = STREAMS,
         motion_frames: int = 0,
         temporal_dropout: float = 0.5,
@@ -78,13 +80,16 @@ class HiddenTwoStream(nn.Module):
         super().__init__()
         _validate(temporal, streams, num_frames, motion_frames)
         self.motion_frames = motion_frames
-        self.branched = temporal == "branched"
+        self.temporal_form = temporal
         self.preprocess = Preprocessing(normalize_contrast)
         if tuple(streams) != ("spatial",):
             self.motion_net = build_motion(motion, motion_frames or num_frames)
-        if "temporal" in streams and self.branched:
+        if "temporal" in streams and temporal == "sequence":
+            channels = getattr(self.motion_net, "pair_channels", 0) + FLOW_CHANNELS
+            self.temporal_stream: nn.Module = SequenceStream(channels, num_classes, temporal_dropout)
+        elif "temporal" in streams and temporal == "branched":
             network = self._network()
-            self.temporal_stream: nn.Module = ActionBranch(
+            self.temporal_stream = ActionBranch(
                 network.action_channels, network.action_stride, backbone, num_classes, temporal_dropout
             )
         elif "temporal" in streams:
@@ -105,25 +110,38 @@ class HiddenTwoStream(nn.Module):
             return flow_in_windows(self._network(), frames, self.motion_frames)
         return self._network()(frames)
 
+    def temporal_inputs(self, frames: Tensor) -> tuple[Tensor | int, ...]:
+        """Return the arguments that the temporal stream takes for `frames` (B, T, 3, H, W)."""
+        return self._hidden_motion(frames, needs_flow=False)[1]
+
     def temporal(self, frames: Tensor) -> Tensor:
         """Return logits (B, classes) from the hidden motion of `frames` (B, T, 3, H, W)."""
         self._require("temporal_stream")
-        if self.branched:
-            network = self._network()
-            logits: Tensor = self.temporal_stream(network.action_features(network.features(frames)))
-        else:
-            logits = self.temporal_stream(self.motion(frames)[0], *frames.shape[-2:])
+        logits: Tensor = self.temporal_stream(*self.temporal_inputs(frames))
         return logits
+
+    def pair_vectors(self, frames: Tensor) -> Tensor:
+        """Return a vector for each pair of neighboring `frames` (B, T, 3, H, W): (B, T−1, D).
+
+        For temporal streams of the form "sequence". If MotionNet sees each pair by itself, as nano does, the
+        vectors of overlapping windows are the same and need to be computed only once.
+        """
+        stream, (pairs, *_) = self._sequence(), self.temporal_inputs(frames)
+        return stream.encode(cast(Tensor, pairs))
+
+    def step_logits(self, vectors: Tensor) -> Tensor:
+        """Return logits per step, (B, P, classes), of the vectors of neighboring pairs (B, P, D).
+
+        For temporal streams of the form "sequence". Their mean over steps is `temporal` of the same window.
+        """
+        return self._sequence().steps(vectors)
 
     def motion_and_temporal(self, frames: Tensor) -> tuple[list[Tensor], Tensor]:
         """Return flow pyramid and temporal logits of `frames` from one forward pass through MotionNet."""
         self._require("temporal_stream")
-        if self.branched:
-            network = self._network()
-            features = network.features(frames)
-            return network.flow(features, frames), self.temporal_stream(network.action_features(features))
-        pyramid = self.motion(frames)
-        return pyramid, self.temporal_stream(pyramid[0], *frames.shape[-2:])
+        pyramid, inputs = self._hidden_motion(frames, needs_flow=True)
+        logits: Tensor = self.temporal_stream(*inputs)
+        return pyramid, logits
 
     def spatial(self, frames: Tensor) -> Tensor:
         """Return logits (B, classes) from the middle frame of `frames` (B, T, 3, H, W)."""
@@ -136,6 +154,38 @@ class HiddenTwoStream(nn.Module):
         calls = {"spatial": self.spatial, "temporal": self.temporal}
         return {name: call(frames) for name, call in calls.items() if hasattr(self, f"{name}_stream")}
 
+    def _hidden_motion(
+        self, frames: Tensor, needs_flow: bool
+    ) -> tuple[list[Tensor], tuple[Tensor | int, ...]]:
+        """Return the flow pyramid and the arguments of the temporal stream, from one forward pass.
+
+        Args:
+            frames: (B, T, 3, H, W).
+            needs_flow: whether the pyramid is needed; if not, it may be empty.
+        """
+        self._require("motion_net")
+        network = self._network()
+        if self.temporal_form == "branched":
+            features = network.features(frames)
+            pyramid = network.flow(features, frames) if needs_flow else []
+            return pyramid, (network.action_features(features),)
+        if self.temporal_form == "sequence" and isinstance(network, PairwiseNetwork):
+            features = network.features(frames)
+            maps, flow = network.pair_features(features)
+            return network.flow(features, frames), (torch.cat((maps, _channels(flow)), dim=2),)
+        pyramid = self.motion(frames)
+        if self.temporal_form == "sequence":
+            return pyramid, (_channels(pyramid[0]),)
+        return pyramid, (pyramid[0], *frames.shape[-2:])
+
+    def _sequence(self) -> SequenceStream:
+        self._require("temporal_stream")
+        if self.temporal_form != "sequence":
+            raise UsageError(
+                f"the temporal stream of this model is {self.temporal_form!r}; expected 'sequence'"
+            )
+        return cast(SequenceStream, self.temporal_stream)
+
     def _network(self) -> MotionNetwork:
         return cast(MotionNetwork, self.motion_net)
 
@@ -145,6 +195,12 @@ class HiddenTwoStream(nn.Module):
             raise UsageError(
                 f"this model has no {part}, only {', '.join(parts)}; build or import it with {part}"
             )
+
+
+def _channels(flow: Tensor) -> Tensor:
+    """Return `flow_channels` of flow (B, P, 2, h, w), (B, P, 8, ⌈h/2⌉, ⌈w/2⌉)."""
+    channels: Tensor = flow_channels(flow.flatten(0, 1)).unflatten(0, flow.shape[:2])
+    return channels
 
 
 def _validate(temporal: str, streams: Sequence[str], num_frames: int, motion_frames: int) -> None:

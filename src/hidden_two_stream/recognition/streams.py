@@ -1,10 +1,11 @@
 """Spatial and temporal streams: RGB frames or hidden flow to logits.
 
-Source: the paper's section on projecting motion features to actions. The temporal stream has three forms:
+Source: the paper's section on projecting motion features to actions. The temporal stream has four forms:
 
 stacked   a 2-D backbone over the 2(T−1) channels of the hidden flow: the paper's stacked temporal stream
 inflated  a 3-D backbone over the hidden flow as a volume: the paper's I3D variant
 branched  an action branch on MotionNet's features: the paper's branched temporal stream
+sequence  an encoder of each frame pair, then convolutions over time: ours, see `recognition.sequence`
 """
 
 from __future__ import annotations

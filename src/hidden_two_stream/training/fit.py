@@ -35,7 +35,7 @@ from hidden_two_stream.training.warm_start import (
     check_initial_weights,
     distillation_teacher,
     initialize,
-    read_motion_origin,
+    read_origins,
     stages_brought,
     stages_replaced,
 )
@@ -324,12 +324,12 @@ def fit(task: FitTask, resources: Resources, fabric: Fabric) -> TrainingResult:
     torch.manual_seed(mix_seed(task.seed))
     model = build_model(recipe, len(task.classes))
     if task.goes_on:
-        origin = read_motion_origin(folder)
+        origins = read_origins(folder)
     else:
         record = folder if is_first else None
-        origin = initialize(model, recipe, task.classes, task.warm_start, record, quiet=resources.quiet)
+        origins = initialize(model, recipe, task.classes, task.warm_start, record, quiet=resources.quiet)
     sees_motion = bool({"temporal", "joint"} & set(stages))
-    if is_first and sees_motion and origin is None and "motion" not in {*stages, *brought}:
+    if is_first and sees_motion and "motion_init" not in origins and "motion" not in {*stages, *brought}:
         note("MotionNet is random: stage motion is not trained, and there is no --motion-from")
     teacher = distillation_teacher(recipe) if "motion" in stages else None
     if teacher is not None:
@@ -341,7 +341,7 @@ def fit(task: FitTask, resources: Resources, fabric: Fabric) -> TrainingResult:
         run,
         stages=tuple(name for name in STAGE_NAMES if name in brought or name in stages),
         warm_start=dict(task.warm_start),
-        motion_init=origin,
+        **origins,
         motion_teacher=None if teacher is None else teacher.to_dict(),
     )
     samples = _record_samples(task)

@@ -35,6 +35,7 @@ from hidden_two_stream.progress import ProgressLine
 from hidden_two_stream.tensors import not_finite, on_device
 from hidden_two_stream.training.interrupt import StopRequest
 from hidden_two_stream.training.log import MetricsLog, delete_log
+from hidden_two_stream.training.logistic import fit_last_layer
 from hidden_two_stream.training.loss_scale import INITIAL_LOSS_SCALE, LossScale
 from hidden_two_stream.training.optimizer import build_optimizer, learning_rate_factor, set_learning_rates
 from hidden_two_stream.training.stages import StageObjective, select_trained
@@ -146,8 +147,11 @@ def optimize(model: nn.Module, run: TrainingRun, fabric: Fabric, resume: bool = 
     with StopRequest() as stop:
         for position, name in enumerate(stages):
             continued = state if position == 0 else None
-            stage_run = _StageRun(model, run, fabric, name, continued, seconds)
-            seconds[name] = stage_run.optimize(stop)
+            if run.recipe.stage(name).optimizer == "logistic":
+                seconds[name] = _fit_last_layer(model, run, fabric, name)
+            else:
+                stage_run = _StageRun(model, run, fabric, name, continued, seconds)
+                seconds[name] = stage_run.optimize(stop)
             following = stages[position + 1] if position + 1 < len(stages) else DONE
             _require_finite_weights(model, run, name)
             if fabric.is_global_zero:
@@ -156,6 +160,18 @@ def optimize(model: nn.Module, run: TrainingRun, fabric: Fabric, resume: bool = 
                 )
     model.eval().requires_grad_(False)
     return seconds
+
+
+def _fit_last_layer(model: nn.Module, run: TrainingRun, fabric: Fabric, name: str) -> float:
+    """Fit the last layer of the temporal stream, log it, and return the seconds."""
+    config = run.recipe.stage(name)
+    on_device(model, fabric.device)
+    numbers = fit_last_layer(model, run, config)
+    if fabric.is_global_zero:
+        log = MetricsLog(run.folder, name, 0)
+        log.write(name, config.steps, numbers)
+        log.close()
+    return numbers["seconds"]
 
 
 def _save(run: TrainingRun, state: TrainingState, place: str) -> None:

@@ -247,7 +247,7 @@ def make_plan(
 def _with_absolute_files(recipe: Recipe) -> Recipe:
     """Return the recipe with absolute paths, which stay valid in any working folder."""
     changes: dict[str, Any] = {}
-    for name in ("init", "motion_init", "motion_teacher"):
+    for name in ("init", "motion_init", "temporal_init", "motion_teacher"):
         value = getattr(recipe, name)
         if value not in ("none", "shipped", "imagenet") and Path(value).is_file():
             changes[name] = str(Path(value).resolve())

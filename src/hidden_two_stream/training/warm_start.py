@@ -25,19 +25,22 @@ from hidden_two_stream.weights.motion import (
     load_motion_weights,
     motion_weights_info,
 )
+from hidden_two_stream.weights.temporal import TemporalWeights, find_temporal_weights, load_temporal_weights
 
 __all__ = [
     "check_initial_weights",
     "distillation_teacher",
     "initial_motion_weights",
+    "initial_temporal_weights",
     "initialize",
     "load_image_weights",
-    "read_motion_origin",
+    "read_origins",
     "stages_brought",
     "stages_replaced",
 ]
 
-MOTION_INIT_FILE = "motion_init.json"
+ORIGIN_FILES = {"motion_init": "motion_init.json", "temporal_init": "temporal_init.json"}
+"""Records of initial weights in a run folder, by the field of the recipe that asks for them."""
 
 _PARTS = {"motion": ("motion",), "spatial": ("spatial",), "temporal": ("motion", "temporal")}
 """Parts of the model that each kind of warm start brings. A temporal stream brings its MotionNet."""
@@ -81,6 +84,7 @@ def check_initial_weights(recipe: Recipe, classes: Sequence[str], warm_start: Ma
     """
     _open(recipe, classes, warm_start)
     initial_motion_weights(recipe, warm_start)
+    initial_temporal_weights(recipe, warm_start)
     teacher = distillation_teacher(recipe)
     if teacher is not None:
         check_motion_weights(teacher)
@@ -123,12 +127,27 @@ def initial_motion_weights(recipe: Recipe, warm_start: Mapping[str, str]) -> Mot
     return find_motion_weights(model.motion, model.motion_frames or model.num_frames, recipe.motion_init)
 
 
+def initial_temporal_weights(recipe: Recipe, warm_start: Mapping[str, str]) -> TemporalWeights | None:
+    """Return the weights that the temporal stream begins with.
+
+    None means that it is random, comes from a warm start, or is not built.
+
+    Raises:
+        UsageError, CheckpointError: as `check_initial_weights`.
+    """
+    model = recipe.model
+    if recipe.temporal_init == "none" or "temporal" in warm_start or "temporal" not in model.streams:
+        return None
+    return find_temporal_weights(model.motion, model.temporal, recipe.temporal_init)
+
+
 def _begins_from_image_weights(recipe: Recipe, warm_start: Mapping[str, str]) -> bool:
     """Return whether a stream of the recipe begins from published image weights."""
     fresh = set(recipe.model.streams) - set(warm_start)
-    if recipe.init != "none" and fresh == {"temporal"} and recipe.model.temporal == "branched":
+    form = recipe.model.temporal
+    if recipe.init != "none" and fresh == {"temporal"} and form in ("branched", "sequence"):
         raise UsageError(
-            "a branched temporal stream alone has no backbone that image weights fit; set init=none"
+            f"a {form} temporal stream alone has no backbone that image weights fit; set init=none"
         )
     return recipe.init != "none" and bool(fresh)
 
@@ -195,7 +214,7 @@ def initialize(
     folder: Path | None,
     *,
     quiet: bool = False,
-) -> dict[str, Any] | None:
+) -> dict[str, dict[str, Any]]:
     """Load all initial weights into a fresh `model`, in place.
 
     Args:
@@ -203,41 +222,47 @@ def initialize(
         recipe: its recipe.
         classes: its classes.
         warm_start: see `check_initial_weights`.
-        folder: the run folder, which gets a record of MotionNet's initial weights; None writes no record.
+        folder: the run folder, which gets a record of these weights; None writes no record.
         quiet: do not show download progress, and do not name image weights.
 
     Returns:
-        The record of MotionNet's initial weights; None if they are random or from a warm start.
+        The records of the weights that `motion_init` and `temporal_init` ask for, by these names. There is
+        none where weights are random or from a warm start.
 
     Raises:
         UsageError, CheckpointError: as `check_initial_weights`.
     """
+    origins: dict[str, dict[str, Any]] = {}
     weights = initial_motion_weights(recipe, warm_start)
-    origin = None
     if weights is not None:
         load_motion_weights(model.motion_net, weights.file)
-        origin = {"source": recipe.motion_init, **weights.to_dict()}
+        origins["motion_init"] = {"source": recipe.motion_init, **weights.to_dict()}
+    pretrained = initial_temporal_weights(recipe, warm_start)
+    if pretrained is not None:
+        load_temporal_weights(model.temporal_stream, pretrained)
+        origins["temporal_init"] = {"source": recipe.temporal_init, **pretrained.to_dict()}
     if folder is not None:
-        _write_motion_origin(folder, origin)
+        _write_origins(folder, origins)
     if _begins_from_image_weights(recipe, warm_start):
         load_image_weights(model, recipe, quiet=quiet)
     for kind, other in _open(recipe, classes, warm_start).items():
         for part in _PARTS[kind]:
             module = MODULES[part]
             model.get_submodule(module).load_state_dict(other.model.get_submodule(module).state_dict())
-    return origin
+    return origins
 
 
-def _write_motion_origin(folder: Path, origin: dict[str, Any] | None) -> None:
-    """Write the record of MotionNet's initial weights, or delete that of an earlier run in the folder."""
-    path = folder / MOTION_INIT_FILE
-    if origin is not None:
-        write_json(path, origin)
-        return
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot replace {str(path)!r}: {error.strerror}") from error
+def _write_origins(folder: Path, origins: Mapping[str, dict[str, Any]]) -> None:
+    """Write the records of initial weights, and delete those of an earlier run in the folder."""
+    for name, file in ORIGIN_FILES.items():
+        path = folder / file
+        if name in origins:
+            write_json(path, origins[name])
+            continue
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot replace {str(path)!r}: {error.strerror}") from error
 
 
 def load_image_weights(model: nn.Module, recipe: Recipe, *, quiet: bool = False) -> None:
@@ -256,15 +281,20 @@ def load_image_weights(model: nn.Module, recipe: Recipe, *, quiet: bool = False)
         note(f"image weights from {loaded.file} for {', '.join(loaded.fresh)}")
 
 
-def read_motion_origin(folder: Path) -> dict[str, Any] | None:
-    """Return the record that `initialize` wrote into a run folder; None if there is none.
+def read_origins(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the records that `initialize` wrote into a run folder.
 
-    A resumed run reads the record because the weights file may have changed since the run began.
+    A resumed run reads them because a file of weights may have changed since the run began.
 
     Raises:
-        CheckpointError: the record is damaged.
+        CheckpointError: a record is damaged.
     """
-    path = folder / MOTION_INIT_FILE
+    found = {name: _read_origin(folder / file) for name, file in ORIGIN_FILES.items()}
+    return {name: origin for name, origin in found.items() if origin is not None}
+
+
+def _read_origin(path: Path) -> dict[str, Any] | None:
+    """Return a record of initial weights; None if there is none."""
     try:
         origin = read_json(path)
     except FileNotFoundError:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -24,7 +24,7 @@ from hidden_two_stream.motion.networks.resnet50 import ResNet50MotionNet
 from hidden_two_stream.motion.networks.tiny import TinyMotionNet
 from hidden_two_stream.motion.networks.vgg16 import VGG16MotionNet
 
-__all__ = ["MOTION_NETWORKS", "PAIRWISE", "MotionNetwork", "build_motion"]
+__all__ = ["MOTION_NETWORKS", "PAIRWISE", "MotionNetwork", "PairwiseNetwork", "build_motion"]
 
 
 class MotionNetwork(Protocol):
@@ -56,6 +56,20 @@ class MotionNetwork(Protocol):
 
     def __call__(self, frames: Tensor) -> list[Tensor]:
         """`frames` (B, T, 3, H, W) → flow pyramid (B, T−1, 2, h, w), finest first."""
+
+
+@runtime_checkable
+class PairwiseNetwork(Protocol):
+    """What networks that see each pair of frames by itself offer besides `MotionNetwork`.
+
+    Attributes:
+        pair_channels: channels of the maps of `pair_features`.
+    """
+
+    pair_channels: int
+
+    def pair_features(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Features → maps (B, T−1, `pair_channels`, h, w), and flow (B, T−1, 2, 2h, 2w) on the same area."""
 
 
 MOTION_NETWORKS: dict[str, Callable[[int], nn.Module]] = {

@@ -100,6 +100,7 @@ class NanoMotionNet(nn.Module):
         self.num_frames = num_frames
         self.finest_passes = finest_passes
         self.action_channels = 2 * WIDTHS[0] * (num_frames - 1)
+        self.pair_channels = 2 * WIDTHS[0]
         self.luma = nn.Parameter(torch.tensor([0.299, 0.587, 0.114]))  # ITU-R BT.601; trained from there
         self.patch = nn.Conv2d(1, WIDTHS[0], 4, 4)
         self.down = nn.Sequential(nn.LeakyReLU(0.1), nn.Conv2d(WIDTHS[0], WIDTHS[1], 3, 2, 1))
@@ -167,6 +168,10 @@ class NanoMotionNet(nn.Module):
         The other networks use their encoder alone. Nano's sees one frame at a time and so knows no motion.
         """
         return torch.cat((features[0].flatten(1, 2), features[1].flatten(1, 2)), dim=1)
+
+    def pair_features(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Context and hidden state of each pair, (B, T−1, 48, h/8, w/8), and its flow at 1/4."""
+        return torch.cat(features[:2], dim=2), features[2]
 
     def flow(self, features: list[Tensor], frames: Tensor) -> list[Tensor]:
         """Features → 3 flows (B, T−1, 2, h, w), finest first, px of their own grids."""
