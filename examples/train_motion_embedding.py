@@ -57,7 +57,7 @@ def load_pool(folder: Path, name: str, count: int, seed: int, workers: int) -> P
 def frames_of(clips: npt.NDArray[np.uint8], side: int, generator: torch.Generator | None) -> Tensor:
     """Return `frames` (B, T, 3, side, side) of gray clips; with a generator, a random crop of each."""
     cut = []
-    for clip in torch.from_numpy(np.ascontiguousarray(clips)).float():
+    for clip in torch.from_numpy(np.array(clips)).float():
         if generator is not None:
             scale, down, right = torch.rand(3, generator=generator).tolist()
             crop = round(SIZE * (SMALLEST_CROP + (1 - SMALLEST_CROP) * scale))
