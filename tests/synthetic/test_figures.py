@@ -9,11 +9,12 @@ from hidden_two_stream.synthetic.clock import Clock
 from hidden_two_stream.synthetic.figure_gaits import GAITS
 from hidden_two_stream.synthetic.figure_gestures import GESTURES
 from hidden_two_stream.synthetic.figure_motion import mirrored
+from hidden_two_stream.synthetic.figure_postures import POSTURES
 from hidden_two_stream.synthetic.figures import draw_figure
 from hidden_two_stream.synthetic.library_look import Look
 from hidden_two_stream.synthetic.skeleton import Body, Pose, draw_body, joints, project
 
-FIGURES = GAITS | GESTURES
+FIGURES = GAITS | GESTURES | POSTURES
 LONG = 400
 """Frames in which an event nearly always begins and ends."""
 
