@@ -39,6 +39,8 @@ def test_a_longer_library_begins_as_a_shorter_one() -> None:
     more, longer = generate_library(9, 1, num_frames=3, size=32)
     np.testing.assert_array_equal(few, more[:5])
     np.testing.assert_array_equal(labels, longer[:5])
+    alone = [generate_library_clip(int(longer[n]), 2**32 + n, num_frames=3, size=32) for n in range(9)]
+    np.testing.assert_array_equal(more, alone)
 
 
 def test_the_classes_come_equally_often() -> None:
