@@ -9,11 +9,12 @@ from hidden_two_stream.synthetic.clock import Clock
 from hidden_two_stream.synthetic.figure_gaits import GAITS
 from hidden_two_stream.synthetic.figure_gestures import GESTURES
 from hidden_two_stream.synthetic.figure_motion import mirrored
+from hidden_two_stream.synthetic.figure_postures import POSTURES
 from hidden_two_stream.synthetic.figures import draw_figure
 from hidden_two_stream.synthetic.library_look import Look
 from hidden_two_stream.synthetic.skeleton import Body, Pose, draw_body, joints, project
 
-FIGURES = GAITS | GESTURES
+FIGURES = GAITS | GESTURES | POSTURES
 LONG = 400
 """Frames in which an event nearly always begins and ends."""
 
@@ -52,6 +53,11 @@ def test_a_figure_at_rest_stands_upright() -> None:
     [
         (Pose(arm=(90.0, 0.0), wing=(0.0, 0.0), elbow=(0.0, 0.0)), "hand_l", (0.4, 0.1)),
         (Pose(wing=(0.0, 90.0), elbow=(0.0, 0.0)), "hand_r", (0.0, -0.5)),
+        (Pose(hip=(90.0, 0.0), spread=(0.0, 0.0)), "knee_l", (0.25, 0.06)),
+        (Pose(knee=(90.0, 0.0), spread=(0.0, 0.0)), "ankle_l", (-0.25, 0.06)),
+        (Pose(arm=(0.0, 0.0), wing=(0.0, 0.0), elbow=(90.0, 0.0)), "hand_l", (0.2, 0.1)),
+        (Pose(pitch=90.0, anchor="hips"), "neck", (0.3, 0.0)),
+        (Pose(roll=90.0, anchor="hips"), "neck", (0.0, 0.3)),
         (Pose(lean=90.0), "neck", (0.3, 0.0)),
         (Pose(tilt=90.0), "neck", (0.0, 0.3)),
         (Pose(yaw=90.0, lean=90.0, anchor="hips"), "neck", (0.0, 0.3)),
@@ -115,7 +121,8 @@ def test_the_foot_on_the_ground_hardly_slides(name: str) -> None:
         left_is_down = lift[:-1] + lift[1:] < 0
         standing = np.where(left_is_down, steps["l"], steps["r"])
         pace = np.diff(found["pelvis"][:, 0]).mean()
-        assert np.median(np.abs(standing)) < 0.4 * abs(pace)
+        middle = np.median(standing) if name == "run" else standing.mean()  # a runner is often in the air
+        assert abs(middle) < 0.25 * abs(pace)
         assert np.sign(pace) == (-1 if name == "walk_backward" else 1)
 
 

@@ -33,7 +33,7 @@ _PARTS: dict[str, tuple[str, str, float, str]] = {
         )
     },
     "trunk": ("neck", "pelvis", 0.0, "shirt"),
-    "head": ("neck", "head", 0.0, "skin"),
+    "head": ("chin", "head", 0.0, "skin"),
 }
 
 

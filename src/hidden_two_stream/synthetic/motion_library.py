@@ -20,6 +20,7 @@ from hidden_two_stream.synthetic.draws import chance, log_uniform
 from hidden_two_stream.synthetic.figure_gaits import GAITS
 from hidden_two_stream.synthetic.figure_gestures import GESTURES
 from hidden_two_stream.synthetic.figure_motion import FigureMotion
+from hidden_two_stream.synthetic.figure_postures import POSTURES
 from hidden_two_stream.synthetic.figures import draw_figure, paint_figure, steady_travel
 from hidden_two_stream.synthetic.library_look import (
     Look,
@@ -36,7 +37,7 @@ from hidden_two_stream.types import FloatArray, RawClip
 
 __all__ = ["LIBRARY_CLASSES", "generate_library", "generate_library_clip"]
 
-_FIGURES: dict[str, FigureMotion] = {**GAITS, **GESTURES}
+_FIGURES: dict[str, FigureMotion] = {**GAITS, **GESTURES, **POSTURES}
 
 LIBRARY_CLASSES: tuple[str, ...] = (*_FIGURES, *SINGLES, *PAIRS, *CAMERAS)
 """Names of the motions; a label is a place in this tuple."""
@@ -212,6 +213,8 @@ def generate_library(
     """
     if not 1 <= count < 2**32:
         raise UsageError(f"got count={count}; expected at least 1 clip")
+    if workers < 0:
+        raise UsageError(f"got workers={workers}; expected 0 or more processes")
     if seed < 0:
         raise UsageError(f"got the seed {seed}; expected 0 or more: choose another seed")
     _check(num_frames, size)

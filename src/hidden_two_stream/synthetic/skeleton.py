@@ -121,7 +121,8 @@ def joints(pose: Pose, body: Body, num_frames: int) -> dict[str, Reals]:
     breath = _column(1 + np.asarray(pose.breath), num_frames)
     neck = body.torso * breath * up
     bent = _spin(np.array([0.0, 0.0, 1.0]), np.asarray(pose.lean) + pose.nod, pose.tilt, num_frames)
-    found = {"pelvis": np.zeros((num_frames, 3)), "neck": neck, "head": neck + body.neck * bent}
+    head = neck + body.neck * bent
+    found = {"pelvis": np.zeros((num_frames, 3)), "neck": neck, "chin": 0.4 * neck + 0.6 * head, "head": head}
     for number, (name, sign) in enumerate((("l", 1.0), ("r", -1.0))):
         hip = np.array([0.0, sign * body.hips, 0.0]) + np.zeros((num_frames, 1))
         swing, spread, knee = (pair[number] for pair in (pose.hip, pose.spread, pose.knee))
