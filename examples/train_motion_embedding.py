@@ -29,8 +29,8 @@ from hidden_two_stream.video.transforms import normalize
 from hidden_two_stream.weights.motion import load_motion_weights
 
 NUM_FRAMES, SIZE = 16, 112
-SIDES = (64, 96, 128)  # px that the network sees
-SIDE_CHANCES = (0.25, 0.1, 0.65)
+SIDES = (32, 64, 96, 128)  # px that the network sees
+SIDE_CHANCES = (0.08, 0.17, 0.1, 0.65)
 SMALLEST_CROP = 0.75
 LUMA = (0.299, 0.587, 0.114)
 
@@ -41,15 +41,17 @@ def load_pool(folder: Path, name: str, count: int, seed: int, workers: int) -> P
     """Return gray clips (N, T, size, size) uint8 and their labels, generated if there are none yet."""
     clips, labels = folder / f"{name}-clips.npy", folder / f"{name}-labels.npy"
     if not labels.exists():
-        parts, known = [], []
+        known = []
+        pool = np.lib.format.open_memmap(clips, "w+", np.uint8, (count, NUM_FRAMES, SIZE, SIZE))
         for number, start in enumerate(range(0, count, 1024)):
             some = min(1024, count - start)
             pixels, found = generate_library(
                 some, seed * 1000 + number, workers=workers, num_frames=NUM_FRAMES, size=SIZE
             )
-            parts.append(np.rint(pixels.astype(np.float32) @ np.array(LUMA, np.float32)).astype(np.uint8))
+            for place, clip in enumerate(pixels, start):
+                pool[place] = np.rint(clip.astype(np.float32) @ np.array(LUMA, np.float32))
             known.append(found)
-        np.save(clips, np.concatenate(parts))
+        pool.flush()
         np.save(labels, np.concatenate(known))
     return np.load(clips, mmap_mode="r"), np.load(labels)
 
@@ -133,8 +135,8 @@ def main() -> None:
     """Generate, train, and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/embedding"))
-    parser.add_argument("--clips", type=int, default=20200)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--clips", type=int, default=30300)
+    parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--every", type=int, default=250)
