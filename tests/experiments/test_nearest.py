@@ -30,6 +30,7 @@ from hidden_two_stream.experiments.nearest import (
     reduced_gray,
 )
 from hidden_two_stream.experiments.nearest_runs import load_nearest
+from hidden_two_stream.files import write_json
 from hidden_two_stream.inference.predictor import load
 from hidden_two_stream.reports.comparison import comparison_table
 from hidden_two_stream.synthetic.dataset import write_dataset
@@ -283,6 +284,9 @@ def test_resuming_keeps_neighbors(
 ) -> None:
     folder = Path(shutil.copytree(compared, tmp_path / "out"))
     before = rows(folder)
+    plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    assert plan.pop("clips") is None  # earlier versions did not save it
+    write_json(folder / "plan.json", plan)
 
     def never(*_: Any) -> None:
         raise AssertionError("the run is complete")
