@@ -1,129 +1,205 @@
-"""Print how much temporal streams learn from 1, 2, 4 and 8 clips per class.
+"""Print what is recognized after 1, 2, 4, 8 and all clips of each class, on real and on generated video.
 
-    .venv/bin/python examples/few_clips.py [--out runs/few-clips] [--seeds 0 1 2] [--clips 1 2 4 8]
+    .venv/bin/python examples/few_clips.py [--data weizmann10 arms3 urfall thermal7 weizmann4] [--folds N]
+        [--root ../shared/data] [--out runs/few-clips] [--seeds 3] [--clips 1 2 4 8 all] [--methods A,B,...]
+        [--fused]
+    .venv/bin/python examples/few_clips.py --data generated
 
-Data: 8 classes that differ in motion alone (camera motion, noise), 64×64 px, 24 test clips per class.
-Every seed has its own clips, and smaller sets are parts of larger ones. Every row: 300 steps of 16 clips
-for the same backbone (small), and accuracy on the test clips (protocol 3x1). "Fitted" means 300 steps of 8
-clips for MotionNet, on the training clips alone. Prints the table of docs/few-clips.md. Complete runs are
-kept.
+A table for each data set, made by `hts compare --clips N`: one row for each method, one column for each
+number of training clips per class. One person (thermal7: one date) is left out in turn and tested on all of
+its clips; each seed draws the training clips from those of the others, fewer ones from among more. The
+accuracy is that of the method alone or, with --fused, fused with the spatial stream. `nearest frame` and
+`nearest motion` are nearest neighbors, which learn nothing.
+
+Data sets, below --root (default: HTS_TEST_DATA, or ../shared/data beside the repository):
+
+- weizmann10, arms3, weizmann4: their clips, one subject left out;
+- thermal7: its clips, one date left out, recipe thermal;
+- urfall: the segments upright, transition and lying of the 24 falls, one of four persons left out (by their
+  clothes: falls 1-6, 7-12, 13-18, 19-24). The daily activities are not used, for their persons are not known.
+
+Each data set is decoded once. Complete runs are kept: run the same command again to go on.
+`--data generated` prints the table of generated clips, see `few_clips_generated.py`.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import json
+import io
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
+from hidden_two_stream.checkpoint import PLAN_FILE
 from hidden_two_stream.config.loading import load_recipe
-from hidden_two_stream.data.index import read_dataset_index
-from hidden_two_stream.data.splits import split_dataset
-from hidden_two_stream.environment import machine
-from hidden_two_stream.evaluation.accuracy import Evaluation
-from hidden_two_stream.experiments.baselines import fit_baseline
-from hidden_two_stream.files import make_folder, write_json
-from hidden_two_stream.synthetic.dataset import write_dataset
-from hidden_two_stream.training.fit import FitTask, decode_samples, resolve_input
+from hidden_two_stream.errors import HiddenTwoStreamError, UsageError
+from hidden_two_stream.evaluation.comparison import Comparison, MethodResult
+from hidden_two_stream.experiments.compare import compare
+from hidden_two_stream.experiments.folds import Folds, read_folds
+from hidden_two_stream.files import make_folder, write_text
+from hidden_two_stream.progress import number_of
+from hidden_two_stream.training.fit import decode_samples, resolve_input
 from hidden_two_stream.training.resources import Resources
-from hidden_two_stream.training.runner import resume, train
 
-TEST_PER_CLASS = 24
-COMMON = (
-    "input.size=64", "input.flip=false", "input.crop_scales=[1.0, 0.875]", "joint.steps=0",
-    "spatial.steps=0", "temporal.steps=300",
-)  # fmt: skip
-TEMPORAL = (*COMMON, "model.streams=[temporal]", "model.temporal=stacked")
-FITTED = "motion.steps=300"
-FRAMES = "stacked frames"
-PROTOCOL = "3x1"
-ARMS: dict[str, tuple[str, ...]] = {
-    "one frame": (*COMMON, "model.streams=[spatial]", "motion_init=none", "motion.steps=0",
-                  "temporal.steps=0", "spatial.steps=300", "spatial.batch_size=16"),
-    FRAMES: (*TEMPORAL, "motion_init=none", "motion.steps=0"),
-    "hidden, random MotionNet, fitted": (*TEMPORAL, "motion_init=none", FITTED),
-    "hidden, shipped weights": (*TEMPORAL, "motion.steps=0"),
-    "hidden, shipped weights, fitted": (*TEMPORAL, FITTED),
-    "branched, shipped weights": (*TEMPORAL, "model.temporal=branched", "motion.steps=0"),
-}  # fmt: skip
+METHODS = ("spatial", "nearest-frame", "nearest-motion", "frames", "hidden-frozen", "branched")
+"""Rows, by their names in `hts compare`."""
+
+ALL = "all"
+CLIPS = ("1", "2", "4", "8", ALL)
+GENERATED = "generated"
+STEPS = ("motion.steps=0", "spatial.steps=200", "temporal.steps=300", "joint.steps=0")
+FALLS_PER_PERSON = 6
 
 
-def some_clips(root: Path, seed: int, count: int) -> Path:
-    """Write the labels of the first `count` training clips per class and of all test clips."""
-    source = root / f"data-{seed}" / "labels.csv"
-    if not source.exists():
-        write_dataset(source.parent, train_per_class=8, test_per_class=TEST_PER_CLASS, seed=seed)
+@dataclass(frozen=True)
+class DataSet:
+    """How a data set is divided and learned.
+
+    Attributes:
+        group: column of the CSV whose values are left out in turn.
+        recipe: name of the recipe.
+        settings: changes of the recipe.
+    """
+
+    group: str
+    recipe: str = "nano"
+    settings: tuple[str, ...] = ("input.size=64", *STEPS)
+
+
+DATA: Mapping[str, DataSet] = {
+    "weizmann10": DataSet("subject"),
+    "arms3": DataSet("subject"),
+    "urfall": DataSet("person"),
+    "thermal7": DataSet("date", "thermal", STEPS),
+    "weizmann4": DataSet("subject"),
+}
+
+
+def labels_of(name: str, root: Path, out: Path) -> Path:
+    """The CSV of a data set; that of urfall is written into `out`."""
+    if name != "urfall":
+        return root / name / "labels.csv"
+    source = root / name / "segments.csv"
+    if not source.is_file():
+        raise UsageError(f"there is no {str(source)!r}; give the folder of the data sets with --root")
     with source.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    seen: dict[str, int] = {}
-    chosen = []
-    for row in rows:
-        seen[row["label"]] = seen.get(row["label"], 0) + (row["split"] == "train")
-        if row["split"] == "test" or seen[row["label"]] <= count:
-            chosen.append(row)
-    path = source.with_name(f"labels-{count}.csv")
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(chosen)
-    return path
+        segments = [row for row in csv.DictReader(file) if row["kind"] == "fall"]
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("path", "label", "start_seconds", "end_seconds", "person"))
+    for row in segments:
+        (number,) = re.findall(r"fall-(\d+)", row["path"])
+        person = (int(number) - 1) // FALLS_PER_PERSON + 1
+        path = (source.parent / row["path"]).resolve()
+        writer.writerow((path, row["label"], row["start_seconds"], row["end_seconds"], person))
+    labels = make_folder(out / name) / "labels.csv"
+    write_text(labels, text.getvalue())
+    return labels
 
 
-def stacked_frames(data: Path, folder: Path, seed: int, resources: Resources) -> Evaluation | None:
-    """The test result of the temporal backbone over stacked frames, without a motion network."""
-    index = read_dataset_index(data)
-    split = split_dataset(index)
-    recipe = resolve_input(load_recipe("nano", ARMS[FRAMES]), split.train)
-    cache = decode_samples(index.samples, recipe, resources, make_folder(folder))
-    task = FitTask(
-        split, cache, index.classes, recipe, folder, seed, protocol=PROTOCOL,
-        resume=(folder / "state.safetensors").exists(),
-    )  # fmt: skip
-    return fit_baseline(task, "frames", resources, resources.fabric())
+def columns_of(clips: Sequence[str], folds: Folds) -> list[str]:
+    """The columns of the table: without numbers that no class has more clips than, if all clips are one."""
+    largest = max(max(Counter(s.label for s in split.train).values()) for split in folds.splits.values())
+    return [count for count in clips if count == ALL or ALL not in clips or int(count) < largest]
 
 
-def accuracy(root: Path, arm: str, seed: int, count: int) -> float:
-    """The accuracy of one arm on the test clips; trains it if there is no result yet."""
-    folder = root / f"{'-'.join(arm.replace(',', '').split())}-{count}-{seed}"
-    figures = folder / "figures.json"
-    if not figures.exists():
-        data, quiet = some_clips(root, seed, count), Resources(quiet=True)
-        if arm == FRAMES:
-            evaluation = stacked_frames(data, folder, seed, quiet)
-        elif (folder / "plan.json").exists():
-            evaluation = resume(folder, quiet).evaluation
-        else:
-            evaluation = train(
-                data, folder, "nano", ARMS[arm], protocol=PROTOCOL, seed=seed, resources=quiet
-            ).evaluation
-        assert evaluation is not None  # the data has a test part
-        (stream,) = evaluation.logits
-        write_json(figures, {"accuracy": evaluation.accuracy[stream]})
-    found: dict[str, float] = json.loads(figures.read_text(encoding="utf-8"))
-    return found["accuracy"]
+def comparisons(name: str, arguments: argparse.Namespace) -> dict[str, Comparison]:
+    """The comparison of each column; trains what is missing."""
+    data, folder = DATA[name], arguments.out / name
+    labels = labels_of(name, arguments.root, arguments.out)
+    folds = read_folds(labels, data.group).first(arguments.folds)
+    resources = Resources(quiet=True)
+    recipe = resolve_input(load_recipe(data.recipe, data.settings), folds.samples)
+    decoded = decode_samples(folds.samples, recipe, resources, make_folder(folder))
+    found = {}
+    for count in columns_of(arguments.clips, folds):
+        out = folder / f"clips-{count}"
+        found[count] = compare(
+            labels, out, data.group, arguments.methods, data.recipe, data.settings,
+            seeds=arguments.seeds, clips=None if count == ALL else int(count), num_folds=arguments.folds,
+            decoded=decoded, resume=(out / PLAN_FILE).exists(), resources=resources,
+        )  # fmt: skip
+        print(f"{name}: {count} done", file=sys.stderr, flush=True)
+    return found
 
 
-def main() -> None:
-    """Train what is missing, then print the table."""
+def table(name: str, found: Mapping[str, Comparison], fused: bool) -> str:
+    """The Markdown table of one data set, with its protocol and machine."""
+    first = next(iter(found.values()))
+    lines = [f"| {name}: clips per class | {' | '.join(found)} |", "|---|" + "---:|" * len(found)]
+    for number, method in enumerate(first.methods):
+        cells = [cell(comparison.methods[number], fused) for comparison in found.values()]
+        lines.append(f"| {method.title} | {' | '.join(cells)} |")
+    data = DATA[name]
+    what = "fused with the spatial stream where one method learns" if fused else "each method alone"
+    lines += ["", (
+        f"{number_of(len(first.seeds), 'seed')}, mean (lowest to highest); {what}; "
+        f"{number_of(len(first.folds), 'fold')} by {data.group}, {len(first.truth)} test clips of "
+        f"{len(first.classes)} classes (chance {1 / len(first.classes):.1%}), protocol {first.protocol}; "
+        f"recipe {data.recipe} with {' '.join(data.settings)}. Machine: {first.machine}."
+    )]  # fmt: skip
+    return "\n".join(lines)
+
+
+def cell(method: MethodResult, fused: bool) -> str:
+    """The mean accuracy over seeds, with the lowest and the highest."""
+    found = (method.final if fused else method.alone).mean(axis=1).tolist()
+    return f"{mean(found):.1%} ({min(found):.0%} to {max(found):.0%})"
+
+
+def print_generated(arguments: argparse.Namespace) -> None:
+    """Print the table of generated clips, of which all are 8."""
+    from few_clips_generated import TRAIN_PER_CLASS, print_table  # beside this script
+
+    counts = [TRAIN_PER_CLASS if count == ALL else int(count) for count in arguments.clips]
+    if max(counts) > TRAIN_PER_CLASS:
+        raise UsageError(f"got {max(counts)} clips; {TRAIN_PER_CLASS} of each class are generated")
+    if arguments.folds or arguments.fused or arguments.methods != list(METHODS):
+        raise UsageError("--folds, --fused and --methods are for real video, not for --data generated")
+    seeds = range(arguments.seeds)
+    print_table(make_folder(arguments.out / GENERATED), seeds, list(dict.fromkeys(counts)))
+
+
+def clips_per_class(text: str) -> str:
+    """Check one value of --clips."""
+    if text != ALL and not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"got {text!r}; expected a number of at least 1, or {ALL}")
+    return text
+
+
+def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The arguments."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", nargs="+", choices=[*DATA, GENERATED], default=list(DATA))
+    parser.add_argument("--root", type=Path, default=Path(os.environ.get("HTS_TEST_DATA") or beside))
     parser.add_argument("--out", type=Path, default=Path("runs/few-clips"))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--clips", type=int, nargs="+", default=[1, 2, 4, 8])
-    arguments = parser.parse_args()
-    print("| clips per class | " + " | ".join(map(str, arguments.clips)) + " |")
-    print("|---|" + "---:|" * len(arguments.clips))
-    for arm in ARMS:
-        cells = []
-        for count in arguments.clips:
-            found = [accuracy(arguments.out, arm, seed, count) for seed in arguments.seeds]
-            cells.append(f"{mean(found):.1%} ({min(found):.0%} to {max(found):.0%})")
-        print(f"| {arm} | " + " | ".join(cells) + " |", flush=True)
-    print(
-        f"\n{len(arguments.seeds)} seeds, mean (lowest to highest); {8 * TEST_PER_CLASS} test videos. "
-        f"Machine: {machine()}."
-    )
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--clips", type=clips_per_class, nargs="+", default=list(CLIPS))
+    parser.add_argument("--methods", type=lambda text: text.split(","), default=list(METHODS))
+    parser.add_argument("--folds", type=int, help="the first N folds alone, for a quick look")
+    parser.add_argument("--fused", action="store_true", help="fused with the spatial stream, not alone")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train what is missing, and print a table for each data set."""
+    arguments = parsed(argv)
+    for name in dict.fromkeys(arguments.data):
+        if name == GENERATED:
+            print_generated(arguments)
+        else:
+            print(f"{table(name, comparisons(name, arguments), arguments.fused)}\n", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except HiddenTwoStreamError as error:
+        sys.exit(f"few_clips: {error}")

@@ -229,9 +229,11 @@ def load_run(source: str | Path) -> tuple[HiddenTwoStream, RunInfo]:
     file, tensors, data, info = read_description(source)
     baseline = baseline_of(data)
     if baseline is not None:
+        nearest = baseline.startswith("nearest-")
+        loader = "nearest_runs.load_nearest" if nearest else "baselines.load_baseline"
         raise CheckpointError(
             f"{str(file)!r} is a baseline of hts compare ({baseline}), without hidden motion; load it "
-            "with hidden_two_stream.experiments.baselines.load_baseline"
+            f"with hidden_two_stream.experiments.{loader}"
         )
     try:
         with torch.device("meta"):  # the loaded weights replace the parameters: no second copy

@@ -10,7 +10,7 @@ import pytest
 
 from hidden_two_stream.data.index import read_dataset_index
 from hidden_two_stream.data.samples import DatasetIndex, Sample
-from hidden_two_stream.data.splits import divide, group_values, hold_out, split_dataset
+from hidden_two_stream.data.splits import divide, draw_per_class, group_values, hold_out, split_dataset
 from hidden_two_stream.errors import DataError, UsageError
 
 
@@ -62,6 +62,30 @@ def test_drawn_split_depends_on_the_seed_alone() -> None:
     assert tuple(s for s in more.test if s.label != "aa") == first.test
     numbers = [[s.path.split("/")[1] for s in first.test if s.label == label] for label in "ab"]
     assert numbers[0] != numbers[1], "each class is drawn on its own"
+
+
+def test_few_of_each_class_are_drawn_by_the_seed() -> None:
+    """At most so many readable ones, in the order of the dataset; smaller draws are in larger ones."""
+    dataset = made({"a": 9, "b": 5, "c": 2})
+    split = split_dataset(dataset, 0.2, seed=1)
+    readable = {s.name for s in dataset.samples} - {"b/0", "b/1", "b/2"}
+    smaller: set[str] = set()
+    for count in (1, 2, 4, 99):
+        drawn = draw_per_class(split, count, 3, readable)
+        names = [s.name for s in drawn.train]
+        found = Counter(s.label for s in drawn.train)
+        for label in "abc":
+            left = sum(s.label == label and s.name in readable for s in split.train)
+            assert found[label] == min(count, left)
+        assert names == [s.name for s in split.train if s.name in set(names)]
+        assert smaller <= set(names) <= readable
+        assert drawn.test == split.test
+        assert "seed 3" in drawn.rule
+        smaller = set(names)
+    seeds = {tuple(s.name for s in draw_per_class(split, 2, seed, readable).train) for seed in range(9)}
+    assert len(seeds) > 1
+    with pytest.raises(UsageError, match="got 0 clips of each class"):
+        draw_per_class(split, 0, 0, readable)
 
 
 def test_nothing_is_tested_where_the_fraction_is_0() -> None:

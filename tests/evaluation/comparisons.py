@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from hidden_two_stream.evaluation.comparison import Comparison, Correct, MethodResult
+from hidden_two_stream.evaluation.comparison import ALONE, Comparison, Correct, MethodResult
 
-KINDS = {"spatial": "spatial", "frames": "pixels", "difference": "pixels",
+KINDS = {"spatial": "spatial", "nearest-frame": "nearest", "nearest-motion": "nearest",
+         "frames": "pixels", "difference": "pixels",
          "hidden-frozen": "hidden", "hidden-joint": "hidden", "branched": "hidden"}  # fmt: skip
 
 
@@ -21,7 +22,7 @@ def first(right: int, count: int = 100, seeds: int = 2) -> Correct:
 def method(name: str, fused: Correct, *, ms: float = 1.0, stored: int = 0) -> MethodResult:
     """A method with the same results alone and fused, and `ms` milliseconds of motion."""
     kind: Any = KINDS.get(name, "precomputed")
-    return MethodResult(name, kind, fused, None if kind == "spatial" else fused, 0.5, ms, 2.0, stored, 60.0)
+    return MethodResult(name, kind, fused, None if kind in ALONE else fused, 0.5, ms, 2.0, stored, 60.0)
 
 
 def comparison(*methods: MethodResult, **changed: Any) -> Comparison:

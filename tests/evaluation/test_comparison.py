@@ -140,6 +140,18 @@ def test_json_there_and_back() -> None:
     assert comparison_paragraph(after) == comparison_paragraph(before)
 
 
+def test_json_of_few_clips_and_neighbors() -> None:
+    """Results of earlier versions do not name the number of clips: they are of all clips."""
+    few = comparison(method("spatial", first(40)), method("nearest-motion", first(70)), clips=3)
+    after = Comparison.from_dict(json.loads(json.dumps(few.to_dict())))
+    assert after.clips == 3
+    assert [(m.kind, m.fused) for m in after.methods] == [("spatial", None), ("nearest", None)]
+    assert after.best.name == "nearest-motion"
+    earlier = full().to_dict()
+    assert earlier.pop("clips_per_class") is None
+    assert Comparison.from_dict(earlier).clips is None
+
+
 def test_json_holds_what_follows() -> None:
     found = full().to_dict()
     tvl1, hidden = found["methods"][2], found["methods"][4]
@@ -181,18 +193,24 @@ def _changed(path: str, value: Any) -> dict[str, Any]:
         ("seeds", "01", "seeds is '01'"),
         ("seeds", [], "0 seeds"),
         ("num_unreadable", "one", "num_unreadable is 'one'"),
+        ("clips_per_class", "two", "clips_per_class is 'two'"),
+        ("clips_per_class", 0, "0 training clips of each class"),
         ("recipe", None, "recipe is 'None'"),
         ("methods", [], "0 methods"),
         ("methods", [3], "no results of `hts compare`"),
         ("methods.1.name", "tvl1", "expected each name once"),
-        ("methods.1.kind", "magic", "kind 'magic'; expected one of spatial, pixels, precomputed, hidden"),
-        ("methods.1.kind", "given", "kind 'given'; expected one of spatial, pixels, precomputed, hidden"),
+        ("methods.1.kind", "magic", "kind 'magic'; expected one of spatial, nearest, pixels, "),
+        ("methods.1.kind", "given", "kind 'given'; expected one of spatial, nearest, pixels, "),
         (
             "methods.1.kind",
             "spatial",
-            "has fused results; expected fused results for every kind except spatial",
+            "has fused results; expected fused results for every kind except spatial and nearest",
         ),
-        ("methods.0.right_fused", ["1" * 100] * 2, "expected fused results for every kind except spatial"),
+        (
+            "methods.0.right_fused",
+            ["1" * 100] * 2,
+            "expected fused results for every kind except spatial and nearest",
+        ),
         ("methods.1.right_fused", None, "pixels has no fused results; expected fused results"),
         ("methods.1.right_alone", ["1" * 100], "shape (1, 100); expected bool of shape (2, 100)"),
         ("methods.1.right_alone", ["1" * 100, "1"], "of the same length"),

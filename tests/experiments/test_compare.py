@@ -18,6 +18,7 @@ from hidden_two_stream.evaluation.comparison import Comparison
 from hidden_two_stream.experiments import compare as compare_module
 from hidden_two_stream.experiments.baselines import load_baseline
 from hidden_two_stream.experiments.compare import METHODS, baseline_input, compare, kind_of, method_recipe
+from hidden_two_stream.experiments.nearest import NEAREST
 from hidden_two_stream.inference.predictor import load
 from hidden_two_stream.recognition.fusion import fuse
 from hidden_two_stream.reports.comparison import comparison_paragraph, comparison_table
@@ -74,7 +75,7 @@ def digits(right: Any) -> str:
 # -- what differs between the methods
 
 
-@pytest.mark.parametrize("method", [*METHODS, "some.module:flow"])
+@pytest.mark.parametrize("method", [*(name for name in METHODS if name not in NEAREST), "some.module:flow"])
 def test_recipes_differ_in_what_is_seen_alone(method: str) -> None:
     base = load_recipe("nano")
     found = method_recipe(base, method)
@@ -244,6 +245,9 @@ def test_estimators_on_small_pictures_are_pointed_out(
         ),
         (["--protocol", "2x10"], "crops or mirrors frames"),
         (["--seeds", "0"], "got 0 seeds; expected at least 1"),
+        (["--clips", "0"], "got 0 clips of each class; expected at least 1"),
+        (["--folds", "2"], "got 2 folds; expected 1 to 1"),
+        (["--methods", "nearest-motion@2"], "@2 is for flow estimators"),
         (["--devices", "2"], "one device"),
         (["--set", "init=imagenet"], "backbone 'small' has no published image weights"),
         (["--set", "spatial.steps=0"], "nothing to train"),

@@ -37,6 +37,36 @@ def test_table() -> None:
     assert table.rstrip().endswith("Machine: a machine.")
 
 
+def test_table_and_paragraph_with_nearest_neighbors() -> None:
+    """They are ranked by their results alone, and the best of them is a rival of what is learned."""
+    methods = (
+        method("spatial", first(40)),
+        method("nearest-frame", first(30)),
+        method("nearest-motion", first(70)),
+        method("hidden-joint", first(88), ms=3.0),
+    )
+    table = comparison_table(comparison(*methods))
+    assert "| nearest motion | 70.0 [70.0, 70.0] | – | −18.0 [" in table
+    assert (
+        "Nearest motion and nearest frame learn nothing and are not fused; all seeds give their result, so "
+        "the interval over seeds has no width."
+    ) in table
+    text = comparison_paragraph(comparison(*methods))
+    assert "Hidden joint (88.0%) is better than nearest motion (+18.0 points, " in text
+    few = comparison_table(comparison(*methods[:3:2], clips=1))
+    assert (
+        "protocol center, training on at most 1 clip of each class, drawn with the seed, 1 unreadable" in few
+    )
+    assert "Nearest motion learns nothing and is not fused.\n" in few
+    paragraph = comparison_paragraph(comparison(*methods[:3:2]))
+    assert (
+        "nearest motion is best with 70.0% (95% interval 70.0% to 70.0%); spatial alone is worse."
+        in paragraph
+    )
+    assert "Spatial alone (40.0%) is worse than nearest motion" in paragraph
+    assert "learn" not in comparison_table(full())
+
+
 def test_table_of_one_seed_and_one_method() -> None:
     table = comparison_table(comparison(method("a|b\nc", first(80, seeds=1)), group=None, folds=("test",)))
     assert "Wilson's over 100 test videos, one seed." in table

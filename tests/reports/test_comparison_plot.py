@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hidden_two_stream.evaluation.comparison import Comparison, MethodResult
+from hidden_two_stream.evaluation.comparison import ALONE, Comparison, MethodResult
 from hidden_two_stream.reports.comparison_plot import comparison_svg, log_ticks
 
 SVG = "{http://www.w3.org/2000/svg}"
 METHODS: dict[str, tuple[str, float, float]] = {  # kind, accuracy, motion ms: as measured on two CPU cores
     "spatial": ("spatial", 0.62, 0.0),
+    "nearest-frame": ("nearest", 0.34, 0.0),
+    "nearest-motion": ("nearest", 0.81, 0.0),
     "frames": ("pixels", 0.74, 0.0),
     "difference": ("pixels", 0.75, 0.05),
     "tvl1": ("precomputed", 0.89, 2762.0),
@@ -35,7 +37,7 @@ def comparison(*names: str, ms: float | None = None, **changed: Any) -> Comparis
     for name in names:
         kind, accuracy, motion = METHODS.get(name, ("precomputed", 0.8, 5.0))
         right = np.tile(np.arange(count) < round(accuracy * count), (1, 1))
-        fused = None if kind == "spatial" else right
+        fused = None if kind in ALONE else right
         shown: Any = kind
         methods.append(MethodResult(name, shown, right, fused, 1.5, motion if ms is None else ms, 2.0))
     found = Comparison(
@@ -76,14 +78,18 @@ def markers(root: ET.Element) -> dict[str, tuple[float, float]]:
                 x, y = shape.attrib["d"][1:].replace("h", "l").split("l")[0].split()
                 square = "v" in shape.attrib["d"]
                 diamond = shape.attrib["d"].count("l") > 1
-                found[name] = (float(x) + 5.5 * square, float(y) + (5.5 if square else 7 if diamond else 6))
+                upright = -1 if name.startswith("nearest") else 1  # triangles that stand on their tip
+                found[name] = (
+                    float(x) + 5.5 * square,
+                    float(y) + (5.5 if square else 7 if diamond else 6 * upright),
+                )
     return found
 
 
 def test_every_method_has_a_marker_and_a_label() -> None:
     root = parsed(comparison(*METHODS))
     assert set(labels(root)) == set(markers(root))
-    assert len(labels(root)) == 10
+    assert len(labels(root)) == 12
     texts = " ".join(text.text or "" for text in root.iter(f"{SVG}text"))
     for expected in (
         "200 test videos",
@@ -133,10 +139,10 @@ def test_whiskers_are_the_interval() -> None:
 
 @pytest.mark.parametrize("ms", [None, 4.0])
 def test_no_label_covers_another_or_a_marker(ms: float | None) -> None:
-    """With times as measured, and all ten methods at the same time."""
+    """With times as measured, and all twelve methods at the same time."""
     root = parsed(comparison(*METHODS, ms=ms))
     boxes, spots = labels(root), markers(root)
-    assert len(boxes) == 10
+    assert len(boxes) == 12
     for (one, a), (other, b) in itertools.combinations(boxes.items(), 2):
         apart = a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
         assert apart, f"{one} covers {other}"
@@ -150,6 +156,17 @@ def test_no_label_covers_another_or_a_marker(ms: float | None) -> None:
         assert bottom <= 480
     columns = sorted(x for x, _ in spots.values())
     assert all(b - a > 6 for a, b in itertools.pairwise(columns))
+
+
+def test_legend_stays_inside_and_few_clips_are_named() -> None:
+    root = parsed(comparison(*METHODS, clips=2))
+    legend = [text for text in root.iter(f"{SVG}text") if text.get("y") == "56"]
+    assert len(legend) == 5
+    for text, after in itertools.pairwise(legend):
+        assert float(after.attrib["x"]) > float(text.attrib["x"]) + 5.8 * len(text.text or "")
+    assert float(legend[-1].attrib["x"]) + 6.3 * len(legend[-1].text or "") < 880
+    texts = " ".join(text.text or "" for text in root.iter(f"{SVG}text"))
+    assert "at most 2 training clips of each class" in texts
 
 
 def test_hidden_methods_are_accented() -> None:

@@ -32,15 +32,20 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--out", type=path, required=True, metavar="DIR", help="folder for the table, plot, flow and runs"
     )
-    parser.add_argument("--methods", metavar="A,B,...", help="methods to compare: spatial, frames, "
-                        "difference, tvl1, dis-medium, dis-fast, farneback, hidden-frozen, hidden-joint, "
-                        "branched, raft-small, raft-large, or your own flow estimator as "
-                        "package.module:function, which returns (T-1, 2, H, W) px for (T, H, W, 3) uint8 "
-                        "frames. A suffix @2 to @8 enlarges the frames of an estimator so many times "
-                        "(default: all that are installed, without RAFT and without @)")  # fmt: skip
+    parser.add_argument("--methods", metavar="A,B,...", help="methods to compare: spatial, nearest-frame, "
+                        "nearest-motion, frames, difference, tvl1, dis-medium, dis-fast, farneback, "
+                        "hidden-frozen, hidden-joint, branched, raft-small, raft-large, or your own flow "
+                        "estimator as package.module:function, which returns (T-1, 2, H, W) px for "
+                        "(T, H, W, 3) uint8 frames. A suffix @2 to @8 enlarges the frames of an "
+                        "estimator so many times (default: all that are installed, without RAFT and "
+                        "without @)")  # fmt: skip
     parser.add_argument(
         "--seeds", type=int, default=1, metavar="N", help="runs of each method (default: %(default)s)"
     )
+    parser.add_argument("--clips", type=int, metavar="N", help="train on at most N clips of each class, "
+                        "which each seed draws; test on all test clips (default: all clips)")  # fmt: skip
+    parser.add_argument("--folds", type=int, metavar="N", help="use the first N folds alone, for a quick "
+                        "look (default: all folds)")  # fmt: skip
     parser.add_argument(
         "--resume", action="store_true", help="keep complete flow and runs, and go on with the others"
     )
@@ -67,6 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
         seeds=arguments.seeds,
         seed=arguments.seed,
         protocol=arguments.protocol,
+        clips=arguments.clips,
+        num_folds=arguments.folds,
         resume=arguments.resume,
         allow_duplicates=arguments.allow_duplicates,
         resources=resources(arguments),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 import re
-from dataclasses import dataclass
+from collections.abc import Container
+from dataclasses import dataclass, replace
 
 from hidden_two_stream.data.samples import DatasetIndex, Sample, clean_text
 from hidden_two_stream.errors import DataError, UsageError
 from hidden_two_stream.progress import number_of
 
-__all__ = ["Split", "divide", "group_values", "hold_out", "own_split", "split_dataset"]
+__all__ = ["Split", "divide", "draw_per_class", "group_values", "hold_out", "own_split", "split_dataset"]
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,36 @@ def hold_out(dataset: DatasetIndex, column: str, value: str) -> Split:
     if not test:
         raise DataError(f"{dataset.source}: no sample has {column} {value!r}")
     return _all_classes_trained(dataset, Split(train, test, f"held out: {column} {value}"))
+
+
+def draw_per_class(split: Split, count: int, seed: int, readable: Container[str]) -> Split:
+    """Keep at most `count` training samples of each class, drawn with the seed; the test part stays.
+
+    With one seed, the samples of a smaller count are among those of a larger one.
+
+    Args:
+        split: the division to draw from.
+        count: number of samples, at least 1.
+        seed: of the draw. A class is drawn alike whatever other classes there are.
+        readable: names of the samples to draw from.
+
+    Raises:
+        UsageError: the count is less than 1.
+    """
+    if count < 1:
+        raise UsageError(f"got {count} clips of each class; expected at least 1")
+    members: dict[str, list[str]] = {}
+    for sample in split.train:
+        if sample.name in readable:
+            members.setdefault(sample.label, []).append(sample.name)
+    drawn = {
+        name
+        for label, names in members.items()
+        for name in random.Random(f"{seed}/{label}").sample(names, len(names))[:count]
+    }
+    train = tuple(sample for sample in split.train if sample.name in drawn)
+    rule = f"{split.rule}; at most {number_of(count, 'training video')} of each class, drawn with seed {seed}"
+    return replace(split, train=train, rule=rule)
 
 
 def divide(dataset: DatasetIndex, held_out: str | None, test_fraction: float, seed: int) -> Split:

@@ -14,6 +14,7 @@ from hidden_two_stream.errors import DataError
 from hidden_two_stream.evaluation.accuracy import wilson_interval
 
 __all__ = [
+    "ALONE",
     "BOOTSTRAP_DRAWS",
     "MIN_DECISIVE_VIDEOS",
     "Comparison",
@@ -28,8 +29,11 @@ __all__ = [
     "t_quantile",
 ]
 
-Kind = Literal["spatial", "pixels", "precomputed", "hidden"]
-"""The spatial stream alone, raw pixels, precomputed flow, or motion learned inside the network."""
+Kind = Literal["spatial", "nearest", "pixels", "precomputed", "hidden"]
+"""The spatial stream alone, a nearest neighbor, raw pixels, precomputed flow, or learned hidden motion."""
+
+ALONE: tuple[Kind, ...] = ("spatial", "nearest")
+"""Kinds that are not fused with the spatial stream: that stream itself, and methods that learn nothing."""
 
 Correct = npt.NDArray[np.bool_]
 """(S, N) bool: whether the predicted class is the true one, for S seeds and N test videos."""
@@ -48,7 +52,8 @@ _SCALARS = {
 }  # fmt: skip
 _LISTS = ("seeds", "folds", "classes", "truth")
 _TITLES = {
-    "spatial": "spatial alone", "frames": "stacked frames", "difference": "RGB difference",
+    "spatial": "spatial alone", "nearest-frame": "nearest frame", "nearest-motion": "nearest motion",
+    "frames": "stacked frames", "difference": "RGB difference",
     "tvl1": "TV-L1", "dis-fast": "DIS fast", "dis-medium": "DIS medium", "farneback": "Farneback",
     "hidden-frozen": "hidden frozen", "hidden-joint": "hidden joint", "branched": "hidden branched",
 }  # fmt: skip
@@ -62,7 +67,7 @@ class MethodResult:
         name: "spatial", "frames", "difference", "tvl1", …, or the name of a plug-in.
         kind: what the method sees.
         alone: (S, N) whether this stream alone predicts the true class.
-        fused: (S, N) the same for this stream fused with the spatial stream; None for the spatial stream.
+        fused: (S, N) the same for this stream fused with the spatial stream; None for the kinds in `ALONE`.
         decode_ms: median milliseconds per clip for decoding.
         motion_ms: median milliseconds per clip for motion, which includes computing precomputed flow.
         recognition_ms: median milliseconds per clip for the streams that are fused.
@@ -88,7 +93,7 @@ class MethodResult:
 
     @property
     def final(self) -> Correct:
-        """(S, N) the results that methods are ranked by: fused, or those of the spatial stream alone."""
+        """(S, N) the results that methods are ranked by: fused, or alone for the kinds in `ALONE`."""
         return self.alone if self.fused is None else self.fused
 
     @property
@@ -118,6 +123,7 @@ class Comparison:
         machine: description of the machine that measured the times.
         recipe: the training recipe, JSON-ready.
         num_unreadable: number of unreadable videos; they are part of no figure.
+        clips: the largest number of training clips of each class, drawn with the seed; None: all clips.
 
     Raises:
         DataError: the parts don't fit together.
@@ -134,6 +140,7 @@ class Comparison:
     machine: str
     recipe: Mapping[str, Any] = field(repr=False)
     num_unreadable: int = 0
+    clips: int | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.seeds), len(self.truth))
@@ -142,6 +149,10 @@ class Comparison:
             raise DataError(
                 f"the comparison has {len(names)} methods, {shape[0]} seeds and {shape[1]} test videos; "
                 "expected at least one of each"
+            )
+        if self.clips is not None and self.clips < 1:
+            raise DataError(
+                f"the comparison has {self.clips} training clips of each class; expected 1 or more"
             )
         if len(set(names)) < len(names):
             raise DataError(f"the methods are {', '.join(names)}; expected each name once")
@@ -170,6 +181,7 @@ class Comparison:
             "format_version": _FORMAT_VERSION,
             **{name: getattr(self, name) for name in _SCALARS},
             **{name: list(getattr(self, name)) for name in _LISTS},
+            "clips_per_class": self.clips,
             "recipe": dict(self.recipe),
             "best": self.best.name,
             "methods": [_method_to_dict(self, method) for method in self.methods],
@@ -199,6 +211,7 @@ class Comparison:
                 **lists,
                 methods=tuple(_method_from_dict(method) for method in _typed(found, "methods", list)),
                 recipe=_typed(found, "recipe", dict),
+                clips=_typed({"clips_per_class": None, **found}, "clips_per_class", (int, type(None))),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
@@ -209,10 +222,10 @@ def _check_method(method: MethodResult, shape: tuple[int, int]) -> None:
     name = f"method {method.name!r}"
     if method.kind not in get_args(Kind):
         raise DataError(f"{name} has kind {method.kind!r}; expected one of {', '.join(get_args(Kind))}")
-    if (method.fused is None) != (method.kind == "spatial"):
+    if (method.fused is None) != (method.kind in ALONE):
         raise DataError(
             f"{name} of kind {method.kind} has {'no ' if method.fused is None else ''}fused results; "
-            "expected fused results for every kind except spatial"
+            f"expected fused results for every kind except {' and '.join(ALONE)}"
         )
     for part in (method.alone, method.final):
         if part.shape != shape or part.dtype != np.bool_:

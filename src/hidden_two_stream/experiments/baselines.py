@@ -20,6 +20,7 @@ from hidden_two_stream.data.clip_cache import DecodedVideo
 from hidden_two_stream.data.training_set import TrainingClips, mix_seed
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.evaluation.accuracy import Evaluation
+from hidden_two_stream.experiments.nearest import NEAREST
 from hidden_two_stream.experiments.precomputed_flow import FlowClips, FlowVideo, flow_windows
 from hidden_two_stream.inference.aggregate import mean_logits
 from hidden_two_stream.inference.windows import Protocol, protocol_windows, scored
@@ -187,7 +188,10 @@ def load_baseline(source: str | Path) -> Baseline:
     file, tensors, data, info = read_description(source)
     sees = baseline_of(data)
     if sees not in get_args(BaselineInput):
-        raise CheckpointError(f"{str(source)!r} is not a baseline of hts compare; open it with hts.load")
+        opener = "nearest_runs.load_nearest" if sees in NEAREST else "hts.load"
+        raise CheckpointError(
+            f"{str(source)!r} is not a baseline network of hts compare; open it with {opener}"
+        )
     with torch.device("meta"):  # the loaded weights replace the parameters
         model = BaselineModel(cast(BaselineInput, sees), info.recipe, len(info.classes))
     place_weights(model, tensors, file)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,11 @@ from hidden_two_stream.config.validation import require_seed
 from hidden_two_stream.data.clip_cache import ClipCache
 from hidden_two_stream.data.duplicates import find_duplicates, require_separate
 from hidden_two_stream.data.samples import below_common_folder, note_facts
+from hidden_two_stream.data.splits import Split, draw_per_class
 from hidden_two_stream.environment import machine
 from hidden_two_stream.errors import MissingDependencyError, UsageError
 from hidden_two_stream.evaluation.accuracy import Evaluation
-from hidden_two_stream.evaluation.comparison import Comparison, Kind, MethodResult
+from hidden_two_stream.evaluation.comparison import ALONE, Comparison, Kind, MethodResult
 from hidden_two_stream.experiments.baselines import Baseline, BaselineInput, fit_baseline, load_baseline
 from hidden_two_stream.experiments.compare_speed import Milliseconds, measure_speed
 from hidden_two_stream.experiments.folds import (
@@ -36,6 +38,14 @@ from hidden_two_stream.experiments.folds import (
     open_folder,
     read_folds,
     read_one_split,
+)
+from hidden_two_stream.experiments.nearest import NEAREST
+from hidden_two_stream.experiments.nearest_runs import (
+    DescribedVideos,
+    Nearest,
+    describe_videos,
+    fit_nearest,
+    load_nearest,
 )
 from hidden_two_stream.experiments.precomputed_flow import FlowCache, extract_flow
 from hidden_two_stream.files import folder_names, make_folder, write_json, write_text
@@ -69,7 +79,7 @@ _PIXELS: tuple[BaselineInput, ...] = ("frames", "difference")
 _HIDDEN = ("hidden-frozen", "hidden-joint", "branched")
 _SHARED = "hidden-frozen"
 """The method whose MotionNet the other hidden methods start from, because they would train the same one."""
-METHODS = ("spatial", *_PIXELS, *ESTIMATORS, *_HIDDEN)
+METHODS = ("spatial", *NEAREST, *_PIXELS, *ESTIMATORS, *_HIDDEN)
 """Methods by name. Further methods are flow estimators, see `motion.estimators.plugins.find_estimator`."""
 
 _GOOD_SIZE = 128  # px; larger frames need not be enlarged for flow estimators
@@ -93,6 +103,8 @@ class _Study:
         allow_duplicates: test even on videos that are in training too.
         decoded: all decoded videos; None until they are decoded.
         flow: precomputed flow by method.
+        described: descriptors of all videos by method, of nearest neighbors that have runs to make.
+        clips: the largest number of training clips of each class; None: all clips.
     """
 
     data: str
@@ -107,12 +119,22 @@ class _Study:
     allow_duplicates: bool
     decoded: ClipCache | None = None
     flow: Mapping[str, FlowCache] = field(default_factory=dict)
+    described: Mapping[str, DescribedVideos] = field(default_factory=dict)
+    clips: int | None = None
 
     @property
     def cache(self) -> ClipCache:
         """All decoded videos."""
         assert self.decoded is not None
         return self.decoded
+
+    def split(self, value: str, seed: int) -> Split:
+        """Return the training and test samples of one training; the videos must be decoded."""
+        split = self.folds.splits[value]
+        if self.clips is None:
+            return split
+        readable = {sample.name for sample in self.cache.samples}
+        return draw_per_class(split, self.clips, seed, readable)
 
     def run_folder(self, method: str, value: str, seed: int) -> Path:
         """Return the folder of one training."""
@@ -125,16 +147,22 @@ class _Study:
         uses = method in _HIDDEN and method != _SHARED
         return {"motion": str(shared)} if uses and (shared / SCORES_FILE).exists() else {}
 
+    def is_complete(self, method: str, value: str, seed: int) -> bool:
+        """Return whether one run is complete and kept."""
+        return self.resume and (self.run_folder(method, value, seed) / SCORES_FILE).exists()
+
     def has_begun(self, method: str, value: str, seed: int) -> bool:
         """Return whether one training is complete, or goes on from a saved state."""
-        folder = self.run_folder(method, value, seed)
-        return self.resume and ((folder / SCORES_FILE).exists() or (folder / STATE_FILE).exists())
+        state = self.run_folder(method, value, seed) / STATE_FILE
+        return self.is_complete(method, value, seed) or (self.resume and state.exists())
 
 
 def kind_of(method: str) -> Kind:
     """Return the kind of a method's input. Every other name is a flow estimator."""
     if method == "spatial":
         return "spatial"
+    if method in NEAREST:
+        return "nearest"
     if method in _PIXELS:
         return "pixels"
     return "hidden" if method in _HIDDEN else _PRECOMPUTED
@@ -151,6 +179,9 @@ def compare(
     seeds: int = 1,
     seed: int = 0,
     protocol: str = DEFAULT_PROTOCOL,
+    clips: int | None = None,
+    num_folds: int | None = None,
+    decoded: ClipCache | None = None,
     resume: bool = False,
     allow_duplicates: bool = False,
     resources: Resources | None = None,
@@ -169,7 +200,12 @@ def compare(
         overrides: changes of single fields, such as {"motion.steps": 0}.
         seeds: number of runs of each method.
         seed: seed of the first run. Each further run has the next number.
-        protocol: test protocol with one crop: "center" or "Nx1".
+        protocol: test protocol with one crop: "center" or "Nx1". A nearest neighbor sees the whole video.
+        clips: train on at most so many clips of each class, which each seed draws from the training part of
+            each fold; the test part stays. None: all clips.
+        num_folds: use the first so many folds alone, for a quick look; None: all folds.
+        decoded: all videos of the folds, decoded by `training.fit.decode_samples` with the same recipe, so
+            that several comparisons decode them once. None: decode them.
         resume: keep the precomputed flow and the complete runs in `out`, and go on with the others.
         allow_duplicates: test even on videos that are in training too, under another name or as frames.
         resources: hardware and progress.
@@ -188,10 +224,13 @@ def compare(
         )
     if seeds < 1:
         raise UsageError(f"got {seeds} seeds; expected at least 1")
+    if clips is not None and clips < 1:
+        raise UsageError(f"got {clips} clips of each class; expected at least 1, or all without --clips")
     fabric = resources.single_device("compare")
-    folds = read_one_split(data, 0.25, seed) if group is None else read_folds(data, group)
+    folds = (read_one_split(data, 0.25, seed) if group is None else read_folds(data, group)).first(num_folds)
+    trained = [method for method in methods if kind_of(method) != "nearest"]
     check_run(chosen, folds.classes)
-    for method in methods:
+    for method in trained:
         check_run(method_recipe(chosen, method), folds.classes)
     if {_SHARED, "branched"} <= set(methods) and chosen.model.motion_frames:
         raise UsageError(
@@ -199,16 +238,17 @@ def compare(
             f"{chosen.model.motion_frames}; set it to 0, or leave out one of these methods"
         )
     chosen = resolve_input(chosen, folds.samples)
-    for method in methods:
+    for method in trained:
         method_chosen = method_recipe(chosen, method)
         check_batches(method_chosen, stages_to_train(method_chosen, STAGE_NAMES, ()))
     require_seed(seed)
     _try_estimators(methods, chosen.input.size)
-    with open_folder(folder, folds, chosen, seed, protocol, resume):
+    with open_folder(folder, folds, chosen, seed, protocol, resume, clips):
         names = folder_names(methods, allowed="-_.@")
         study = _Study(
-            str(data), folder, folds, chosen, resources, fabric, protocol, names, resume, allow_duplicates
-        )
+            str(data), folder, folds, chosen, resources, fabric, protocol, names, resume, allow_duplicates,
+            decoded=decoded, clips=clips,
+        )  # fmt: skip
         numbers = tuple(range(seed, seed + seeds))
         _check_shared(study, methods, numbers)
         return _run_study(study, methods, numbers)
@@ -218,7 +258,7 @@ def _run_study(study: _Study, methods: Sequence[str], numbers: tuple[int, ...]) 
     """Train and test every method, and write table, plot and results."""
     chosen, folder, folds = study.recipe, study.folder, study.folds
     note_facts(next(iter(folds.indexes.values())))
-    cache = decode_samples(folds.samples, chosen, study.resources, folder)
+    cache = _decoded(study)
     duplicates = find_duplicates(cache.samples, cache.videos)
     require_separate(duplicates, folds.splits.values(), allow=study.allow_duplicates)
     keep_contents(folder / PLAN_FILE, decoded_contents(cache), study.data)
@@ -231,6 +271,7 @@ def _run_study(study: _Study, methods: Sequence[str], numbers: tuple[int, ...]) 
         if kind_of(method) == _PRECOMPUTED
     }
     study = dataclasses.replace(study, decoded=cache, flow=flow)
+    study = dataclasses.replace(study, described=_described(study, methods, numbers))
     scores = {
         (method, value, number): _scores(study, method, value, number)
         for number in numbers
@@ -247,6 +288,36 @@ def _run_study(study: _Study, methods: Sequence[str], numbers: tuple[int, ...]) 
         write_text(folder / "plot.svg", comparison_svg(comparison))
         write_json(folder / RESULTS_FILE, comparison.to_dict())
     return comparison
+
+
+def _decoded(study: _Study) -> ClipCache:
+    """Return all videos of the folds, decoded here or before.
+
+    Raises:
+        UsageError: videos that were decoded before are others, or have another size.
+    """
+    recipe, samples = study.recipe, study.folds.samples
+    if study.decoded is None:
+        return decode_samples(samples, recipe, study.resources, study.folder)
+    cache = study.decoded.select(samples)
+    missing = len(samples) - len(cache.samples) - len(cache.unreadable)
+    if missing or cache.size != recipe.input.resize:
+        raise UsageError(
+            f"the decoded videos have size {cache.size} and lack {missing} of {len(samples)}; expected all "
+            f"with size {recipe.input.resize}, see decode_samples"
+        )
+    return cache
+
+
+def _described(study: _Study, methods: Sequence[str], numbers: Sequence[int]) -> dict[str, DescribedVideos]:
+    """Return the descriptors of all videos, for each nearest neighbor that has a run to make."""
+    folds, cache, quiet = study.folds.splits, study.cache, study.resources.quiet
+    return {
+        method: with_progress(method, len(cache.videos), quiet, partial(describe_videos, method, cache))
+        for method in methods
+        if kind_of(method) == "nearest"
+        and not all(study.is_complete(method, value, seed) for value in folds for seed in numbers)
+    }
 
 
 def _check_shared(study: _Study, methods: Sequence[str], numbers: Sequence[int]) -> None:
@@ -266,6 +337,10 @@ def _check_shared(study: _Study, methods: Sequence[str], numbers: Sequence[int])
 def method_recipe(recipe: Recipe, method: str) -> Recipe:
     """Return the recipe of one method. Methods differ only in the input of the temporal stream."""
     kind = kind_of(method)
+    if kind == "nearest":
+        return dataclasses.replace(
+            recipe, motion_init="none", motion=_OFF, spatial=_OFF, temporal=_OFF, joint=_OFF
+        )
     if kind == "spatial":
         model = dataclasses.replace(recipe.model, streams=("spatial",), motion_frames=0, temporal="stacked")
         return dataclasses.replace(
@@ -295,8 +370,10 @@ def _is_baseline(method: str) -> bool:
     return kind_of(method) in ("pixels", _PRECOMPUTED)
 
 
-def _trained(study: _Study, method: str, value: str, seed: int) -> Recognizer | Baseline:
+def _trained(study: _Study, method: str, value: str, seed: int) -> Recognizer | Baseline | Nearest:
     folder = study.run_folder(method, value, seed)
+    if kind_of(method) == "nearest":
+        return load_nearest(folder)
     return load_baseline(folder) if _is_baseline(method) else load(folder)
 
 
@@ -384,14 +461,14 @@ def _scores(study: _Study, method: str, value: str, seed: int) -> Evaluation:
     """Return the test result of one method on one fold with one seed; train unless it is complete."""
     folder = study.run_folder(method, value, seed)
     recipe = method_recipe(study.recipe, method)
-    if study.resume and (folder / SCORES_FILE).exists():
+    if study.is_complete(method, value, seed):
         tested = study.cache.select(study.folds.splits[value].test).samples
         names = [sample.name for sample in tested]
         return load_fold(folder, study.folds, value, recipe, seed, study.protocol, names)
     note(f"{method}, {study.folds.group} {value}, seed {seed}", quiet=study.resources.quiet)
     task = FitTask(
-        split=study.folds.splits[value],
-        cache=study.flow.get(method, study.cache),
+        split=study.split(value, seed),
+        cache={**study.flow, **study.described}.get(method, study.cache),
         classes=study.folds.classes,
         recipe=recipe,
         folder=make_folder(folder),
@@ -402,7 +479,10 @@ def _scores(study: _Study, method: str, value: str, seed: int) -> Evaluation:
         resume=study.resume,
     )
     with folder_lock(folder):
-        if _is_baseline(method):
+        evaluation: Evaluation | None
+        if kind_of(method) == "nearest":
+            evaluation = fit_nearest(task, method, study.resources)
+        elif _is_baseline(method):
             evaluation = fit_baseline(task, baseline_input(method), study.resources, study.fabric)
         else:
             evaluation = fit(task, study.resources, study.fabric).evaluation
@@ -426,7 +506,7 @@ def _comparison(
 ) -> Comparison:
     results = []
     for method in methods:
-        alone, fused = [], []
+        alone, fused, kind = [], [], kind_of(method)
         for seed in seeds:
             pairs = [
                 (scores[method, value, seed], scores["spatial", value, seed]) for value in study.folds.splits
@@ -440,9 +520,9 @@ def _comparison(
         results.append(
             MethodResult(
                 name=method,
-                kind=kind_of(method),
+                kind=kind,
                 alone=np.stack(alone),
-                fused=None if method == "spatial" else np.stack(fused),
+                fused=None if kind in ALONE else np.stack(fused),
                 decode_ms=ms.decoding,
                 motion_ms=ms.motion,
                 recognition_ms=ms.recognition,
@@ -463,6 +543,7 @@ def _comparison(
         machine=machine(),
         recipe=study.recipe.to_dict(),
         num_unreadable=len(study.cache.unreadable),
+        clips=study.clips,
     )
 
 

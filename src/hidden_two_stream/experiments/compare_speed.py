@@ -13,6 +13,8 @@ from torch import Tensor
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo, resized
 from hidden_two_stream.experiments.baselines import Baseline
+from hidden_two_stream.experiments.nearest import describe
+from hidden_two_stream.experiments.nearest_runs import Nearest
 from hidden_two_stream.experiments.precomputed_flow import FlowCache
 from hidden_two_stream.experiments.timing import timed
 from hidden_two_stream.inference.predictor import Recognizer
@@ -36,7 +38,7 @@ class Milliseconds:
     Attributes:
         decoding: reading, resizing and cropping the frames of the clip.
         motion: from frames to flow; 0 for a method without flow.
-        recognition: the temporal stream and the spatial stream together.
+        recognition: the temporal stream and the spatial stream together; the nearest neighbor alone.
     """
 
     decoding: float
@@ -45,14 +47,18 @@ class Milliseconds:
 
 
 def measure_speed(
-    runs: Mapping[str, Recognizer | Baseline], flow: Mapping[str, FlowCache], cache: ClipCache, recipe: Recipe
+    runs: Mapping[str, Recognizer | Baseline | Nearest],
+    flow: Mapping[str, FlowCache],
+    cache: ClipCache,
+    recipe: Recipe,
 ) -> dict[str, Milliseconds]:
     """Time each method on the same clips, one clip at a time, one method after the other.
 
     OpenCV uses as many threads as torch.
 
     Args:
-        runs: one trained run of each method. The time of the run "spatial" is part of every method's.
+        runs: one trained run of each method. The time of the run "spatial" is part of every method's, but
+            not of a nearest neighbor's.
         flow: precomputed flow by method. For the timed clips it is computed again.
         cache: the videos. The middle clips of up to 20 videos are timed.
         recipe: number, stride, size and preprocessing of the frames of a clip.
@@ -62,7 +68,10 @@ def measure_speed(
 
 
 def _measured(
-    runs: Mapping[str, Recognizer | Baseline], flow: Mapping[str, FlowCache], cache: ClipCache, recipe: Recipe
+    runs: Mapping[str, Recognizer | Baseline | Nearest],
+    flow: Mapping[str, FlowCache],
+    cache: ClipCache,
+    recipe: Recipe,
 ) -> dict[str, Milliseconds]:
     estimators = {name: find_estimator(name) for name in flow}
     times: dict[str, list[tuple[float, float, float]]] = {name: [] for name in runs}
@@ -95,13 +104,19 @@ def _decoded(video: DecodedVideo, cache: ClipCache, recipe: Recipe) -> tuple[Ten
 
 @torch.inference_mode()
 def _recognized(
-    run: Recognizer | Baseline,
+    run: Recognizer | Baseline | Nearest,
     spatial: Recognizer,
     pixels: Tensor,
     frames: Tensor,
     estimate: Estimator | None,
 ) -> tuple[float, float]:
     """Return the milliseconds of motion and of recognition for one clip."""
+    if isinstance(run, Nearest):
+        clip = DecodedVideo("", len(pixels), 0, (pixels.shape[-2], pixels.shape[-1]), None, None, pixels)
+        own, _ = timed(
+            lambda: run.model(torch.from_numpy(describe(run.method, clip, pixels.shape[-1]))[None])
+        )
+        return 0.0, own
     other, _ = timed(lambda: spatial.model.spatial(frames))
     if run is spatial:
         return 0.0, other

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,24 @@ class Folds:
         used = {s.name for split in self.splits.values() for s in split.train + split.test}
         found = {s.name: s for index in self.indexes.values() for s in index.samples if s.name in used}
         return tuple(found.values())
+
+    def first(self, count: int | None) -> Folds:
+        """Return the first `count` folds; None: all.
+
+        Raises:
+            UsageError: there are not so many.
+        """
+        if count is None:
+            return self
+        if not 1 <= count <= len(self.splits):
+            raise UsageError(f"got {count} folds; expected 1 to {len(self.splits)}, for the data has so many")
+        values = tuple(self.splits)[:count]
+        return replace(
+            self,
+            indexes={value: self.indexes[value] for value in values},
+            splits={value: self.splits[value] for value in values},
+            metadata={value: self.metadata[value] for value in values},
+        )
 
     def fingerprint(self) -> str:
         """Return a text that identifies these samples by names, labels and splits."""
@@ -215,7 +233,13 @@ def _read_splits(reference: Reference) -> Folds:
 
 @contextmanager
 def open_folder(
-    folder: Path, folds: Folds, recipe: Recipe, seed: int, protocol: str, resume: bool
+    folder: Path,
+    folds: Folds,
+    recipe: Recipe,
+    seed: int,
+    protocol: str,
+    resume: bool,
+    clips: int | None = None,
 ) -> Iterator[None]:
     """Make and lock the folder of the runs of all folds, and write their plan.
 
@@ -228,6 +252,7 @@ def open_folder(
         seed: seed of everything random.
         protocol: test protocol.
         resume: whether the folder must hold runs, or must not.
+        clips: the largest number of training clips of each class; None: all clips.
 
     Raises:
         UsageError: the folder already holds runs, or none to resume, or runs with another plan; the videos
@@ -238,21 +263,22 @@ def open_folder(
     if resume and not path.exists():
         raise UsageError(f"nothing to resume in {str(folder)!r}; check --out")
     with folder_lock(make_folder(folder)):
-        _write_plan(path, folds, recipe, seed, protocol, resume)
+        plan: dict[str, Any] = {
+            "data": folds.fingerprint(),
+            "group": folds.group,
+            "folds": folds.tests(),
+            "recipe": recipe.to_dict(),
+            "seed": seed,
+            "protocol": protocol,
+            "clips": clips,
+        }
+        _write_plan(path, folds, plan, resume)
         yield
 
 
-def _write_plan(path: Path, folds: Folds, recipe: Recipe, seed: int, protocol: str, resume: bool) -> None:
+def _write_plan(path: Path, folds: Folds, plan: dict[str, Any], resume: bool) -> None:
     """Write a new plan, or check that it is the one to resume."""
     folder = path.parent
-    plan: dict[str, Any] = {
-        "data": folds.fingerprint(),
-        "group": folds.group,
-        "folds": folds.tests(),
-        "recipe": recipe.to_dict(),
-        "seed": seed,
-        "protocol": protocol,
-    }
     files = file_contents(folds.samples)
     if resume:
         saved, different = _differences(path, json.loads(json.dumps(plan)))
@@ -286,4 +312,5 @@ def _differences(path: Path, plan: dict[str, Any]) -> tuple[dict[str, Any], list
         raise CheckpointError(f"{str(path)!r} is damaged: {error}; name another folder") from error
     plan["recipe"] = recipe_from_dict(plan["recipe"], origin)
     saved.setdefault("folds", plan["folds"])  # earlier versions did not save them
-    return saved, [name for name, value in plan.items() if saved.get(name) != value]
+    words = {"clips": "number of clips"}
+    return saved, [words.get(name, name) for name, value in plan.items() if saved.get(name) != value]

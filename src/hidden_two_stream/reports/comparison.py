@@ -60,7 +60,7 @@ def _explanation(comparison: Comparison) -> list[str]:
     omitted = f", {number_of(c.num_unreadable, 'unreadable video')} left out" if c.num_unreadable else ""
     lines = [
         f"Setup: data `{c.data}`, {folds}, {seeds}, {number_of(len(c.truth), 'test video')} of "
-        f"{number_of(len(c.classes), 'class', 'classes')}, protocol {c.protocol}{omitted}. "
+        f"{number_of(len(c.classes), 'class', 'classes')}, protocol {c.protocol}{_few(c)}{omitted}. "
         f"Accuracies are means over seeds. {interval_method(c)}",
     ]
     if len(c.methods) > 1:
@@ -69,7 +69,25 @@ def _explanation(comparison: Comparison) -> list[str]:
             "draws, each video with all its seeds; “not distinguishable” if the interval contains 0 or "
             f"fewer than {MIN_DECISIVE_VIDEOS} videos differ."
         )]  # fmt: skip
+    if nearest := c.of("nearest"):
+        lines += ["", _nearest_note(c, nearest)]
     return [*lines, "", f"Times are medians per clip. Machine: {c.machine}."]
+
+
+def _few(comparison: Comparison) -> str:
+    """How many training clips were drawn, as a part of a list; nothing if all clips were used."""
+    if comparison.clips is None:
+        return ""
+    return f", training on at most {number_of(comparison.clips, 'clip')} of each class, drawn with the seed"
+
+
+def _nearest_note(comparison: Comparison, nearest: Sequence[MethodResult]) -> str:
+    """A sentence about methods that learn nothing."""
+    learn, are, their = ("learns", "is", "its") if len(nearest) == 1 else ("learn", "are", "their")
+    text = f"{_capitalized(_titles(nearest))} {learn} nothing and {are} not fused"
+    if len(comparison.seeds) > 1 and comparison.clips is None:
+        text += f"; all seeds give {their} result, so the interval over seeds has no width"
+    return f"{text}."
 
 
 def interval_method(comparison: Comparison) -> str:
@@ -92,7 +110,7 @@ def comparison_paragraph(comparison: Comparison) -> str:
     """The ranking, speed, and storage of the methods, in three to six sentences made from the figures.
 
     The subject is the best hidden method if there is one. Its rivals are the best method with precomputed
-    flow, stacked frames, and the spatial stream alone.
+    flow, the best nearest neighbor, stacked frames, and the spatial stream alone.
     """
     hidden, precomputed = comparison.of("hidden"), comparison.of("precomputed")
     spatial = comparison.of("spatial")
@@ -102,13 +120,14 @@ def comparison_paragraph(comparison: Comparison) -> str:
     if hidden and precomputed:
         rivals.append((precomputed[0], _rank(precomputed[0], precomputed).removesuffix(",")))
     frames = [method for method in comparison.methods if method.name == "frames"]
-    rivals += [(method, "") for method in (*frames, *spatial) if method is not subject]
+    others = (*comparison.of("nearest")[:1], *frames, *spatial)
+    rivals += [(method, "") for method in others if method is not subject]
     if rivals:
         sentences.append(_against(subject, hidden or precomputed, rivals))
     sentences += [_speed(comparison, hidden[:1], precomputed), _storage(comparison)]
-    others = precomputed or comparison.of("pixels") or spatial
-    if hidden and others:
-        sentences += _by_class(comparison, subject, others[0])
+    opposite = precomputed or comparison.of("pixels") or spatial
+    if hidden and opposite:
+        sentences += _by_class(comparison, subject, opposite[0])
     return " ".join(sentences)
 
 

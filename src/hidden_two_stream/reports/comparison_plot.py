@@ -21,12 +21,19 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 66.0, 856.0, 84.0, 480.0
 _LABEL_HEIGHT, _RADIUS, _MIN_GAP = 13.0, 6.0, 9.0  # px; half of a marker; between whiskers
 _CAPTION_COLUMNS = 128
 # The background is white in every theme; the accent color is that of the report page.
-_COLORS = {"hidden": "#0f766e", "precomputed": "#5b6472", "pixels": "#8a6d3b", "spatial": "#4a6fb5"}
+_COLORS = {
+    "hidden": "#0f766e",
+    "precomputed": "#5b6472",
+    "pixels": "#8a6d3b",
+    "spatial": "#4a6fb5",
+    "nearest": "#9d3c72",
+}
 _KINDS = {
     "hidden": "motion learned inside the network",
     "precomputed": "precomputed flow",
     "pixels": "raw pixels",
     "spatial": "spatial stream alone",
+    "nearest": "nearest neighbor",
 }
 _STYLE = (
     "text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'Noto Sans',Arial,sans-serif;"
@@ -246,6 +253,7 @@ def _marker(kind: str, x: float, y: float, tooltip: str = "") -> str:
         "hidden": f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r + 0.5}"',
         "precomputed": f'<path d="M{x - r + 0.5:.1f} {y - r + 0.5:.1f}h{2 * r - 1}v{2 * r - 1}h{1 - 2 * r}z"',
         "pixels": f'<path d="M{x:.1f} {y - r:.1f}l{r + 0.5} {2 * r - 1}h{-2 * r - 1}z"',
+        "nearest": f'<path d="M{x:.1f} {y + r:.1f}l{r + 0.5} {1 - 2 * r}h{-2 * r - 1}z"',
         "spatial": f'<path d="M{x:.1f} {y - r - 1:.1f}l{r + 1} {r + 1}l{-r - 1} {r + 1}l{-r - 1} {-r - 1}z"',
     }[kind]
     title = f"<title>{escape(tooltip)}</title>" if tooltip else ""
@@ -305,8 +313,9 @@ def _description(comparison: Comparison) -> str:
 def _caption(comparison: Comparison) -> str:
     c = comparison
     folds = f"{len(c.folds)} folds by {c.group}, " if c.group and len(c.folds) > 1 else ""
+    few = f", at most {c.clips} training clips of each class" if c.clips else ""
     beside = "Methods of nearly equal time are drawn side by side. " * (len(c.methods) > 1)
     return (
-        f"{c.data}: {len(c.truth)} test videos, {len(c.classes)} classes, {folds}protocol {c.protocol}. "
+        f"{c.data}: {len(c.truth)} test videos, {len(c.classes)} classes, {folds}protocol {c.protocol}{few}. "
         f"{interval_method(c)} {beside}{c.machine}."
     )
