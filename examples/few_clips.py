@@ -47,7 +47,10 @@ from hidden_two_stream.progress import number_of
 from hidden_two_stream.training.fit import decode_samples, resolve_input
 from hidden_two_stream.training.resources import Resources
 
-METHODS = ("spatial", "nearest-frame", "nearest-motion", "frames", "hidden-frozen", "branched")
+METHODS = (
+    "spatial", "nearest-frame", "nearest-motion", "frames", "branched",
+    "sequence-scratch", "sequence", "sequence-frozen",
+)  # fmt: skip
 """Rows, by their names in `hts compare`."""
 
 ALL = "all"

@@ -34,10 +34,11 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument("--methods", metavar="A,B,...", help="methods to compare: spatial, nearest-frame, "
                         "nearest-motion, frames, difference, tvl1, dis-medium, dis-fast, farneback, "
-                        "hidden-frozen, hidden-joint, branched, raft-small, raft-large, or your own flow "
-                        "estimator as package.module:function, which returns (T-1, 2, H, W) px for "
-                        "(T, H, W, 3) uint8 frames. A suffix @2 to @8 enlarges the frames of an "
-                        "estimator so many times (default: all that are installed, without RAFT and "
+                        "hidden-frozen, hidden-joint, branched, sequence, sequence-scratch, "
+                        "sequence-frozen, raft-small, raft-large, or your own flow estimator as "
+                        "package.module:function, which returns (T-1, 2, H, W) px for (T, H, W, 3) "
+                        "uint8 frames. A suffix @2 to @8 enlarges the frames of an estimator so many "
+                        "times (default: all that are installed, without RAFT and "
                         "without @)")  # fmt: skip
     parser.add_argument(
         "--seeds", type=int, default=1, metavar="N", help="runs of each method (default: %(default)s)"

@@ -56,6 +56,8 @@ _TITLES = {
     "frames": "stacked frames", "difference": "RGB difference",
     "tvl1": "TV-L1", "dis-fast": "DIS fast", "dis-medium": "DIS medium", "farneback": "Farneback",
     "hidden-frozen": "hidden frozen", "hidden-joint": "hidden joint", "branched": "hidden branched",
+    "sequence": "hidden sequence", "sequence-scratch": "hidden sequence, from scratch",
+    "sequence-frozen": "hidden sequence, last layer alone",
 }  # fmt: skip
 
 

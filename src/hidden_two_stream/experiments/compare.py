@@ -76,7 +76,8 @@ __all__ = ["METHODS", "available_methods", "baseline_input", "compare", "kind_of
 
 _PRECOMPUTED: Kind = "precomputed"
 _PIXELS: tuple[BaselineInput, ...] = ("frames", "difference")
-_HIDDEN = ("hidden-frozen", "hidden-joint", "branched")
+_SEQUENCE = ("sequence", "sequence-scratch", "sequence-frozen")
+_HIDDEN = ("hidden-frozen", "hidden-joint", "branched", *_SEQUENCE)
 _SHARED = "hidden-frozen"
 """The method whose MotionNet the other hidden methods start from, because they would train the same one."""
 METHODS = ("spatial", *NEAREST, *_PIXELS, *ESTIMATORS, *_HIDDEN)
@@ -84,6 +85,8 @@ METHODS = ("spatial", *NEAREST, *_PIXELS, *ESTIMATORS, *_HIDDEN)
 
 _GOOD_SIZE = 128  # px; larger frames need not be enlarged for flow estimators
 _OFF = StageConfig(steps=0)
+LAST_LAYER = StageConfig(steps=200, optimizer="logistic", weight_decay=0.01)
+"""Stage temporal of the method sequence-frozen."""
 
 
 @dataclass(frozen=True)
@@ -217,7 +220,7 @@ def compare(
     """
     folder, resources = Path(out), resources or Resources()
     chosen = load_recipe(recipe, overrides)
-    methods = _checked(available_methods() if methods is None else methods)
+    methods = _checked(available_methods(chosen) if methods is None else methods)
     if parse_protocol(protocol).crops != 1:
         raise UsageError(
             f"protocol {protocol} crops or mirrors frames, but not precomputed flow; give Nx1 or center"
@@ -339,26 +342,70 @@ def method_recipe(recipe: Recipe, method: str) -> Recipe:
     kind = kind_of(method)
     if kind == "nearest":
         return dataclasses.replace(
-            recipe, motion_init="none", motion=_OFF, spatial=_OFF, temporal=_OFF, joint=_OFF
+            recipe,
+            motion_init="none",
+            temporal_init="none",
+            motion=_OFF,
+            spatial=_OFF,
+            temporal=_OFF,
+            joint=_OFF,
         )
     if kind == "spatial":
         model = dataclasses.replace(recipe.model, streams=("spatial",), motion_frames=0, temporal="stacked")
         return dataclasses.replace(
-            recipe, model=model, motion_init="none", motion=_OFF, temporal=_OFF, joint=_OFF
+            recipe,
+            model=model,
+            motion_init="none",
+            temporal_init="none",
+            motion=_OFF,
+            temporal=_OFF,
+            joint=_OFF,
         )
     model = dataclasses.replace(recipe.model, streams=("temporal",))
     whole = dataclasses.replace(recipe.temporal, steps=recipe.temporal.steps + recipe.joint.steps)
     if kind == "hidden":
+        if method in _SEQUENCE:
+            return _sequence_recipe(dataclasses.replace(recipe, model=model, spatial=_OFF), method)
         if method == "branched":
             model = dataclasses.replace(model, temporal="branched", motion_frames=0)
-        elif model.temporal == "branched":
+        elif model.temporal in ("branched", "sequence"):
             model = dataclasses.replace(model, temporal="stacked")
-        changed = dataclasses.replace(recipe, model=model, spatial=_OFF)
+        changed = dataclasses.replace(recipe, model=model, temporal_init="none", spatial=_OFF)
         return changed if method != _SHARED else dataclasses.replace(changed, temporal=whole, joint=_OFF)
     model = dataclasses.replace(model, motion_frames=0, temporal="stacked")
     return dataclasses.replace(
-        recipe, model=model, motion_init="none", motion=_OFF, spatial=_OFF, temporal=whole, joint=_OFF
+        recipe,
+        model=model,
+        motion_init="none",
+        temporal_init="none",
+        motion=_OFF,
+        spatial=_OFF,
+        temporal=whole,
+        joint=_OFF,
     )
+
+
+def _sequence_recipe(recipe: Recipe, method: str) -> Recipe:
+    """Return the recipe of a temporal stream of the form "sequence".
+
+    It is pre-trained as the recipe asks for, from scratch, or pre-trained and frozen except for its last
+    layer, which is fitted by logistic regression.
+
+    Raises:
+        UsageError: the last is asked for, but the recipe has no pre-trained stream.
+    """
+    model = dataclasses.replace(recipe.model, temporal="sequence", backbone="small")
+    recipe = dataclasses.replace(recipe, model=model)
+    if method == "sequence-scratch":
+        return dataclasses.replace(recipe, temporal_init="none")
+    if method == "sequence":
+        return recipe
+    if recipe.temporal_init == "none":
+        raise UsageError(
+            "sequence-frozen needs a pre-trained temporal stream, but temporal_init is none; set "
+            "temporal_init=shipped, or leave this method out"
+        )
+    return dataclasses.replace(recipe, temporal=LAST_LAYER, joint=_OFF)
 
 
 def baseline_input(method: str) -> BaselineInput:
@@ -415,10 +462,16 @@ def _try_estimators(methods: Sequence[str], size: int) -> None:
             find_estimator(method)(frames)
 
 
-def available_methods() -> tuple[str, ...]:
-    """Return all `METHODS` whose libraries are installed, and name the others on stderr."""
+def available_methods(recipe: Recipe | None = None) -> tuple[str, ...]:
+    """Return all `METHODS` whose libraries are installed, and name the others on stderr.
+
+    For a recipe without a pre-trained temporal stream, "sequence" alone stands for all sequences.
+    """
+    pretrained = recipe is None or recipe.temporal_init != "none"
     found = []
     for method in METHODS:
+        if method in _SEQUENCE[1:] and not pretrained:
+            continue
         try:
             _checked([method])
         except MissingDependencyError as error:
