@@ -31,6 +31,7 @@ __all__ = [
     "MAX_PARAMETERS",
     "MAX_SIDE",
     "MODULE",
+    "UNUSED",
     "EncoderBackbone",
     "EncoderConfig",
     "as_encoder",
@@ -61,6 +62,9 @@ MAX_LAYERS = 256
 
 MODULE = "image_encoder"
 """Submodule of `EncoderBackbone` that holds the encoder; training finds its weights by this name."""
+
+UNUSED = "mask_token"
+"""Name of weights that stand for hidden parts of an image; there are none here."""
 
 _DROPPED = frozenset(
     (
@@ -198,6 +202,13 @@ class EncoderBackbone(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(width, num_classes)
+
+    def train_encoder(self, trained: bool) -> None:
+        """Make the encoder trainable, or freeze its weights and normalization statistics."""
+        self.image_encoder.train(trained).requires_grad_(trained)
+        for name, parameter in self.image_encoder.named_parameters():
+            if name.endswith(UNUSED):  # distributed training expects a gradient of each trained weight
+                parameter.requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, 3, H, W), normalized as `frames` are, to logits (B, classes)."""

@@ -48,8 +48,8 @@ def select_trained(model: nn.Module, stage: Stage, *, train_encoder: bool = Fals
     for part in stage.parts:
         model.get_submodule(MODULES[part]).train().requires_grad_(True)
     for module in model.modules():
-        if isinstance(module, EncoderBackbone) and not train_encoder:
-            module.image_encoder.eval().requires_grad_(False)
+        if isinstance(module, EncoderBackbone):
+            module.train_encoder(train_encoder and "spatial" in stage.parts)
 
 
 class StageObjective(nn.Module):

@@ -16,6 +16,7 @@ from hidden_two_stream.files import read_json
 from hidden_two_stream.progress import note
 from hidden_two_stream.recognition.image_encoder import (
     FAMILIES,
+    UNUSED,
     EncoderBackbone,
     EncoderConfig,
     as_encoder,
@@ -153,8 +154,7 @@ def load_encoder(backbone: EncoderBackbone, name: str) -> None:
         raise CheckpointError(f"cannot load the weights of {name!r}: {_first_line(error)}") from error
     encoder = as_encoder(found)
     needed = encoder.state_dict().keys()
-    # The mask token stands for hidden parts of an image; there are none here.
-    missing = sorted(k for k in report["missing_keys"] if k in needed and not k.endswith("mask_token"))
+    missing = sorted(key for key in report["missing_keys"] if key in needed and not key.endswith(UNUSED))
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise CheckpointError(
