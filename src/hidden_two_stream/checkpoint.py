@@ -22,6 +22,7 @@ from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.data.samples import clean_text
 from hidden_two_stream.errors import CheckpointError, TrainingError, UsageError
 from hidden_two_stream.files import parse_json, write_json
+from hidden_two_stream.recognition.image_encoder import EncoderConfig
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.tensors import mismatches, not_finite, parse_description, read_tensors, write_tensors
 
@@ -175,12 +176,17 @@ def build_model(recipe: Recipe, num_classes: int) -> HiddenTwoStream:
     """Return the model of a recipe, with random weights.
 
     Raises:
-        UsageError: the networks do not fit each other.
+        UsageError: the networks do not fit each other, or an image encoder is not filled in or cannot be
+            built.
+        MissingDependencyError: the library of an image encoder is not installed.
     """
     model = recipe.model
+    encoder = None
+    if model.encoder_name is not None and "spatial" in model.streams:
+        encoder = EncoderConfig.from_json(model.encoder)
     return HiddenTwoStream(
         model.motion,
-        model.backbone,
+        model.temporal_backbone,
         num_classes,
         model.num_frames,
         temporal=model.temporal,
@@ -190,6 +196,7 @@ def build_model(recipe: Recipe, num_classes: int) -> HiddenTwoStream:
         spatial_dropout=model.spatial_dropout,
         border=model.hand_over,
         normalize_contrast=recipe.input.normalize_contrast,
+        encoder=encoder,
     )
 
 
@@ -225,6 +232,7 @@ def load_run(source: str | Path) -> tuple[HiddenTwoStream, RunInfo]:
     Raises:
         UsageError: there is nothing at `source`.
         CheckpointError: the file is not a checkpoint of a run, is damaged, or has another format version.
+        MissingDependencyError: the library of its image encoder is not installed.
     """
     file, tensors, data, info = read_description(source)
     baseline = baseline_of(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 
 from hidden_two_stream._version import __version__
 from hidden_two_stream.progress import number_of
@@ -11,15 +12,18 @@ __all__ = ["machine", "versions"]
 
 
 def versions() -> dict[str, str]:
-    """Versions of the libraries that can change a result, by name."""
+    """Versions of the libraries that can change a result, by name. That of transformers, if it is in use."""
     import av
     import torch
 
+    transformers = sys.modules.get("transformers")
+    optional = {} if transformers is None else {"transformers": str(transformers.__version__)}
     return {
         "hidden_two_stream": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "av": av.__version__,
+        **optional,
     }
 
 

@@ -12,6 +12,7 @@ from hidden_two_stream.cli import options
 from hidden_two_stream.config import plain, validation
 from hidden_two_stream.evaluation import label_lists, npz
 from hidden_two_stream.inference import predictor
+from hidden_two_stream.recognition import image_encoder
 from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.video import limits, times
 from hidden_two_stream.video.sources import ffmpeg, images, pipe
@@ -46,6 +47,10 @@ def row_of(name: str) -> str:
         ("A recipe file may have", f"{plain.MAX_BYTES:,} bytes, {plain.MAX_DEPTH} levels"),
         ("A recipe file may have", f"{plain.MAX_VALUES:,} values"),
         ("A recipe file may have", f"{plain.MAX_TEXT:,} characters, a list {plain.MAX_ITEMS:,} items"),
+        ("input of an image encoder", f" {image_encoder.MAX_SIDE:,} px"),
+        ("parameters of an image encoder", f"{image_encoder.MAX_PARAMETERS // 10**6:,} million"),
+        ("numbers in the configuration", f" {image_encoder.MAX_NUMBER:,} "),
+        ("layers in the configuration", f" {image_encoder.MAX_LAYERS} "),
         ("header of a safetensors", f"{tensors.MAX_HEADER_BYTES // MIB} MiB"),
         ("JSON file of a run", f"{files.MAX_JSON_BYTES // MIB} MiB"),
         ("arrays of a score file", f"{npz.LARGEST_BYTES // MIB} MiB"),

@@ -10,7 +10,21 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-__all__ = ["FusionConfig", "InputConfig", "ModelConfig", "Recipe", "StageConfig"]
+__all__ = [
+    "BACKBONES",
+    "ENCODER_PREFIX",
+    "FusionConfig",
+    "InputConfig",
+    "ModelConfig",
+    "Recipe",
+    "StageConfig",
+]
+
+BACKBONES = ("small", "resnet18", "resnet50", "vgg16")
+"""Backbones that both streams can have."""
+
+ENCODER_PREFIX = "hf:"
+"""Begins the backbone "hf:NAME", an image encoder for the spatial stream."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +34,9 @@ class ModelConfig:
     Attributes:
         motion: member of the MotionNet family: "nano", "nano-fine", "tiny", "full" (the paper's MotionNet),
             "vgg16", "resnet50" or "flownets".
-        backbone: backbone of the streams: "small", "resnet18", "resnet50" or "vgg16".
+        backbone: backbone of the streams: "small", "resnet18", "resnet50", "vgg16" or "hf:NAME". NAME is an
+            image encoder of the Hugging Face Hub, or a local folder with one. The spatial stream has this
+            encoder. The temporal stream has the backbone "small", because flow is no RGB image.
         num_frames: frames per clip, T.
         temporal_dropout: dropout in the head of the temporal stream.
         spatial_dropout: dropout in the head of the spatial stream.
@@ -33,10 +49,12 @@ class ModelConfig:
             on each pair of neighboring frames.
         hand_over: padding when flow is resized for the temporal stream: "edge" repeats the border,
             "reference" pads with zeros, as the authors' networks do.
+        encoder: architecture and preprocessing of the image encoder, as JSON
+            (`recognition.image_encoder.EncoderConfig`). Training fills it in from "hf:NAME".
     """
 
     motion: Literal["nano", "nano-fine", "tiny", "full", "vgg16", "resnet50", "flownets"] = "nano"
-    backbone: Literal["small", "resnet18", "resnet50", "vgg16"] = "small"
+    backbone: str = "small"
     num_frames: int = 11
     temporal_dropout: float = 0.5
     spatial_dropout: float = 0.5
@@ -44,6 +62,18 @@ class ModelConfig:
     streams: Sequence[Literal["spatial", "temporal"]] = ("spatial", "temporal")
     motion_frames: int = 0
     hand_over: Literal["edge", "reference"] = "edge"
+    encoder: str = ""
+
+    @property
+    def encoder_name(self) -> str | None:
+        """NAME of the backbone "hf:NAME"; None for other backbones."""
+        is_encoder = self.backbone.startswith(ENCODER_PREFIX)
+        return self.backbone.removeprefix(ENCODER_PREFIX) if is_encoder else None
+
+    @property
+    def temporal_backbone(self) -> str:
+        """Backbone of the temporal stream: `backbone`, or "small" beside an image encoder."""
+        return self.backbone if self.encoder_name is None else "small"
 
 
 @dataclass(frozen=True)
@@ -97,6 +127,8 @@ class StageConfig:
             have no use.
         learning_rate: learning rate of the streams' weights.
         motion_learning_rate: learning rate of MotionNet; by default 4e-3 in stage motion, 3e-7 in joint.
+        encoder_learning_rate: learning rate of the image encoder (backbone "hf:NAME") in stage spatial. 0
+            freezes the encoder: its weights and its normalization statistics stay the same.
         bias_factor: learning rate of the streams' biases relative to that of their weights.
         weight_decay: decay of weights; biases and normalization layers have none.
         schedule: "one-cycle" (warm-up, then cosine to zero), "steps" or "constant".
@@ -116,6 +148,7 @@ class StageConfig:
     optimizer: Literal["adamw", "adam", "sgd", "logistic"] = "adamw"
     learning_rate: float = 1e-3
     motion_learning_rate: float = 0.0
+    encoder_learning_rate: float = 0.0
     bias_factor: float = 1.0
     weight_decay: float = 1e-4
     schedule: Literal["one-cycle", "steps", "constant"] = "one-cycle"

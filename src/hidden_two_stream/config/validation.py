@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 
-from hidden_two_stream.config.schema import Recipe
+from hidden_two_stream.config.schema import BACKBONES, ENCODER_PREFIX, Recipe
 from hidden_two_stream.config.stages import STAGE_NAMES, STAGES
 from hidden_two_stream.errors import UsageError
 
@@ -71,6 +71,7 @@ def validated(recipe: Recipe) -> Recipe:
     _require_finite(recipe)
     _require_ranges(recipe)
     _require_streams(recipe)
+    _require_backbone(recipe)
     if recipe.input.size % 32:
         raise RangeError(f"input.size is {recipe.input.size}; it must be 0 (automatic) or a multiple of 32")
     size = recipe.input.size or recipe.input.max_size
@@ -161,6 +162,43 @@ def _require_streams(recipe: Recipe) -> None:
             f"motion.steps is {recipe.motion.steps}, but a model with only the spatial stream has no "
             "MotionNet; set motion.steps to 0"
         )
+
+
+def _require_backbone(recipe: Recipe) -> None:
+    """Check the backbone's name, and that nothing about an image encoder is set without one."""
+    model = recipe.model
+    if model.encoder_name is None:
+        if model.backbone not in BACKBONES:
+            raise RangeError(
+                f"model.backbone is {model.backbone!r}; choose one of {', '.join(BACKBONES)}, or "
+                f"{ENCODER_PREFIX}NAME, an image encoder"
+            )
+        if model.encoder:
+            raise RangeError(f"model.encoder is set, but model.backbone is {model.backbone}; leave it out")
+    elif not model.encoder_name:
+        raise RangeError(
+            f"model.backbone is {model.backbone!r}; name an image encoder: hf:facebook/dinov2-small"
+        )
+    elif "spatial" not in model.streams:
+        raise RangeError(
+            f"model.backbone is {model.backbone}, an encoder for the spatial stream, but model.streams has "
+            "no 'spatial'"
+        )
+    elif recipe.init != "none":
+        raise RangeError(
+            f"init is {recipe.init}, but the image encoder {model.backbone} has weights of its own; set "
+            "init=none"
+        )
+    for name in STAGE_NAMES:
+        rate = recipe.stage(name).encoder_learning_rate
+        if rate and name != "spatial":
+            raise RangeError(
+                f"{name}.encoder_learning_rate is {rate}; only stage spatial trains an image encoder"
+            )
+        if rate and model.encoder_name is None:
+            raise RangeError(
+                f"{name}.encoder_learning_rate is {rate}, but model.backbone is {model.backbone}, not hf:NAME"
+            )
 
 
 def _require_ranges(recipe: Recipe) -> None:

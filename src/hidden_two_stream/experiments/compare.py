@@ -68,6 +68,7 @@ from hidden_two_stream.training.fit import (
     resolve_input,
     stages_to_train,
 )
+from hidden_two_stream.training.image_encoder import resolve_encoder
 from hidden_two_stream.training.lock import folder_lock
 from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.training.state import STATE_FILE
@@ -219,7 +220,7 @@ def compare(
         CheckpointError, DataError, TrainingError, Stopped: as `hidden_two_stream.train`.
     """
     folder, resources = Path(out), resources or Resources()
-    chosen = load_recipe(recipe, overrides)
+    chosen = resolve_encoder(load_recipe(recipe, overrides))
     methods = _checked(available_methods(chosen) if methods is None else methods)
     if parse_protocol(protocol).crops != 1:
         raise UsageError(
@@ -361,7 +362,8 @@ def method_recipe(recipe: Recipe, method: str) -> Recipe:
             temporal=_OFF,
             joint=_OFF,
         )
-    model = dataclasses.replace(recipe.model, streams=("temporal",))
+    backbone = recipe.model.temporal_backbone
+    model = dataclasses.replace(recipe.model, streams=("temporal",), backbone=backbone, encoder="")
     whole = dataclasses.replace(recipe.temporal, steps=recipe.temporal.steps + recipe.joint.steps)
     if kind == "hidden":
         if method in _SEQUENCE:

@@ -42,6 +42,7 @@ from hidden_two_stream.training.fit import (
     resolve_input,
     stages_to_train,
 )
+from hidden_two_stream.training.image_encoder import resolve_encoder
 from hidden_two_stream.training.lock import folder_lock
 from hidden_two_stream.training.resources import Resources
 
@@ -159,7 +160,7 @@ def cross_validate(
         CheckpointError, TrainingError, Stopped: as `hidden_two_stream.train`.
     """
     start, folder, resources = time.monotonic(), Path(out), resources or Resources()
-    chosen = load_recipe(recipe, overrides)
+    chosen = resolve_encoder(load_recipe(recipe, overrides))
     require_seed(seed)
     protocol = run_protocol(protocol, chosen, note).name
     fabric = resources.single_device("cross-validate")

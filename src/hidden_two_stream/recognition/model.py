@@ -13,6 +13,7 @@ from hidden_two_stream.errors import UsageError
 from hidden_two_stream.motion.networks.build import MotionNetwork, PairwiseNetwork, build_motion
 from hidden_two_stream.motion.networks.frames import check_num_frames, flow_in_windows
 from hidden_two_stream.recognition.hand_over import Border
+from hidden_two_stream.recognition.image_encoder import EncoderConfig
 from hidden_two_stream.recognition.sequence import FLOW_CHANNELS, SequenceStream, flow_channels
 from hidden_two_stream.recognition.streams import ActionBranch, SpatialStream, TemporalStream
 from hidden_two_stream.video.transforms import contrast_normalize, normalize
@@ -57,9 +58,12 @@ class HiddenTwoStream(nn.Module):
         spatial_dropout: dropout in front of the last layers of the spatial stream.
         border: padding of the hand-over, see `recognition.hand_over.hand_over`.
         normalize_contrast: see `Preprocessing`.
+        encoder: image encoder that takes the place of the spatial stream's backbone.
 
     Raises:
-        UsageError: a name is unknown, or the numbers of frames do not fit each other.
+        UsageError: a name is unknown, the numbers of frames do not fit each other, or the encoder cannot be
+            built.
+        MissingDependencyError: the library of the encoder is not installed.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class HiddenTwoStream(nn.Module):
         spatial_dropout: float = 0.5,
         border: Border = "edge",
         normalize_contrast: bool = False,
+        encoder: EncoderConfig | None = None,
     ) -> None:
         super().__init__()
         _validate(temporal, streams, num_frames, motion_frames)
@@ -98,7 +103,7 @@ class HiddenTwoStream(nn.Module):
                 backbone, num_frames, num_classes, temporal_dropout, inflated, border
             )
         if "spatial" in streams:
-            self.spatial_stream = SpatialStream(backbone, num_classes, spatial_dropout)
+            self.spatial_stream = SpatialStream(encoder or backbone, num_classes, spatial_dropout)
 
     def motion(self, frames: Tensor) -> list[Tensor]:
         """Return the flow pyramid of `frames` (B, T, 3, H, W), finest level first.

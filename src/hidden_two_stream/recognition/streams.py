@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from hidden_two_stream.convnets import init_trunk
 from hidden_two_stream.recognition.backbones import SmallNet, build_backbone, inflate
 from hidden_two_stream.recognition.hand_over import Border, hand_over
+from hidden_two_stream.recognition.image_encoder import EncoderBackbone, EncoderConfig
 
 __all__ = ["ActionBranch", "SpatialStream", "TemporalStream"]
 
@@ -109,14 +110,18 @@ class SpatialStream(nn.Module):
     """Spatial stream: a backbone over one RGB frame, the middle one of the clip.
 
     Args:
-        backbone: name of the backbone.
+        backbone: name of the backbone, or the configuration of an image encoder.
         num_classes: number of actions.
         dropout: probability in front of the last layer(s).
     """
 
-    def __init__(self, backbone: str, num_classes: int, dropout: float) -> None:
+    def __init__(self, backbone: str | EncoderConfig, num_classes: int, dropout: float) -> None:
         super().__init__()
-        self.backbone = build_backbone(backbone, 3, num_classes, dropout)
+        self.backbone = (
+            EncoderBackbone(backbone, num_classes, dropout)
+            if isinstance(backbone, EncoderConfig)
+            else build_backbone(backbone, 3, num_classes, dropout)
+        )
 
     def forward(self, frames: Tensor) -> Tensor:
         """Map `frames` (B, T, 3, H, W) to logits (B, classes) of frame ⌊T/2⌋."""

@@ -181,7 +181,8 @@ def check_run(
     Raises:
         UsageError: the networks do not fit each other, there is nothing to train, or initial weights are
             missing or do not fit.
-        CheckpointError: a file of initial weights is damaged.
+        CheckpointError: a file of initial weights is damaged, or its download fails.
+        MissingDependencyError: the library of an image encoder is not installed.
     """
     with torch.device("meta"):
         build_model(recipe, 2)
@@ -222,7 +223,7 @@ def check_batches(recipe: Recipe, stages: Sequence[str]) -> None:
         with torch.device("meta"):
             model = build_model(recipe, 2)
             frames = torch.empty(1, num_frames, 3, size, size)
-        select_trained(model, STAGES[name])
+        select_trained(model, STAGES[name], train_encoder=recipe.stage(name).encoder_learning_rate > 0)
         forward = {"spatial": model.spatial, "temporal": model.temporal, None: model.motion}[stream]
         try:
             with torch.no_grad():

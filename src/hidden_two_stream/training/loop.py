@@ -230,7 +230,7 @@ class _StageRun:
         self.first_step, self.seconds = continued.step if continued else 0, dict(seconds)
         self.config: StageConfig = run.recipe.stage(name)
         self.seed = mix_seed(run.seed, STAGE_NAMES.index(name))
-        select_trained(model, STAGES[name])
+        select_trained(model, STAGES[name], train_encoder=self.config.encoder_learning_rate > 0)
         on_device(model, fabric.device)
         optimizer = build_optimizer(model, self.config)
         preset = loss_preset(run.recipe.loss)

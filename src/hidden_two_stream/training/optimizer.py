@@ -1,4 +1,4 @@
-"""Optimizers with a separate learning rate for MotionNet, and stateless learning-rate schedules."""
+"""Optimizers with a learning rate for each part, and stateless learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -11,34 +11,40 @@ from torch import nn
 
 from hidden_two_stream.config.schema import StageConfig
 from hidden_two_stream.errors import UsageError
+from hidden_two_stream.recognition.image_encoder import MODULE as ENCODER_MODULE
 
 __all__ = ["build_optimizer", "learning_rate_factor", "set_learning_rates"]
 
 WARM_UP = 0.1  # fraction of the steps of a one-cycle schedule
 START_FACTOR = 0.04  # on the peak learning rate
 
+_RATES = {"motion_net": "motion_learning_rate", ENCODER_MODULE: "encoder_learning_rate"}
+"""Module with a learning rate of its own → field of `StageConfig`."""
+
 
 def build_optimizer(model: nn.Module, config: StageConfig) -> torch.optim.Optimizer:
     """Return the stage's optimizer over all parameters that take gradients.
 
-    Parameters of `motion_net` have the learning rate `motion_learning_rate`. Weights of the streams have
-    `learning_rate`, and their biases `bias_factor` times that. Weight decay applies to weights only. Each
+    Parameters of `motion_net` have the learning rate `motion_learning_rate`, those of an image encoder
+    `encoder_learning_rate`. Other weights of the streams have `learning_rate`, and their biases `bias_factor`
+    times that. Weight decay applies to weights only. Each
     parameter group keeps its own peak learning rate in `peak_lr`.
 
     Raises:
         UsageError: the learning rate of a part that is trained is not positive.
     """
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault(("motion_net" in name.split("."), parameter.ndim > 1), []).append(parameter)
+            modules = name.split(".")
+            field = next((rate for module, rate in _RATES.items() if module in modules), "learning_rate")
+            groups.setdefault((field, parameter.ndim > 1), []).append(parameter)
     described = []
-    for (is_motion, is_weight), parameters in groups.items():
-        rate = config.motion_learning_rate if is_motion else config.learning_rate
+    for (field, is_weight), parameters in groups.items():
+        rate = getattr(config, field)
         if rate <= 0:
-            field = "motion_learning_rate" if is_motion else "learning_rate"
             raise UsageError(f"{field} is {rate}; expected a positive number for a part that is trained")
-        if not is_motion and not is_weight:
+        if field == "learning_rate" and not is_weight:
             rate *= config.bias_factor
         described.append(
             {

@@ -50,6 +50,7 @@ from hidden_two_stream.training.fit import (
     resolve_input,
     stages_to_train,
 )
+from hidden_two_stream.training.image_encoder import resolve_encoder
 from hidden_two_stream.training.lock import LOCK_FILE, folder_lock
 from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.training.state import STATE_FILE
@@ -223,7 +224,10 @@ def make_plan(
     """Return the plan of a run. The arguments are those of `train`.
 
     Raises:
-        UsageError: the recipe, a field, the stage, the protocol or the split of the dataset is unknown.
+        UsageError: the recipe, a field, the stage, the protocol, the dataset's split or the image encoder is
+            unknown.
+        CheckpointError: the download of an image encoder's description fails.
+        MissingDependencyError: the library of an image encoder is not installed.
     """
     if stage != "all" and stage not in STAGE_NAMES:
         raise UsageError(f"unknown stage {stage!r}; choose all, {', '.join(STAGE_NAMES)}")
@@ -233,7 +237,7 @@ def make_plan(
     loaded = load_recipe(recipe, overrides)
     return Plan(
         data=source,
-        recipe=_with_absolute_files(loaded),
+        recipe=_with_absolute_files(resolve_encoder(loaded)),
         stages=STAGE_NAMES if stage == "all" else (stage,),
         test_fraction=test_fraction,
         seed=seed,

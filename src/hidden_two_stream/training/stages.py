@@ -30,21 +30,26 @@ from hidden_two_stream.motion.losses.occlusion import backward_pyramid
 from hidden_two_stream.motion.losses.presets import LossPreset
 from hidden_two_stream.motion.losses.residual import residual_pairs
 from hidden_two_stream.motion.losses.unsupervised import unsupervised_loss
+from hidden_two_stream.recognition.image_encoder import EncoderBackbone
 
 __all__ = ["StageObjective", "segment_consensus", "select_trained"]
 
 RESIDUAL_EPSILON_PX = 0.01  # small, because the flow of half of the pairs is exact
 
 
-def select_trained(model: nn.Module, stage: Stage) -> None:
+def select_trained(model: nn.Module, stage: Stage, *, train_encoder: bool = False) -> None:
     """Make exactly the stage's parts trainable, and freeze all others.
 
     Frozen parts take no gradients and stay in evaluation mode, so neither their weights nor the running
-    statistics of their normalization layers move.
+    statistics of their normalization layers move. An image encoder is part of the spatial stream, and frozen
+    unless `train_encoder` is true.
     """
     model.eval().requires_grad_(False)
     for part in stage.parts:
         model.get_submodule(MODULES[part]).train().requires_grad_(True)
+    for module in model.modules():
+        if isinstance(module, EncoderBackbone):
+            module.train_encoder(train_encoder and "spatial" in stage.parts)
 
 
 class StageObjective(nn.Module):

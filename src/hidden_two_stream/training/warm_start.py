@@ -17,6 +17,12 @@ from hidden_two_stream.files import read_json, write_json
 from hidden_two_stream.inference.predictor import Recognizer, load
 from hidden_two_stream.progress import note
 from hidden_two_stream.recognition.model import HiddenTwoStream
+from hidden_two_stream.training.image_encoder import (
+    begins_from_encoder,
+    check_encoder_weights,
+    load_encoder_weights,
+    same_encoder,
+)
 from hidden_two_stream.weights.imagenet import check_image_weights, initialize_streams
 from hidden_two_stream.weights.motion import (
     MotionWeights,
@@ -48,9 +54,9 @@ _PARTS = {"motion": ("motion",), "spatial": ("spatial",), "temporal": ("motion",
 _MUST_AGREE = {
     "motion": ("motion", "num_frames", "motion_frames"),
     "spatial": ("backbone",),
-    "temporal": ("motion", "num_frames", "motion_frames", "backbone", "temporal", "hand_over"),
+    "temporal": ("motion", "num_frames", "motion_frames", "temporal_backbone", "temporal", "hand_over"),
 }
-"""Fields of `ModelConfig` in which both runs must agree."""
+"""Fields and properties of `ModelConfig` in which both runs must agree."""
 
 
 def stages_replaced(warm_starts: Iterable[str]) -> set[str]:
@@ -92,6 +98,8 @@ def check_initial_weights(recipe: Recipe, classes: Sequence[str], warm_start: Ma
         with torch.device("meta"):  # the check needs shapes only
             model = build_model(recipe, max(2, len(classes)))
         check_image_weights(model, recipe.model.backbone, recipe.init)
+    if begins_from_encoder(recipe, warm_start):
+        check_encoder_weights(recipe)
 
 
 def distillation_teacher(recipe: Recipe) -> MotionWeights | None:
@@ -165,6 +173,13 @@ def _open(recipe: Recipe, classes: Sequence[str], warm_start: Mapping[str, str])
         other = load(source)
         theirs, ours = other.info.recipe.model, recipe.model
         for field in _MUST_AGREE[kind]:
+            if field == "backbone" and same_encoder(theirs, ours):
+                continue  # from another place
+            if field == "backbone" and theirs.encoder_name and ours.encoder_name:
+                raise UsageError(
+                    f"{source!r} has another image encoder than {ours.backbone}, or other preprocessing; "
+                    f"name the encoder of that run, {theirs.backbone}"
+                )
             if getattr(theirs, field) != getattr(ours, field):
                 raise UsageError(
                     f"{source!r} has model.{field} {getattr(theirs, field)!r}; "
@@ -245,6 +260,8 @@ def initialize(
         _write_origins(folder, origins)
     if _begins_from_image_weights(recipe, warm_start):
         load_image_weights(model, recipe, quiet=quiet)
+    if begins_from_encoder(recipe, warm_start):
+        load_encoder_weights(model.spatial_stream.backbone, recipe, quiet=quiet)
     for kind, other in _open(recipe, classes, warm_start).items():
         for part in _PARTS[kind]:
             module = MODULES[part]
