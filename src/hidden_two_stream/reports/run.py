@@ -99,7 +99,8 @@ def write_run_report(
             "split": metadata.split,
             "training videos": str(metadata.num_training_videos),
             "seed": str(metadata.seed),
-            **_calibration_facts(recognizer, evaluation),
+            # The videos of all folds were scored with the temperatures of several runs.
+            **({} if folds else _calibration_facts(recognizer, evaluation)),
             "machine": machine(),
             **versions(),
         },

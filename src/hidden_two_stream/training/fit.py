@@ -17,7 +17,7 @@ from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.config.stages import STAGE_NAMES, STAGES, STREAMS
 from hidden_two_stream.data.clip_cache import ClipCache, open_clip_cache
 from hidden_two_stream.data.record import TrainingRecord
-from hidden_two_stream.data.samples import Sample, unreadable_lines
+from hidden_two_stream.data.samples import Sample, clean_text, unreadable_lines
 from hidden_two_stream.data.splits import Split
 from hidden_two_stream.data.training_set import CachedClips, TrainingClips, mix_seed
 from hidden_two_stream.environment import versions
@@ -391,7 +391,7 @@ def _calibrate(
     labeled = labeled_stages(tuple(run.steps()))
     seconds = optimize(model, run, fabric, task.resume, until=labeled[0])
     fabric.barrier()
-    column = (task.metadata.held_out or "").partition("=")[0] or None
+    column = clean_text(task.metadata.held_out or "").partition("=")[0] or None
     cross_fit = CrossFit(run, tuple(task.classes), task.protocol, column, fabric, task.resume)
     return cross_fit.calibrate(model, begun=bool(set(labeled) & set(seconds))), bool(seconds)
 
