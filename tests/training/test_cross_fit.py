@@ -196,7 +196,9 @@ def test_a_large_set_is_held_back_once(labels: Path, tmp_path: Path, monkeypatch
     assert found.num_clips == 10 - len(spy.seen[0][2]) == 5
 
 
-def test_too_few_clips_are_named(labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_too_few_clips_are_named(
+    calibrated: hts.TrainingResult, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     overrides = OVERRIDES | {"calibration.largest_set": 1}
     resources = Resources(accelerator="cpu", workers=0)
     result = hts.train(labels, tmp_path / "run", "nano", overrides, resources=resources)
