@@ -352,7 +352,7 @@ def test_classes_that_are_no_list_of_names(classes: object, reason: str, run: Pa
         ("test_fraction", "a"), ("held_out", 1), ("num_training_videos", "x"), ("seed", None),
         ("precision", {}), ("warm_start", "x"), ("motion_init", "x"), ("motion_teacher", []),
         ("versions", "x"), ("imported_from", 3),
-        ("min_fps", "x"), ("max_fps", []),
+        ("min_fps", "x"), ("max_fps", []), ("calibration", 3), ("calibration", {"temperatures": {}}),
     ],
 )  # fmt: skip
 def test_provenance_of_another_type(field: str, value: object, run: Path) -> None:

@@ -66,7 +66,10 @@ def test_the_dictionary_of_a_prediction_survives_json() -> None:
     assert json.loads(json.dumps(prediction().to_dict(k=2))) == {
         "source": "clips/jump.mp4",
         "label": "jump",
+        "known": True,
+        "best": "jump",
         "score": 0.5,
+        "threshold": None,
         "top": [{"label": "jump", "score": 0.5}, {"label": "walk", "score": 0.25}],
         "streams": {
             "spatial": {"label": "walk", "score": 0.75},

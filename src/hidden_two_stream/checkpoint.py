@@ -22,6 +22,7 @@ from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.data.samples import clean_text
 from hidden_two_stream.errors import CheckpointError, TrainingError, UsageError
 from hidden_two_stream.files import parse_json, write_json
+from hidden_two_stream.recognition.calibration import Calibration
 from hidden_two_stream.recognition.image_encoder import EncoderConfig
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.tensors import mismatches, not_finite, parse_description, read_tensors, write_tensors
@@ -78,6 +79,7 @@ class RunMetadata:
         motion_teacher: file, SHA-256 and provenance of the network that MotionNet was distilled from, if any.
         versions: versions of the libraries that can change a result.
         imported_from: name and SHA-256 of the file that the weights were converted from, if any.
+        calibration: temperatures and threshold from held-back training videos; None: not calibrated.
     """
 
     stages: tuple[str, ...] = STAGE_NAMES
@@ -96,6 +98,7 @@ class RunMetadata:
     motion_teacher: Mapping[str, Any] | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     imported_from: Mapping[str, str] | None = None
+    calibration: Calibration | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, as `from_dict` reads it."""
@@ -106,7 +109,7 @@ class RunMetadata:
         """Return the metadata that `to_dict` wrote, in this version or an earlier one.
 
         Raises:
-            ValueError: a stage is unknown, or a value has another type.
+            ValueError: a stage is unknown, or a value has another type or is out of range.
         """
         known = {_EARLIER_NAMES.get(key, key): value for key, value in data.items()}
         if "source" in known:  # earlier version, weights converted from a Caffe file
@@ -115,6 +118,8 @@ class RunMetadata:
         stages = values.get("stages", STAGE_NAMES)
         if not isinstance(stages, list | tuple):
             raise ValueError(f"its stages are {stages!r}; expected a list")
+        if values.get("calibration") is not None:
+            values["calibration"] = Calibration.from_dict(values["calibration"])
         metadata = cls(**values | {"stages": tuple(stages)})
         unknown = [name for name in metadata.stages if name not in STAGE_NAMES]
         if unknown:
@@ -145,6 +150,7 @@ _METADATA_TYPES: dict[str, Any] = {
     "motion_teacher": Mapping | None,
     "versions": Mapping,
     "imported_from": Mapping | None,
+    "calibration": Calibration | None,
 }
 
 

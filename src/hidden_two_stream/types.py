@@ -15,7 +15,16 @@ import numpy.typing as npt
 
 from hidden_two_stream.errors import UsageError
 
-__all__ = ["FloatArray", "Frame", "Image", "Prediction", "RawClip", "WindowPrediction", "validate_clip"]
+__all__ = [
+    "FloatArray",
+    "Frame",
+    "Image",
+    "Prediction",
+    "RawClip",
+    "WindowPrediction",
+    "require_threshold",
+    "validate_clip",
+]
 
 Image = npt.NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""
@@ -57,6 +66,19 @@ def validate_clip(clip: object) -> RawClip:
     return clip
 
 
+def require_threshold(threshold: object) -> None:
+    """Check the score below which no class fits.
+
+    Raises:
+        UsageError: it is neither None nor a number from 0 to 1.
+    """
+    is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
+    if threshold is not None and not (is_number and 0 <= threshold <= 1):  # type: ignore[operator]
+        raise UsageError(
+            f"the threshold is {threshold!r}; expected a score from 0 to 1 (0: a class always fits)"
+        )
+
+
 @dataclass(frozen=True)
 class Prediction:
     """The label and scores of one video.
@@ -69,6 +91,7 @@ class Prediction:
         num_frames: frames that were decoded from the source.
         protocol: test protocol, for example "10x1".
         warnings: facts that a user should know, for example that decoding stopped early.
+        threshold: the fused score below which no class fits; None: a class always fits.
     """
 
     source: str
@@ -78,10 +101,21 @@ class Prediction:
     num_frames: int = 0
     protocol: str = ""
     warnings: tuple[str, ...] = ()
+    threshold: float | None = None
 
     @property
-    def label(self) -> str:
-        """The class with the highest fused score."""
+    def known(self) -> bool:
+        """Whether a class fits: the highest fused score reaches the threshold, or there is none."""
+        return self.threshold is None or self.score >= self.threshold
+
+    @property
+    def label(self) -> str | None:
+        """The class with the highest fused score; None if no class fits. A class may be named "unknown"."""
+        return self.best if self.known else None
+
+    @property
+    def best(self) -> str:
+        """The class with the highest fused score, whether it fits or not."""
         return self.classes[int(np.argmax(self.scores))]
 
     @property
@@ -99,7 +133,10 @@ class Prediction:
         return {
             "source": self.source,
             "label": self.label,
+            "known": self.known,
+            "best": self.best,
             "score": self.score,
+            "threshold": self.threshold,
             "top": [{"label": name, "score": score} for name, score in self.top(k)],
             "streams": {
                 name: {"label": self.classes[int(np.argmax(vector))], "score": float(np.max(vector))}
@@ -111,8 +148,12 @@ class Prediction:
         }
 
     def __str__(self) -> str:
-        best = ", ".join(f"{name} {score:.2f}" for name, score in self.top(3))
-        return f"{self.source}: {best}"
+        return self.line(3)
+
+    def line(self, k: int) -> str:
+        """Return one line with the source and the `k` best classes, which says if none of them fits."""
+        best = ", ".join(f"{name} {score:.2f}" for name, score in self.top(k))
+        return f"{self.source}: {best}" if self.known else f"{self.source}: no class fits ({best})"
 
 
 @dataclass(frozen=True)

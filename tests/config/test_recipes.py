@@ -13,7 +13,14 @@ import yaml
 
 from hidden_two_stream.checkpoint import build_model
 from hidden_two_stream.config.loading import RECIPES, load_recipe, recipe_from_dict, recipe_names
-from hidden_two_stream.config.schema import FusionConfig, InputConfig, ModelConfig, Recipe, StageConfig
+from hidden_two_stream.config.schema import (
+    CalibrationConfig,
+    FusionConfig,
+    InputConfig,
+    ModelConfig,
+    Recipe,
+    StageConfig,
+)
 from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.errors import UsageError
 
@@ -76,7 +83,8 @@ def test_every_field_survives_being_written() -> None:
         spatial=dataclasses.replace(stage, steps=0),
         temporal=dataclasses.replace(stage, optimizer="adam", schedule="constant"),
         joint=dataclasses.replace(stage, learning_rate=123456.789),
-        fusion=FusionConfig("l1", 0.5, 2.5),
+        fusion=FusionConfig("softmax", 0.5, 2.5),
+        calibration=CalibrationConfig("held-back", 5, 60),
     )
     assert plain(recipe_from_dict(plain(recipe), "here")) == plain(recipe)
     default = plain(Recipe())
@@ -102,6 +110,17 @@ def test_fields_of_an_image_encoder_survive_being_written() -> None:
         None,
         "resnet18",
     )
+
+
+def test_calibration_of_a_fusion_that_no_temperature_changes_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"fusion\.method l1 divides .*set fusion\.method to product"):
+        load_recipe("nano", {"fusion.method": "l1"})
+    assert load_recipe("nano", {"fusion.method": "l1", "calibration.method": "none"}).fusion.method == "l1"
+
+
+def test_only_recipes_for_cpus_and_small_data_calibrate() -> None:
+    calibrated = {name for name in recipe_names() if load_recipe(name).calibration.method != "none"}
+    assert calibrated == {"nano", "thermal", "tiny"}
 
 
 def test_recipes_of_earlier_versions_are_read() -> None:
@@ -133,7 +152,7 @@ def test_overrides_as_a_mapping() -> None:
 
 
 def test_every_field_is_documented() -> None:
-    for kind in (ModelConfig, InputConfig, StageConfig, FusionConfig, Recipe):
+    for kind in (ModelConfig, InputConfig, StageConfig, FusionConfig, CalibrationConfig, Recipe):
         described = (kind.__doc__ or "").split("Attributes:")[1]
         names = {
             name.strip()
@@ -166,18 +185,18 @@ def test_overrides_change_what_they_name_and_nothing_else() -> None:
     changes = [
         "motion.steps=5",
         "input.resize=[96,128]",
-        "fusion.method=l1",
+        "fusion.method=softmax",
         "input.flip=false",
         "loss=paper",
     ]
     before, after = load_recipe("nano"), load_recipe("nano", changes)
     assert (after.motion.steps, after.input.resize, after.input.flip) == (5, (96, 128), False)
-    assert (after.fusion.method, after.loss) == ("l1", "paper")
+    assert (after.fusion.method, after.loss) == ("softmax", "paper")
     expected = dataclasses.replace(
         before,
         motion=dataclasses.replace(before.motion, steps=5),
         input=dataclasses.replace(before.input, resize=(96, 128), flip=False),
-        fusion=dataclasses.replace(before.fusion, method="l1"),
+        fusion=dataclasses.replace(before.fusion, method="softmax"),
         loss="paper",
     )
     assert after == expected

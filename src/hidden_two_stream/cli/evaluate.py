@@ -49,6 +49,7 @@ def add_arguments(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     from hidden_two_stream.cli.output import evaluation_text
+    from hidden_two_stream.evaluation.calibration import calibration_figures
     from hidden_two_stream.evaluation.evaluate import evaluate
     from hidden_two_stream.evaluation.score_files import check_scores_path
     from hidden_two_stream.progress import note
@@ -72,6 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
         "videos": evaluation.tested,
         **evaluation.to_dict(),
     }
+    calibration = calibration_figures(recognizer, evaluation)
+    result |= {} if calibration is None else {"calibration": calibration}
     # Before the scores are written: a full disk must not lose the accuracy.
     show(arguments, result, evaluation_text(result))
     if path is not None:

@@ -82,6 +82,7 @@ def evaluation_text(result: Mapping[str, Any]) -> str:
         )
     elif "num_trained_on" in result and result["num_trained_on"] is None:
         lines.append("the run does not list the videos it was trained on; some of these may be among them")
+    lines += _calibration_lines(result.get("calibration"))
     names = [one_line(name) for name in result["confusion"]["classes"]]
     matrix = result["confusion"]["fused"]
     if len(names) <= 20:
@@ -94,3 +95,17 @@ def evaluation_text(result: Mapping[str, Any]) -> str:
     if result["num_unreadable"]:
         lines.append(f"{number_of(result['num_unreadable'], 'unreadable video')} not counted")
     return "\n".join(lines)
+
+
+def _calibration_lines(calibration: Mapping[str, Any] | None) -> list[str]:
+    """Return how far the fused scores are from their accuracy, without and with the temperatures."""
+    if calibration is None:
+        return []
+    places = {f"{number_of(calibration['num_clips'], 'held-back video')}": calibration}
+    if "test" in calibration:
+        places["test videos"] = calibration["test"]
+    errors = [
+        f"{found['ece_before']['fused']:.1%} → {found['ece_after']['fused']:.1%} ({name})"
+        for name, found in places.items()
+    ]
+    return [f"calibration error of the fused scores, before → after: {', '.join(errors)}"]

@@ -37,6 +37,13 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--top", type=int, default=3, help="number of classes to print per video (default: %(default)s)"
     )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="SCORE",
+        help="fused score below which no class fits; 0: a class always fits (default: that of the run's "
+        "calibration)",
+    )
     add_protocol(parser)
     add_device(parser)
 
@@ -44,10 +51,12 @@ def add_arguments(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     from hidden_two_stream.inference.windows import parse_protocol, run_protocol
+    from hidden_two_stream.types import require_threshold
     from hidden_two_stream.video.finding import expand_sources
 
     if arguments.top < 1:
         raise UsageError(f"--top is {arguments.top}; expected 1 or more")
+    require_threshold(arguments.threshold)
     parse_protocol(arguments.protocol)
     recognizer = open_recognizer(arguments)
     if not recognizer.trained_streams:
@@ -63,14 +72,13 @@ def run(arguments: argparse.Namespace) -> int:
     result = {"run": arguments.run, "predictions": predictions, "unreadable": failed, "left_out": left_out}
     try:
         for source in sources:
-            prediction = _predict(recognizer, source, protocol.name, arguments.debug)
+            prediction = _predict(recognizer, source, protocol.name, arguments.threshold, arguments.debug)
             if isinstance(prediction, str):
                 failed.append({"source": source, "reason": prediction})
                 continue
             predictions.append(prediction.to_dict(arguments.top))
             if not arguments.json:
-                best = ", ".join(f"{name} {score:.2f}" for name, score in prediction.top(arguments.top))
-                print_text(one_line(f"{prediction.source}: {best}"))
+                print_text(one_line(prediction.line(arguments.top)))
             for warning in prediction.warnings:
                 note(f"hts: {prediction.source}: {warning}")
     except KeyboardInterrupt:
@@ -82,12 +90,14 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _predict(recognizer: Recognizer, source: str, protocol: str, debug: bool) -> Prediction | str:
+def _predict(
+    recognizer: Recognizer, source: str, protocol: str, threshold: float | None, debug: bool
+) -> Prediction | str:
     """Return the prediction for one video; for a video that cannot be labeled, name it, and return why."""
     from hidden_two_stream.errors import HiddenTwoStreamError, VideoError, unexpected
 
     try:
-        return recognizer.predict(source, protocol)
+        return recognizer.predict(source, protocol, threshold=threshold)
     except VideoError as error:
         reason = error.reason
     except HiddenTwoStreamError as error:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 __all__ = [
     "BACKBONES",
     "ENCODER_PREFIX",
+    "CalibrationConfig",
     "FusionConfig",
     "InputConfig",
     "ModelConfig",
@@ -169,13 +170,31 @@ class FusionConfig:
     Attributes:
         method: "product" (geometric mean of probabilities), "softmax" (arithmetic mean of probabilities) or
             "l1" (the reference: negative scores clipped to 0, rows divided by their sum).
-        spatial_weight: weight of the spatial stream.
+        spatial_weight: weight of the spatial stream, whether calibrated or not.
         temporal_weight: weight of the temporal stream (the reference: 1.5).
     """
 
     method: Literal["product", "softmax", "l1"] = "product"
     spatial_weight: float = 1.0
     temporal_weight: float = 2.0
+
+
+@dataclass(frozen=True)
+class CalibrationConfig:
+    """How the temperatures of the streams and the threshold of unknown actions are fitted.
+
+    Attributes:
+        method: "none", or "held-back": the labeled stages are trained again on a part of the training
+            videos, and the streams are calibrated by their scores of the other part. The weights of the run
+            stay the same.
+        folds: parts of the training videos. Each is held back once, so the labeled stages are trained as many
+            times more.
+        largest_set: with more training videos than this number, only one tenth of them is held back, once.
+    """
+
+    method: Literal["none", "held-back"] = "none"
+    folds: int = 3
+    largest_set: int = 1000
 
 
 @dataclass(frozen=True)
@@ -206,6 +225,7 @@ class Recipe:
         temporal: stage 3, the temporal stream behind a frozen MotionNet.
         joint: stage 4, MotionNet and the temporal stream together.
         fusion: late fusion.
+        calibration: temperatures and threshold from held-back training videos.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -221,6 +241,7 @@ class Recipe:
     temporal: StageConfig = field(default_factory=StageConfig)
     joint: StageConfig = field(default_factory=lambda: StageConfig(motion_learning_rate=3e-7))
     fusion: FusionConfig = field(default_factory=FusionConfig)
+    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
 
     def stage(self, name: str) -> StageConfig:
         """Return the configuration of the stage `name`, one of `config.stages.STAGE_NAMES`."""

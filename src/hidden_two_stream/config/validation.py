@@ -20,6 +20,8 @@ LIMITS: dict[str, tuple[int | None, int]] = {
     "input.resize": (0, 4096),
     "input.frame_stride": (1, 1000),
     "input.segments": (1, 64),
+    "calibration.folds": (2, 20),
+    "calibration.largest_set": (0, 10**9),
     "STAGE.steps": (0, 10**9),
     "STAGE.batch_size": (1, 65_536),
     "STAGE.accumulate": (1, 65_536),
@@ -226,5 +228,10 @@ def _require_ranges(recipe: Recipe) -> None:
     weights = (recipe.fusion.spatial_weight, recipe.fusion.temporal_weight)
     if min(weights) < 0 or sum(weights) <= 0:
         raise RangeError(f"the fusion weights are {weights}; give numbers of at least 0, not both 0")
+    if recipe.calibration.method != "none" and recipe.fusion.method == "l1":
+        raise RangeError(
+            "calibration.method is held-back, but fusion.method l1 divides scores by their sum, which no "
+            "temperature changes; set fusion.method to product or softmax, or calibration.method to none"
+        )
     _require_learning_rates(recipe)
     _require_logistic(recipe)

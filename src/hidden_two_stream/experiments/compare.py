@@ -18,7 +18,7 @@ from lightning_fabric import Fabric
 
 from hidden_two_stream.checkpoint import PLAN_FILE, RESULTS_FILE
 from hidden_two_stream.config.loading import load_recipe
-from hidden_two_stream.config.schema import Recipe, StageConfig
+from hidden_two_stream.config.schema import CalibrationConfig, Recipe, StageConfig
 from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.config.validation import require_seed
 from hidden_two_stream.data.clip_cache import ClipCache
@@ -220,7 +220,7 @@ def compare(
         CheckpointError, DataError, TrainingError, Stopped: as `hidden_two_stream.train`.
     """
     folder, resources = Path(out), resources or Resources()
-    chosen = resolve_encoder(load_recipe(recipe, overrides))
+    chosen = resolve_encoder(_uncalibrated(load_recipe(recipe, overrides), resources.quiet))
     methods = _checked(available_methods(chosen) if methods is None else methods)
     if parse_protocol(protocol).crops != 1:
         raise UsageError(
@@ -336,6 +336,14 @@ def _check_shared(study: _Study, methods: Sequence[str], numbers: Sequence[int])
                 warm_start = study.warm_start(method, value, number)
                 if warm_start and not study.has_begun(method, value, number):
                     check_run(method_recipe(study.recipe, method), study.folds.classes, warm_start=warm_start)
+
+
+def _uncalibrated(recipe: Recipe, quiet: bool) -> Recipe:
+    """Return the recipe without calibration: methods are compared with the same fixed fusion."""
+    if recipe.calibration.method == "none":
+        return recipe
+    note("no method is calibrated: all are fused with the fixed weights of the recipe", quiet=quiet)
+    return dataclasses.replace(recipe, calibration=CalibrationConfig())
 
 
 def method_recipe(recipe: Recipe, method: str) -> Recipe:

@@ -25,10 +25,11 @@ from hidden_two_stream.inference.windows import (
     scored,
     sliding_windows,
 )
-from hidden_two_stream.recognition.fusion import FUSIONS, fuse
+from hidden_two_stream.recognition.calibration import Calibration, fused_scores
+from hidden_two_stream.recognition.fusion import FUSIONS
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.tensors import on_device
-from hidden_two_stream.types import FloatArray, Prediction, WindowPrediction
+from hidden_two_stream.types import FloatArray, Prediction, WindowPrediction, require_threshold
 from hidden_two_stream.video.reader import Source, VideoReader, source_name
 from hidden_two_stream.video.sampling import clip_span
 from hidden_two_stream.video.times import FAR_RATE, at_rate, sampled_rate, unsampled_warning
@@ -79,9 +80,16 @@ class Recognizer:
         """Class names, in the order of all scores."""
         return self.info.classes
 
+    @property
+    def calibration(self) -> Calibration | None:
+        """What was fitted on held-back training videos; None: the run is not calibrated."""
+        return self.info.metadata.calibration
+
     # -- labels
 
-    def predict(self, source: Source, protocol: str = DEFAULT_PROTOCOL) -> Prediction:
+    def predict(
+        self, source: Source, protocol: str = DEFAULT_PROTOCOL, *, threshold: float | None = None
+    ) -> Prediction:
         """Return the label and scores of one video.
 
         Args:
@@ -89,20 +97,25 @@ class Recognizer:
                 give the same result.
             protocol: "center" or "NxM", see `inference.windows.Protocol`. For a run whose training mirrored
                 no clips, "Nx10" becomes "Nx5", with a warning.
+            threshold: the fused score below which no class fits, 0…1; 0: a class always fits; None: the
+                threshold of the run's calibration if it has one.
 
         Raises:
-            UsageError: the path or the protocol is wrong.
+            UsageError: the path, the protocol or the threshold is wrong.
             VideoError: the video cannot be read.
             CheckpointError: no stream of this run was trained.
         """
+        require_threshold(threshold)
         changed: list[str] = []
         chosen, settings = run_protocol(protocol, self.info.recipe, changed.append), self.info.recipe.input
         video = decode_video(source, settings.resize, _KEPT_BYTES, fps=settings.fps)
-        found = self.prediction(video, self.logits(video, chosen), chosen)
+        found = self.prediction(video, self.logits(video, chosen), chosen, threshold)
         return dataclasses.replace(found, warnings=(*changed, *found.warnings))
 
     def logits(self, video: DecodedVideo, protocol: Protocol) -> dict[str, FloatArray]:
         """Return logits (classes,) of each stream, averaged over the protocol's windows and crops.
+
+        The logits of a calibrated run are divided by the temperatures of its streams.
 
         Raises:
             CheckpointError: no stream of this run was trained.
@@ -111,9 +124,15 @@ class Recognizer:
         return mean_logits(scored(protocol_windows(video, self.info.recipe, protocol), self._forward))
 
     def prediction(
-        self, video: DecodedVideo, logits: Mapping[str, FloatArray], protocol: Protocol
+        self,
+        video: DecodedVideo,
+        logits: Mapping[str, FloatArray],
+        protocol: Protocol,
+        threshold: float | None = None,
     ) -> Prediction:
-        """Return the prediction for a video from its averaged logits."""
+        """Return the prediction for a video from its averaged logits; `threshold` is that of `predict`."""
+        if threshold is None and self.calibration is not None:
+            threshold = self.calibration.threshold
         warnings = [video.warning] if video.warning else []
         length = clip_span(self.info.recipe.model.num_frames, self.info.recipe.input.frame_stride)
         if video.num_frames < length:
@@ -130,6 +149,7 @@ class Recognizer:
             num_frames=video.num_frames,
             protocol=protocol.name,
             warnings=tuple(warnings),
+            threshold=threshold,
         )
 
     def rate_warning(self, fps: float | None) -> str | None:
@@ -192,10 +212,11 @@ class Recognizer:
                 warn_of_video(source_name(source), warning)
 
     def fuse(self, logits: Mapping[str, FloatArray]) -> FloatArray:
-        """Return fused scores of logits (…, classes) per stream, with the recipe's method and weights."""
-        fusion = self.info.recipe.fusion
-        weights = {"spatial": fusion.spatial_weight, "temporal": fusion.temporal_weight}
-        return fuse(list(logits.values()), [weights[name] for name in logits], fusion.method)
+        """Return fused scores of logits (…, classes) per stream, with the recipe's method and weights.
+
+        The logits are those of `logits`; the fused scores of a calibrated run have its fused temperature.
+        """
+        return fused_scores(logits, self.info.recipe.fusion, self.calibration)
 
     def _stream_scores(self, logits: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
         normalize = FUSIONS[self.info.recipe.fusion.method]
@@ -205,7 +226,11 @@ class Recognizer:
     def _forward(self, clips: Tensor) -> dict[str, Tensor]:
         frames = self.model.preprocess(clips.to(self._device()))
         by_stream = {"spatial": self.model.spatial, "temporal": self.model.temporal}
-        return {name: by_stream[name](frames) for name in self.trained_streams}
+        logits = {name: by_stream[name](frames) for name in self.trained_streams}
+        if self.calibration is None:
+            return logits
+        # Here, so that predictions, windows, tests and saved score files all have the calibrated logits.
+        return {name: values / self.calibration.temperature(name) for name, values in logits.items()}
 
     def _require_usable(self) -> None:
         if not self.info.recipe.input.size:

@@ -12,6 +12,7 @@ from hidden_two_stream.checkpoint import UNREADABLE_FILE, read_metrics
 from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo
 from hidden_two_stream.environment import machine, versions
 from hidden_two_stream.evaluation.accuracy import Evaluation
+from hidden_two_stream.evaluation.calibration import calibration_figures
 from hidden_two_stream.inference.predictor import Recognizer
 from hidden_two_stream.inference.windows import parse_protocol
 from hidden_two_stream.motion.color import flow_to_color
@@ -98,6 +99,8 @@ def write_run_report(
             "split": metadata.split,
             "training videos": str(metadata.num_training_videos),
             "seed": str(metadata.seed),
+            # The videos of all folds were scored with the temperatures of several runs.
+            **({} if folds else _calibration_facts(recognizer, evaluation)),
             "machine": machine(),
             **versions(),
         },
@@ -113,6 +116,25 @@ def _headline(evaluation: Evaluation | None) -> list[tuple[str, str, str]]:
         return []
     small = f"{len(evaluation.names)} test videos, chance {1 / len(evaluation.classes):.1%}"
     return [(f"{value:.1%}", f"{name} accuracy", small) for name, value in evaluation.accuracy.items()]
+
+
+def _calibration_facts(recognizer: Recognizer, evaluation: Evaluation | None) -> dict[str, str]:
+    """Return what calibration changed, on the held-back videos and on those of the test."""
+    figures = calibration_figures(recognizer, evaluation)
+    if figures is None:
+        return {}
+    temperatures = figures["temperatures"] | {"fused": figures["fused_temperature"]}
+    facts = {"temperatures": ", ".join(f"{name} {value:.3g}" for name, value in temperatures.items())}
+    if figures["threshold"] is not None:
+        facts["no class fits below"] = f"{figures['threshold']:.2f}"
+    held = number_of(figures["num_clips"], "held-back video")
+    for place, found in {held: figures, "test videos": figures.get("test")}.items():
+        if found:
+            facts[f"calibration error, {place}"] = ", ".join(
+                f"{name} {before:.1%} → {found['ece_after'][name]:.1%}"
+                for name, before in found["ece_before"].items()
+            )
+    return facts
 
 
 def _curves(folder: Path) -> list[Curve]:

@@ -14,19 +14,23 @@ from lightning_fabric import Fabric
 
 from hidden_two_stream.checkpoint import UNREADABLE_FILE, RunInfo, RunMetadata, build_model, save_run
 from hidden_two_stream.config.schema import Recipe
-from hidden_two_stream.config.stages import STAGE_NAMES, STAGES
+from hidden_two_stream.config.stages import STAGE_NAMES, STAGES, STREAMS
 from hidden_two_stream.data.clip_cache import ClipCache, open_clip_cache
 from hidden_two_stream.data.record import TrainingRecord
-from hidden_two_stream.data.samples import Sample, unreadable_lines
+from hidden_two_stream.data.samples import Sample, clean_text, unreadable_lines
 from hidden_two_stream.data.splits import Split
 from hidden_two_stream.data.training_set import CachedClips, TrainingClips, mix_seed
 from hidden_two_stream.environment import versions
 from hidden_two_stream.errors import DataError, HiddenTwoStreamError, UsageError
 from hidden_two_stream.evaluation.accuracy import Evaluation, Scorer, Videos, evaluate_videos
+from hidden_two_stream.evaluation.calibration import calibration_figures
 from hidden_two_stream.files import write_text
 from hidden_two_stream.inference.predictor import Recognizer
 from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, run_protocol
 from hidden_two_stream.progress import note, number_of, with_progress
+from hidden_two_stream.recognition.calibration import Calibration
+from hidden_two_stream.recognition.model import HiddenTwoStream
+from hidden_two_stream.training.cross_fit import CrossFit, delete_cross_fits, labeled_stages
 from hidden_two_stream.training.loop import TrainingRun, optimize
 from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.training.stages import select_trained
@@ -84,6 +88,8 @@ class TrainingResult:
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready figures, as `results.json` holds them."""
         tested = {} if self.evaluation is None else self.evaluation.to_dict()
+        calibration = calibration_figures(self.recognizer, self.evaluation)
+        tested |= {} if calibration is None else {"calibration": calibration}
         return {**tested, "seconds": {name: round(value, 2) for name, value in self.seconds.items()}}
 
 
@@ -335,11 +341,15 @@ def fit(task: FitTask, resources: Resources, fabric: Fabric) -> TrainingResult:
     teacher = distillation_teacher(recipe) if "motion" in stages else None
     if teacher is not None:
         run = dataclasses.replace(run, teacher=teacher.build())
-    seconds = optimize(model, run, fabric, task.resume)
+    calibration, begun = None, False
+    if _is_calibrated(task, run):
+        calibration, begun = _calibrate(task, model, run, fabric)
+    seconds = optimize(model, run, fabric, task.resume or begun)
     info = run_info(
         task,
         resources,
         run,
+        calibration=calibration,
         stages=tuple(name for name in STAGE_NAMES if name in brought or name in stages),
         warm_start=dict(task.warm_start),
         **origins,
@@ -353,6 +363,38 @@ def fit(task: FitTask, resources: Resources, fabric: Fabric) -> TrainingResult:
         samples.write(folder)
         evaluation = evaluate_split(recognizer, task, resources) if recognizer.trained_streams else None
     return TrainingResult(recognizer, evaluation, seconds, folder, is_first)
+
+
+def _is_calibrated(task: FitTask, run: TrainingRun) -> bool:
+    """Return whether a run is to be calibrated; if only warm starts are against it, name them."""
+    if task.recipe.calibration.method == "none" or not labeled_stages(tuple(run.steps())):
+        return False
+    given = [stream for stream in STREAMS if stream in task.warm_start]
+    if given:
+        note(
+            f"not calibrated: the {' and '.join(given)} stream began in another run, which may have seen the "
+            "videos to be held back",
+            quiet=run.quiet,
+        )
+    return not given
+
+
+def _calibrate(
+    task: FitTask, model: HiddenTwoStream, run: TrainingRun, fabric: Fabric
+) -> tuple[Calibration | None, bool]:
+    """Train stage motion, and calibrate the run before its labeled stages.
+
+    Returns:
+        The calibration, and whether there is a saved state now from which training goes on.
+    """
+    if fabric.is_global_zero and not task.resume:
+        delete_cross_fits(task.folder)
+    labeled = labeled_stages(tuple(run.steps()))
+    seconds = optimize(model, run, fabric, task.resume, until=labeled[0])
+    fabric.barrier()
+    column = clean_text(task.metadata.held_out or "").partition("=")[0] or None
+    cross_fit = CrossFit(run, tuple(task.classes), task.protocol, column, fabric, task.resume)
+    return cross_fit.calibrate(model, begun=bool(set(labeled) & set(seconds))), bool(seconds)
 
 
 def _record_samples(task: FitTask) -> TrainingRecord:

@@ -115,7 +115,9 @@ class TrainingRun:
         return TrainingError(f"{place}: {what}{kept}. {advice}")
 
 
-def optimize(model: nn.Module, run: TrainingRun, fabric: Fabric, resume: bool = False) -> Mapping[str, float]:
+def optimize(
+    model: nn.Module, run: TrainingRun, fabric: Fabric, resume: bool = False, until: str | None = None
+) -> Mapping[str, float]:
     """Train the stages of a run one after the other.
 
     In precision "16-mixed", a step whose gradient overflows is skipped, counted and logged; see `LossScale`.
@@ -125,6 +127,7 @@ def optimize(model: nn.Module, run: TrainingRun, fabric: Fabric, resume: bool = 
         run: what to train on and how.
         fabric: a launched Lightning Fabric (device, precision, distribution).
         resume: continue from the state in the run folder, if there is one.
+        until: stop before this stage; a second call with `resume` trains the rest. None trains all stages.
 
     Returns:
         Seconds of training per stage.
@@ -146,6 +149,8 @@ def optimize(model: nn.Module, run: TrainingRun, fabric: Fabric, resume: bool = 
         delete_log(run.folder)
     with StopRequest() as stop:
         for position, name in enumerate(stages):
+            if until is not None and STAGE_NAMES.index(name) >= STAGE_NAMES.index(until):
+                break
             continued = state if position == 0 else None
             if run.recipe.stage(name).optimizer == "logistic":
                 seconds[name] = _fit_last_layer(model, run, fabric, name)
