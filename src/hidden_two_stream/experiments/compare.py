@@ -70,6 +70,7 @@ from hidden_two_stream.training.fit import (
 )
 from hidden_two_stream.training.image_encoder import resolve_encoder
 from hidden_two_stream.training.lock import folder_lock
+from hidden_two_stream.training.logistic import LAST_LAYER
 from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.training.state import STATE_FILE
 
@@ -86,8 +87,6 @@ METHODS = ("spatial", *NEAREST, *_PIXELS, *ESTIMATORS, *_HIDDEN)
 
 _GOOD_SIZE = 128  # px; larger frames need not be enlarged for flow estimators
 _OFF = StageConfig(steps=0)
-LAST_LAYER = StageConfig(steps=200, optimizer="logistic", weight_decay=0.01)
-"""Stage temporal of the method sequence-frozen."""
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ from hidden_two_stream.training.state import STATE_FILE
 from hidden_two_stream.training.warm_start import (
     check_initial_weights,
     distillation_teacher,
+    initial_temporal_weights,
     initialize,
     read_origins,
     stages_brought,
@@ -435,6 +436,7 @@ def training_run(
         save_seconds=resources.save_seconds,
         quiet=resources.quiet,
         clips=clips,
+        is_pretrained=initial_temporal_weights(task.recipe, task.warm_start) is not None,
     )
 
 

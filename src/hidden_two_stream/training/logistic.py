@@ -17,7 +17,10 @@ from hidden_two_stream.video.transforms import apply_crop, center_crop_box, flip
 if TYPE_CHECKING:
     from hidden_two_stream.training.loop import TrainingRun
 
-__all__ = ["fit_last_layer", "logistic_regression"]
+__all__ = ["LAST_LAYER", "fit_last_layer", "logistic_regression"]
+
+LAST_LAYER = StageConfig(steps=200, optimizer="logistic", weight_decay=0.003)
+"""How the last layer is fitted unless a recipe says otherwise."""
 
 WINDOWS_PER_VIDEO = 4
 _BATCH = 8  # clips per forward pass

@@ -35,7 +35,7 @@ from hidden_two_stream.progress import ProgressLine
 from hidden_two_stream.tensors import not_finite, on_device
 from hidden_two_stream.training.interrupt import StopRequest
 from hidden_two_stream.training.log import MetricsLog, delete_log
-from hidden_two_stream.training.logistic import fit_last_layer
+from hidden_two_stream.training.logistic import LAST_LAYER, fit_last_layer
 from hidden_two_stream.training.loss_scale import INITIAL_LOSS_SCALE, LossScale
 from hidden_two_stream.training.optimizer import build_optimizer, learning_rate_factor, set_learning_rates
 from hidden_two_stream.training.stages import StageObjective, select_trained
@@ -79,6 +79,8 @@ class TrainingRun:
         quiet: show no progress on stderr.
         teacher: a trained, frozen MotionNet whose flow is the distillation target of stage motion.
         clips: makes the dataset of a stage from the cache, with the arguments of `TrainingClips`.
+        is_pretrained: whether the temporal stream begins with pre-trained weights. Stage temporal then fits
+            the last layer before it trains all layers: a random last layer would spoil the others.
         initial_loss_scale: loss scale of each stage's first step, in precision "16-mixed" only.
     """
 
@@ -93,6 +95,7 @@ class TrainingRun:
     quiet: bool = False
     teacher: nn.Module | None = None
     clips: Callable[..., CachedClips] = TrainingClips
+    is_pretrained: bool = False
     initial_loss_scale: float = INITIAL_LOSS_SCALE
 
     def steps(self) -> dict[str, int]:
@@ -152,9 +155,12 @@ def optimize(
             if until is not None and STAGE_NAMES.index(name) >= STAGE_NAMES.index(until):
                 break
             continued = state if position == 0 else None
-            if run.recipe.stage(name).optimizer == "logistic":
-                seconds[name] = _fit_last_layer(model, run, fabric, name)
+            config = run.recipe.stage(name)
+            if config.optimizer == "logistic":
+                seconds[name] = _fit_last_layer(model, run, fabric, name, config)
             else:
+                if run.is_pretrained and name == "temporal" and not (continued and continued.step):
+                    seconds[name] = _fit_last_layer(model, run, fabric, name, LAST_LAYER)
                 stage_run = _StageRun(model, run, fabric, name, continued, seconds)
                 seconds[name] = stage_run.optimize(stop)
             following = stages[position + 1] if position + 1 < len(stages) else DONE
@@ -167,12 +173,13 @@ def optimize(
     return seconds
 
 
-def _fit_last_layer(model: nn.Module, run: TrainingRun, fabric: Fabric, name: str) -> float:
-    """Fit the last layer of the temporal stream, log it, and return the seconds."""
-    config = run.recipe.stage(name)
+def _fit_last_layer(
+    model: nn.Module, run: TrainingRun, fabric: Fabric, name: str, config: StageConfig
+) -> float:
+    """Fit the last layer of the temporal stream, and return the seconds; log it if this is the stage."""
     on_device(model, fabric.device)
     numbers = fit_last_layer(model, run, config)
-    if fabric.is_global_zero:
+    if fabric.is_global_zero and config is run.recipe.stage(name):
         log = MetricsLog(run.folder, name, 0)
         log.write(name, config.steps, numbers)
         log.close()
