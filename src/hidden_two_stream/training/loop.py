@@ -80,7 +80,8 @@ class TrainingRun:
         teacher: a trained, frozen MotionNet whose flow is the distillation target of stage motion.
         clips: makes the dataset of a stage from the cache, with the arguments of `TrainingClips`.
         is_pretrained: whether the temporal stream begins with pre-trained weights. Stage temporal then fits
-            the last layer before it trains all layers: a random last layer would spoil the others.
+            the last layer before it trains all layers: a random last layer would spoil the others. The
+            stream's normalization layers keep their statistics.
         initial_loss_scale: loss scale of each stage's first step, in precision "16-mixed" only.
     """
 
@@ -242,7 +243,12 @@ class _StageRun:
         self.first_step, self.seconds = continued.step if continued else 0, dict(seconds)
         self.config: StageConfig = run.recipe.stage(name)
         self.seed = mix_seed(run.seed, STAGE_NAMES.index(name))
-        select_trained(model, STAGES[name], train_encoder=self.config.encoder_learning_rate > 0)
+        select_trained(
+            model,
+            STAGES[name],
+            train_encoder=self.config.encoder_learning_rate > 0,
+            keep_statistics=run.is_pretrained,
+        )
         on_device(model, fabric.device)
         optimizer = build_optimizer(model, self.config)
         preset = loss_preset(run.recipe.loss)

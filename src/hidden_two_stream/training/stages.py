@@ -37,12 +37,15 @@ __all__ = ["StageObjective", "segment_consensus", "select_trained"]
 RESIDUAL_EPSILON_PX = 0.01  # small, because the flow of half of the pairs is exact
 
 
-def select_trained(model: nn.Module, stage: Stage, *, train_encoder: bool = False) -> None:
+def select_trained(
+    model: nn.Module, stage: Stage, *, train_encoder: bool = False, keep_statistics: bool = False
+) -> None:
     """Make exactly the stage's parts trainable, and freeze all others.
 
     Frozen parts take no gradients and stay in evaluation mode, so neither their weights nor the running
     statistics of their normalization layers move. An image encoder is part of the spatial stream, and frozen
-    unless `train_encoder` is true.
+    unless `train_encoder` is true. With `keep_statistics`, the normalization layers of a temporal stream keep
+    their running statistics and use them in training: those of a few clips are much noisier.
     """
     model.eval().requires_grad_(False)
     for part in stage.parts:
@@ -50,6 +53,10 @@ def select_trained(model: nn.Module, stage: Stage, *, train_encoder: bool = Fals
     for module in model.modules():
         if isinstance(module, EncoderBackbone):
             module.train_encoder(train_encoder and "spatial" in stage.parts)
+    if keep_statistics and "temporal" in stage.parts:
+        for module in model.get_submodule(MODULES["temporal"]).modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
 
 
 class StageObjective(nn.Module):
