@@ -120,7 +120,7 @@ def test_calibration_of_a_fusion_that_no_temperature_changes_is_refused() -> Non
 
 def test_only_recipes_for_cpus_and_small_data_calibrate() -> None:
     calibrated = {name for name in recipe_names() if load_recipe(name).calibration.method != "none"}
-    assert calibrated == {"nano", "thermal", "tiny"}
+    assert calibrated == {"nano", "quick", "thermal", "tiny"}
 
 
 def test_recipes_of_earlier_versions_are_read() -> None:
@@ -324,20 +324,20 @@ def test_a_recipe_of_a_few_lines_can_train(tmp_path: Path) -> None:
 )
 def test_nothing_to_learn_with_is_refused_before_anything_starts(field: str) -> None:
     with pytest.raises(UsageError, match=field):
-        load_recipe("nano", [f"{field}=0"])
+        load_recipe("nano", ["motion.steps=5", "joint.steps=5", f"{field}=0"])
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         (["motion_target=residual", "model.num_frames=2"], "needs a motion_teacher"),
-        (["motion_target=residual", "motion_teacher=nano"], "set model.num_frames to 2, not 11"),
+        (["motion_target=residual", "motion_teacher=nano"], "set model.num_frames to 2, not 16"),
         (["motion_target=all"], "motion_target"),
     ],
 )
 def test_a_distillation_target_needs_a_teacher_and_pairs(fields: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        load_recipe("nano", fields)
+        load_recipe("nano", ["motion.steps=5", *fields])
     if fields[1:]:
         load_recipe("nano", [*fields, "motion.steps=0"])  # nothing is learned
 

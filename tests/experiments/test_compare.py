@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hidden_two_stream.config.loading import load_recipe, recipe_from_dict
-from hidden_two_stream.errors import CheckpointError
+from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.evaluation.accuracy import load_scores
 from hidden_two_stream.evaluation.comparison import Comparison
 from hidden_two_stream.experiments import compare as compare_module
@@ -77,7 +77,7 @@ def digits(right: Any) -> str:
 
 @pytest.mark.parametrize("method", [*(name for name in METHODS if name not in NEAREST), "some.module:flow"])
 def test_recipes_differ_in_what_is_seen_alone(method: str) -> None:
-    base = load_recipe("nano")
+    base = load_recipe("nano", ["motion.steps=300", "joint.steps=60"])
     found = method_recipe(base, method)
     assert recipe_from_dict(found.to_dict(), method) == found  # nothing that a recipe may not say
     assert (found.input, found.fusion, found.model.backbone) == (base.input, base.fusion, base.model.backbone)
@@ -87,13 +87,30 @@ def test_recipes_differ_in_what_is_seen_alone(method: str) -> None:
         assert found.spatial == base.spatial
         return
     assert found.model.streams == ("temporal",)
+    sequence = method.startswith("sequence")
+    assert found.temporal_init == ("shipped" if method in ("sequence", "sequence-frozen") else "none")
+    assert found.model.temporal == (
+        "branched" if method == "branched" else "sequence" if sequence else "stacked"
+    )
+    assert bool(found.motion.steps) == (kind_of(method) == "hidden")
+    if method == "sequence-frozen":
+        assert (found.temporal.optimizer, found.joint.steps) == ("logistic", 0)
+        return
     steps = found.temporal.steps + found.joint.steps
     assert steps == base.temporal.steps + base.joint.steps > base.temporal.steps
-    assert bool(found.joint.steps) == (method in ("hidden-joint", "branched"))
-    assert bool(found.motion.steps) == (kind_of(method) == "hidden")
+    assert bool(found.joint.steps) == (method in ("hidden-joint", "branched") or sequence)
     if kind_of(method) != "hidden":
         assert baseline_input(method) == {"pixels": method, "precomputed": "flow"}[kind_of(method)]
-    assert found.model.temporal == ("branched" if method == "branched" else "stacked")
+
+
+@pytest.mark.parametrize("method", ["sequence", "sequence-frozen"])
+def test_a_recipe_without_pre_trained_stream(method: str) -> None:
+    base = load_recipe("nano", ["temporal_init=none"])
+    if method == "sequence":
+        assert method_recipe(base, method).temporal_init == "none"
+        return
+    with pytest.raises(UsageError, match="sequence-frozen needs a pre-trained temporal stream"):
+        method_recipe(base, method)
 
 
 # -- the whole
@@ -288,7 +305,7 @@ def test_a_shared_motion_network_that_does_not_fit_shows_before_anything_is_deco
     """The two-frame MotionNet of hidden-frozen cannot be branched's, which is added by --resume alone."""
     changes = [
         part
-        for change in (*QUICK, "model.motion_frames=2", "model.temporal=stacked")
+        for change in (*QUICK, "model.motion_frames=2", "model.temporal=stacked", "temporal_init=none")
         for part in ("--set", change)
     ]
     common = ("compare", "--data", data, "--out", tmp_path, "--workers", 0, "--protocol", "center", *changes)

@@ -21,6 +21,7 @@ QUICK = [
         for stage in ("motion", "spatial", "temporal", "joint")
         for part in ("--set", f"{stage}.batch_size=2")
     ),
+    *("--set", "calibration.method=none"),  # tests/training/test_cross_fit.py has it
 ]
 
 
