@@ -35,7 +35,7 @@ def options(encoder: Path | str, **changes: object) -> list[str]:
     """Options of a quick run of the spatial stream; `motion__steps=2` changes motion.steps."""
     fields: dict[str, object] = {
         "model.num_frames": 3, "input.size": 32, "input.resize": 32, "motion_init": "none",
-        "model.backbone": f"hf:{encoder}", "spatial.learning_rate": 1e-2,
+        "model.backbone": f"hf:{encoder}", "spatial.learning_rate": 1e-2, "calibration.method": "none",
     }  # fmt: skip
     for stage in STAGES:
         fields |= {f"{stage}.batch_size": 4, f"{stage}.steps": 3 if stage == "spatial" else 0}
@@ -152,7 +152,9 @@ def test_the_run_sees_what_the_encoder_sees(run_of: Callable[[str, float], Path]
 def test_both_streams_and_what_is_said_of_them(small_data: Path, tmp_path: Path, hts: Hts) -> None:
     encoder = save_encoder(tmp_path / "encoder", "dinov2")
     steps = {f"{stage}__steps": 1 for stage in STAGES}
-    contrast = {"input__normalize_contrast": "true", "model__temporal": "stacked"}
+    contrast = {
+        "input__normalize_contrast": "true", "model__temporal": "stacked", "temporal_init": "none",
+    }  # fmt: skip
     run = tmp_path / "run"
     code, _, errors = hts("train", "--data", small_data, "--out", run, *options(encoder, **steps, **contrast))
     assert code == 0, errors
@@ -226,7 +228,7 @@ def test_a_warm_start_brings_the_tuned_encoder(
     """From another folder with the same encoder; the weights are those of the run, not of the folder."""
     source, run = run_of("resnet", 1e-3), tmp_path / "run"
     encoder = save_encoder(tmp_path / "moved", "resnet")
-    changes = {"temporal__steps": 1, "model__temporal": "stacked"}
+    changes = {"temporal__steps": 1, "model__temporal": "stacked", "temporal_init": "none"}
     command = ["train", "--data", small_data, "--out", run, "--spatial-from", source]
     code, _, errors = hts(*command, *options(encoder, **changes))
     assert code == 0, errors
