@@ -153,7 +153,7 @@ def train_once(
             result = resume(folder, quiet)
         else:
             result = train(
-                data, folder, "nano", (*COMMON, *settings),
+                data, folder, "nano-branched", (*COMMON, *settings),
                 stage=stage, warm_start=warm_start, protocol="3x1", seed=seed, resources=quiet,
             )  # fmt: skip
         accuracy = None if result.evaluation is None else result.evaluation.accuracy.get("temporal")

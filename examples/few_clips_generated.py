@@ -76,7 +76,7 @@ def stacked_frames(data: Path, folder: Path, seed: int, resources: Resources) ->
     """The test result of the temporal backbone over stacked frames, without a motion network."""
     index = read_dataset_index(data)
     split = split_dataset(index)
-    recipe = resolve_input(load_recipe("nano", ARMS[FRAMES]), split.train)
+    recipe = resolve_input(load_recipe("nano-branched", ARMS[FRAMES]), split.train)
     cache = decode_samples(index.samples, recipe, resources, make_folder(folder))
     task = FitTask(
         split, cache, index.classes, recipe, folder, seed, protocol=PROTOCOL,
@@ -97,7 +97,7 @@ def accuracy(root: Path, arm: str, seed: int, count: int) -> float:
             evaluation = resume(folder, quiet).evaluation
         else:
             evaluation = train(
-                data, folder, "nano", ARMS[arm], protocol=PROTOCOL, seed=seed, resources=quiet
+                data, folder, "nano-branched", ARMS[arm], protocol=PROTOCOL, seed=seed, resources=quiet
             ).evaluation
         assert evaluation is not None  # the data has a test part
         (stream,) = evaluation.logits

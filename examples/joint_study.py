@@ -77,7 +77,7 @@ def run(
             evaluation = resume(folder, quiet).evaluation
         else:
             evaluation = train(
-                arguments.data, folder, "nano", (*common, *settings),
+                arguments.data, folder, "nano-branched", (*common, *settings),
                 stage=name, warm_start={"temporal": base}, protocol=PROTOCOL, seed=seed, resources=quiet,
             ).evaluation  # fmt: skip
         assert evaluation is not None  # the data has a test part

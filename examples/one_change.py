@@ -1,4 +1,4 @@
-"""What matters on a data set: cross-validation of recipe nano with one change at a time.
+"""What matters on a data set: cross-validation of recipe nano-branched, one change at a time.
 
 Each row is a whole cross-validation of one stream by a grouping column, such as the person. Rows differ from
 the first one in a single setting. Complete folds are kept: an interrupted study goes on where it stopped.
@@ -73,7 +73,10 @@ def main() -> None:
     arguments = parser.parse_args()
     for stream in arguments.streams:
         common, changes = STUDIES[stream]
-        print(f"\n| {stream} stream of recipe nano, one change | " + "accuracy | seconds |\n|---|---:|---:|")
+        print(
+            f"\n| {stream} stream of recipe nano-branched, one change | "
+            + "accuracy | seconds |\n|---|---:|---:|"
+        )
         for number, (title, change) in enumerate(changes.items()):
             accuracies, seconds = [], 0.0
             for seed in arguments.seeds:
@@ -81,7 +84,7 @@ def main() -> None:
                 results = folder / "results.json"
                 if not results.exists():
                     cross_validate(
-                        arguments.data, folder, arguments.group, "nano", (*common, *change), seed=seed,
+                        arguments.data, folder, arguments.group, "nano-branched", (*common, *change), seed=seed,
                         resume=(folder / "plan.json").exists(), resources=Resources(quiet=True),
                     )  # fmt: skip
                 found = json.loads(results.read_text(encoding="utf-8"))
