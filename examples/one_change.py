@@ -17,13 +17,7 @@ from hidden_two_stream.environment import machine
 from hidden_two_stream.experiments.cross_validation import cross_validate
 from hidden_two_stream.training.resources import Resources
 
-TEMPORAL = (
-    "model.temporal=branched",
-    "model.streams=[temporal]",
-    "spatial.steps=0",
-    "motion.steps=0",
-    "joint.steps=0",
-)
+TEMPORAL = ("model.streams=[temporal]", "spatial.steps=0", "motion.steps=0", "joint.steps=0")
 SPATIAL = (
     "model.streams=[spatial]", "model.temporal=stacked", "motion_init=none", "motion.steps=0",
     "temporal.steps=0", "joint.steps=0",
@@ -84,8 +78,9 @@ def main() -> None:
                 results = folder / "results.json"
                 if not results.exists():
                     cross_validate(
-                        arguments.data, folder, arguments.group, "nano-branched", (*common, *change), seed=seed,
-                        resume=(folder / "plan.json").exists(), resources=Resources(quiet=True),
+                        arguments.data, folder, arguments.group, "nano-branched", (*common, *change),
+                        seed=seed, resume=(folder / "plan.json").exists(),
+                        resources=Resources(quiet=True),
                     )  # fmt: skip
                 found = json.loads(results.read_text(encoding="utf-8"))
                 accuracies.append(found["accuracy"][stream])

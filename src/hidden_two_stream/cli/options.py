@@ -113,7 +113,8 @@ class Replacing(_Once):
 
 def add_recipe(parser: argparse.ArgumentParser, default: str) -> None:
     """Add --recipe and --set."""
-    recipe = "nano, quick, nano-branched, thermal, tiny, paper, demo, ucf101/..., hmdb51/... or a YAML file (default: %(default)s)"
+    names = "nano, quick, nano-branched, thermal, tiny, paper, demo, ucf101/..., hmdb51/..."
+    recipe = f"{names} or a YAML file (default: %(default)s)"
     parser.add_argument("--recipe", type=path_text, default=default, metavar="RECIPE", help=recipe)
     change = "change a field of the recipe, for example --set motion.steps=200; can be repeated"
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help=change)
