@@ -24,7 +24,8 @@ from hidden_two_stream.training.resources import Resources
 STAGES = ("motion", "spatial", "temporal", "joint")
 QUICK = [
     "input.size=32", "model.num_frames=3", "motion_init=none", "motion.steps=0", "joint.steps=0",
-    "spatial.steps=1", "temporal.steps=1", *(f"{stage}.batch_size=2" for stage in STAGES),
+    "calibration.method=none", "spatial.steps=1", "temporal.steps=1",
+    *(f"{stage}.batch_size=2" for stage in STAGES),
 ]  # fmt: skip
 SUBJECTS = ("S 1", "S/1", "S_1")
 

@@ -114,7 +114,11 @@ def test_training_begins_exactly_from_the_file(hts: Hts, data: Path, tmp_path: P
 
 def test_two_frame_weights_of_a_two_frame_network(hts: Hts, data: Path, tmp_path: Path) -> None:
     chosen = options(
-        motion_init="shipped", model__motion="tiny", model__motion_frames=2, model__temporal="stacked"
+        motion_init="shipped",
+        model__motion="tiny",
+        model__motion_frames=2,
+        model__temporal="stacked",
+        temporal_init="none",
     )
     assert hts("train", "--data", data, "--out", tmp_path / "run", *chosen)[0] == 0
     assert same(motion_net(tmp_path / "run"), written("tiny-2"))

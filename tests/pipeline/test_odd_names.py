@@ -122,10 +122,10 @@ def test_predict_goes_on_after_any_failure(
 ) -> None:
     predict = Recognizer.predict
 
-    def fail_once(self: Recognizer, source: str, protocol: str) -> Any:
+    def fail_once(self: Recognizer, source: str, protocol: str, **options: Any) -> Any:
         if source.endswith("train_0000.mp4"):
             raise ZeroDivisionError("of a decoder\nsecond line")
-        return predict(self, source, protocol)
+        return predict(self, source, protocol, **options)
 
     monkeypatch.setattr(Recognizer, "predict", fail_once)
     code, out, err = hts("predict", small_run, small_data.parent / "videos" / "up", "--json")

@@ -148,11 +148,11 @@ def test_ctrl_c_does_not_lose_finished_predictions(
     videos = sorted((small_data.parent / "videos").rglob("test_*.mp4"))[:2]
     predict, seen = Recognizer.predict, []
 
-    def interrupted(self: Recognizer, source: object, protocol: str) -> object:
+    def interrupted(self: Recognizer, source: object, protocol: str, **options: object) -> object:
         if len(seen) == finished:
             raise KeyboardInterrupt
         seen.append(source)
-        return predict(self, videos[0], protocol)
+        return predict(self, videos[0], protocol, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Recognizer, "predict", interrupted)
     code, out, err = hts("predict", small_run, *videos, "--json")

@@ -25,6 +25,7 @@ QUIET = hts.Resources(workers=0, quiet=True)
 QUICK: dict[str, object] = {
     "input.size": 32,
     "model.num_frames": 3,
+    "calibration.method": "none",
     **{f"{stage}.steps": 3 for stage in STAGE_NAMES},
     **{f"{stage}.batch_size": 2 for stage in STAGE_NAMES},
 }

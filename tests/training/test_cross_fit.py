@@ -25,6 +25,7 @@ OVERRIDES: dict[str, object] = {
     "input.size": 32, "model.num_frames": 3, "model.temporal": "branched", "spatial.learning_rate": 0.01,
     "calibration.method": "held-back", "motion_init": "none",
     **{f"{stage}.steps": 3 for stage in ("motion", "spatial", "temporal", "joint")},
+    "temporal_init": "none",
     **{f"{stage}.batch_size": 2 for stage in ("motion", "spatial", "temporal", "joint")},
 }  # fmt: skip
 QUIET = Resources(accelerator="cpu", workers=0, quiet=True, save_seconds=0.0)

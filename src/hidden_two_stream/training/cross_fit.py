@@ -24,7 +24,7 @@ from lightning_fabric import Fabric
 from hidden_two_stream.checkpoint import RunInfo, RunMetadata, build_model
 from hidden_two_stream.config.stages import MODULES, STAGES
 from hidden_two_stream.data.held_back import held_back_parts
-from hidden_two_stream.data.samples import Sample
+from hidden_two_stream.data.samples import Sample, below_common_folder
 from hidden_two_stream.data.training_set import mix_seed
 from hidden_two_stream.errors import CheckpointError, DataError, OutputError
 from hidden_two_stream.evaluation.accuracy import Evaluation, evaluate_videos, load_scores, merge
@@ -203,7 +203,9 @@ class CrossFit:
         except DataError as error:
             raise CheckpointError(f"{error}; train again into another folder") from error
         streams = {STAGES[name].stream for name in self.run.steps()} - {None}
-        same = set(scores.names) == {sample.name for sample in samples} and set(scores.logits) == streams
+        # The data may have been moved since.
+        ours = sorted(below_common_folder([sample.name for sample in samples]))
+        same = sorted(below_common_folder(scores.names)) == ours and set(scores.logits) == streams
         if not (same and scores.classes == self.classes):
             raise CheckpointError(
                 f"{str(file)!r} holds scores of other videos, streams or classes; train again into another "

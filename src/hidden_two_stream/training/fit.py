@@ -328,7 +328,8 @@ def fit(task: FitTask, resources: Resources, fabric: Fabric) -> TrainingResult:
     """
     recipe, folder, is_first = task.recipe, task.folder, fabric.is_global_zero
     stages, brought = task.stages_to_train(), stages_brought(task.warm_start)
-    run = training_run(task, resources, stages)
+    pretrained = initial_temporal_weights(recipe, task.warm_start) is not None
+    run = dataclasses.replace(training_run(task, resources, stages), is_pretrained=pretrained)
     torch.manual_seed(mix_seed(task.seed))
     model = build_model(recipe, len(task.classes))
     if task.goes_on:
@@ -436,7 +437,6 @@ def training_run(
         save_seconds=resources.save_seconds,
         quiet=resources.quiet,
         clips=clips,
-        is_pretrained=initial_temporal_weights(task.recipe, task.warm_start) is not None,
     )
 
 
