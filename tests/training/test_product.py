@@ -306,9 +306,11 @@ def test_what_is_refused_leaves_no_folder(tmp_path: Path, hts: Any) -> None:
     from hidden_two_stream.synthetic.dataset import write_dataset
 
     data = write_dataset(tmp_path / "data", train_per_class=1, test_per_class=0, num_frames=4, size=32)
+    branched = ("model.temporal=branched", "temporal_init=none")
     for settings, reason in (
-        (["loss=multiframe", "model.num_frames=2"], "num_frames to 3"),
-        (["model.motion_frames=2", "model.num_frames=3"], "sees whole clips"),
+        (["loss=multiframe", "motion.steps=1", "model.num_frames=2"], "num_frames to 3"),
+        (["model.motion_frames=2", "model.num_frames=3", *branched], "sees whole clips"),
+        (["model.temporal=branched"], "set temporal_init=none"),
         (["model.backbone=resnet18", "input.size=32", "spatial.batch_size=1"], "batch_size to 2"),
     ):
         changes = [part for setting in settings for part in ("--set", setting)]

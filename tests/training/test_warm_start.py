@@ -37,7 +37,8 @@ def options(**changes: object) -> list[str]:
     """Options of a quick run; `motion__steps=2` changes motion.steps."""
     fields: dict[str, object] = {
         "model.num_frames": 3, "input.size": 32, "input.resize": 32, "input.color_jitter": 0,
-        "motion_init": "none", "model.temporal": "stacked",
+        "motion_init": "none", "temporal_init": "none", "model.temporal": "stacked",
+        "calibration.method": "none",
     }  # fmt: skip
     for stage in STAGES:
         fields |= {f"{stage}.batch_size": 2, f"{stage}.steps": 2}
