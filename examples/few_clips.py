@@ -72,14 +72,14 @@ class DataSet:
 
     group: str
     recipe: str = "nano"
-    settings: tuple[str, ...] = ("input.size=64", *STEPS)
+    settings: tuple[str, ...] = STEPS
 
 
 DATA: Mapping[str, DataSet] = {
     "weizmann10": DataSet("subject"),
     "arms3": DataSet("subject"),
     "urfall": DataSet("person"),
-    "thermal7": DataSet("date", "thermal", STEPS),
+    "thermal7": DataSet("date", "thermal", ("model.temporal=sequence", "temporal_init=shipped", *STEPS)),
     "weizmann4": DataSet("subject"),
 }
 

@@ -154,10 +154,22 @@ def test_cross_validation_and_comparison(subjects: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model.motion_frames": 4}, "clips of 11 frames cannot be cut into windows of 4"),
-        ({"model.motion_frames": 12}, "clips of 11 frames cannot be cut into windows of 12"),
-        ({"model.motion_frames": 1}, "clips of 11 frames cannot be cut into windows of 1"),
-        ({"model.motion_frames": -1}, "clips of 11 frames cannot be cut into windows of -1"),
+        (
+            {"model.motion_frames": 4, "model.num_frames": 11},
+            "clips of 11 frames cannot be cut into windows of 4",
+        ),
+        (
+            {"model.motion_frames": 12, "model.num_frames": 11},
+            "clips of 11 frames cannot be cut into windows of 12",
+        ),
+        (
+            {"model.motion_frames": 1, "model.num_frames": 11},
+            "clips of 11 frames cannot be cut into windows of 1",
+        ),
+        (
+            {"model.motion_frames": -1, "model.num_frames": 11},
+            "clips of 11 frames cannot be cut into windows of -1",
+        ),
         ({"model.motion_frames": 2, "model.temporal": "branched"}, "motion_frames is 2; set it to 0"),
         ({"model.num_frames": 1}, "at least 2"),
     ],
