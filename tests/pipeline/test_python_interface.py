@@ -189,7 +189,12 @@ def test_networks_that_do_not_fit_are_refused_before_decoding(
 def test_methods_that_cannot_share_a_motion_network_are_refused_before_decoding(
     subjects: Path, tmp_path: Path
 ) -> None:
-    changes = {"model.temporal": "stacked", "model.motion_frames": 2}
+    changes = {
+        "model.temporal": "stacked",
+        "model.motion_frames": 2,
+        "model.num_frames": 11,
+        "temporal_init": "none",
+    }
     with pytest.raises(UsageError, match="branched begins with the MotionNet of hidden-frozen"):
         hts.compare(
             subjects, tmp_path / "out", "subject", ["branched", "hidden-frozen"],
