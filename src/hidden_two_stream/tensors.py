@@ -16,6 +16,7 @@ from hidden_two_stream.files import atomic_write, parse_json
 
 __all__ = [
     "MAX_HEADER_BYTES",
+    "in_half_precision",
     "mismatches",
     "not_finite",
     "on_device",
@@ -163,6 +164,23 @@ def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
         for name, tensor in tensors.items()
         if (tensor.is_floating_point() or tensor.is_complex()) and not tensor.isfinite().all()
     ]
+
+
+def in_half_precision(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors, floating-point ones as float16, for a file of weights.
+
+    Raises:
+        UsageError: a weight is not finite in half precision.
+    """
+    halved = {
+        name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()
+    }
+    overflow = not_finite(halved)
+    if overflow:
+        raise UsageError(
+            f"{overflow[0]} is not finite in half precision; expected weights below 65504; train them again"
+        )
+    return halved
 
 
 def on_device(module: Module, device: str | torch.device) -> Module:

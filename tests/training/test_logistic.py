@@ -20,7 +20,7 @@ from hidden_two_stream.training.runner import train
 FAST = (
     "model.temporal=sequence", "model.streams=[temporal]", "motion.steps=0", "spatial.steps=0",
     "joint.steps=0", "temporal_init=none", "input.size=64", "temporal.optimizer=logistic",
-    "temporal.steps=100", "temporal.weight_decay=0.01",
+    "temporal.steps=100", "temporal.weight_decay=0.01", "calibration.method=none",
 )  # fmt: skip
 
 

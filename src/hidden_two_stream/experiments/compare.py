@@ -348,27 +348,13 @@ def _uncalibrated(recipe: Recipe, quiet: bool) -> Recipe:
 def method_recipe(recipe: Recipe, method: str) -> Recipe:
     """Return the recipe of one method. Methods differ only in the input of the temporal stream."""
     kind = kind_of(method)
+    # Neither MotionNet nor anything that was trained behind one.
+    without = dataclasses.replace(recipe, motion_init="none", temporal_init="none", motion=_OFF, joint=_OFF)
     if kind == "nearest":
-        return dataclasses.replace(
-            recipe,
-            motion_init="none",
-            temporal_init="none",
-            motion=_OFF,
-            spatial=_OFF,
-            temporal=_OFF,
-            joint=_OFF,
-        )
+        return dataclasses.replace(without, spatial=_OFF, temporal=_OFF)
     if kind == "spatial":
         model = dataclasses.replace(recipe.model, streams=("spatial",), motion_frames=0, temporal="stacked")
-        return dataclasses.replace(
-            recipe,
-            model=model,
-            motion_init="none",
-            temporal_init="none",
-            motion=_OFF,
-            temporal=_OFF,
-            joint=_OFF,
-        )
+        return dataclasses.replace(without, model=model, temporal=_OFF)
     backbone = recipe.model.temporal_backbone
     model = dataclasses.replace(recipe.model, streams=("temporal",), backbone=backbone, encoder="")
     whole = dataclasses.replace(recipe.temporal, steps=recipe.temporal.steps + recipe.joint.steps)
@@ -382,16 +368,7 @@ def method_recipe(recipe: Recipe, method: str) -> Recipe:
         changed = dataclasses.replace(recipe, model=model, temporal_init="none", spatial=_OFF)
         return changed if method != _SHARED else dataclasses.replace(changed, temporal=whole, joint=_OFF)
     model = dataclasses.replace(model, motion_frames=0, temporal="stacked")
-    return dataclasses.replace(
-        recipe,
-        model=model,
-        motion_init="none",
-        temporal_init="none",
-        motion=_OFF,
-        spatial=_OFF,
-        temporal=whole,
-        joint=_OFF,
-    )
+    return dataclasses.replace(without, model=model, spatial=_OFF, temporal=whole)
 
 
 def _sequence_recipe(recipe: Recipe, method: str) -> Recipe:

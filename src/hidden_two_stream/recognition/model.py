@@ -177,7 +177,8 @@ class HiddenTwoStream(nn.Module):
         if self.temporal_form == "sequence" and isinstance(network, PairwiseNetwork):
             features = network.features(frames)
             maps, flow = network.pair_features(features)
-            return network.flow(features, frames), (torch.cat((maps, _channels(flow)), dim=2),)
+            pyramid = network.flow(features, frames) if needs_flow else []
+            return pyramid, (torch.cat((maps, _channels(flow)), dim=2),)
         pyramid = self.motion(frames)
         if self.temporal_form == "sequence":
             return pyramid, (_channels(pyramid[0]),)

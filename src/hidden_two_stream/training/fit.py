@@ -339,7 +339,10 @@ def fit(task: FitTask, resources: Resources, fabric: Fabric) -> TrainingResult:
         origins = initialize(model, recipe, task.classes, task.warm_start, record, quiet=resources.quiet)
     sees_motion = bool({"temporal", "joint"} & set(stages))
     if is_first and sees_motion and "motion_init" not in origins and "motion" not in {*stages, *brought}:
-        note("MotionNet is random: stage motion is not trained, and there is no --motion-from")
+        note(
+            "MotionNet is random: stage motion is not trained, and there is no --motion-from; to train it, "
+            "set motion.steps"
+        )
     teacher = distillation_teacher(recipe) if "motion" in stages else None
     if teacher is not None:
         run = dataclasses.replace(run, teacher=teacher.build())

@@ -24,6 +24,7 @@ from hidden_two_stream.config.validation import LIMITS
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.motion.networks.build import MOTION_NETWORKS, build_motion
 from hidden_two_stream.tensors import (
+    in_half_precision,
     mismatches,
     not_finite,
     parse_description,
@@ -269,12 +270,7 @@ def save_motion_weights(
         raise UsageError(
             f"this network is not {_describe(name, num_frames)}: {'; '.join(wrong[:3])}; give its own name"
         )
-    halved = {key: tensor.half() if tensor.is_floating_point() else tensor for key, tensor in state.items()}
-    overflow = not_finite(halved)
-    if overflow:
-        raise UsageError(
-            f"{overflow[0]} is not finite in half precision; expected weights below 65504; train them again"
-        )
+    halved = in_half_precision(state)
     description: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "network": name,

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.tensors import (
+    in_half_precision,
     mismatches,
     not_finite,
     parse_description,
@@ -162,15 +163,7 @@ def save_temporal_weights(
         raise UsageError(
             f"cannot write temporal weights as {str(path)!r}; expected a name that ends in {SUFFIX}"
         )
-    halved: dict[str, Tensor] = {
-        name: tensor.half() if tensor.is_floating_point() else tensor
-        for name, tensor in stream.state_dict().items()
-    }
-    overflow = not_finite(halved)
-    if overflow:
-        raise UsageError(
-            f"{overflow[0]} is not finite in half precision; expected weights below 65504; train them again"
-        )
+    halved = in_half_precision(stream.state_dict())
     description = {
         "format_version": FORMAT_VERSION,
         "network": network,
