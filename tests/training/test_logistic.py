@@ -9,17 +9,21 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from hidden_two_stream.checkpoint import build_model
 from hidden_two_stream.config.loading import load_recipe
+from hidden_two_stream.data.clip_cache import ClipCache, decode_video
+from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.inference.predictor import load
 from hidden_two_stream.synthetic.dataset import write_dataset
-from hidden_two_stream.training.logistic import logistic_regression
+from hidden_two_stream.training.logistic import chains, logistic_regression, window_embeddings
+from hidden_two_stream.training.loop import TrainingRun
 from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.training.runner import train
 
 FAST = (
     "model.temporal=sequence", "model.streams=[temporal]", "motion.steps=0", "spatial.steps=0",
-    "joint.steps=0", "temporal_init=none", "input.size=64", "temporal.optimizer=logistic",
+    "joint.steps=0", "input.size=64", "temporal.optimizer=logistic",
     "temporal.steps=100", "temporal.weight_decay=0.01", "calibration.method=none",
 )  # fmt: skip
 
@@ -84,3 +88,51 @@ def test_only_the_last_layer_moves_and_nothing_is_random(tmp_path: Path) -> None
 def test_logistic_regression_needs_an_embedding(changes: tuple[str, ...]) -> None:
     with pytest.raises(UsageError, match="optimizer is logistic, which fits the last layer"):
         load_recipe("nano", changes)
+
+
+def test_logistic_regression_is_not_fitted_to_random_layers() -> None:
+    for overrides in ({"temporal_init": "none"}, {"temporal_init": "none", "motion_init": "none"}):
+        with pytest.raises(UsageError, match="the other layers would stay random"):
+            load_recipe("quick", overrides)
+
+
+@pytest.mark.parametrize(
+    ("windows", "runs"),
+    [
+        ([[0, 1, 2], [2, 3, 4], [7, 8, 9]], [([0, 1, 2, 3, 4], [0, 2]), ([7, 8, 9], [0])]),
+        ([[0, 2, 4], [1, 3, 5], [2, 4, 6]], [([0, 2, 4], [0]), ([1, 3, 5], [0]), ([2, 4, 6], [0])]),
+        ([[0, 0, 1], [0, 1, 2]], [([0, 0, 1, 2], [0, 1])]),
+    ],
+)
+def test_overlapping_windows_share_frames(
+    windows: list[list[int]], runs: list[tuple[list[int], list[int]]]
+) -> None:
+    assert chains(windows, shared=True) == runs
+    assert chains(windows, shared=False) == [(window, [0]) for window in windows]
+    for frames, positions in runs:
+        for first in positions:
+            assert frames[first : first + 3] in windows
+
+
+@pytest.mark.parametrize("normalize_contrast", [False, True])
+def test_embeddings_are_those_of_single_windows(normalize_contrast: bool) -> None:
+    """Shared pairs change nothing; contrast that is normalized by window forbids sharing."""
+    change = f"input.normalize_contrast={str(normalize_contrast).lower()}"
+    recipe = load_recipe("quick", ("input.size=64", "input.resize=64", "model.num_frames=6", change))
+    frames = np.random.default_rng(0).integers(0, 256, (14, 64, 64, 3), dtype=np.uint8)
+    video = decode_video(frames, 64, 1 << 30)
+    run = TrainingRun(Path(), recipe, ClipCache((Sample("a", "b"),), (video,), (), 64), [1])
+    model = build_model(recipe, 2).eval()
+    with torch.inference_mode():
+        found, labels = window_embeddings(model, run)
+        clips = []
+        for first in (0, 3, 5, 8):
+            clip = torch.from_numpy(frames[first : first + 6]).permute(0, 3, 1, 2)
+            clips += [clip, clip.flip(-1)]
+        expected = [
+            model.temporal_stream.embed(model.pair_vectors(model.preprocess(clip[None]))).mean(dim=1)
+            for clip in clips
+        ]
+    torch.testing.assert_close(found, torch.cat(expected), rtol=1e-4, atol=1e-5)
+    assert labels.tolist() == [1] * 8
+    assert model.pairs_are_independent is not normalize_contrast

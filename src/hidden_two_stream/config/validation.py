@@ -151,6 +151,12 @@ def _require_logistic(recipe: Recipe) -> None:
                 f"{name}.optimizer is logistic, which fits the last layer of a temporal stream of the form "
                 "sequence in stage temporal; choose adamw, adam or sgd"
             )
+        if recipe.temporal_init == "none":
+            raise RangeError(
+                f"{name}.optimizer is logistic, which fits the last layer alone, but temporal_init is "
+                "none, so the other layers would stay random; set temporal_init to shipped, or choose adamw, "
+                "adam or sgd"
+            )
 
 
 def _require_streams(recipe: Recipe) -> None:

@@ -128,11 +128,20 @@ class HiddenTwoStream(nn.Module):
     def pair_vectors(self, frames: Tensor) -> Tensor:
         """Return a vector for each pair of neighboring `frames` (B, T, 3, H, W): (B, T−1, D).
 
-        For temporal streams of the form "sequence". If MotionNet sees each pair by itself, as nano does, the
-        vectors of overlapping windows are the same and need to be computed only once.
+        For temporal streams of the form "sequence". If `pairs_are_independent`, overlapping windows have the
+        same vectors, which need to be computed only once.
         """
         stream, (pairs, *_) = self._sequence(), self.temporal_inputs(frames)
         return stream.encode(cast(Tensor, pairs))
+
+    @property
+    def pairs_are_independent(self) -> bool:
+        """Whether a pair's vector is the same in every window that holds the pair.
+
+        MotionNet must see each pair by itself, and the preprocessing each frame.
+        """
+        pairwise = isinstance(getattr(self, "motion_net", None), PairwiseNetwork)
+        return pairwise and not self.preprocess.normalize_contrast
 
     def step_logits(self, vectors: Tensor) -> Tensor:
         """Return logits per step, (B, P, classes), of the vectors of neighboring pairs (B, P, D).

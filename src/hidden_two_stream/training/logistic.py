@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,13 +17,12 @@ from hidden_two_stream.video.transforms import apply_crop, center_crop_box, flip
 if TYPE_CHECKING:
     from hidden_two_stream.training.loop import TrainingRun
 
-__all__ = ["LAST_LAYER", "fit_last_layer", "logistic_regression"]
+__all__ = ["LAST_LAYER", "chains", "fit_last_layer", "logistic_regression", "window_embeddings"]
 
 LAST_LAYER = StageConfig(steps=200, optimizer="logistic", weight_decay=0.003)
 """How the last layer is fitted unless a recipe says otherwise."""
 
 WINDOWS_PER_VIDEO = 4
-_BATCH = 8  # clips per forward pass
 
 
 def fit_last_layer(model: nn.Module, run: TrainingRun, config: StageConfig) -> dict[str, float]:
@@ -42,7 +41,7 @@ def fit_last_layer(model: nn.Module, run: TrainingRun, config: StageConfig) -> d
     """
     start = time.monotonic()
     stream: Any = model.eval().requires_grad_(False).get_submodule("temporal_stream")
-    embeddings, labels = _embeddings(model, run)
+    embeddings, labels = window_embeddings(model, run)
     weight, bias = logistic_regression(
         embeddings, labels, len(stream.fc.bias), config.weight_decay, config.steps
     )
@@ -95,37 +94,57 @@ def logistic_regression(
 
 
 @torch.no_grad()
-def _embeddings(model: Any, run: TrainingRun) -> tuple[Tensor, Tensor]:
-    """Return the embeddings (N, D) of the training windows, and their labels (N,)."""
+def window_embeddings(model: Any, run: TrainingRun) -> tuple[Tensor, Tensor]:
+    """Return the embeddings (N, D) of the training windows, and their labels (N,).
+
+    Each window stands beside its mirror image if the recipe mirrors clips.
+
+    Args:
+        model: a `HiddenTwoStream` with a temporal stream of the form "sequence".
+        run: the training videos and the recipe.
+    """
     device = next(model.parameters()).device
-    found, labels, waiting = [], [], []
-    for clip, label in _windows(run):
-        waiting.append(clip)
-        labels.append(label)
-        if len(waiting) == _BATCH:
-            found.append(_embedded(model, torch.stack(waiting).to(device)))
-            waiting = []
-    if waiting:
-        found.append(_embedded(model, torch.stack(waiting).to(device)))
-    return torch.cat(found), torch.tensor(labels, device=device)
-
-
-def _embedded(model: Any, clips: Tensor) -> Tensor:
-    vectors = model.pair_vectors(model.preprocess(clips))
-    embedding: Tensor = model.temporal_stream.embed(vectors).mean(dim=1)
-    return embedding
-
-
-def _windows(run: TrainingRun) -> Iterator[tuple[Tensor, int]]:
-    """Yield the windows (T, 3, size, size) of all training videos, and their labels."""
     settings, length = run.recipe.input, run.recipe.model.num_frames
+    found, labels = [], []
     for number, label in enumerate(run.labels):
         available = run.cache.videos[number].num_frames
         starts = spread_starts(available, length, settings.frame_stride, WINDOWS_PER_VIDEO)
-        for first in dict.fromkeys(starts):
-            clip = run.cache.clip(number, clip_indices(first, length, settings.frame_stride, available))
-            box = center_crop_box(clip.shape[-2], clip.shape[-1], settings.size)
-            clip = apply_crop(clip, box, settings.size)
-            yield clip, label
-            if settings.flip:
-                yield flip(clip), label
+        windows = [
+            clip_indices(first, length, settings.frame_stride, available) for first in dict.fromkeys(starts)
+        ]
+        for frames, positions in chains(windows, shared=model.pairs_are_independent):
+            clip = run.cache.clip(number, frames)
+            clip = apply_crop(
+                clip, center_crop_box(clip.shape[-2], clip.shape[-1], settings.size), settings.size
+            )
+            clips = torch.stack((clip, flip(clip)) if settings.flip else (clip,)).to(device)
+            vectors = model.pair_vectors(model.preprocess(clips))
+            for first in positions:
+                embedding = model.temporal_stream.embed(vectors[:, first : first + length - 1]).mean(dim=1)
+                found.append(embedding)
+                labels += [label] * len(embedding)
+    return torch.cat(found), torch.tensor(labels, device=device)
+
+
+def chains(windows: Sequence[Sequence[int]], shared: bool) -> list[tuple[list[int], list[int]]]:
+    """Return windows of one video as few runs of frames, so that each pair of frames is computed once.
+
+    Args:
+        windows: frame numbers of each window, in the order of their first frames.
+        shared: join windows that overlap; if not, each window is a run of its own.
+
+    Returns:
+        For each run its frame numbers, and the positions in it where its windows begin.
+    """
+    found: list[tuple[list[int], list[int]]] = []
+    for window in windows:
+        frames, positions = found[-1] if found else ([], [])
+        overlap = next(
+            (n for n in range(min(len(frames), len(window)), 0, -1) if frames[-n:] == list(window[:n])), 0
+        )
+        if shared and overlap:
+            positions.append(len(frames) - overlap)
+            frames += window[overlap:]
+        else:
+            found.append((list(window), [0]))
+    return found
