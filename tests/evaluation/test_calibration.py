@@ -7,8 +7,13 @@ import numpy.typing as npt
 import pytest
 
 from hidden_two_stream.config.schema import FusionConfig
-from hidden_two_stream.evaluation.calibration import expected_calibration_error, fit_calibration
-from hidden_two_stream.recognition.calibration import fused_scores
+from hidden_two_stream.evaluation.accuracy import Evaluation
+from hidden_two_stream.evaluation.calibration import (
+    calibration_errors,
+    expected_calibration_error,
+    fit_calibration,
+)
+from hidden_two_stream.recognition.calibration import Calibration, fused_scores
 
 
 def slow_error(scores: npt.NDArray[np.floating], labels: list[int], bins: int) -> float:
@@ -85,3 +90,31 @@ def test_a_stream_at_chance_no_longer_pulls_the_other_down(method: str) -> None:
 def test_too_few_clips_give_no_calibration() -> None:
     held, labels = streams(4, 0)
     assert fit_calibration(held, labels, FusionConfig()) is None
+
+
+def evaluated(logits: dict[str, npt.NDArray[np.float32]], truth: npt.NDArray[np.int64]) -> Evaluation:
+    names = tuple(map(str, range(len(truth))))
+    fused = fused_scores(logits, FusionConfig())
+    return Evaluation(("a", "b"), names, truth, logits, fused, "10x1")
+
+
+def test_errors_of_several_runs_are_those_of_all_their_videos() -> None:
+    """One run with temperatures, one without; the stored logits are already divided."""
+    fusion = FusionConfig()
+    (raw, truth), (plain, other) = streams(90, 3), streams(30, 4)
+    calibration = Calibration({"spatial": 5.0, "temporal": 0.5}, 1.5)
+    divided = {
+        name: (values / calibration.temperature(name)).astype(np.float32) for name, values in raw.items()
+    }
+    found = calibration_errors(
+        [(evaluated(divided, truth), calibration), (evaluated(plain, other), None)], fusion
+    )
+    assert found is not None
+    labels = np.concatenate((truth, other))
+    before = np.concatenate((fused_scores(raw, fusion), fused_scores(plain, fusion)))
+    after = np.concatenate((fused_scores(divided, fusion, calibration), fused_scores(plain, fusion)))
+    assert found["ece_before"]["fused"] == pytest.approx(slow_error(before, labels.tolist(), 15), abs=1e-6)
+    assert found["ece_after"]["fused"] == pytest.approx(slow_error(after, labels.tolist(), 15), abs=1e-6)
+    assert found["fused_accuracy_before"] == (before.argmax(axis=1) == labels).mean()
+    assert set(found["ece_before"]) == {"spatial", "temporal", "fused"}
+    assert calibration_errors([(evaluated(plain, other), None)], fusion) is None

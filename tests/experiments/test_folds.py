@@ -9,16 +9,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hidden_two_stream.checkpoint import read_config
+from hidden_two_stream.cli.main import main
 from hidden_two_stream.errors import CheckpointError, UsageError
+from hidden_two_stream.evaluation.accuracy import load_scores
+from hidden_two_stream.evaluation.calibration import expected_calibration_error
 from hidden_two_stream.experiments import compare as compare_module
 from hidden_two_stream.experiments import cross_validation
 from hidden_two_stream.experiments.compare import compare
 from hidden_two_stream.experiments.cross_validation import cross_validate
 from hidden_two_stream.experiments.folds import read_folds
 from hidden_two_stream.files import folder_name
+from hidden_two_stream.inference.predictor import load
 from hidden_two_stream.training.resources import Resources
 
 STAGES = ("motion", "spatial", "temporal", "joint")
@@ -77,6 +82,34 @@ def test_resuming_uses_each_fold_once(subjects: Path, copied: Path, monkeypatch:
     assert result.evaluation is not None
     assert len(set(result.evaluation.names)) == 18
     assert [fold.accuracy for fold in result.folds] == [row["accuracy"] for row in before["folds"]]
+
+
+def test_the_calibration_errors_are_those_of_all_test_videos(
+    subjects: Path, folds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "calibration" not in json.loads((folds / "results.json").read_text(encoding="utf-8"))
+    settings = [*QUICK, "calibration.method=held-back", "calibration.folds=2"]
+    resources = Resources(workers=0, quiet=True, accelerator="cpu")
+    result = cross_validate(subjects, tmp_path / "out", "subject", "nano", settings, resources=resources)
+    found = result.to_dict()["calibration"]["test"]
+    assert result.evaluation is not None
+    scores, truth = [], []
+    for value in SUBJECTS:
+        run_folder = read_folds(subjects, "subject").folder(tmp_path / "out", value)
+        recognizer, stored = load(run_folder), load_scores(run_folder / "scores.npz")
+        scores.append(recognizer.fuse(stored.logits))
+        truth.append(stored.truth)
+    error = expected_calibration_error(np.concatenate(scores), np.concatenate(truth))
+    assert found["ece_after"]["fused"] == pytest.approx(error, abs=1e-6)
+    assert found["ece_before"] != found["ece_after"]
+    again = cross_validate(
+        subjects, tmp_path / "out", "subject", "nano", settings, resume=True, resources=resources
+    )
+    assert again.calibration == result.calibration
+    command = ["cross-validate", "--data", str(subjects), "--group", "subject", "--resume", "--quiet"]
+    changes = [f"--set={text}" for text in settings]
+    main([*command, "--out", str(tmp_path / "out"), "--accelerator", "cpu", *changes])
+    assert "calibration error of the fused scores, before → after" in capsys.readouterr().out
 
 
 def test_a_folder_that_an_earlier_version_named_goes_on(

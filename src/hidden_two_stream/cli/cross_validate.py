@@ -19,6 +19,7 @@ from hidden_two_stream.cli.options import (
     resources,
     show,
 )
+from hidden_two_stream.cli.output import calibration_lines
 from hidden_two_stream.printing import one_line
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
@@ -95,6 +96,7 @@ def _text(results: Mapping[str, Any]) -> str:
         else:
             pooled = f"mean of {results['num_folds']} splits"
         lines.append(f"{name:<9} {pooled} {mean:.1%} ± {spread:.1%}")
+    lines += calibration_lines(results.get("calibration"))
     if results["num_unreadable"]:
         lines.append(f"{number_of(results['num_unreadable'], 'unreadable video')} not counted")
     return "\n".join(map(one_line, lines))

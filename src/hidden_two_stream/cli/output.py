@@ -10,7 +10,7 @@ from hidden_two_stream.errors import OutputError
 from hidden_two_stream.printing import json_text, one_line, printable, silence
 from hidden_two_stream.progress import number_of
 
-__all__ = ["OutputClosedError", "evaluation_text", "print_json", "print_text"]
+__all__ = ["OutputClosedError", "calibration_lines", "evaluation_text", "print_json", "print_text"]
 
 
 class OutputClosedError(Exception):
@@ -82,7 +82,7 @@ def evaluation_text(result: Mapping[str, Any]) -> str:
         )
     elif "num_trained_on" in result and result["num_trained_on"] is None:
         lines.append("the run does not list the videos it was trained on; some of these may be among them")
-    lines += _calibration_lines(result.get("calibration"))
+    lines += calibration_lines(result.get("calibration"))
     names = [one_line(name) for name in result["confusion"]["classes"]]
     matrix = result["confusion"]["fused"]
     if len(names) <= 20:
@@ -97,11 +97,13 @@ def evaluation_text(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _calibration_lines(calibration: Mapping[str, Any] | None) -> list[str]:
+def calibration_lines(calibration: Mapping[str, Any] | None) -> list[str]:
     """Return how far the fused scores are from their accuracy, without and with the temperatures."""
     if calibration is None:
         return []
-    places = {f"{number_of(calibration['num_clips'], 'held-back video')}": calibration}
+    places = {}
+    if "num_clips" in calibration:
+        places[number_of(calibration["num_clips"], "held-back video")] = calibration
     if "test" in calibration:
         places["test videos"] = calibration["test"]
     errors = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -23,7 +23,7 @@ from hidden_two_stream.recognition.calibration import (
 from hidden_two_stream.recognition.fusion import FUSIONS
 from hidden_two_stream.types import FloatArray
 
-__all__ = ["calibration_figures", "expected_calibration_error", "fit_calibration"]
+__all__ = ["calibration_errors", "calibration_figures", "expected_calibration_error", "fit_calibration"]
 
 
 def expected_calibration_error(
@@ -86,8 +86,7 @@ def fit_calibration(
 def calibration_figures(recognizer: Recognizer, evaluation: Evaluation | None) -> dict[str, Any] | None:
     """Return the calibration of a run as JSON-ready data; None for a run without one.
 
-    With a test result, "test" holds the expected calibration error on the test videos, without
-    ("ece_before") and with the temperatures ("ece_after"), of each stream and fused.
+    With a test result, "test" holds what `calibration_errors` returns.
 
     Args:
         recognizer: the run.
@@ -98,22 +97,48 @@ def calibration_figures(recognizer: Recognizer, evaluation: Evaluation | None) -
         return None
     figures = asdict(calibration)
     if evaluation is not None:
-        figures["test"] = _errors(evaluation, recognizer.info.recipe.fusion, calibration)
+        figures["test"] = calibration_errors([(evaluation, calibration)], recognizer.info.recipe.fusion)
     return figures
 
 
-def _errors(
-    evaluation: Evaluation, fusion: FusionConfig, calibration: Calibration
-) -> dict[str, dict[str, float]]:
-    """Return the errors of "test" in `calibration_figures`. The evaluation has calibrated logits."""
-    inverse = {name: 1 / calibration.temperature(name) for name in evaluation.logits}
-    before = _scores(_divided(evaluation.logits, inverse), fusion, None)
-    after = _scores(evaluation.logits, fusion, calibration)
-    truth = evaluation.truth
+def calibration_errors(
+    parts: Sequence[tuple[Evaluation, Calibration | None]], fusion: FusionConfig
+) -> dict[str, Any] | None:
+    """Return what calibration changed on test videos, as JSON-ready data; None if nothing is calibrated.
+
+    Args:
+        parts: test results, each with the calibration that its logits were divided by. Their videos are
+            pooled. None: that run was not calibrated, and its scores are the same before and after.
+        fusion: method and weights of the fusion.
+
+    Returns:
+        "ece_before" and "ece_after": the expected calibration error without and with the temperatures, of
+        each stream and "fused". "fused_accuracy_before": accuracy of the fused scores without temperatures.
+    """
+    if not any(calibration for _, calibration in parts):
+        return None
+    pairs = [_before_and_after(evaluation, calibration, fusion) for evaluation, calibration in parts]
+    truth = np.concatenate([evaluation.truth for evaluation, _ in parts])
+    names = list(pairs[0][0])
+    before, after = (
+        {name: np.concatenate([pair[place][name] for pair in pairs]) for name in names} for place in (0, 1)
+    )
     return {
-        "ece_before": {name: expected_calibration_error(values, truth) for name, values in before.items()},
-        "ece_after": {name: expected_calibration_error(values, truth) for name, values in after.items()},
+        "ece_before": {name: expected_calibration_error(before[name], truth) for name in names},
+        "ece_after": {name: expected_calibration_error(after[name], truth) for name in names},
+        "fused_accuracy_before": float((before["fused"].argmax(axis=1) == truth).mean()),
     }
+
+
+def _before_and_after(
+    evaluation: Evaluation, calibration: Calibration | None, fusion: FusionConfig
+) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
+    """Return the scores without and with the temperatures. The evaluation has calibrated logits."""
+    after = _scores(evaluation.logits, fusion, calibration)
+    if calibration is None:
+        return after, after
+    inverse = {name: 1 / calibration.temperature(name) for name in evaluation.logits}
+    return _scores(_divided(evaluation.logits, inverse), fusion, None), after
 
 
 def _divided(logits: Mapping[str, FloatArray], divisors: Mapping[str, float]) -> dict[str, FloatArray]:

@@ -26,11 +26,13 @@ from hidden_two_stream.data.duplicates import find_duplicates, require_separate
 from hidden_two_stream.data.samples import note_facts
 from hidden_two_stream.errors import CheckpointError, DataError, UsageError
 from hidden_two_stream.evaluation.accuracy import Evaluation, merge, trained_on
+from hidden_two_stream.evaluation.calibration import calibration_errors
 from hidden_two_stream.experiments.folds import SCORES_FILE, Folds, load_fold, open_folder, read_folds
 from hidden_two_stream.files import make_folder, read_json, write_json
 from hidden_two_stream.inference.predictor import Recognizer, load
 from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, run_protocol
 from hidden_two_stream.progress import kept_on_output_error, note
+from hidden_two_stream.recognition.calibration import Calibration
 from hidden_two_stream.reports.run import write_run_report
 from hidden_two_stream.training.continuity import decoded_contents, keep_contents
 from hidden_two_stream.training.fit import (
@@ -79,6 +81,8 @@ class CrossValidation:
         unreadable: names of the unreadable videos.
         seconds: total time, s.
         folder: folder of all runs.
+        calibration: what calibration changed on all test videos, see
+            `evaluation.calibration.calibration_errors`; None: the folds are not calibrated, or share videos.
     """
 
     group: str
@@ -89,6 +93,7 @@ class CrossValidation:
     unreadable: tuple[str, ...]
     seconds: float
     folder: Path
+    calibration: Mapping[str, Any] | None = None
 
     def __str__(self) -> str:
         means = ", ".join(f"{name} {value:.1%}" for name, value in self.mean_accuracy.items())
@@ -123,6 +128,7 @@ class CrossValidation:
             "std_fold_accuracy": self.std_accuracy,
             "folds": [_row(self.group, fold) for fold in self.folds],
             "seconds": {"total": round(self.seconds, 1)},
+            **({} if self.calibration is None else {"calibration": {"test": self.calibration}}),
         }
 
 
@@ -180,6 +186,7 @@ def cross_validate(
         keep_contents(folder / PLAN_FILE, decoded_contents(cache), str(data))
         parts: list[Evaluation] = []
         results: list[FoldResult] = []
+        calibrations: list[Calibration | None] = []
         for number, (value, split) in enumerate(folds.splits.items(), start=1):
             fold = make_folder(folds.folder(folder, value))
             title = f"fold {number} of {len(folds.splits)}: {folds.group} {value}"
@@ -203,6 +210,7 @@ def cross_validate(
                 evaluation, result = _train_fold(task, folds.group, value, report_title, resources, fabric)
             parts.append(evaluation)
             results.append(result)
+            calibrations.append(load(fold).calibration)
             status("  " + ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in result.accuracy.items()))
         validation = CrossValidation(
             group=folds.group,
@@ -213,6 +221,9 @@ def cross_validate(
             unreadable=tuple(sample.name for sample, _ in cache.unreadable),
             seconds=time.monotonic() - start,
             folder=folder,
+            calibration=calibration_errors(list(zip(parts, calibrations, strict=True)), chosen.fusion)
+            if folds.pooled
+            else None,
         )
         with kept_on_output_error(lambda: str(validation)):
             write_json(folder / RESULTS_FILE, validation.to_dict())
