@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import hidden_two_stream as hts
-from hidden_two_stream.errors import CheckpointError
+from hidden_two_stream.errors import CheckpointError, TrainingError
 from hidden_two_stream.evaluation.accuracy import load_scores
 from hidden_two_stream.recognition.calibration import fit_temperature
 from hidden_two_stream.synthetic.dataset import write_dataset
@@ -289,3 +289,9 @@ def test_lost_scores_cannot_be_made_again(labels: Path, tmp_path: Path, stop_at:
     (tmp_path / "run" / "held_back.npz").unlink()
     with pytest.raises(CheckpointError, match=r"held_back\.npz' is missing; train again"):
         hts.resume(tmp_path / "run", QUIET)
+
+
+def test_a_cross_fit_that_diverges_names_no_folder(labels: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"^calibrate 1: stage spatial, .*Lower the stage's") as caught:
+        train(labels, tmp_path / "run", spatial__learning_rate=1e12, spatial__schedule="constant")
+    assert "last good state" not in str(caught.value)

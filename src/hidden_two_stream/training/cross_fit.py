@@ -177,6 +177,7 @@ class CrossFit:
             stages=labeled_stages(tuple(self.run.steps())),
             quiet=True,
             teacher=None,
+            purpose=f"calibrate {number + 1}",
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(mix_seed(seed))

@@ -83,6 +83,7 @@ class TrainingRun:
             the last layer before it trains all layers: a random last layer would spoil the others. The
             stream's normalization layers keep their statistics.
         initial_loss_scale: loss scale of each stage's first step, in precision "16-mixed" only.
+        purpose: what a run inside another run trains for; errors begin with it.
     """
 
     folder: Path
@@ -98,6 +99,7 @@ class TrainingRun:
     clips: Callable[..., CachedClips] = TrainingClips
     is_pretrained: bool = False
     initial_loss_scale: float = INITIAL_LOSS_SCALE
+    purpose: str = ""
 
     def steps(self) -> dict[str, int]:
         """Return the number of steps of each stage that has any, in order."""
@@ -114,6 +116,8 @@ class TrainingRun:
         advice: str = "Lower the stage's learning rate or clip_norm and train again",
     ) -> TrainingError:
         """Return the error about a training that diverged; it names the last good state if there is one."""
+        if self.purpose:  # its folder is the business of the other run
+            return TrainingError(f"{self.purpose}: {place}: {what}. {advice}")
         saved = (self.folder / STATE_FILE).exists()
         kept = f"; the last good state is in {str(self.folder)!r}" if saved else ""
         return TrainingError(f"{place}: {what}{kept}. {advice}")
