@@ -21,6 +21,7 @@ __all__ = [
     "Image",
     "Prediction",
     "RawClip",
+    "Segment",
     "WindowPrediction",
     "require_threshold",
     "validate_clip",
@@ -48,6 +49,33 @@ class Frame:
     image: Image = field(repr=False)
     index: int
     pts_seconds: float
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A labeled part of a video, [start_seconds, end_seconds): what happens when.
+
+    Attributes:
+        start_seconds: time of its first frame; the first frame of the video is at 0.
+        end_seconds: time at which it is over, excluded; `start_seconds` for an event that takes no time.
+        label: what happens.
+        score: how sure a recognizer is, 0…1; None: a person gave the label.
+    """
+
+    start_seconds: float
+    end_seconds: float
+    label: str
+    score: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long it takes."""
+        return self.end_seconds - self.start_seconds
+
+    @property
+    def is_point(self) -> bool:
+        """Whether it is an event that takes no time."""
+        return self.start_seconds == self.end_seconds
 
 
 def validate_clip(clip: object) -> RawClip:
