@@ -136,12 +136,55 @@ class HiddenTwoStream(nn.Module):
 
     @property
     def pairs_are_independent(self) -> bool:
-        """Whether a pair's vector is the same in every window that holds the pair.
+        """Whether a pair's states are the same in every window that holds the pair.
 
         MotionNet must see each pair by itself, and the preprocessing each frame.
         """
-        pairwise = isinstance(getattr(self, "motion_net", None), PairwiseNetwork)
+        pairwise = isinstance(getattr(self, "motion_net", None), PairwiseNetwork) or self.motion_frames == 2
         return pairwise and not self.preprocess.normalize_contrast
+
+    def pair_states(self, frames: Tensor) -> tuple[Tensor, ...]:
+        """Return what the temporal stream needs to know about each pair of neighboring frames.
+
+        Two calls give the logits: `temporal_of_pairs(pair_states(frames), H, W)` is `temporal(frames)`. If
+        `pairs_are_independent`, overlapping windows share the states of their pairs, so a live window needs
+        only those of its newest pair.
+
+        Args:
+            frames: (B, T, 3, H, W).
+
+        Returns:
+            Tensors (B, T−1, …). Vectors for a sequence; MotionNet's context and hidden state for a branch;
+            otherwise the finest flow.
+
+        Raises:
+            UsageError: the model has no MotionNet or no temporal stream, or its branch sees whole clips.
+        """
+        self._require("temporal_stream")
+        if self.temporal_form == "sequence":
+            return (self.pair_vectors(frames),)
+        if self.temporal_form == "branched":
+            network = self._network()
+            if not isinstance(network, PairwiseNetwork):
+                raise UsageError("this temporal stream sees whole clips, so their pairs have no states")
+            return tuple(network.features(frames)[:2])
+        return (self.motion(frames)[0],)
+
+    def temporal_of_pairs(self, states: tuple[Tensor, ...], height: int, width: int) -> Tensor:
+        """Return logits (B, classes) from the states of a window's pairs, in the order of time.
+
+        Args:
+            states: tensors (B, T−1, …), see `pair_states`.
+            height, width: size of the frames, px.
+        """
+        self._require("temporal_stream")
+        if self.temporal_form == "sequence":
+            logits: Tensor = self._sequence().pool(states[0])
+        elif self.temporal_form == "branched":
+            logits = self.temporal_stream(self._network().action_features(list(states)))
+        else:
+            logits = self.temporal_stream(states[0], height, width)
+        return logits
 
     def step_logits(self, vectors: Tensor) -> Tensor:
         """Return logits per step, (B, P, classes), of the vectors of neighboring pairs (B, P, D).

@@ -142,10 +142,17 @@ class SequenceStream(nn.Module):
         logits: Tensor = self.fc(self.dropout(self.embed(vectors)))
         return logits
 
-    def forward(self, pairs: Tensor) -> Tensor:
-        """Map pair features (B, P, C, h, w) to the logits of clips, (B, classes): the mean over steps."""
-        logits: Tensor = self.fc(self.dropout(self.embed(self.encode(pairs)).mean(dim=1)))
+    def pool(self, vectors: Tensor) -> Tensor:
+        """Map the vectors of neighboring pairs (B, P, D) to the logits of clips, (B, classes).
+
+        They are those of the mean embedding, and so the mean over steps of `steps`.
+        """
+        logits: Tensor = self.fc(self.dropout(self.embed(vectors).mean(dim=1)))
         return logits
+
+    def forward(self, pairs: Tensor) -> Tensor:
+        """Map pair features (B, P, C, h, w) to the logits of clips, (B, classes)."""
+        return self.pool(self.encode(pairs))
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> tuple[nn.Module, ...]:

@@ -1,0 +1,105 @@
+"""The newest window of a stream of frames, scored at the cost of its newest pair.
+
+If MotionNet sees each pair of frames by itself, as nano does, neighboring windows have all pairs but one in
+common. So the states of pairs are kept, not frames: a new frame needs MotionNet for one pair, and the
+temporal stream for the window. Other networks compute each window anew; the scores are the same.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from hidden_two_stream.config.schema import Recipe
+from hidden_two_stream.data.clip_cache import resized
+from hidden_two_stream.recognition.model import HiddenTwoStream
+from hidden_two_stream.types import Image
+from hidden_two_stream.video.sampling import clip_span
+from hidden_two_stream.video.transforms import apply_crop, center_crop_box
+
+__all__ = ["WindowRing"]
+
+
+class WindowRing:
+    """Scores the window that ends with each new frame, as `HiddenTwoStream` scores whole windows.
+
+    Memory and time per frame are constant.
+
+    Args:
+        model: the networks, in evaluation mode.
+        recipe: size of the input, and number and stride of the frames of a window.
+        streams: the streams to score.
+
+    Attributes:
+        shares_pairs: whether the states of pairs are kept, so that a new frame costs one pair.
+        num_pairs: pairs that MotionNet has seen so far.
+    """
+
+    def __init__(self, model: HiddenTwoStream, recipe: Recipe, streams: Sequence[str]) -> None:
+        self._model = model
+        self._settings = recipe.input
+        self._length = recipe.model.num_frames
+        self._stride = recipe.input.frame_stride
+        self._streams = tuple(streams)
+        span = clip_span(self._length, self._stride)
+        self._frames: deque[Tensor] = deque(maxlen=span)
+        # A branch behind another network than nano sees whole clips, but then pairs are not independent.
+        self.shares_pairs = "temporal" in streams and model.pairs_are_independent
+        self._states: deque[tuple[Tensor, ...]] = deque(maxlen=span - self._stride)
+        self.num_pairs = 0
+
+    def clear(self) -> None:
+        """Forget all frames: the next one is not the neighbor of the last."""
+        self._frames.clear()
+        self._states.clear()
+
+    @torch.inference_mode()
+    def push(self, image: Image) -> dict[str, Tensor] | None:
+        """Return the logits (classes,) of each stream for the window that ends with a new frame.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+
+        Returns:
+            None until there are enough frames for a window.
+        """
+        self._frames.append(self._prepared(image))
+        if self.shares_pairs and len(self._frames) > self._stride:
+            pair = self._frames_of((self._frames[-1 - self._stride], self._frames[-1]))
+            self._states.append(self._model.pair_states(pair))
+            self.num_pairs += 1
+        if len(self._frames) < (self._frames.maxlen or 0):
+            return None
+        logits = {}
+        window = list(self._frames)[:: self._stride]
+        if "spatial" in self._streams:
+            # The contrast of a frame is normalized with that of its window.
+            seen = window if self._model.preprocess.normalize_contrast else [window[self._length // 2]]
+            logits["spatial"] = self._model.spatial(self._frames_of(seen))[0]
+        if "temporal" in self._streams:
+            logits["temporal"] = self._temporal(window)[0]
+        return logits
+
+    def _temporal(self, window: Sequence[Tensor]) -> Tensor:
+        """Return the temporal logits (1, classes) of a window of T frames, each (3, size, size)."""
+        if not self.shares_pairs:
+            self.num_pairs += self._length - 1
+            return self._model.temporal(self._frames_of(window))
+        kept = list(self._states)[:: self._stride]
+        states = tuple(torch.cat(parts, dim=1) for parts in zip(*kept, strict=True))
+        return self._model.temporal_of_pairs(states, *window[-1].shape[-2:])
+
+    def _prepared(self, image: Image) -> Tensor:
+        """Return the resized and cropped frame, (3, size, size) uint8, on the model's device."""
+        frame = resized(image[None], self._settings.resize)
+        size = self._settings.size
+        cropped = apply_crop(frame, center_crop_box(frame.shape[-2], frame.shape[-1], size), size)[0]
+        return cropped.to(next(self._model.parameters()).device)
+
+    def _frames_of(self, images: Sequence[Tensor]) -> Tensor:
+        """Return `frames` (1, T, 3, size, size)."""
+        frames: Tensor = self._model.preprocess(torch.stack(list(images))[None])
+        return frames
