@@ -45,8 +45,10 @@ def one_line(text: str) -> str:
     return re.sub(r"[\n\t]", _escape, printable(text))
 
 
-def json_text(data: Any, encoding: str | None = None) -> str:
-    r"""Return indented JSON that every stream and terminal takes, and that a parser reads back unchanged.
+def json_text(data: Any, encoding: str | None = None, *, indent: int | None = 2) -> str:
+    r"""Return JSON that every stream and terminal takes, and that a parser reads back unchanged.
+
+    It is indented, or one line if `indent` is None.
 
     Control characters and lone surrogates are written as `\u001b`. If the encoding of the stream is not
     UTF-8, so are all characters outside ASCII.
@@ -55,7 +57,7 @@ def json_text(data: Any, encoding: str | None = None) -> str:
         ValueError: a number is NaN or infinite.
     """
     is_utf8 = encoding is None or encoding.lower().replace("_", "-") in ("utf-8", "utf8", "utf-8-sig")
-    text = json.dumps(data, indent=2, ensure_ascii=not is_utf8, allow_nan=False)
+    text = json.dumps(data, indent=indent, ensure_ascii=not is_utf8, allow_nan=False)
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from hidden_two_stream.errors import UsageError
 
 __all__ = [
+    "Decision",
     "FloatArray",
     "Frame",
     "Image",
@@ -213,3 +214,67 @@ class WindowPrediction:
 
     def __str__(self) -> str:
         return f"{self.start_seconds:.2f} to {self.end_seconds:.2f} s: {self.label} {self.score:.2f}"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a live recognizer says when a frame has arrived.
+
+    Attributes:
+        start_seconds, end_seconds: the interval of the newest window, up to and with its last frame. The
+            first frame of the source is at 0.
+        frame: number of the newest frame in the source, from 0.
+        classes: class names, in the order of all score vectors.
+        scores: (classes,) float32 fused scores, which sum to 1.
+        streams: (classes,) float32 scores of each stream ("spatial", "temporal"), which sum to 1.
+        threshold: the fused score below which no class fits; None: a class always fits.
+        latency_seconds: time from the arrival of the newest frame to this decision.
+        num_dropped: frames that were dropped since the decision before.
+    """
+
+    start_seconds: float
+    end_seconds: float
+    frame: int
+    classes: tuple[str, ...]
+    scores: FloatArray
+    streams: Mapping[str, FloatArray]
+    threshold: float | None
+    latency_seconds: float
+    num_dropped: int
+
+    @property
+    def label(self) -> str | None:
+        """The class with the highest fused score; None if no class fits."""
+        return self.best if self.threshold is None or self.score >= self.threshold else None
+
+    @property
+    def best(self) -> str:
+        """The class with the highest fused score, whether it fits or not."""
+        return self.classes[int(np.argmax(self.scores))]
+
+    @property
+    def score(self) -> float:
+        """The highest fused score, in 0..1."""
+        return float(np.max(self.scores))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready form."""
+        return {
+            "start_seconds": round(self.start_seconds, 6),
+            "end_seconds": round(self.end_seconds, 6),
+            "frame": self.frame,
+            "label": self.label,
+            "best": self.best,
+            "score": self.score,
+            "threshold": self.threshold,
+            "scores": dict(zip(self.classes, self.scores.tolist(), strict=True)),
+            "latency_seconds": round(self.latency_seconds, 6),
+            "num_dropped": self.num_dropped,
+        }
+
+    def __str__(self) -> str:
+        label = self.label or "no class fits"
+        return (
+            f"{self.end_seconds:.2f} s: {label} {self.score:.2f} "
+            f"({1e3 * self.latency_seconds:.0f} ms, {self.num_dropped} dropped)"
+        )

@@ -10,7 +10,14 @@ from hidden_two_stream.errors import OutputError
 from hidden_two_stream.printing import json_text, one_line, printable, silence
 from hidden_two_stream.progress import number_of
 
-__all__ = ["OutputClosedError", "calibration_lines", "evaluation_text", "print_json", "print_text"]
+__all__ = [
+    "OutputClosedError",
+    "calibration_lines",
+    "evaluation_text",
+    "print_json",
+    "print_json_line",
+    "print_text",
+]
 
 
 class OutputClosedError(Exception):
@@ -24,6 +31,15 @@ def print_json(data: Any) -> None:
         OutputError, OutputClosedError: as `print_text`.
     """
     _write(json_text(data, _encoding()))
+
+
+def print_json_line(data: Any) -> None:
+    """Print JSON as one line on stdout: one of many.
+
+    Raises:
+        OutputError, OutputClosedError: as `print_text`.
+    """
+    _write(json_text(data, _encoding(), indent=None))
 
 
 def print_text(text: str) -> None:

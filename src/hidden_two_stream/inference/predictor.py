@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -17,6 +18,8 @@ from hidden_two_stream.data.record import TrainingRecord, read_record
 from hidden_two_stream.errors import CheckpointError, UsageError, warn_of_video
 from hidden_two_stream.inference.aggregate import mean_logits
 from hidden_two_stream.inference.motion_estimator import MotionEstimator, smallest_side
+from hidden_two_stream.inference.ring import WindowRing
+from hidden_two_stream.inference.stream import StreamSettings, WindowScorer, decisions, ignore
 from hidden_two_stream.inference.windows import (
     DEFAULT_PROTOCOL,
     Protocol,
@@ -29,9 +32,10 @@ from hidden_two_stream.recognition.calibration import Calibration, fused_scores
 from hidden_two_stream.recognition.fusion import FUSIONS
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.tensors import on_device
-from hidden_two_stream.types import FloatArray, Prediction, WindowPrediction, require_threshold
+from hidden_two_stream.types import Decision, FloatArray, Prediction, WindowPrediction, require_threshold
 from hidden_two_stream.video.reader import Source, VideoReader, source_name
 from hidden_two_stream.video.sampling import clip_span
+from hidden_two_stream.video.sources.live import live_source
 from hidden_two_stream.video.times import FAR_RATE, at_rate, sampled_rate, unsampled_warning
 
 __all__ = ["Recognizer", "load"]
@@ -199,17 +203,61 @@ class Recognizer:
             frames = at_rate(reader.frames(), settings.fps) if is_sampled else reader.frames()
             windows = sliding_windows(frames, self.info.recipe, hop_seconds)
             for window in scored(windows, self._forward):
-                logits = {name: values.astype(np.float32) for name, values in window.logits.items()}
-                yield WindowPrediction(
-                    start_seconds=window.start_seconds,
-                    end_seconds=window.end_seconds,
-                    classes=self.classes,
-                    scores=self.fuse(logits),
-                    streams=self._stream_scores(logits),
-                )
+                yield self._window(window.start_seconds, window.end_seconds, window.logits)
             rates = (unsampled_warning(reader.fps, settings.fps), self.rate_warning(reader.fps))
             for warning in filter(None, (reader.warning, *rates)):
                 warn_of_video(source_name(source), warning)
+
+    def _window(
+        self, start_seconds: float, end_seconds: float, logits: Mapping[str, npt.NDArray[np.floating]]
+    ) -> WindowPrediction:
+        """Return the scores of a window from its logits (classes,) per stream."""
+        values = {name: vector.astype(np.float32) for name, vector in logits.items()}
+        return WindowPrediction(
+            start_seconds, end_seconds, self.classes, self.fuse(values), self._stream_scores(values)
+        )
+
+    def stream(
+        self,
+        source: int | Source,
+        *,
+        frame_size: tuple[int, int] | None = None,
+        fps: float | None = None,
+        settings: StreamSettings | None = None,
+        on_event: Callable[[str], None] | None = None,
+    ) -> Iterator[Decision]:
+        """Return an iterator over decisions about a live source, the newest frame first.
+
+        A frame that arrives while another is scored is dropped unless `settings` say otherwise. Memory and
+        work per frame are constant; see `inference.ring`. Leaving the loop closes the source.
+
+        Args:
+            source: number of a camera; the URL of a stream; a video file, a folder of frames or an array,
+                which come at their own pace; or "-", raw RGB frames on the standard input.
+            frame_size: (width, height) of raw frames; what a camera is asked for, px.
+            fps: frames per second of raw frames; what a camera is asked for.
+            settings: how often to decide, smoothing, threshold, and when to give up.
+            on_event: is called with one line when something happens to the connection, or the rate is far
+                from that of training; from another thread.
+
+        Raises:
+            UsageError: an argument is wrong, or there is nothing at the path.
+            VideoError: the source cannot be opened, ends with an error, or does not come back.
+            CheckpointError: no stream of this run was trained, or its scores are not finite.
+        """
+        self._require_usable()
+        recipe, chosen = self.info.recipe, settings or StreamSettings()
+        live = live_source(source, frame_size=frame_size, fps=fps)
+        ring = WindowRing(self.model, recipe, self.trained_streams)
+        threshold = chosen.threshold
+        if threshold is None and self.calibration is not None:
+            threshold = self.calibration.threshold
+        return decisions(
+            live,
+            WindowScorer(ring, self._calibrated, self._window, recipe.input.fps, self.rate_warning),
+            dataclasses.replace(chosen, threshold=threshold),
+            on_event or ignore,
+        )
 
     def fuse(self, logits: Mapping[str, FloatArray]) -> FloatArray:
         """Return fused scores of logits (…, classes) per stream, with the recipe's method and weights.
@@ -227,9 +275,15 @@ class Recognizer:
         frames = self.model.preprocess(clips.to(self._device()))
         by_stream = {"spatial": self.model.spatial, "temporal": self.model.temporal}
         logits = {name: by_stream[name](frames) for name in self.trained_streams}
+        return self._calibrated(logits)
+
+    def _calibrated(self, logits: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return logits divided by the temperatures of their streams.
+
+        All logits pass here, so that predictions, windows, streams, tests and saved scores agree.
+        """
         if self.calibration is None:
             return logits
-        # Here, so that predictions, windows, tests and saved score files all have the calibrated logits.
         return {name: values / self.calibration.temperature(name) for name, values in logits.items()}
 
     def _require_usable(self) -> None:

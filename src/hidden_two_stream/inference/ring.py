@@ -34,6 +34,7 @@ class WindowRing:
         streams: the streams to score.
 
     Attributes:
+        span: frames from the first to the last of a window.
         shares_pairs: whether the states of pairs are kept, so that a new frame costs one pair.
         num_pairs: pairs that MotionNet has seen so far.
     """
@@ -44,11 +45,11 @@ class WindowRing:
         self._length = recipe.model.num_frames
         self._stride = recipe.input.frame_stride
         self._streams = tuple(streams)
-        span = clip_span(self._length, self._stride)
-        self._frames: deque[Tensor] = deque(maxlen=span)
+        self.span = clip_span(self._length, self._stride)
+        self._frames: deque[Tensor] = deque(maxlen=self.span)
         # A branch behind another network than nano sees whole clips, but then pairs are not independent.
         self.shares_pairs = "temporal" in streams and model.pairs_are_independent
-        self._states: deque[tuple[Tensor, ...]] = deque(maxlen=span - self._stride)
+        self._states: deque[tuple[Tensor, ...]] = deque(maxlen=self.span - self._stride)
         self.num_pairs = 0
 
     def clear(self) -> None:
@@ -71,7 +72,7 @@ class WindowRing:
             pair = self._frames_of((self._frames[-1 - self._stride], self._frames[-1]))
             self._states.append(self._model.pair_states(pair))
             self.num_pairs += 1
-        if len(self._frames) < (self._frames.maxlen or 0):
+        if len(self._frames) < self.span:
             return None
         logits = {}
         window = list(self._frames)[:: self._stride]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import av
 from av.container import InputContainer
 
@@ -13,17 +15,33 @@ from hidden_two_stream.video.sources.refused import OPENED_FORMATS, PLAYLIST
 __all__ = ["open_container"]
 
 
-def open_container(name: str, address: str, *, is_url: bool) -> InputContainer:
+def open_container(
+    name: str,
+    address: str,
+    *,
+    is_url: bool,
+    options: Mapping[str, str] | None = None,
+    timeout_seconds: float = URL_TIMEOUT_SECONDS,
+) -> InputContainer:
     """Open what FFmpeg knows by `address`. Only a URL may lead to other files, as a live stream's does.
+
+    Args:
+        name: how the error calls it.
+        address: what FFmpeg opens.
+        is_url: whether it is a URL.
+        options: further options of FFmpeg.
+        timeout_seconds: how long to wait for data of a URL.
 
     Raises:
         VideoError: it cannot be opened; the error calls it `name`.
     """
-    options = SIZE_LIMIT | ({} if is_url else {"format_whitelist": OPENED_FORMATS})
-    timeout = URL_TIMEOUT_SECONDS if is_url else None
+    chosen = SIZE_LIMIT | dict(options or {})
+    if not is_url:
+        chosen["format_whitelist"] = OPENED_FORMATS
+    timeout = timeout_seconds if is_url else None
     try:
         with open_address(address) as opened:
-            return av.open(opened, "r", options=options, metadata_errors="replace", timeout=timeout)
+            return av.open(opened, "r", options=chosen, metadata_errors="replace", timeout=timeout)
     except UnicodeError as error:
         raise VideoError(name, "its name is not valid text; rename the file") from error
     except av.ArgumentError as error:  # FFmpeg's answer to a format that is not among the allowed ones
