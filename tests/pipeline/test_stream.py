@@ -6,9 +6,10 @@ import io
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import ModuleType
 
 import av
 import numpy as np
@@ -340,3 +341,15 @@ def test_a_text_file_is_not_a_video(
 def test_files_have_their_own_size() -> None:
     with pytest.raises(UsageError, match="has its own frame size and rate"):
         live_source("a.mp4", fps=3)
+
+
+def test_repetitions_are_counted_once(example_script: Callable[[str], ModuleType]) -> None:
+    script = example_script("count_repetitions")
+    scores = (0.1, 0.8, 0.6, 0.75, 0.3, 0.5, 0.9, 0.2, 0.69)
+
+    def decisions() -> Iterator[Decision]:
+        for number, score in enumerate(scores):
+            values = np.array([score, 1 - score], np.float32)
+            yield Decision(number, number + 1.0, number, ("clap", "rest"), values, {}, None, 0.0, 0)
+
+    assert list(script.repetitions(decisions(), "clap", 0.7, 0.4)) == [2.0, 7.0]
