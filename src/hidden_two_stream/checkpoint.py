@@ -29,6 +29,7 @@ from hidden_two_stream.tensors import mismatches, not_finite, parse_description,
 
 __all__ = [
     "FORMAT_VERSION",
+    "FRAME_LABELS_KEY",
     "METRICS_FILE",
     "MODEL_FILE",
     "PLAN_FILE",
@@ -54,6 +55,9 @@ PLAN_FILE = "plan.json"
 """In the folder of a run, or of several runs: the settings with which --resume continues."""
 RESULTS_FILE = "results.json"
 UNREADABLE_FILE = "unreadable.txt"
+FRAME_LABELS_KEY = "frame_labels"
+"""In the description of a checkpoint that labels frames, see `inference.annotator`."""
+
 _KEY = "hidden_two_stream"
 
 
@@ -248,6 +252,10 @@ def load_run(source: str | Path) -> tuple[HiddenTwoStream, RunInfo]:
         raise CheckpointError(
             f"{str(file)!r} is a baseline of hts compare ({baseline}), without hidden motion; load it "
             f"with hidden_two_stream.experiments.{loader}"
+        )
+    if FRAME_LABELS_KEY in data:
+        raise CheckpointError(
+            f"{str(file)!r} labels frames, not clips; use hts annotate, or hidden_two_stream.load_annotator"
         )
     try:
         with torch.device("meta"):  # the loaded weights replace the parameters: no second copy

@@ -1,0 +1,269 @@
+"""How good labels of frames are: per frame, per bout, and against chance.
+
+Frames that nobody labeled count neither as right nor as wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "BACKGROUND",
+    "FrameEvaluation",
+    "LabeledFrames",
+    "average_precision",
+    "bout_f1",
+    "evaluate_frames",
+]
+
+BACKGROUND = "background"
+"""Name of the frames without any behavior, in the confusion matrix."""
+
+_Labels = npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True, eq=False)
+class LabeledFrames:
+    """Truth and prediction for the frames of one video.
+
+    Attributes:
+        truth: (T, K) int8: 1 it happens, 0 it does not, −1 nobody looked.
+        values: (T, K) int8, the prediction: 1 or 0.
+        scores: (T, K) float, 0…1.
+    """
+
+    truth: _Labels = field(repr=False)
+    values: _Labels = field(repr=False)
+    scores: npt.NDArray[np.floating] = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class FrameEvaluation:
+    """Figures about labels of frames; all are fractions.
+
+    Attributes:
+        names: the behaviors.
+        num_videos: videos tested.
+        num_frames: frames that count.
+        num_unlabeled: frames that do not count.
+        accuracy: share of frames with exactly the right behaviors.
+        majority: accuracy of the most frequent combination of behaviors, whatever the video shows.
+        kappa: Cohen's kappa: how far the accuracy exceeds that of chance with the same frequencies.
+        precision, recall, f1: (K,) per frame; 0 where there is nothing to divide by.
+        average_precision: (K,) of the scores; NaN for a behavior that does not occur.
+        bout_f1: (K,) F1 of bouts that overlap a true one with an intersection over union of at least 0.5.
+        support: (K,) true frames.
+        bouts: (K,) true bouts.
+        confusion: (K + 1, K + 1) frames; rows are the truth; the first is the background. None if several
+            behaviors happen at once.
+    """
+
+    names: tuple[str, ...]
+    num_videos: int
+    num_frames: int
+    num_unlabeled: int
+    accuracy: float
+    majority: float
+    kappa: float
+    precision: npt.NDArray[np.float64] = field(repr=False)
+    recall: npt.NDArray[np.float64] = field(repr=False)
+    f1: npt.NDArray[np.float64] = field(repr=False)
+    average_precision: npt.NDArray[np.float64] = field(repr=False)
+    bout_f1: npt.NDArray[np.float64] = field(repr=False)
+    support: npt.NDArray[np.int64] = field(repr=False)
+    bouts: npt.NDArray[np.int64] = field(repr=False)
+    confusion: npt.NDArray[np.int64] | None = field(default=None, repr=False)
+
+    @property
+    def macro_f1(self) -> float:
+        """Mean F1 per frame over the behaviors that occur."""
+        return _mean(self.f1[self.support > 0])
+
+    @property
+    def mean_average_precision(self) -> float:
+        """Mean average precision over the behaviors that occur."""
+        return _mean(self.average_precision[self.support > 0])
+
+    @property
+    def macro_bout_f1(self) -> float:
+        """Mean F1 of bouts over the behaviors that occur."""
+        return _mean(self.bout_f1[self.support > 0])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready figures."""
+        rows = {
+            name: {
+                "precision": float(self.precision[k]),
+                "recall": float(self.recall[k]),
+                "f1": float(self.f1[k]),
+                "average_precision": None
+                if np.isnan(self.average_precision[k])
+                else float(self.average_precision[k]),
+                "bout_f1": float(self.bout_f1[k]),
+                "frames": int(self.support[k]),
+                "bouts": int(self.bouts[k]),
+            }
+            for k, name in enumerate(self.names)
+        }
+        result: dict[str, Any] = {
+            "num_videos": self.num_videos,
+            "num_frames": self.num_frames,
+            "num_unlabeled_frames": self.num_unlabeled,
+            "accuracy": self.accuracy,
+            "majority_accuracy": self.majority,
+            "kappa": self.kappa,
+            "macro_f1": self.macro_f1,
+            "mean_average_precision": self.mean_average_precision,
+            "macro_bout_f1": self.macro_bout_f1,
+            "per_behavior": rows,
+        }
+        if self.confusion is not None:
+            result["confusion"] = {
+                "classes": [BACKGROUND, *self.names],
+                "frames": self.confusion.tolist(),
+            }
+        return result
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.num_videos} videos, {self.num_frames} labeled frames ({self.num_unlabeled} unlabeled): "
+            f"macro F1 {self.macro_f1:.3f}, accuracy {self.accuracy:.1%} (most frequent label "
+            f"{self.majority:.1%}), kappa {self.kappa:.2f}, bout F1 {self.macro_bout_f1:.3f}"
+        ]
+        width = max(len(name) for name in self.names)
+        lines += [
+            f"  {name:<{width}}  F1 {self.f1[k]:.3f} (precision {self.precision[k]:.3f}, recall "
+            f"{self.recall[k]:.3f}), bouts F1 {self.bout_f1[k]:.3f}; {self.support[k]} frames in "
+            f"{self.bouts[k]} bouts"
+            for k, name in enumerate(self.names)
+        ]
+        return "\n".join(lines)
+
+
+def evaluate_frames(names: Sequence[str], videos: Sequence[LabeledFrames]) -> FrameEvaluation:
+    """Return the figures about the labels of all frames of some videos.
+
+    Args:
+        names: the behaviors, in the order of the columns.
+        videos: truth and prediction of each video; at least one frame is labeled.
+    """
+    known = [(video.truth >= 0).all(axis=1) for video in videos]
+    truth = np.concatenate([video.truth[keep] for video, keep in zip(videos, known, strict=True)])
+    values = np.concatenate([video.values[keep] for video, keep in zip(videos, known, strict=True)])
+    scores = np.concatenate([video.scores[keep] for video, keep in zip(videos, known, strict=True)])
+    hits = ((truth == 1) & (values == 1)).sum(axis=0)
+    found, support = (values == 1).sum(axis=0), (truth == 1).sum(axis=0)
+    exclusive = bool((truth.sum(axis=1) <= 1).all() and (values.sum(axis=1) <= 1).all())
+    matched = [_bout_counts(video) for video in videos]
+    counts = np.sum(matched, axis=0)
+    return FrameEvaluation(
+        names=tuple(names),
+        num_videos=len(videos),
+        num_frames=len(truth),
+        num_unlabeled=sum(len(video.truth) for video in videos) - len(truth),
+        accuracy=float((truth == values).all(axis=1).mean()),
+        majority=_majority(truth),
+        kappa=_kappa(truth, values),
+        precision=_ratio(hits, found),
+        recall=_ratio(hits, support),
+        f1=_ratio(2 * hits, found + support),
+        average_precision=np.array(
+            [average_precision(scores[:, k], truth[:, k] == 1) for k in range(len(names))]
+        ),
+        bout_f1=_ratio(2 * counts[0], counts[1] + counts[2]),
+        support=support.astype(np.int64),
+        bouts=counts[2].astype(np.int64),
+        confusion=_confusion(truth, values) if exclusive else None,
+    )
+
+
+def average_precision(scores: npt.NDArray[np.floating], positive: npt.NDArray[np.bool_]) -> float:
+    """Return the mean precision at each positive, in the order of falling scores; NaN without positives.
+
+    Equal scores count together: each positive among them has the precision after all of them.
+    """
+    if not positive.any():
+        return float("nan")
+    order = np.argsort(-scores, kind="stable")
+    ordered, hits = scores[order], np.cumsum(positive[order])
+    last = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)  # of each run of equal scores
+    precision = hits[last] / (last + 1)
+    gained = np.diff(np.concatenate(([0], hits[last])))
+    return float((precision * gained).sum() / positive.sum())
+
+
+def bout_f1(truth: _Labels, values: _Labels, least: float = 0.5) -> tuple[int, int, int]:
+    """Return the numbers of matched, predicted and true bouts of one behavior in one video.
+
+    A predicted and a true bout match if their intersection over union reaches `least`. For 0.5 or more, each
+    bout can match one other at most. Predicted bouts that lie mostly in frames that nobody labeled do not
+    count.
+
+    Args:
+        truth: (T,) 1, 0 or −1.
+        values: (T,) 1 or 0.
+        least: smallest intersection over union, 0.5…1.
+    """
+    true_bouts = _runs(truth == 1)
+    found = [(first, stop) for first, stop in _runs(values == 1) if (truth[first:stop] >= 0).mean() >= 0.5]
+    matched = 0
+    for first, stop in found:
+        for begin, end in true_bouts:
+            overlap = min(stop, end) - max(first, begin)
+            union = (stop - first) + (end - begin) - overlap
+            matched += overlap > 0 and overlap / union >= least and (least > 0.5 or 2 * overlap >= union)
+    return min(matched, len(found), len(true_bouts)), len(found), len(true_bouts)
+
+
+def _bout_counts(video: LabeledFrames) -> npt.NDArray[np.int64]:
+    """Return (3, K): matched, predicted and true bouts."""
+    columns = range(video.truth.shape[1])
+    return np.array([bout_f1(video.truth[:, k], video.values[:, k]) for k in columns]).T
+
+
+def _runs(mask: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False])).astype(np.int8)))
+    return [(int(first), int(stop)) for first, stop in edges.reshape(-1, 2)]
+
+
+def _combinations(truth: _Labels, values: _Labels) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return a number for each combination of behaviors, (T,) of the truth and of the prediction."""
+    _, numbers = np.unique(np.concatenate((truth, values)), axis=0, return_inverse=True)
+    numbers = numbers.reshape(-1)
+    return numbers[: len(truth)], numbers[len(truth) :]
+
+
+def _majority(truth: _Labels) -> float:
+    _, counts = np.unique(truth, axis=0, return_counts=True)
+    return float(counts.max() / len(truth))
+
+
+def _kappa(truth: _Labels, values: _Labels) -> float:
+    """Return (observed − expected) / (1 − expected) agreement (Cohen 1960); 0 if nothing could differ."""
+    ours, theirs = _combinations(values, truth)
+    count = max(ours.max(), theirs.max()) + 1
+    shares = [np.bincount(numbers, minlength=count) / len(numbers) for numbers in (ours, theirs)]
+    expected = float((shares[0] * shares[1]).sum())
+    observed = float((ours == theirs).mean())
+    return (observed - expected) / (1 - expected) if expected < 1 else 0.0
+
+
+def _confusion(truth: _Labels, values: _Labels) -> npt.NDArray[np.int64]:
+    rows, columns = (
+        np.where(labels.max(axis=1) > 0, labels.argmax(axis=1) + 1, 0) for labels in (truth, values)
+    )
+    size = truth.shape[1] + 1
+    return np.bincount(rows * size + columns, minlength=size * size).reshape(size, size)
+
+
+def _ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    return np.asarray(np.where(whole > 0, part / np.maximum(whole, 1), 0.0), np.float64)
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    return float(values.mean()) if len(values) else float("nan")

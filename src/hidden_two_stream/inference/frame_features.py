@@ -1,0 +1,100 @@
+"""The features of the frames of a video, from networks that stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hidden_two_stream.checkpoint import RunInfo
+from hidden_two_stream.data.clip_cache import require_resizable, resized
+from hidden_two_stream.inference.frame_scores import FrameTimes
+from hidden_two_stream.recognition.model import HiddenTwoStream
+from hidden_two_stream.types import Frame
+from hidden_two_stream.video.reader import Source, VideoReader
+from hidden_two_stream.video.times import at_rate, unsampled_warning
+
+__all__ = ["VideoFeatures", "frame_features"]
+
+_CHUNK = 32  # pairs of frames per forward pass
+
+
+@dataclass(frozen=True, eq=False)
+class VideoFeatures:
+    """The features of the frames of a video, sampled at the rate of the annotator.
+
+    Attributes:
+        features: (N, D) float32, one row per sampled frame.
+        sampled_seconds: (N,) their times.
+        pts_seconds: (T,) times of all frames of the video.
+        warnings: what is wrong with the video.
+    """
+
+    features: Tensor = field(repr=False)
+    sampled_seconds: FrameTimes = field(repr=False)
+    pts_seconds: FrameTimes = field(repr=False)
+    warnings: tuple[str, ...] = ()
+
+
+def frame_features(networks: HiddenTwoStream, info: RunInfo, source: Source) -> VideoFeatures:
+    """Return the features of the frames of a video: the vector of the pair that ends with each frame.
+
+    The whole frame is seen, squeezed to a square of `input.size`. With `input.fps` the video is sampled at
+    this rate. Memory does not grow with the length of the video, but for the result.
+
+    Raises:
+        UsageError: there is nothing at the path.
+        VideoError: the video cannot be read.
+    """
+    size = info.recipe.input.size
+    device = next(networks.parameters()).device
+    times: list[float] = []
+    with VideoReader(source) as reader:
+        require_resizable(source, reader.size, (size, size))
+        fps = info.recipe.input.fps if reader.fps else 0.0
+        counted = _counted(reader.frames(), times)
+        frames = at_rate(counted, fps) if fps else counted
+        sampled: list[float] = []
+        rows: list[Tensor] = []
+        for chunk in _chunks(frames):
+            images = resized(np.stack([frame.image for frame in chunk]), (size, size)).to(device)
+            with torch.inference_mode():
+                rows.append(networks.pair_vectors(networks.preprocess(images[None]))[0].cpu())
+            sampled += (
+                [frame.pts_seconds for frame in chunk[1:]]
+                if sampled
+                else [frame.pts_seconds for frame in chunk]
+            )
+        warnings = (reader.warning, unsampled_warning(reader.fps, info.recipe.input.fps))
+    features = torch.cat(rows)
+    # The first frame has no pair that ends with it. A single frame is its own neighbor.
+    sampled = sampled[: len(times)] if len(times) == 1 else sampled
+    features = torch.cat((features[:1], features))[: len(sampled)]
+    return VideoFeatures(
+        features, np.array(sampled), np.array(times), tuple(text for text in warnings if text)
+    )
+
+
+def _counted(frames: Iterator[Frame], times: list[float]) -> Iterator[Frame]:
+    """Yield frames, and append their times."""
+    for frame in frames:
+        times.append(frame.pts_seconds)
+        yield frame
+
+
+def _chunks(frames: Iterator[Frame]) -> Iterator[list[Frame]]:
+    """Yield pieces of a video that share one frame; a video of one frame is given twice."""
+    chunk: list[Frame] = []
+    yielded = False
+    for frame in frames:
+        chunk.append(frame)
+        if len(chunk) > _CHUNK:
+            yield chunk
+            chunk, yielded = chunk[-1:], True
+    if len(chunk) > 1:
+        yield chunk
+    elif chunk and not yielded:
+        yield [chunk[0], replace(chunk[0], pts_seconds=chunk[0].pts_seconds)]
