@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,7 +10,7 @@ from pathlib import Path
 from hidden_two_stream.data.annotations.boris import NOBODY, Event, pair_events
 from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions
 from hidden_two_stream.data.annotations.frame_labels import frame_of
-from hidden_two_stream.data.annotations.label_file import LabelFile, number
+from hidden_two_stream.data.annotations.label_file import LabelFile, csv_rows, number
 from hidden_two_stream.data.annotations.model import Annotations, SegmentCollector
 from hidden_two_stream.data.annotations.own import csv_text
 from hidden_two_stream.errors import DataError
@@ -62,37 +60,27 @@ def _table(file: LabelFile, needed: Sequence[str]) -> _Table:
         DataError: there is none, or a row has more values than there are columns.
     """
     found = _Table()
-    numbered = enumerate(file.lines, start=1)
-    first, mark, names = next(
-        (row for row in map(_split_line, numbered) if set(needed) <= set(row[2])), (0, "", [""])
-    )
+    first, mark, names = 0, ",", [""]
+    for count, text in enumerate(file.lines, start=1):
+        mark = "\t" if "\t" in text else ","
+        (names,) = [values for _, values in csv_rows(file, [text or " "], count, mark)]
+        if set(needed) <= set(names):
+            first = count
+            break
+        if len(names) > 1 and names[0]:
+            found.header[names[0]] = names[1]
     if not first:
         raise DataError(
             f"{file}: no line names the columns {', '.join(needed)}; expected a table that BORIS exported"
         )
-    header = map(_split_line, enumerate(file.lines[: first - 1]))
-    found.header = {cells[0]: cells[1] for _, _, cells in header if len(cells) > 1 and cells[0]}
-    reader = csv.reader(io.StringIO("\n".join(file.lines[first:])), delimiter=mark)
-    try:
-        for values in reader:
-            if not any(values):
-                continue
-            line = first + reader.line_num
-            if len(values) > len(names):
-                raise DataError(
-                    f"{file}, line {line}: {len(values)} values for {len(names)} columns; export it again"
-                )
+    for line, values in csv_rows(file, file.lines[first:], first + 1, mark):
+        if len(values) > len(names):
+            raise DataError(
+                f"{file}, line {line}: {len(values)} values for {len(names)} columns; export it again"
+            )
+        if any(values):
             found.rows.append((line, dict(zip(names, values, strict=False))))
-    except csv.Error as error:
-        raise DataError(f"{file} is not a table that BORIS exported: {error}") from error
     return found
-
-
-def _split_line(numbered: tuple[int, str]) -> tuple[int, str, list[str]]:
-    """Return number, delimiter and values of a line."""
-    number_, text = numbered
-    mark = "\t" if "\t" in text else ","
-    return number_, mark, next(csv.reader([text], delimiter=mark), [])
 
 
 def _first(row: dict[str, str], names: Sequence[str]) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from hidden_two_stream.data.annotations.clock import clock_seconds, clock_text
 from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions
-from hidden_two_stream.data.annotations.label_file import LabelFile, number
+from hidden_two_stream.data.annotations.label_file import LabelFile, csv_rows, number
 from hidden_two_stream.data.annotations.model import Annotations, SegmentCollector, video_id
 from hidden_two_stream.data.annotations.own import csv_text
 from hidden_two_stream.data.text_files import open_table
@@ -78,7 +77,7 @@ def write_epic(path: Path, annotations: Sequence[Annotations], options: WriteOpt
 
 def is_ava(file: LabelFile) -> bool:
     """Whether lines hold a video, a second, four numbers from 0 to 1, an action and a person."""
-    cells = next(csv.reader(file.lines[:1]), [])
+    _, cells = next(csv_rows(file, file.lines[:1]), (0, []))
     try:
         return len(cells) == _AVA_WIDTH and all(0 <= float(cell) <= 1 for cell in cells[2:6])
     except ValueError:
@@ -91,7 +90,7 @@ def read_ava(file: LabelFile, options: ReadOptions) -> list[Annotations]:
     Labels of following seconds become one segment.
     """
     videos: dict[str, dict[tuple[str, str], list[tuple[float, int]]]] = {}
-    for line, cells in enumerate(csv.reader(file.lines), start=1):
+    for line, cells in csv_rows(file, file.lines):
         if not cells:
             continue
         if len(cells) != _AVA_WIDTH:

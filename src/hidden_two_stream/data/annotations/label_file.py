@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,17 @@ from hidden_two_stream.data.text_files import read_text
 from hidden_two_stream.errors import DataError
 from hidden_two_stream.files import parse_json
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "LabelFile", "XmlElement", "expect", "named", "number", "whole_number"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_DEPTH",
+    "LabelFile",
+    "XmlElement",
+    "csv_rows",
+    "expect",
+    "named",
+    "number",
+    "whole_number",
+]
 
 MAX_BYTES = 64 << 20
 """Most bytes of a label file."""
@@ -165,6 +177,28 @@ def _parse_xml(file: LabelFile) -> XmlElement:
         raise DataError(f"{file} is not valid XML: {error}; export it again") from error
     assert isinstance(root, XmlElement)
     return root
+
+
+def csv_rows(
+    file: LabelFile, lines: Sequence[str], first: int = 1, delimiter: str = ","
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the values of each row of CSV, with the number of its last line.
+
+    Args:
+        file: where the lines are from, for messages.
+        lines: the lines.
+        first: number of the first of them in the file.
+        delimiter: what separates values.
+
+    Raises:
+        DataError: a quote is not closed, or a value is too long.
+    """
+    reader = csv.reader(io.StringIO("\n".join(lines)), delimiter=delimiter, strict=True)
+    try:
+        for values in reader:
+            yield reader.line_num + first - 1, values
+    except csv.Error as error:
+        raise DataError(f"{file}, line {reader.line_num + first - 1} is not CSV: {error}") from error
 
 
 def expect(value: Any, kind: type, file: object, where: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from hidden_two_stream.data.annotations.deepethogram import check_index, is_deepethogram
 from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions, collect_frames, to_frames
 from hidden_two_stream.data.annotations.frame_labels import FrameLabels
-from hidden_two_stream.data.annotations.label_file import LabelFile
+from hidden_two_stream.data.annotations.label_file import LabelFile, csv_rows
 from hidden_two_stream.data.annotations.model import Annotations
 from hidden_two_stream.data.annotations.own import csv_text
 from hidden_two_stream.data.text_files import open_table
@@ -26,8 +25,7 @@ _BITS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
 
 def is_simba(file: LabelFile) -> bool:
     """Whether there is an index without name, and the last column of the first row is 0 or 1."""
-    first = next(csv.reader(file.lines[:1]), [])
-    second = next(csv.reader(file.lines[1:2]), [])
+    first, second = (next(csv_rows(file, file.lines[n : n + 1]), (0, [""]))[1] for n in (0, 1))
     return (
         len(first) > 1
         and first[0] == ""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -11,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions
-from hidden_two_stream.data.annotations.label_file import LabelFile, expect, named, number
+from hidden_two_stream.data.annotations.label_file import LabelFile, csv_rows, expect, named, number
 from hidden_two_stream.data.annotations.model import Annotations, SegmentCollector
 from hidden_two_stream.data.annotations.own import csv_text
 from hidden_two_stream.errors import DataError
@@ -153,22 +151,18 @@ def read_via_csv(file: LabelFile, options: ReadOptions) -> list[Annotations]:
     line, head = heads[-1]
     columns = [name.strip() for name in head[1].split(",")]
     videos: dict[str, SegmentCollector] = {}
-    reader = csv.reader(io.StringIO("\n".join(file.lines[line + 1 :])), strict=True)
-    try:
-        for cells in reader:
-            where = f"line {line + 1 + reader.line_num}"
-            if not cells or cells[0].startswith("#"):
-                continue
-            if len(cells) != len(columns):
-                raise DataError(f"{file}, {where}: {len(cells)} values for {len(columns)} columns")
-            row = dict(zip(columns, cells, strict=True))
-            names = expect(_json(row, "file_list", file, where), list, file, f"file_list in {where}")
-            if not names:
-                raise DataError(f"{file}, {where}: file_list names no file")
-            video = videos.setdefault(str(names[0]), options.collector(file, str(names[0])))
-            _take_row(file, row, video, where)
-    except csv.Error as error:
-        raise DataError(f"{file} is not VIA's CSV: {error}") from error
+    for number_, cells in csv_rows(file, file.lines[line + 1 :], line + 2):
+        where = f"line {number_}"
+        if not any(cells) or cells[0].startswith("#"):
+            continue
+        if len(cells) != len(columns):
+            raise DataError(f"{file}, {where}: {len(cells)} values for {len(columns)} columns")
+        row = dict(zip(columns, cells, strict=True))
+        names = expect(_json(row, "file_list", file, where), list, file, f"file_list in {where}")
+        if not names:
+            raise DataError(f"{file}, {where}: file_list names no file")
+        video = videos.setdefault(str(names[0]), options.collector(file, str(names[0])))
+        _take_row(file, row, video, where)
     return [collector.result() for collector in videos.values()]
 
 
