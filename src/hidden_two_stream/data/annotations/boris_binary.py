@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from hidden_two_stream.data.annotations.boris_tables import delimiter_of
-from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions, collect_frames, to_frames
+from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions, to_frames
 from hidden_two_stream.data.annotations.frame_labels import FrameLabels
-from hidden_two_stream.data.annotations.label_file import LabelFile, number
+from hidden_two_stream.data.annotations.label_file import LabelFile, csv_rows, number
 from hidden_two_stream.data.annotations.model import Annotations
 from hidden_two_stream.data.annotations.own import csv_text
 from hidden_two_stream.errors import DataError
@@ -33,37 +32,30 @@ def is_binary(file: LabelFile) -> bool:
 def read_binary(file: LabelFile, options: ReadOptions) -> list[Annotations]:
     """Read 0 and 1 at fixed times; a value holds until the next time."""
     mark = "\t" if "\t" in file.lines[0] else ","
-    names = [name.strip().strip('"') for name in file.lines[0].split(mark)]
+    names = [name.strip() for name in next(csv_rows(file, file.lines[:1], delimiter=mark))[1]]
     times, values = [], []
-    for line, text in enumerate(file.lines[1:], start=2):
-        cells = [cell.strip() for cell in text.split(mark)]
+    for line, row in csv_rows(file, file.lines[1:], first=2, delimiter=mark):
+        cells = [cell.strip() for cell in row]
         if not any(cells):
             continue
         if len(cells) != len(names) or not set(cells[1:]) <= {"0", "1"}:
             raise DataError(
-                f"{file}, line {line}: {text[:60]!r}; expected a time and {len(names) - 1} times 0 or 1"
+                f"{file}, line {line}: {mark.join(row)[:60]!r}; expected a time and {len(names) - 1} times 0 "
+                "or 1"
             )
         times.append(number(cells[0], file, f"line {line}"))
         values.append([int(cell) for cell in cells[1:]])
-    steps = np.diff(times)
-    if len(times) < 2 or (abs(steps - steps.mean()) > 2 * 10**-_DECIMALS).any() or steps.mean() <= 0:
-        raise DataError(
-            f"{file}: the times are not at a fixed interval; expected at least two, equally spaced"
-        )
-    rate = (len(times) - 1) / (times[-1] - times[0])
-    if times[0]:
-        raise DataError(f"{file}: the first time is {times[0]:g} s; expected 0")
+    if len(times) < 2 or (np.diff(times) <= 0).any() or times[0] != 0:
+        raise DataError(f"{file}: the times don't increase from 0; expected at least two")
     labels = FrameLabels(np.array(values, np.int8), tuple(names[1:]))
-    sampled = replace(options, fps=rate, num_frames=None)
-    note = f"sampled every {1 / rate:.4g} s, so edges are that inexact"
-    found = collect_frames(file, labels, file.stem, sampled, notes=[note])
-    result = options.collector(file, file.stem, names[1:])
-    result.notes += found.notes
-    result.labeled = found.labeled
-    result.duration_seconds = result.duration_seconds or found.duration_seconds
-    for segment in found.segments:
-        result.add(segment.start_seconds, segment.end_seconds, segment.label, where="its rows")
-    return [result.result()]
+    collector = options.collector(file, file.stem, names[1:])
+    collector.labeled = labels.labeled(times)
+    end = times[-1] + (times[-1] - times[-2])
+    collector.duration_seconds = collector.duration_seconds or end
+    collector.notes.append(f"sampled every {end / len(times):.4g} s, so edges are that inexact")
+    for segment in labels.to_segments(times):
+        collector.add(segment.start_seconds, segment.end_seconds, segment.label, where="its rows")
+    return [collector.result()]
 
 
 def write_binary(path: Path, annotations: Sequence[Annotations], options: WriteOptions) -> None:

@@ -141,11 +141,6 @@ def write_ava(path: Path, annotations: Sequence[Annotations], options: WriteOpti
                     f"the label {segment.label!r} cannot be written for AVA; its actions are numbers"
                 )
             first, stop = math.ceil(segment.start_seconds), math.ceil(segment.end_seconds)
-            if first == stop:
-                raise UsageError(
-                    f"{segment.label!r} from {segment.start_seconds:g} to {segment.end_seconds:g} s cannot "
-                    "be written for AVA: no whole second lies in it"
-                )
             box = ("0.000", "0.000", "1.000", "1.000")
             rows += [
                 (video_id(item.video), f"{t:04d}", *box, segment.label, subject) for t in range(first, stop)

@@ -10,14 +10,14 @@ import numpy as np
 
 from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions, collect_frames, to_frames
 from hidden_two_stream.data.annotations.frame_labels import FrameLabels
+from hidden_two_stream.data.annotations.frame_table import open_frame_table
 from hidden_two_stream.data.annotations.label_file import LabelFile
 from hidden_two_stream.data.annotations.model import Annotations
 from hidden_two_stream.data.annotations.own import csv_text
-from hidden_two_stream.data.text_files import Table, open_table
 from hidden_two_stream.errors import DataError
 from hidden_two_stream.files import write_text
 
-__all__ = ["check_index", "is_deepethogram", "read_deepethogram", "write_deepethogram"]
+__all__ = ["is_deepethogram", "read_deepethogram", "write_deepethogram"]
 
 BACKGROUND = "background"
 _VALUES = {"0": 0, "1": 1, "-1": -1, "0.0": 0, "1.0": 1, "-1.0": -1}
@@ -31,16 +31,16 @@ def is_deepethogram(file: LabelFile) -> bool:
 
 def read_deepethogram(file: LabelFile, options: ReadOptions) -> list[Annotations]:
     """Read a row per frame. -1 means that nobody looked; the background is where nothing else happens."""
-    file.check_size()
-    table = open_table(file.path, (BACKGROUND,))
-    names = [name for name in table.columns if name]
-    if names[0] != BACKGROUND:
-        raise DataError(f"{file}: the first column after the index is {names[0]!r}; expected {BACKGROUND!r}")
+    table = open_frame_table(file)
+    names = table.names
+    if names[:1] != (BACKGROUND,):
+        raise DataError(
+            f"{file}: the first column after the index is {' '.join(names[:1])!r}; expected {BACKGROUND!r}"
+        )
     rows: list[list[int]] = []
     mixed = unsaid = 0
-    for line, row in table.rows():
-        check_index(table, row, len(rows), line)
-        values = [_value(file, line, name, row.get(name, "")) for name in names]
+    for line, cells in table.rows():
+        values = [_value(file, line, name, cell) for name, cell in zip(names, cells, strict=True)]
         if values[0] == 1 and 1 in values[1:]:
             raise DataError(
                 f"{file}, line {line}: both background and {names[values.index(1, 1)]!r} are 1; background "
@@ -49,25 +49,11 @@ def read_deepethogram(file: LabelFile, options: ReadOptions) -> list[Annotations
         mixed += -1 in values and set(values) != {-1}
         unsaid += set(values) == {0}
         rows.append(values[1:])
-    labels = FrameLabels(np.array(rows, np.int8).reshape(len(rows), len(names) - 1), tuple(names[1:]))
+    labels = FrameLabels(np.array(rows, np.int8).reshape(len(rows), len(names) - 1), names[1:])
     notes = [f"{mixed} frames with -1 beside 0 or 1 count as not labeled"] * bool(mixed)
     notes += [f"{unsaid} frames in which even background is 0 count as background"] * bool(unsaid)
     video = _NAME.sub("", file.stem)
     return [collect_frames(file, labels, video, options, notes=notes)]
-
-
-def check_index(table: Table, row: dict[str, str], count: int, line: int) -> None:
-    """Check that the index without name, if there is one, counts the frames from 0.
-
-    Raises:
-        DataError: it doesn't.
-    """
-    index = row.get("")
-    if index is not None and index not in (str(count), f"{count}.0"):
-        raise DataError(
-            f"{table.path}, line {line}: the frame number is {index!r}; expected {count}: one row per frame, "
-            "from 0, in order"
-        )
 
 
 def _value(file: LabelFile, line: int, name: str, text: str) -> int:

@@ -10,7 +10,6 @@ from hidden_two_stream.data.annotations.clock import clock_seconds
 from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions
 from hidden_two_stream.data.annotations.label_file import LabelFile
 from hidden_two_stream.data.annotations.model import Annotations
-from hidden_two_stream.data.annotations.own import csv_text
 from hidden_two_stream.errors import DataError
 from hidden_two_stream.files import write_text
 
@@ -80,7 +79,7 @@ def read_elan_tab(file: LabelFile, options: ReadOptions) -> list[Annotations]:
 
 def _rows(file: LabelFile) -> list[tuple[int, list[str]]]:
     return [
-        (line, [cell.strip('"') for cell in text.split("\t")])
+        (line, text.split("\t"))
         for line, text in enumerate(file.lines, start=1)
         if text.strip() and not text.startswith("#")
     ]
@@ -145,8 +144,9 @@ def _seconds(text: str, in_milliseconds: bool) -> float | None:
 def write_elan_tab(path: Path, annotations: Sequence[Annotations], options: WriteOptions) -> None:  # noqa: ARG001
     """Write a row per annotation, in milliseconds, with a line of column names; the tier is the label."""
     (item,) = annotations
-    rows: list[Sequence[object]] = [_HEADER]
+    lines = ["\t".join(_HEADER)]  # ELAN quotes nothing
     for segment, subject in item.with_subjects():
         start, end = round(segment.start_seconds * 1000), round(segment.end_seconds * 1000)
-        rows.append((segment.label, subject, start, end, end - start, segment.label))
-    write_text(path, csv_text(rows, "\t"))
+        cells = (segment.label, subject, start, end, end - start, segment.label)
+        lines.append("\t".join(map(str, cells)))
+    write_text(path, "".join(f"{line}\n" for line in lines))

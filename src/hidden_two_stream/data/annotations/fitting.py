@@ -106,11 +106,14 @@ def _fit_points(fitted: Fitted, target: Format, options: WriteOptions) -> None:
     _join_overlapping(fitted)
 
 
-def _fit_labeled(fitted: Fitted, target: Format, options: WriteOptions) -> None:  # noqa: ARG001
+def _fit_labeled(fitted: Fitted, target: Format, options: WriteOptions) -> None:
     item = fitted.annotations
     if target.holds.unlabeled or item.labeled is None:
         return
     end = math.inf if item.duration_seconds is None else item.duration_seconds
+    fps = options.fps or item.fps
+    if options.num_frames is not None and fps is not None:
+        end = options.num_frames / fps
     covers = len(item.labeled) == 1 and item.labeled[0][0] <= _SAME and item.labeled[0][1] >= end - _SAME
     if covers:
         return
@@ -131,19 +134,16 @@ def _fit_times(fitted: Fitted, target: Format, options: WriteOptions) -> None:
         for (first, stop), segment in zip(spans, item.segments, strict=True)
     ]
     if any(short):
-        shortest = "a frame" if step == "frame" else f"{step:g} s"
+        shortest = f"a {step}" if isinstance(step, str) else f"{step:g} s"
         fitted.losses.append(f"{number_of(sum(short), 'segment')} shorter than {shortest}")
-    shift = (
-        max(
-            max(abs(first - segment.start_seconds), abs(stop - segment.end_seconds))
-            for (first, stop), segment in zip(spans, item.segments, strict=True)
-            if not segment.is_point
-        )
-        if not all(segment.is_point for segment in item.segments)
-        else 0.0
-    )
+    shifts = [
+        max(abs(first - segment.start_seconds), abs(stop - segment.end_seconds))
+        for (first, stop), segment in zip(spans, item.segments, strict=True)
+        if not segment.is_point
+    ]
+    shift = max(shifts, default=0.0)
     if shift > _SAME:
-        unit = "frames" if step == "frame" else f"{step:g} s"
+        unit = f"{step}s" if isinstance(step, str) else f"{step:g} s"
         fitted.notes.append(f"times are rounded to {unit}, by up to {shift:.2g} s")
     rows = [row for row, is_short in zip(item.with_subjects(), short, strict=True) if not is_short]
     _replace(fitted, rows)
@@ -166,6 +166,9 @@ def _rounding(
             return first / fps, stop / fps
 
         return to_frames
+    if step == "second":
+        # A label at a whole second stands for half a second before and after it.
+        return lambda s: (math.ceil(s.start_seconds) - 0.5, math.ceil(s.end_seconds) - 0.5)
     assert not isinstance(step, str)
 
     def to_steps(segment: Segment) -> tuple[float, float]:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from hidden_two_stream.data.annotations.frame_labels import FrameLabels, frame_labels
 from hidden_two_stream.data.annotations.label_file import LabelFile
 from hidden_two_stream.data.annotations.model import Annotations, SegmentCollector
@@ -124,7 +126,8 @@ class Holds:
         rows: it has a row per frame, or states that change: bouts of one label that touch become one.
         labels: labels without a segment.
         ids: videos have names without folders and suffix.
-        step: seconds to which times are rounded; "frame": to frames; 0: not rounded.
+        step: seconds to which times are rounded; "frame": to frames; "second": to labels at whole
+            seconds; 0: not rounded.
     """
 
     points: bool = False
@@ -236,5 +239,5 @@ def to_frames(annotations: Annotations, options: WriteOptions, format_name: str)
             f"a segment of {annotations.video!r} ends at {last:g} s, past its last frame: {count} frames at "
             f"{fps:g} per second are {count / fps:g} s; is the frame rate right?"
         )
-    times = [frame / fps for frame in range(count)]
+    times = np.arange(count) / fps
     return frame_labels(annotations.segments, times, annotations.labels, annotations.labeled)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hidden_two_stream.data.annotations.deepethogram import check_index, is_deepethogram
+from hidden_two_stream.data.annotations.deepethogram import is_deepethogram
 from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions, collect_frames, to_frames
 from hidden_two_stream.data.annotations.frame_labels import FrameLabels
+from hidden_two_stream.data.annotations.frame_table import open_frame_table
 from hidden_two_stream.data.annotations.label_file import LabelFile, csv_rows
 from hidden_two_stream.data.annotations.model import Annotations
 from hidden_two_stream.data.annotations.own import csv_text
@@ -40,13 +41,8 @@ def read_simba(file: LabelFile, options: ReadOptions) -> list[Annotations]:
 
     The rate is that of `logs/video_info.csv` of the project, unless it is given.
     """
-    file.check_size()
-    table = open_table(file.path, options.labels or ())
-    names = [name for name in table.columns if name]
-    rows: list[tuple[int, list[str]]] = []
-    for line, row in table.rows():
-        check_index(table, row, len(rows), line)
-        rows.append((line, [row.get(name, "") for name in names]))
+    table = open_frame_table(file)
+    names, rows = table.names, list(table.rows())
     chosen = _classifiers(file, names, [cells for _, cells in rows], options)
     values = np.zeros((len(rows), len(chosen)), np.int8)
     for count, (line, cells) in enumerate(rows):
@@ -66,6 +62,9 @@ def _classifiers(
     file: LabelFile, names: Sequence[str], rows: Sequence[Sequence[str]], options: ReadOptions
 ) -> list[str]:
     if options.labels is not None:
+        missing = [name for name in options.labels if name not in names]
+        if missing:
+            raise DataError(f"{file}: no column {missing[0]!r}; the file has {', '.join(names[-20:])}")
         return list(options.labels)
     chosen: list[str] = []
     for column in reversed(range(len(names))):

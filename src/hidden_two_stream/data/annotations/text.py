@@ -29,6 +29,7 @@ __all__ = [
 _ARROW = "-->"
 _VOICE = re.compile(r"<v(?:\.[^ >]*)?[ \t]+([^>]*)>")
 _TAG = re.compile(r"<[^>]*>")
+_SUBRIP_TAG = re.compile(r"</?(?:[bius]|font[^>]*)>|\{\\[^}]*\}", re.IGNORECASE)
 _FREQUENCIES = "\\"
 
 
@@ -58,7 +59,7 @@ def _read_cues(file: LabelFile, options: ReadOptions, *, is_webvtt: bool) -> lis
     collector = options.collector(file, file.stem)
     for line, start, end, text in _cues(file):
         voice = _VOICE.search(text) if is_webvtt else None
-        plain = _TAG.sub("", text)
+        plain = (_TAG if is_webvtt else _SUBRIP_TAG).sub("", text)
         if plain != text and not (voice and _VOICE.sub("", text, count=1) == plain):
             collector.notes.append("markup in texts is not read")
         label = html.unescape(plain) if is_webvtt else plain
