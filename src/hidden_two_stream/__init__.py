@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hidden_two_stream.checkpoint import RunInfo
     from hidden_two_stream.config.loading import load_recipe, recipe_names
     from hidden_two_stream.config.schema import Recipe
+    from hidden_two_stream.data.annotations.files import read_annotations, write_annotations
     from hidden_two_stream.errors import HiddenTwoStreamError, VideoWarning
     from hidden_two_stream.evaluation.accuracy import Evaluation
     from hidden_two_stream.evaluation.comparison import Comparison
@@ -57,9 +58,11 @@ _HOMES = {
     "load": "inference.predictor",
     "load_recipe": "config.loading",
     "motion_estimator": "inference.motion_estimator",
+    "read_annotations": "data.annotations.files",
     "recipe_names": "config.loading",
     "resume": "training.runner",
     "train": "training.runner",
+    "write_annotations": "data.annotations.files",
 }
 """The module of each public name."""
 
@@ -84,9 +87,11 @@ __all__ = [
     "load",
     "load_recipe",
     "motion_estimator",
+    "read_annotations",
     "recipe_names",
     "resume",
     "train",
+    "write_annotations",
 ]
 
 
