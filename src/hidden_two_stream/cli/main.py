@@ -16,6 +16,7 @@ from types import FrameType, ModuleType
 
 from hidden_two_stream._version import __version__
 from hidden_two_stream.cli import (
+    annotate,
     bench,
     check,
     compare,
@@ -31,6 +32,7 @@ from hidden_two_stream.cli import (
     prepare,
     stream,
     train,
+    train_frames,
 )
 from hidden_two_stream.cli.options import Parser
 from hidden_two_stream.cli.output import OutputClosedError
@@ -51,6 +53,8 @@ COMMANDS: dict[str, ModuleType] = {
     "fuse": fuse,
     "predict": predict,
     "stream": stream,
+    "train-frames": train_frames,
+    "annotate": annotate,
     "labels": labels,
     "bench": bench,
     "flow": flow,

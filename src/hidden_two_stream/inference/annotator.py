@@ -101,6 +101,12 @@ class Annotator(nn.Module):
         """Return scores and labels for the frames of a video from its features."""
         logits = frame_logits(self.head, found.features.to(self.head.mean.device)).cpu()
         sampled = frame_scores(logits, self.exclusive, self.temperature)
+        return self.labels_of_scores(name, found, sampled, settings)
+
+    def labels_of_scores(
+        self, name: str, found: VideoFeatures, sampled: FloatArray, settings: FrameSettings
+    ) -> FrameScores:
+        """Return labels from the scores (N, K) of the sampled frames; times between them are interpolated."""
         scores = np.stack(
             [np.interp(found.pts_seconds, found.sampled_seconds, column) for column in sampled.T], axis=1
         ).astype(np.float32)

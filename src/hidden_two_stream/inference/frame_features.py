@@ -30,12 +30,14 @@ class VideoFeatures:
         features: (N, D) float32, one row per sampled frame.
         sampled_seconds: (N,) their times.
         pts_seconds: (T,) times of all frames of the video.
+        fps: rate of the video; None: unknown.
         warnings: what is wrong with the video.
     """
 
     features: Tensor = field(repr=False)
     sampled_seconds: FrameTimes = field(repr=False)
     pts_seconds: FrameTimes = field(repr=False)
+    fps: float | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -68,13 +70,13 @@ def frame_features(networks: HiddenTwoStream, info: RunInfo, source: Source) -> 
                 if sampled
                 else [frame.pts_seconds for frame in chunk]
             )
-        warnings = (reader.warning, unsampled_warning(reader.fps, info.recipe.input.fps))
+        own_fps, warnings = reader.fps, (reader.warning, unsampled_warning(reader.fps, info.recipe.input.fps))
     features = torch.cat(rows)
     # The first frame has no pair that ends with it. A single frame is its own neighbor.
     sampled = sampled[: len(times)] if len(times) == 1 else sampled
     features = torch.cat((features[:1], features))[: len(sampled)]
     return VideoFeatures(
-        features, np.array(sampled), np.array(times), tuple(text for text in warnings if text)
+        features, np.array(sampled), np.array(times), own_fps, tuple(text for text in warnings if text)
     )
 
 

@@ -1,0 +1,159 @@
+"""`hts annotate`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hidden_two_stream.cli.options import Parser, add_device, path, path_text
+from hidden_two_stream.cli.output import print_json, print_text
+from hidden_two_stream.errors import UsageError
+from hidden_two_stream.printing import one_line
+from hidden_two_stream.progress import note
+
+if TYPE_CHECKING:
+    from hidden_two_stream.inference.frame_scores import FrameScores
+
+__all__ = ["SUMMARY", "add_arguments", "run"]
+
+SUMMARY = "label every frame of videos: a table per frame, and bouts"
+
+
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of `hts annotate`."""
+    parser.add_argument("run", type=path_text, metavar="RUN", help="run folder of hts train-frames")
+    parser.add_argument(
+        "sources", type=path_text, nargs="+", metavar="VIDEO", help="videos: files, folders, globs, URLs"
+    )
+    parser.add_argument(
+        "--out", type=path, metavar="FOLDER",
+        help="write VIDEO_frames.csv (a row per frame) for each video, and bouts.csv for all",
+    )  # fmt: skip
+    parser.add_argument(
+        "--format", metavar="NAME",
+        help="write the bouts of each video in this label format, too (see hts labels); needs --out",
+    )  # fmt: skip
+    parser.add_argument(
+        "--threshold", action="append", default=[], metavar="BEHAVIOR=SCORE",
+        help="score from which on a behavior is said to happen (default: chosen in training); repeatable",
+    )  # fmt: skip
+    parser.add_argument(
+        "--shortest", type=float, default=0.0, metavar="SECONDS",
+        help="leave out shorter bouts (default: keep all)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--bridge", type=float, default=0.0, metavar="SECONDS",
+        help="fill shorter gaps between two bouts of a behavior (default: none)",
+    )  # fmt: skip
+    add_device(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command and return its exit code."""
+    from hidden_two_stream.data.annotations.table import format_named
+    from hidden_two_stream.errors import HiddenTwoStreamError
+    from hidden_two_stream.inference.annotation_files import bouts_csv, frames_csv, write_labels
+    from hidden_two_stream.inference.annotator import load_annotator
+    from hidden_two_stream.inference.frame_scores import FrameSettings
+    from hidden_two_stream.video.finding import expand_sources
+
+    if arguments.format is not None:
+        format_named(arguments.format)
+        if arguments.out is None:
+            raise UsageError("--format needs --out, the folder that gets the files")
+    settings = FrameSettings(_thresholds(arguments.threshold), arguments.shortest, arguments.bridge)
+    annotator = load_annotator(arguments.run, arguments.device)
+    found: list[FrameScores] = []
+    failed: list[dict[str, str]] = []
+    for source in expand_sources(arguments.sources):
+        try:
+            scores = annotator.annotate(source, settings)
+        except UsageError:
+            raise
+        except HiddenTwoStreamError as error:
+            note(f"hts: {error}")
+            failed.append({"source": source, "reason": " ".join(str(error).split())})
+            continue
+        for warning in scores.warnings:
+            note(f"hts: {source}: {warning}")
+        for bout in scores.removed:
+            note(
+                f"hts: {source}: left out {bout.label} from {bout.start_seconds:.2f} to "
+                f"{bout.end_seconds:.2f} s: shorter than {arguments.shortest:g} s",
+                quiet=arguments.quiet,
+            )
+        found.append(scores)
+        if arguments.out is not None:
+            frames_csv(arguments.out, scores)
+            bouts_csv(arguments.out, found)
+            if arguments.format is not None:
+                for line in write_labels(arguments.out, scores, arguments.format):
+                    note(f"hts: {line}")
+        if not arguments.json:
+            print_text(_text(scores))
+    if arguments.json:
+        print_json({"run": arguments.run, "videos": [_summary(one) for one in found], "unreadable": failed})
+    return 1 if failed else 0
+
+
+def _thresholds(texts: Sequence[str]) -> dict[str, float]:
+    found = {}
+    for text in texts:
+        name, equals, value = text.rpartition("=")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            equals = ""
+        if not (equals and name):
+            raise UsageError(f"--threshold is {text!r}; expected BEHAVIOR=SCORE, such as groom=0.4")
+    return found
+
+
+def _statistics(scores: FrameScores) -> dict[str, dict[str, Any]]:
+    """Return number, total, mean and first of the bouts of each behavior."""
+    result: dict[str, dict[str, Any]] = {}
+    bouts = scores.bouts()
+    for name in scores.names:
+        ours = [bout for bout in bouts if bout.label == name]
+        total = sum(bout.seconds for bout in ours)
+        result[name] = {
+            "num_bouts": len(ours),
+            "total_seconds": round(total, 6),
+            "mean_seconds": round(total / len(ours), 6) if ours else None,
+            "first_seconds": round(ours[0].start_seconds, 6) if ours else None,
+            "share_of_time": round(total / scores.end_seconds, 6),
+        }
+    return result
+
+
+def _summary(scores: FrameScores) -> Mapping[str, Any]:
+    return {
+        "source": scores.source,
+        "num_frames": len(scores.pts_seconds),
+        "duration_seconds": round(scores.end_seconds, 6),
+        "behaviors": _statistics(scores),
+        "bouts": [
+            {
+                "label": bout.label,
+                "start_seconds": round(bout.start_seconds, 6),
+                "end_seconds": round(bout.end_seconds, 6),
+                "score": bout.score,
+            }
+            for bout in scores.bouts()
+        ],
+        "warnings": list(scores.warnings),
+    }
+
+
+def _text(scores: FrameScores) -> str:
+    lines = [f"{scores.source}: {len(scores.pts_seconds)} frames, {scores.end_seconds:.1f} s"]
+    for name, facts in _statistics(scores).items():
+        if facts["num_bouts"]:
+            lines.append(
+                f"  {name}: {facts['num_bouts']} bouts, {facts['total_seconds']:.1f} s "
+                f"({facts['share_of_time']:.0%}), the first at {facts['first_seconds']:.1f} s"
+            )
+        else:
+            lines.append(f"  {name}: never")
+    return "\n".join(map(one_line, lines))

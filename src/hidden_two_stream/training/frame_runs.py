@@ -1,0 +1,367 @@
+"""Runs that label frames: from recordings with labels over time to a tested annotator in a folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from hidden_two_stream.checkpoint import (
+    MODEL_FILE,
+    RESULTS_FILE,
+    UNREADABLE_FILE,
+    RunInfo,
+    RunMetadata,
+    build_model,
+)
+from hidden_two_stream.config.loading import load_recipe
+from hidden_two_stream.config.validation import require_seed
+from hidden_two_stream.data.frame_dataset import FrameDataset, Recording, Unlabeled, read_frame_dataset
+from hidden_two_stream.environment import versions
+from hidden_two_stream.errors import DataError, UsageError, VideoError
+from hidden_two_stream.evaluation.frame_metrics import FrameEvaluation, LabeledFrames, evaluate_frames
+from hidden_two_stream.files import make_folder, write_json, write_text
+from hidden_two_stream.inference.annotator import Annotator
+from hidden_two_stream.inference.frame_features import VideoFeatures, frame_features
+from hidden_two_stream.inference.frame_scores import FrameSettings
+from hidden_two_stream.inference.predictor import load
+from hidden_two_stream.progress import ProgressLine, note, number_of
+from hidden_two_stream.recognition.model import HiddenTwoStream
+from hidden_two_stream.training.frame_labels import (
+    FeatureVideo,
+    FittedHead,
+    FrameLabelSettings,
+    fit_frame_labels,
+)
+from hidden_two_stream.training.lock import folder_lock
+from hidden_two_stream.training.warm_start import initialize
+
+__all__ = ["FrameTrainingResult", "evaluate_annotator", "train_frames"]
+
+
+@dataclass(frozen=True)
+class FrameTrainingResult:
+    """A trained annotator and how good it is.
+
+    Attributes:
+        annotator: the annotator.
+        test: figures on the test recordings; None: there are none.
+        cross_fitted: figures on the training recordings, of networks that did not see them; None: there are
+            too few recordings.
+        folder: the run folder.
+        unreadable: recordings that could not be read, and why.
+    """
+
+    annotator: Annotator
+    test: FrameEvaluation | None
+    cross_fitted: FrameEvaluation | None
+    folder: Path
+    unreadable: Mapping[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready figures, as `results.json` holds them."""
+        return {
+            "behaviors": list(self.annotator.names),
+            "exclusive": self.annotator.exclusive,
+            "thresholds": dict(zip(self.annotator.names, self.annotator.thresholds, strict=True)),
+            "temperature": self.annotator.temperature,
+            "test": None if self.test is None else self.test.to_dict(),
+            "cross_fitted": None if self.cross_fitted is None else self.cross_fitted.to_dict(),
+            "unreadable": dict(self.unreadable),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """A recording whose features and labels are known."""
+
+    recording: Recording
+    found: VideoFeatures
+    truth: npt.NDArray[np.int8]
+
+
+def train_frames(
+    data: str | Path,
+    out: str | Path,
+    *,
+    base: str | Path | None = None,
+    names: Sequence[str] | None = None,
+    group: str | None = None,
+    held_out: str | None = None,
+    unlabeled: Unlabeled = "file",
+    settings: FrameLabelSettings | None = None,
+    size: int = 128,
+    fps: float = 0.0,
+    seed: int = 0,
+    device: str = "cpu",
+    quiet: bool = False,
+) -> FrameTrainingResult:
+    """Train an annotator, test it, and write a run folder.
+
+    Args:
+        data: recordings with labels, see `data.frame_dataset`.
+        out: the run folder; it must not hold a run yet.
+        base: a run with a temporal stream of the form "sequence" whose networks give the features; None:
+            those that come with the package.
+        names: the behaviors to learn; None: all.
+        group: column whose values stay together when recordings are held back, such as subject.
+        held_out: "column=value" of the recordings to test on. Without it, the column `split` says which; if
+            there is none, nothing is left for a test, and the cross-fitted figures say how good it is.
+        unlabeled: what it means where no segment is.
+        settings: how to train.
+        size: side of the square that frames are squeezed to, px; that of `base` if it is given.
+        fps: frames per second that videos are sampled at; 0: all frames.
+        seed: seed of everything random.
+        device: where to compute.
+        quiet: show no progress.
+
+    Raises:
+        UsageError: an argument is wrong, or `out` holds a run.
+        DataError: the recordings or labels cannot be used.
+        TrainingError: the loss is not finite.
+        OutputError: the folder is not writable.
+    """
+    require_seed(seed)
+    folder, chosen = Path(out), settings or FrameLabelSettings()
+    if (folder / MODEL_FILE).exists():
+        raise UsageError(f"{str(folder)!r} already holds a run; name another folder")
+    dataset = read_frame_dataset(data, names)
+    train, test = _divided(dataset, held_out)
+    _require_column(dataset, group)
+    networks, info = _networks(base, dataset.names, size, fps, device)
+    with folder_lock(make_folder(folder)):
+        note(
+            f"{number_of(len(train), 'recording')} to learn from, {len(test)} to test; behaviors: "
+            f"{', '.join(dataset.names)}",
+            quiet=quiet,
+        )
+        read, unreadable = _read_all((*train, *test), networks, info, unlabeled, quiet)
+        write_text(
+            folder / UNREADABLE_FILE, "".join(f"{name}: {reason}\n" for name, reason in unreadable.items())
+        )
+        ours = [one for one in read if one.recording in train]
+        theirs = [one for one in read if one.recording in test]
+        if not ours:
+            raise DataError(f"none of the {len(train)} recordings to learn from can be read")
+        videos = [
+            FeatureVideo(
+                one.recording.path,
+                one.found.features,
+                _sampled(one),
+                "" if group is None else one.recording.columns[group],
+            )
+            for one in ours
+        ]
+        with _shown_progress(quiet) as progress:
+            fitted = fit_frame_labels(videos, chosen, seed, progress)
+        info = dataclasses.replace(
+            info,
+            metadata=dataclasses.replace(
+                info.metadata, data=str(Path(data).resolve()), num_training_videos=len(ours), seed=seed,
+                versions=versions(), held_out=held_out,
+            ),
+        )  # fmt: skip
+        annotator = Annotator(
+            networks, fitted.head, info, fitted.exclusive, fitted.temperature, fitted.thresholds
+        )
+        annotator.save(folder)
+        result = FrameTrainingResult(
+            annotator,
+            _tested(annotator, theirs) if theirs else None,
+            _cross_fitted(annotator, fitted, ours),
+            folder,
+            unreadable,
+        )
+        write_json(folder / RESULTS_FILE, result.to_dict())
+    return result
+
+
+def evaluate_annotator(
+    annotator: Annotator,
+    data: str | Path,
+    *,
+    split: str | None = None,
+    unlabeled: Unlabeled = "file",
+    settings: FrameSettings | None = None,
+    quiet: bool = False,
+) -> FrameEvaluation:
+    """Return the figures of an annotator on recordings with labels.
+
+    Args:
+        annotator: the annotator.
+        data: recordings with labels, see `data.frame_dataset`.
+        split: "train", "val" or "test": only these recordings; None: all.
+        unlabeled: what it means where no segment is.
+        settings: thresholds, and how to treat short bouts and gaps.
+        quiet: show no progress.
+
+    Raises:
+        DataError: no recording can be read, or labels are wrong or unknown.
+        UsageError: an argument is wrong.
+    """
+    dataset = read_frame_dataset(data)
+    unknown = sorted(set(dataset.names) - set(annotator.names))
+    if unknown:
+        note(f"not learned, so not tested: {', '.join(unknown)}", quiet=quiet)
+    chosen = tuple(one for one in dataset.recordings if split is None or one.split == split)
+    read, _ = _read_all(chosen, annotator.networks, annotator.info, unlabeled, quiet)
+    if not read:
+        raise DataError(f"none of {number_of(len(chosen), 'recording')} can be read and tested")
+    return _tested(annotator, read, settings)
+
+
+# -- parts of a run --------------------------------------------------------------------------------
+
+
+def _networks(
+    base: str | Path | None, names: tuple[str, ...], size: int, fps: float, device: str
+) -> tuple[HiddenTwoStream, RunInfo]:
+    """Return the networks that give the features, and the description of the new run."""
+    if base is None:
+        if size < 32 or size > 1024:
+            raise UsageError(f"the size is {size}; expected 32 to 1024 px")
+        recipe = load_recipe(
+            "quick",
+            {"input.size": size, "input.resize": size, "input.fps": fps, "model.streams": ["temporal"]},
+        )
+        networks = build_model(recipe, 1)
+        origins = initialize(networks, recipe, names, {}, None, quiet=True)
+        metadata = RunMetadata(
+            stages=("temporal",),
+            motion_init=origins.get("motion_init"),
+            temporal_init=origins.get("temporal_init"),
+        )
+    else:
+        recognizer = load(base)
+        recipe = recognizer.info.recipe
+        if recipe.model.temporal != "sequence" or "temporal" not in recipe.model.streams:
+            raise UsageError(
+                f"{str(base)!r} has a temporal stream of the form {recipe.model.temporal}; expected sequence "
+                "(recipe nano or quick)"
+            )
+        if fps:
+            recipe = dataclasses.replace(recipe, input=dataclasses.replace(recipe.input, fps=fps))
+        networks = recognizer.model
+        metadata = dataclasses.replace(
+            recognizer.info.metadata, calibration=None, warm_start={"temporal": str(Path(base).resolve())}
+        )
+    networks = networks.to(torch.device(device)).eval().requires_grad_(False)
+    return networks, RunInfo(recipe, names, metadata)
+
+
+def _divided(
+    dataset: FrameDataset, held_out: str | None
+) -> tuple[tuple[Recording, ...], tuple[Recording, ...]]:
+    """Return the recordings to learn from, and those to test."""
+    recordings = dataset.recordings
+    if held_out is not None:
+        column, equals, value = held_out.partition("=")
+        if not (column and equals and value):
+            raise UsageError(f"cannot hold out {held_out!r}; expected COLUMN=VALUE, such as subject=3")
+        _require_column(dataset, column)
+        values = {recording.columns[column] for recording in recordings}
+        if value not in values:
+            raise DataError(f"no recording has {column} {value!r}; there are {', '.join(sorted(values))}")
+        test = tuple(one for one in recordings if one.columns[column] == value)
+        return tuple(one for one in recordings if one.columns[column] != value), test
+    undivided = [one for one in recordings if one.split is None]
+    if undivided and len(undivided) < len(recordings):
+        raise DataError(
+            f"{dataset.source}: {number_of(len(undivided), 'recording')} without a split, such as "
+            f"{undivided[0].path!r}; give all of them one, or none"
+        )
+    test = tuple(one for one in recordings if one.split == "test")
+    train = tuple(one for one in recordings if one.split in (None, "train"))
+    left = len(recordings) - len(train) - len(test)
+    if left:
+        note(f"{number_of(left, 'recording')} of the validation part are not used: thresholds come from "
+             "cross-fitting")  # fmt: skip
+    if not train:
+        raise DataError(f"{dataset.source}: no recording is in the training part")
+    return train, test
+
+
+def _require_column(dataset: FrameDataset, column: str | None) -> None:
+    if column is not None and not all(column in one.columns for one in dataset.recordings):
+        known = sorted(set.intersection(*(set(one.columns) for one in dataset.recordings)))
+        raise UsageError(
+            f"{dataset.source} has no column {column!r}; it has {', '.join(known) or 'no such columns'}"
+        )
+
+
+def _read_all(
+    recordings: Sequence[Recording],
+    networks: HiddenTwoStream,
+    info: RunInfo,
+    unlabeled: Unlabeled,
+    quiet: bool,
+) -> tuple[list[_Read], dict[str, str]]:
+    """Return features and labels of all recordings, and those that cannot be read, with the reason."""
+    read, unreadable = [], {}
+    with ProgressLine("features", len(recordings), quiet=quiet) as line:
+        for number, recording in enumerate(recordings, start=1):
+            line.update(number)
+            try:
+                found = frame_features(networks, info, recording.path)
+            except VideoError as error:
+                unreadable[recording.path] = error.reason
+                note(f"hts: {error}")
+                continue
+            for warning in found.warnings:
+                note(f"hts: {recording.path}: {warning}", quiet=quiet)
+            truth = recording.frame_labels(info.classes, found.pts_seconds, found.fps, unlabeled)
+            read.append(_Read(recording, found, truth))
+    return read, unreadable
+
+
+@contextmanager
+def _shown_progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """Give a function that shows the progress of one training after the other."""
+    with ExitStack() as stack:
+        lines: dict[str, ProgressLine] = {}
+
+        def show(title: str, done: int, total: int) -> None:
+            if title not in lines:
+                stack.close()
+                lines[title] = stack.enter_context(ProgressLine(title, total, quiet=quiet))
+            lines[title].update(done)
+
+        yield show
+
+
+def _sampled(one: _Read) -> npt.NDArray[np.int8]:
+    """Return the labels of the sampled frames: those of the nearest frame of the video."""
+    times, wanted = one.found.pts_seconds, one.found.sampled_seconds
+    right = np.searchsorted(times, wanted).clip(0, len(times) - 1)
+    left = (right - 1).clip(0)
+    nearest = np.where(np.abs(times[left] - wanted) <= np.abs(times[right] - wanted), left, right)
+    return one.truth[nearest]
+
+
+def _tested(
+    annotator: Annotator, read: Sequence[_Read], settings: FrameSettings | None = None
+) -> FrameEvaluation:
+    """Return the figures on recordings."""
+    videos = []
+    for one in read:
+        found = annotator.labels(one.recording.path, one.found, settings or FrameSettings())
+        videos.append(LabeledFrames(one.truth, found.values, found.scores))
+    return evaluate_frames(annotator.names, videos)
+
+
+def _cross_fitted(annotator: Annotator, fitted: FittedHead, read: Sequence[_Read]) -> FrameEvaluation | None:
+    """Return the figures of networks that did not see the recordings that they label."""
+    if not fitted.held_back:
+        return None
+    videos = []
+    for one, scores in zip(read, fitted.held_back, strict=True):
+        found = annotator.labels_of_scores(one.recording.path, one.found, scores, FrameSettings())
+        videos.append(LabeledFrames(one.truth, found.values, found.scores))
+    return evaluate_frames(annotator.names, videos)
