@@ -24,7 +24,7 @@ from hidden_two_stream.data.annotations.frame_labels import frame_labels
 from hidden_two_stream.data.annotations.model import Annotations
 from hidden_two_stream.data.annotations.table import FORMATS, detect_format
 from hidden_two_stream.data.samples import SPLITS, clean_text
-from hidden_two_stream.data.text_files import open_table
+from hidden_two_stream.data.text_files import open_table, read_text
 from hidden_two_stream.errors import DataError, UsageError
 from hidden_two_stream.types import Segment
 from hidden_two_stream.video.finding import is_video
@@ -200,7 +200,7 @@ def _deepethogram(folder: Path) -> list[Recording]:
 
 def _table(path: Path) -> list[Recording]:
     """Return the recordings of a CSV."""
-    first = path.open(encoding="utf-8", errors="replace").readline().lower()
+    first = read_text(path, "a CSV").lstrip().partition("\n")[0].lower()
     if "labels" in first:
         return _label_files(path)
     return _segments(path)
