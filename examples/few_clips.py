@@ -2,7 +2,7 @@
 
     .venv/bin/python examples/few_clips.py [--data weizmann10 arms3 urfall thermal7 weizmann4] [--folds N]
         [--root ../shared/data] [--out runs/few-clips] [--seeds 3] [--clips 1 2 4 8 all] [--methods A,B,...]
-        [--fused]
+        [--set FIELD=VALUE ...] [--fused]
     .venv/bin/python examples/few_clips.py --data generated
 
 A table for each data set, made by `hts compare --clips N`: one row for each method, one column for each
@@ -56,7 +56,10 @@ METHODS = (
 ALL = "all"
 CLIPS = ("1", "2", "4", "8", ALL)
 GENERATED = "generated"
-STEPS = ("motion.steps=0", "spatial.steps=200", "temporal.steps=300", "joint.steps=0")
+STEPS = (
+    "motion.steps=0", "spatial.steps=200", "spatial.batch_size=16", "temporal.steps=200",
+    "temporal.batch_size=8", "joint.steps=0",
+)  # fmt: skip
 FALLS_PER_PERSON = 6
 
 
@@ -117,14 +120,14 @@ def comparisons(name: str, arguments: argparse.Namespace) -> dict[str, Compariso
     data, folder = DATA[name], arguments.out / name
     labels = labels_of(name, arguments.root, arguments.out)
     folds = read_folds(labels, data.group).first(arguments.folds)
-    resources = Resources(quiet=True)
-    recipe = resolve_input(load_recipe(data.recipe, data.settings), folds.samples)
+    resources, settings = Resources(quiet=True), settings_of(name, arguments)
+    recipe = resolve_input(load_recipe(data.recipe, settings), folds.samples)
     decoded = decode_samples(folds.samples, recipe, resources, make_folder(folder))
     found = {}
     for count in columns_of(arguments.clips, folds):
         out = folder / f"clips-{count}"
         found[count] = compare(
-            labels, out, data.group, arguments.methods, data.recipe, data.settings,
+            labels, out, data.group, arguments.methods, data.recipe, settings,
             seeds=arguments.seeds, clips=None if count == ALL else int(count), num_folds=arguments.folds,
             decoded=decoded, resume=(out / PLAN_FILE).exists(), resources=resources,
         )  # fmt: skip
@@ -132,7 +135,12 @@ def comparisons(name: str, arguments: argparse.Namespace) -> dict[str, Compariso
     return found
 
 
-def table(name: str, found: Mapping[str, Comparison], fused: bool) -> str:
+def settings_of(name: str, arguments: argparse.Namespace) -> tuple[str, ...]:
+    """The changes of the recipe of a data set."""
+    return (*DATA[name].settings, *arguments.settings)
+
+
+def table(name: str, found: Mapping[str, Comparison], fused: bool, settings: Sequence[str]) -> str:
     """The Markdown table of one data set, with its protocol and machine."""
     first = next(iter(found.values()))
     lines = [f"| {name}: clips per class | {' | '.join(found)} |", "|---|" + "---:|" * len(found)]
@@ -145,7 +153,7 @@ def table(name: str, found: Mapping[str, Comparison], fused: bool) -> str:
         f"{number_of(len(first.seeds), 'seed')}, mean (lowest to highest); {what}; "
         f"{number_of(len(first.folds), 'fold')} by {data.group}, {len(first.truth)} test clips of "
         f"{len(first.classes)} classes (chance {1 / len(first.classes):.1%}), protocol {first.protocol}; "
-        f"recipe {data.recipe} with {' '.join(data.settings)}. Machine: {first.machine}."
+        f"recipe {data.recipe} with {' '.join(settings)}. Machine: {first.machine}."
     )]  # fmt: skip
     return "\n".join(lines)
 
@@ -163,8 +171,8 @@ def print_generated(arguments: argparse.Namespace) -> None:
     counts = [TRAIN_PER_CLASS if count == ALL else int(count) for count in arguments.clips]
     if max(counts) > TRAIN_PER_CLASS:
         raise UsageError(f"got {max(counts)} clips; {TRAIN_PER_CLASS} of each class are generated")
-    if arguments.folds or arguments.fused or arguments.methods != list(METHODS):
-        raise UsageError("--folds, --fused and --methods are for real video, not for --data generated")
+    if arguments.folds or arguments.fused or arguments.settings or arguments.methods != list(METHODS):
+        raise UsageError("--folds, --fused, --set and --methods are for real video, not for --data generated")
     seeds = range(arguments.seeds)
     print_table(make_folder(arguments.out / GENERATED), seeds, list(dict.fromkeys(counts)))
 
@@ -187,6 +195,14 @@ def parsed(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--clips", type=clips_per_class, nargs="+", default=list(CLIPS))
     parser.add_argument("--methods", type=lambda text: text.split(","), default=list(METHODS))
     parser.add_argument("--folds", type=int, help="the first N folds alone, for a quick look")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="settings",
+        metavar="FIELD=VALUE",
+        help="change of the recipes",
+    )
     parser.add_argument("--fused", action="store_true", help="fused with the spatial stream, not alone")
     return parser.parse_args(argv)
 
@@ -198,7 +214,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if name == GENERATED:
             print_generated(arguments)
         else:
-            print(f"{table(name, comparisons(name, arguments), arguments.fused)}\n", flush=True)
+            found = comparisons(name, arguments)
+            print(f"{table(name, found, arguments.fused, settings_of(name, arguments))}\n", flush=True)
 
 
 if __name__ == "__main__":

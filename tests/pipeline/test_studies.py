@@ -86,7 +86,7 @@ def test_few_clips_of_real_sets_are_comparisons(example_script: Script) -> None:
             m: sum(method_recipe(recipe, m).stage(name).steps for name in ("motion", "temporal", "joint"))
             for m in script.METHODS
         }
-        assert {steps[m] for m in ("frames", "branched", "sequence", "sequence-scratch")} == {300}
+        assert {steps[m] for m in ("frames", "branched", "sequence", "sequence-scratch")} == {200}
         assert steps["nearest-motion"] == 0
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hidden_two_stream.config.loading import load_recipe
+from hidden_two_stream.errors import UsageError
 from hidden_two_stream.motion.networks.build import build_motion
 from hidden_two_stream.recognition.sequence import FLOW_CHANNELS, SequenceStream
 from hidden_two_stream.synthetic.dataset import write_dataset
@@ -111,3 +112,29 @@ def test_an_interrupted_fine_tuning_goes_on_as_if_it_had_not_stopped(
             trained(labels, tmp_path / "stopped")
     weights = resume(tmp_path / "stopped", QUIET).recognizer.model.state_dict()
     assert all(torch.equal(weights[name], tensor) for name, tensor in whole.items())
+
+
+def test_fine_tuning_is_gentler_than_training_from_scratch(labels: Path, tmp_path: Path) -> None:
+    """AdamW's first step is the learning rate, whatever the gradient."""
+
+    def moved(factor: float, **changes: object) -> float:
+        common = {"temporal__steps": 1, "temporal__weight_decay": 0.0, "temporal__schedule": "constant",
+                  "temporal__learning_rate": 1e-3, "temporal__fine_tuning_factor": factor}  # fmt: skip
+        name = "temporal_stream.project.0.weight"
+        out = tmp_path / f"{factor}-{len(changes)}"
+        after = trained(labels, out, **common, **changes)[name]
+        if not changes:
+            return float((after - shipped()[name]).abs().median())
+        before = trained(
+            labels, tmp_path / "other", **{**common, "temporal__learning_rate": 1e-12}, **changes
+        )
+        return float((after - before[name]).abs().median())
+
+    assert moved(0.25) == pytest.approx(0.25e-3, rel=1e-2)
+    assert moved(1.0) == pytest.approx(1e-3, rel=1e-2)
+    assert moved(0.25, temporal_init="none") == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_a_factor_of_zero_is_refused() -> None:
+    with pytest.raises(UsageError, match="optimizer logistic to train its last layer alone"):
+        load_recipe("nano", {"temporal.fine_tuning_factor": 0})

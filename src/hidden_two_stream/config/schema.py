@@ -130,6 +130,8 @@ class StageConfig:
         motion_learning_rate: learning rate of MotionNet; by default 4e-3 in stage motion, 3e-7 in joint.
         encoder_learning_rate: learning rate of the image encoder (backbone "hf:NAME") in stage spatial. 0
             freezes the encoder: its weights and its normalization statistics stay the same.
+        fine_tuning_factor: learning rate in stage temporal of a temporal stream that begins with pre-trained
+            weights, relative to `learning_rate`.
         bias_factor: learning rate of the streams' biases relative to that of their weights.
         weight_decay: decay of weights; biases and normalization layers have none.
         schedule: "one-cycle" (warm-up, then cosine to zero), "steps" or "constant".
@@ -150,6 +152,7 @@ class StageConfig:
     learning_rate: float = 1e-3
     motion_learning_rate: float = 0.0
     encoder_learning_rate: float = 0.0
+    fine_tuning_factor: float = 0.25
     bias_factor: float = 1.0
     weight_decay: float = 1e-4
     schedule: Literal["one-cycle", "steps", "constant"] = "one-cycle"

@@ -125,6 +125,11 @@ def _require_learning_rates(recipe: Recipe) -> None:
             raise RangeError(
                 f"{name}.learning_rate is 0, but stage {name} trains a stream; give a positive rate"
             )
+        if name == "temporal" and recipe.temporal_init != "none" and config.fine_tuning_factor == 0:
+            raise RangeError(
+                "temporal.fine_tuning_factor is 0, but stage temporal trains a pre-trained stream; give a "
+                "positive factor, or optimizer logistic to train its last layer alone"
+            )
         if name == "motion" and config.unsupervised_weight == 0 and recipe.motion_teacher == "none":
             raise RangeError(
                 "motion.unsupervised_weight is 0, so stage motion has nothing to learn from; give a positive "

@@ -231,6 +231,14 @@ class _FromPixels(nn.Module):
         return scalars
 
 
+def _stage_config(run: TrainingRun, name: str) -> StageConfig:
+    """Return the configuration of a stage; a pre-trained temporal stream is trained more gently."""
+    config = run.recipe.stage(name)
+    if not (run.is_pretrained and name == "temporal"):
+        return config
+    return dataclasses.replace(config, learning_rate=config.learning_rate * config.fine_tuning_factor)
+
+
 class _StageRun:
     """One stage of a run: its optimizer, its data, and the loop."""
 
@@ -245,7 +253,7 @@ class _StageRun:
     ) -> None:
         self.model, self.run, self.fabric, self.name = model, run, fabric, name
         self.first_step, self.seconds = continued.step if continued else 0, dict(seconds)
-        self.config: StageConfig = run.recipe.stage(name)
+        self.config = _stage_config(run, name)
         self.seed = mix_seed(run.seed, STAGE_NAMES.index(name))
         select_trained(
             model,
