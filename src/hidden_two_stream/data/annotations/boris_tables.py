@@ -10,7 +10,7 @@ from pathlib import Path
 from hidden_two_stream.data.annotations.boris import NOBODY, Event, pair_events
 from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions
 from hidden_two_stream.data.annotations.frame_labels import frame_of
-from hidden_two_stream.data.annotations.label_file import LabelFile, csv_rows, number
+from hidden_two_stream.data.annotations.label_file import LabelFile, csv_rows, csv_values, number
 from hidden_two_stream.data.annotations.model import Annotations, SegmentCollector
 from hidden_two_stream.data.annotations.own import csv_text
 from hidden_two_stream.errors import DataError
@@ -63,7 +63,7 @@ def _table(file: LabelFile, needed: Sequence[str]) -> _Table:
     first, mark, names = 0, ",", [""]
     for count, text in enumerate(file.lines, start=1):
         mark = "\t" if "\t" in text else ","
-        (names,) = [values for _, values in csv_rows(file, [text or " "], count, mark)]
+        names = csv_values(file, count, mark)
         if set(needed) <= set(names):
             first = count
             break

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hidden_two_stream.data.annotations.clock import clock_seconds, clock_text
 from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions
-from hidden_two_stream.data.annotations.label_file import LabelFile, csv_rows, number
+from hidden_two_stream.data.annotations.label_file import LabelFile, csv_rows, csv_values, number
 from hidden_two_stream.data.annotations.model import Annotations, SegmentCollector, video_id
 from hidden_two_stream.data.annotations.own import csv_text
 from hidden_two_stream.data.text_files import open_table
@@ -77,7 +77,7 @@ def write_epic(path: Path, annotations: Sequence[Annotations], options: WriteOpt
 
 def is_ava(file: LabelFile) -> bool:
     """Whether lines hold a video, a second, four numbers from 0 to 1, an action and a person."""
-    _, cells = next(csv_rows(file, file.lines[:1]), (0, []))
+    cells = csv_values(file, 1)
     try:
         return len(cells) == _AVA_WIDTH and all(0 <= float(cell) <= 1 for cell in cells[2:6])
     except ValueError:

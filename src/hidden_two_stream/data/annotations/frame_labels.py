@@ -127,7 +127,8 @@ def frame_labels(
     if len(columns) < len(names):
         raise UsageError(f"a behavior is named twice in {list(names)}")
     values = np.full((len(times), len(names)), 0 if labeled is None else -1, np.int8)
-    late = times + _tolerance(float(np.median(np.diff(times))) if len(times) > 1 else math.inf)
+    tolerance = _tolerance(float(np.median(np.diff(times))) if len(times) > 1 else math.inf)
+    late = times + tolerance
     for start, end in labeled or ():
         values[np.searchsorted(late, start) : np.searchsorted(late, end)] = 0
     for segment in segments:
@@ -135,7 +136,7 @@ def frame_labels(
             raise UsageError(f"unknown label {segment.label!r}; expected one of {', '.join(names)}")
         first, stop = np.searchsorted(late, [segment.start_seconds, segment.end_seconds])
         if segment.is_point:
-            stop = np.searchsorted(late, segment.start_seconds, side="right")
+            stop = np.searchsorted(times, segment.start_seconds + tolerance, side="right")
             first = max(stop - 1, 0)
         values[first:stop, columns[segment.label]] = 1
     return FrameLabels(values, tuple(names))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hidden_two_stream.data.annotations.label_file import LabelFile, csv_rows
+from hidden_two_stream.data.annotations.label_file import LabelFile, csv_rows, csv_values
 from hidden_two_stream.data.samples import clean_text
 from hidden_two_stream.errors import DataError
 
@@ -54,8 +54,7 @@ def open_frame_table(file: LabelFile) -> FrameTable:
     Raises:
         DataError: the first one has a name, another has none, or two have the same.
     """
-    names = next(csv_rows(file, file.lines[:1]), (1, [""]))[1]
-    columns = tuple(clean_text(name.strip()) for name in names)
+    columns = tuple(clean_text(name.strip()) for name in csv_values(file, 1))
     if columns[0]:
         raise DataError(
             f"{file}: the first column is {columns[0]!r}; expected an index without a name, then the "

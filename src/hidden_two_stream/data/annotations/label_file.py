@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ __all__ = [
     "LabelFile",
     "XmlElement",
     "csv_rows",
+    "csv_values",
     "expect",
     "named",
     "number",
@@ -201,6 +202,16 @@ def csv_rows(
         raise DataError(f"{file}, line {reader.line_num + first - 1} is not CSV: {error}") from error
 
 
+def csv_values(file: LabelFile, number: int, delimiter: str = ",") -> list[str]:
+    """Return the values of one line of CSV, whose number counts from 1; [""] if it is empty or missing.
+
+    Raises:
+        DataError: as `csv_rows`.
+    """
+    lines = file.lines[number - 1 : number]
+    return next((values for _, values in csv_rows(file, lines, number, delimiter)), [""])
+
+
 def expect(value: Any, kind: type, file: object, where: str) -> Any:
     """Return `value` if it is an object (`dict`), a list, a text...
 
@@ -213,13 +224,13 @@ def expect(value: Any, kind: type, file: object, where: str) -> Any:
     raise DataError(f"{file}: {where} is {_shown(value)}; expected {names.get(kind, kind.__name__)}")
 
 
-def named(data: Mapping[str, Any], key: str, kind: type, file: object, where: str) -> Any:
+def named(data: Any, key: str, kind: type, file: object, where: str) -> Any:
     """Return `data[key]`.
 
     Raises:
         DataError: it is missing, or not a `kind`.
     """
-    if key not in data:
+    if key not in expect(data, dict, file, where):
         raise DataError(f"{file}: {where} has no {key!r}; expected one")
     return expect(data[key], kind, file, f"{key!r} of {where}")
 

@@ -117,7 +117,9 @@ def read_json(file: LabelFile, options: ReadOptions) -> list[Annotations]:
 def _video(row: Any, file: LabelFile, options: ReadOptions) -> Annotations:
     row = expect(row, dict, file, "a video")
     name = named(row, "video", str, file, "a video")
-    collector = options.collector(file, name, named(row, "labels", list, file, f"the video {name!r}"))
+    place = f"the video {name!r}"
+    labels = [expect(label, str, file, "a label") for label in named(row, "labels", list, file, place)]
+    collector = options.collector(file, name, labels)
     for key in ("fps", "duration_seconds"):
         if row.get(key) is not None and getattr(collector, key) is None:
             setattr(collector, key, number(row[key], file, f"the video {name!r}", key))

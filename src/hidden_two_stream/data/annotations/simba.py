@@ -12,7 +12,7 @@ from hidden_two_stream.data.annotations.deepethogram import is_deepethogram
 from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions, collect_frames, to_frames
 from hidden_two_stream.data.annotations.frame_labels import FrameLabels
 from hidden_two_stream.data.annotations.frame_table import open_frame_table
-from hidden_two_stream.data.annotations.label_file import LabelFile, csv_rows
+from hidden_two_stream.data.annotations.label_file import LabelFile, csv_values
 from hidden_two_stream.data.annotations.model import Annotations
 from hidden_two_stream.data.annotations.own import csv_text
 from hidden_two_stream.data.text_files import open_table
@@ -26,7 +26,7 @@ _BITS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
 
 def is_simba(file: LabelFile) -> bool:
     """Whether there is an index without name, and the last column of the first row is 0 or 1."""
-    first, second = (next(csv_rows(file, file.lines[n : n + 1]), (0, [""]))[1] for n in (0, 1))
+    first, second = csv_values(file, 1), csv_values(file, 2)
     return (
         len(first) > 1
         and first[0] == ""
