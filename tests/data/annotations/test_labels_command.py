@@ -108,7 +108,7 @@ def test_several_files_become_one(hts: Hts, tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / f"{name}_labels.csv").write_text(",background,walk\n0,0,1\n1,1,0\n")
     files = sorted(tmp_path.glob("*_labels.csv"))
-    code, out, _ = hts("labels", *files, "--fps", 2, "--out", tmp_path / "all.csv")
+    code, _, _ = hts("labels", *files, "--fps", 2, "--out", tmp_path / "all.csv")
     assert code == 0
     assert (tmp_path / "all.csv").read_text().splitlines() == [
         "path,label,start_seconds,end_seconds,start_frame,end_frame",

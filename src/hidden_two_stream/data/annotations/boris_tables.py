@@ -13,6 +13,7 @@ from hidden_two_stream.data.annotations.frame_labels import frame_of
 from hidden_two_stream.data.annotations.label_file import LabelFile, csv_rows, csv_values, number
 from hidden_two_stream.data.annotations.model import Annotations, SegmentCollector
 from hidden_two_stream.data.annotations.own import csv_text
+from hidden_two_stream.data.annotations.quoting import shown
 from hidden_two_stream.errors import DataError
 from hidden_two_stream.files import write_text
 
@@ -103,7 +104,8 @@ def _observations(
         videos = list(dict.fromkeys(filter(None, (_first(row, _MEDIA_COLUMNS) for _, row in rows))))
         if len(videos) > 1:
             raise DataError(
-                f"{file}: the observation {name!r} has {len(videos)} media files, {videos[0]!r} and others, "
+                f"{file}: the observation {shown(name)} has {len(videos)} media files, "
+                f"{shown(videos[0])} and others, "
                 "with times that run on; read the BORIS project (.boris), which has their lengths"
             )
         observation = name or table.header.get("Observation id", file.stem)
@@ -147,7 +149,7 @@ def read_tabular(file: LabelFile, options: ReadOptions) -> list[Annotations]:
         for where, row in rows:
             kind = (row.get("Behavior type") or row.get("Status") or "").upper()
             if kind not in ("START", "STOP", "POINT"):
-                raise DataError(f"{file}, {where}: the event is {kind!r}; expected START, STOP or POINT")
+                raise DataError(f"{file}, {where}: the event is {shown(kind)}; expected START, STOP or POINT")
             seconds = number(row.get("Time"), file, where)
             label, subject = row.get("Behavior", ""), _subject(row.get("Subject", ""))
             events.append(Event(seconds, subject, label, _modifiers(row), kind, where))

@@ -14,6 +14,7 @@ from hidden_two_stream.data.annotations.frame_table import open_frame_table
 from hidden_two_stream.data.annotations.label_file import LabelFile
 from hidden_two_stream.data.annotations.model import Annotations
 from hidden_two_stream.data.annotations.own import csv_text
+from hidden_two_stream.data.annotations.quoting import shown
 from hidden_two_stream.errors import DataError
 from hidden_two_stream.files import write_text
 
@@ -43,8 +44,8 @@ def read_deepethogram(file: LabelFile, options: ReadOptions) -> list[Annotations
         values = [_value(file, line, name, cell) for name, cell in zip(names, cells, strict=True)]
         if values[0] == 1 and 1 in values[1:]:
             raise DataError(
-                f"{file}, line {line}: both background and {names[values.index(1, 1)]!r} are 1; background "
-                "means that no behavior happens"
+                f"{file}, line {line}: both background and {shown(names[values.index(1, 1)])} are 1; "
+                "background means that no behavior happens"
             )
         mixed += -1 in values and set(values) != {-1}
         unsaid += set(values) == {0}
@@ -58,7 +59,9 @@ def read_deepethogram(file: LabelFile, options: ReadOptions) -> list[Annotations
 
 def _value(file: LabelFile, line: int, name: str, text: str) -> int:
     if text not in _VALUES:
-        raise DataError(f"{file}, line {line}: {name!r} is {text!r}; expected 0, 1, or -1 for not labeled")
+        raise DataError(
+            f"{file}, line {line}: {shown(name)} is {shown(text)}; expected 0, 1, or -1 for not labeled"
+        )
     return _VALUES[text]
 
 

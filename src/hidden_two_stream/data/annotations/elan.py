@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions
 from hidden_two_stream.data.annotations.label_file import LabelFile, XmlElement, whole_number
 from hidden_two_stream.data.annotations.model import Annotations, SegmentCollector
+from hidden_two_stream.data.annotations.quoting import shown
 from hidden_two_stream.errors import DataError
 from hidden_two_stream.files import write_text
 
@@ -151,7 +152,8 @@ def _read_references(
         if len(left) == len(waiting):
             item = left[0][1]
             raise DataError(
-                f"{file}, line {item.line}: the annotation refers to {item.get('ANNOTATION_REF')!r}, which "
+                f"{file}, line {item.line}: the annotation refers to "
+                f"{shown(item.get('ANNOTATION_REF'))}, which "
                 "has no time"
             )
         waiting = left

@@ -12,6 +12,7 @@ import numpy as np
 from hidden_two_stream.data.annotations.frame_labels import FrameLabels, frame_labels
 from hidden_two_stream.data.annotations.label_file import LabelFile
 from hidden_two_stream.data.annotations.model import Annotations, SegmentCollector
+from hidden_two_stream.data.annotations.quoting import shown
 from hidden_two_stream.data.samples import clean_text
 from hidden_two_stream.errors import DataError, UsageError
 
@@ -88,7 +89,8 @@ class WriteOptions:
         fps = self.fps or annotations.fps
         if fps is None:
             raise UsageError(
-                f"the format {format_name} counts frames, and the frame rate of {annotations.video!r} is "
+                f"the format {format_name} counts frames, and the frame rate of "
+                f"{shown(annotations.video)} is "
                 "unknown; give it with --fps (fps=…)"
             )
         return fps
@@ -105,7 +107,7 @@ class WriteOptions:
         if count is None:
             raise UsageError(
                 f"the format {format_name} has a row for each frame, and the length of "
-                f"{annotations.video!r} is unknown; give it with --frames (num_frames=…)"
+                f"{shown(annotations.video)} is unknown; give it with --frames (num_frames=…)"
             )
         if not 0 < count <= _MOST_FRAMES:
             raise UsageError(f"the number of frames is {count}; expected 1 to {_MOST_FRAMES:,}")
@@ -236,8 +238,8 @@ def to_frames(annotations: Annotations, options: WriteOptions, format_name: str)
     last = max((segment.end_seconds for segment in annotations.segments), default=0.0)
     if math.floor(last * fps - 1e-3) > count:
         raise UsageError(
-            f"a segment of {annotations.video!r} ends at {last:g} s, past its last frame: {count} frames at "
-            f"{fps:g} per second are {count / fps:g} s; is the frame rate right?"
+            f"a segment of {shown(annotations.video)} ends at {last:g} s, past its last frame: {count} "
+            f"frames at {fps:g} per second are {count / fps:g} s; is the frame rate right?"
         )
     times = np.arange(count) / fps
     return frame_labels(annotations.segments, times, annotations.labels, annotations.labeled)

@@ -13,6 +13,7 @@ from typing import Any
 from xml.etree import ElementTree
 from xml.parsers import expat
 
+from hidden_two_stream.data.annotations.quoting import shown
 from hidden_two_stream.data.text_files import read_text
 from hidden_two_stream.errors import DataError
 from hidden_two_stream.files import parse_json
@@ -221,7 +222,7 @@ def expect(value: Any, kind: type, file: object, where: str) -> Any:
     if isinstance(value, kind):
         return value
     names: dict[type, str] = {dict: "an object {…}", list: "a list […]", str: "a text"}
-    raise DataError(f"{file}: {where} is {_shown(value)}; expected {names.get(kind, kind.__name__)}")
+    raise DataError(f"{file}: {where} is {shown(value)}; expected {names.get(kind, kind.__name__)}")
 
 
 def named(data: Any, key: str, kind: type, file: object, where: str) -> Any:
@@ -231,7 +232,7 @@ def named(data: Any, key: str, kind: type, file: object, where: str) -> Any:
         DataError: it is missing, or not a `kind`.
     """
     if key not in expect(data, dict, file, where):
-        raise DataError(f"{file}: {where} has no {key!r}; expected one")
+        raise DataError(f"{file}: {where} has no {shown(key)}; expected one")
     return expect(data[key], kind, file, f"{key!r} of {where}")
 
 
@@ -246,7 +247,7 @@ def number(value: Any, file: object, where: str, what: str = "time") -> float:
     except (TypeError, ValueError, OverflowError):
         found = math.nan
     if not math.isfinite(found):
-        raise DataError(f"{file}, {where}: the {what} is {_shown(value)}; expected a number")
+        raise DataError(f"{file}, {where}: the {what} is {shown(value)}; expected a number")
     return found
 
 
@@ -258,10 +259,5 @@ def whole_number(value: Any, file: object, where: str, what: str = "frame number
     """
     found = number(value, file, where, what)
     if found != int(found):
-        raise DataError(f"{file}, {where}: the {what} is {_shown(value)}; expected a whole number")
+        raise DataError(f"{file}, {where}: the {what} is {shown(value)}; expected a whole number")
     return int(found)
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:39] + "…"
