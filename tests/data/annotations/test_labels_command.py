@@ -145,9 +145,9 @@ def test_one_bad_file_of_several_is_named_and_nothing_is_written(
         (("--out", "{folder}/x", "--to", "elam"), "unknown label format 'elam'"),
         (("--from", "boriss"), "unknown label format 'boriss'"),
         (("--fps", "0"), "frame rate is 0"),
-        (("--base", "0"), "--base (base=…) has no meaning for the format csv"),
+        (("--base", "0"), "--base has no meaning for the formats csv"),
         (("--base", "7"), "invalid choice"),
-        (("--background", "other"), "--background (background=…) has no meaning for the format csv"),
+        (("--background", "other"), "--background has no meaning for the formats csv"),
         (("--label", "walk", "--label", "clap"), "unknown label 'sit'; expected one of walk, clap"),
         (("{file}",), "is given twice"),
     ],
@@ -170,6 +170,27 @@ def test_words_for_background_are_given_by_name(hts: Hts, tmp_path: Path) -> Non
     assert list(json.loads(out)["files"][0]["videos"][0]["labels"]) == ["walk", "other"]
     _, out, _ = hts("labels", tmp_path / "clip.txt", "--fps", 1, "--json")
     assert list(json.loads(out)["files"][0]["videos"][0]["labels"]) == ["rest", "walk"]
+
+
+def test_options_of_one_format_reach_what_is_read_and_what_is_written(hts: Hts, tmp_path: Path) -> None:
+    (tmp_path / "clip.txt").write_text("rest\nwalk\nrest\nrest\n")
+    words = ("labels", tmp_path / "clip.txt", "--fps", 1, "--background", "rest")
+    assert hts(*words, "--to", "mstcn", "--out", tmp_path / "again.txt")[0] == 0
+    assert (tmp_path / "again.txt").read_text() == "rest\nwalk\nrest\nrest\n"
+    studio = tmp_path / "studio.json"
+    assert hts(*words, "--to", "label-studio", "--out", studio, "--base", 0)[0] == 0
+    assert json.loads(studio.read_text())[0]["annotations"][0]["result"][0]["value"]["ranges"] == [
+        {"start": 1, "end": 1}
+    ]
+    csv = tmp_path / "labels.csv"
+    assert hts("labels", studio, "--fps", 1, "--base", 0, "--out", csv)[0] == 0
+    assert csv.read_text().splitlines()[1] == "clip,walk,1.0,2.0,1,2"
+    assert hts("labels", csv, "--to", "mstcn", "--out", tmp_path / "x.txt", "--frames", 3,
+               "--fps", 1, "--background", "rest")[0] == 0  # fmt: skip
+    assert (tmp_path / "x.txt").read_text() == "rest\nwalk\nrest\n"
+    code, _, err = hts(*words, "--background", "pause", "--to", "mstcn", "--out", tmp_path / "y.txt")
+    assert code == 2
+    assert "--background gives 2 words" in err
 
 
 def test_a_summary_counts_time_outside_of_what_was_looked_at() -> None:
