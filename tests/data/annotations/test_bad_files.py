@@ -396,6 +396,22 @@ def test_elan_places_slots_without_a_time_evenly_and_children_at_their_parent(tm
         read_annotations(path)
 
 
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ('MEDIA_URL="file:///data/my%20clip.mp4"', "/data/my clip.mp4"),
+        ('MEDIA_URL="file:///C:/data/clip.mp4"', "C:/data/clip.mp4"),
+        ('MEDIA_URL="file:///data/clip.mp4" RELATIVE_MEDIA_URL="./clip.mp4"', "clip.mp4"),
+        ('MEDIA_URL=""', "x"),
+    ],
+)
+def test_elan_names_its_video(tmp_path: Path, attributes: str, expected: str) -> None:
+    path = tmp_path / "x.eaf"
+    header = f"<HEADER><MEDIA_DESCRIPTOR {attributes}/></HEADER>"
+    path.write_text(f"<ANNOTATION_DOCUMENT>{header}</ANNOTATION_DOCUMENT>")
+    assert read_annotations(path)[0].video == expected
+
+
 def test_webvtt_with_short_times_settings_notes_and_voices(tmp_path: Path) -> None:
     path = tmp_path / "x.vtt"
     path.write_text(

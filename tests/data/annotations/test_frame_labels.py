@@ -15,7 +15,8 @@ from hidden_two_stream.data.annotations.frame_labels import (
     frame_range,
     runs,
 )
-from hidden_two_stream.errors import UsageError
+from hidden_two_stream.data.annotations.model import Annotations
+from hidden_two_stream.errors import DataError, UsageError
 from hidden_two_stream.types import Segment
 
 NAMES = ("walk", "sit", "wave")
@@ -131,6 +132,24 @@ def test_segments_end_with_the_first_frame_without_them() -> None:
         Segment(0.1, 0.6, "walk"),
         Segment(1.0, 1.4, "walk"),
     ]
+
+
+def test_rows_become_annotations_with_what_was_looked_at() -> None:
+    labels = FrameLabels(np.array([[0, 1], [1, 1], [1, 0], [-1, -1]], np.int8), ("walk", "sit"))
+    item = labels.to_annotations("a.mp4", fps=2)
+    assert item.segments == (Segment(0, 1, "sit"), Segment(0.5, 1.5, "walk"))
+    assert (item.labels, item.labeled, item.num_frames) == (("walk", "sit"), ((0.0, 1.5),), 4)
+    irregular = labels.to_annotations("a.mp4", [0.0, 1.0, 3.0, 6.0])
+    assert irregular.segments == (Segment(0, 3, "sit"), Segment(1, 6, "walk"))
+    assert (irregular.labeled, irregular.duration_seconds, irregular.fps) == (((0.0, 6.0),), 9.0, None)
+
+
+def test_segments_of_a_recognizer_become_annotations() -> None:
+    item = Annotations.of("a.mp4", [Segment(3, 4, "sit", 0.5), Segment(1, 2, "walk", 0.9)], ["run"])
+    assert item.segments == (Segment(1, 2, "walk", 0.9), Segment(3, 4, "sit", 0.5))
+    assert item.labels == ("run", "sit", "walk")
+    with pytest.raises(DataError, match=r"a\.mp4, segment 1: 'walk' from 1 s overlaps"):
+        Annotations.of("a.mp4", [Segment(0, 2, "walk"), Segment(1, 3, "walk")])
 
 
 def test_runs_of_nothing_and_of_everything() -> None:

@@ -218,11 +218,11 @@ def collect_frames(
         notes.append(message + (", cut off" if difference > 0 else ", the last row is repeated"))
         kept = labels.values[[*range(min(rows, options.num_frames)), *[-1] * -difference]]
         labels = replace(labels, values=kept)
+    item = labels.to_annotations(video, fps=fps)
     collector = replace(options, num_frames=None).collector(file, video, labels.names)
-    collector.duration_seconds = len(labels.values) / fps
-    collector.labeled = labels.labeled(fps=fps)
+    collector.duration_seconds, collector.labeled = item.duration_seconds, item.labeled
     collector.notes += notes
-    for segment in labels.to_segments(fps=fps):
+    for segment in item.segments:
         collector.add(segment.start_seconds, segment.end_seconds, segment.label, where="its rows")
     return collector.result()
 

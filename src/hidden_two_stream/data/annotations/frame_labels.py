@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from hidden_two_stream.data.annotations.model import Intervals
+from hidden_two_stream.data.annotations.model import Annotations, Intervals
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.types import Segment
 
@@ -84,6 +84,23 @@ class FrameLabels:
         edges = self._edges(pts_seconds, fps)
         seen = runs((self.values != -1).all(axis=1))
         return tuple((float(edges[start]), float(edges[stop])) for start, stop in seen)
+
+    def to_annotations(
+        self,
+        video: str,
+        pts_seconds: Sequence[float] | FrameTimes | None = None,
+        *,
+        fps: float | None = None,
+    ) -> Annotations:
+        """Return the segments of a video with the time that was looked at; arguments as `to_segments`."""
+        item = Annotations.of(video, self.to_segments(pts_seconds, fps=fps), self.names)
+        end = float(self._edges(pts_seconds, fps)[-1])
+        return replace(
+            item,
+            labeled=self.labeled(pts_seconds, fps=fps),
+            duration_seconds=end if math.isfinite(end) else None,
+            fps=fps,
+        )
 
     def _edges(self, pts_seconds: Sequence[float] | FrameTimes | None, fps: float | None) -> FrameTimes:
         """Times of all frames and of the end of the last one, (T + 1,) s."""

@@ -45,6 +45,24 @@ class Annotations:
     fps: float | None = None
     notes: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, video: str, segments: Iterable[Segment], labels: Sequence[str] = ()) -> Annotations:
+        """Return the annotations of segments in any order, such as those of a recognizer.
+
+        Args:
+            video: name or path of the video.
+            segments: what happens when.
+            labels: labels in the order wanted; others are appended as they occur.
+
+        Raises:
+            DataError: a segment ends before it starts, or two of one label overlap.
+        """
+        collector = SegmentCollector(video, video, list(labels))
+        for number, segment in enumerate(segments):
+            times = (segment.start_seconds, segment.end_seconds)
+            collector.add(*times, segment.label, where=f"segment {number}", score=segment.score)
+        return collector.result()
+
     @property
     def num_frames(self) -> int | None:
         """Number of frames; None if the length or the rate is unknown."""
