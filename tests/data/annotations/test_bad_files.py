@@ -120,6 +120,9 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
         {"format": "audacity"},
         "line 2: .*expected start, end and label",
     ),
+    ("a.annot", BENTO.replace("25", "-25"), {}, "the header: the frame rate is '-25'; expected .* above 0"),
+    ("a.boris", boris([], media_info={"fps": {"a.mp4": -1}}), {}, "the frame rate is -1"),
+    ("a.annot", BENTO.replace("25", "0") + ">walk\n1\t2\t2\n", {}, "counts frames"),
     # past the end
     (
         "a.csv",

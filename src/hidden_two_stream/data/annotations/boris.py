@@ -9,7 +9,7 @@ from typing import Any
 
 from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions
 from hidden_two_stream.data.annotations.frame_labels import frame_of
-from hidden_two_stream.data.annotations.label_file import LabelFile, expect, named, number
+from hidden_two_stream.data.annotations.label_file import LabelFile, expect, frame_rate, named, number
 from hidden_two_stream.data.annotations.model import Annotations, SegmentCollector
 from hidden_two_stream.data.annotations.quoting import listed, shown
 from hidden_two_stream.errors import DataError, UsageError
@@ -137,7 +137,7 @@ class _ObservationReader:
             collector = options.collector(self.file, name, list(self.kinds))
             collector.notes += [*everything.notes, *self.notes]
             if name in rates and not options.fps:
-                collector.fps = number(rates[name], self.file, self.place, "frame rate") or None
+                collector.fps = frame_rate(rates[name], self.file, self.place)
             length = number(lengths[name], self.file, self.place, "length") if name in lengths else None
             if collector.duration_seconds is None:
                 collector.duration_seconds = length or None

@@ -152,9 +152,8 @@ def _check_rate(annotations: Sequence[Annotations], target: Format, fps: float |
     for item in annotations:
         if fps is None and target.fps is not None and item.fps not in (None, target.fps):
             raise UsageError(
-                f"the format {target.name} is for {target.fps:g} frames per second, and "
-                f"{shown(item.video)} has "
-                f"{item.fps:g}; say with --fps (fps=…) which rate its frames are to have"
+                f"the format {target.name} is for {target.fps:g} frames per second, and {shown(item.video)} "
+                f"has {item.fps:g}; say with --fps (fps=…) which rate its frames are to have"
             )
 
 

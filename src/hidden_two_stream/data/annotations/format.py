@@ -89,9 +89,8 @@ class WriteOptions:
         fps = self.fps or annotations.fps
         if fps is None:
             raise UsageError(
-                f"the format {format_name} counts frames, and the frame rate of "
-                f"{shown(annotations.video)} is "
-                "unknown; give it with --fps (fps=…)"
+                f"the format {format_name} counts frames, and the frame rate of {shown(annotations.video)} "
+                "is unknown; give it with --fps (fps=…)"
             )
         return fps
 

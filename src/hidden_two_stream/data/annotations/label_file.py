@@ -26,6 +26,7 @@ __all__ = [
     "csv_rows",
     "csv_values",
     "expect",
+    "frame_rate",
     "named",
     "number",
     "whole_number",
@@ -249,6 +250,20 @@ def number(value: Any, file: object, where: str, what: str = "time") -> float:
     if not math.isfinite(found):
         raise DataError(f"{file}, {where}: the {what} is {shown(value)}; expected a number")
     return found
+
+
+def frame_rate(value: Any, file: object, where: str) -> float | None:
+    """Return frames per second that a file gives; None for "", "NA" or 0, which mean that it is unknown.
+
+    Raises:
+        DataError: it is no number, or below 0.
+    """
+    if value in (None, "", "NA"):
+        return None
+    found = number(value, file, where, "frame rate")
+    if found < 0:
+        raise DataError(f"{file}, {where}: the frame rate is {shown(value)}; expected a number above 0")
+    return found or None
 
 
 def whole_number(value: Any, file: object, where: str, what: str = "frame number") -> int:

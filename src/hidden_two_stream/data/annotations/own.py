@@ -11,7 +11,7 @@ from typing import Any
 
 from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions
 from hidden_two_stream.data.annotations.frame_labels import frame_range
-from hidden_two_stream.data.annotations.label_file import LabelFile, expect, named, number
+from hidden_two_stream.data.annotations.label_file import LabelFile, expect, frame_rate, named, number
 from hidden_two_stream.data.annotations.model import Annotations, SegmentCollector
 from hidden_two_stream.data.annotations.quoting import shown
 from hidden_two_stream.data.text_files import open_table
@@ -121,9 +121,9 @@ def _video(row: Any, file: LabelFile, options: ReadOptions) -> Annotations:
     place = f"the video {shown(name)}"
     labels = [expect(label, str, file, "a label") for label in named(row, "labels", list, file, place)]
     collector = options.collector(file, name, labels)
-    for key in ("fps", "duration_seconds"):
-        if row.get(key) is not None and getattr(collector, key) is None:
-            setattr(collector, key, number(row[key], file, f"the video {shown(name)}", key))
+    collector.fps = collector.fps or frame_rate(row.get("fps"), file, place)
+    if row.get("duration_seconds") is not None and collector.duration_seconds is None:
+        collector.duration_seconds = number(row["duration_seconds"], file, place, "duration_seconds")
     if row.get("labeled") is not None:
         collector.labeled = [
             (

@@ -12,7 +12,7 @@ from hidden_two_stream.data.annotations.deepethogram import is_deepethogram
 from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions, collect_frames, to_frames
 from hidden_two_stream.data.annotations.frame_labels import FrameLabels
 from hidden_two_stream.data.annotations.frame_table import open_frame_table
-from hidden_two_stream.data.annotations.label_file import LabelFile, csv_values
+from hidden_two_stream.data.annotations.label_file import LabelFile, csv_values, frame_rate
 from hidden_two_stream.data.annotations.model import Annotations
 from hidden_two_stream.data.annotations.own import csv_text
 from hidden_two_stream.data.annotations.quoting import listed, shown
@@ -88,12 +88,7 @@ def _project_fps(file: LabelFile) -> float | None:
         return None
     for line, row in open_table(log, ("video", "fps")).rows():
         if row["video"] == file.stem:
-            try:
-                return float(row["fps"])
-            except ValueError as error:
-                raise DataError(
-                    f"{log}, line {line}: fps is {shown(row['fps'])}; expected a number"
-                ) from error
+            return frame_rate(row["fps"], log, f"line {line}")
     return None
 
 

@@ -45,7 +45,7 @@ def read_via(file: LabelFile, options: ReadOptions) -> list[Annotations]:
         videos[view] = options.collector(file, name, labels)
         videos[view].notes += [note] * bool(note)
     for key, value in metadata.items():
-        where = f"metadata {key!r}"
+        where = f"metadata {shown(key)}"
         row = expect(value, dict, file, where)
         view = str(row.get("vid"))
         if view not in videos:
