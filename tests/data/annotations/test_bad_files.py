@@ -197,7 +197,7 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
         "a.csv",
         ",background,walk\n0,1,0\n1,1,0\n",
         {"fps": 25, "num_frames": 1},
-        "2 rows of labels for 1 frames: 1 too many",
+        "2 rows of labels for 1 frame: 1 too many",
     ),
     ("a.csv", ",background,walk\n0,1,0\n2,1,0\n", {"fps": 25}, "line 3: the frame number is '2'; expected 1"),
     ("a.csv", ",background,walk\n0,1,1\n", {"fps": 25}, "line 2: both background and 'walk' are 1"),
@@ -480,8 +480,8 @@ def test_partly_unlabeled_rows_and_rows_without_background_are_named(tmp_path: P
     assert item.segments == (Segment(0, 1, "walk"),)
     assert item.labeled == ((1.0, 3.0),)
     assert item.notes == (
-        "1 frames with -1 beside 0 or 1 count as not labeled",
-        "1 frames in which even background is 0 count as background",
+        "not labeled, since there is -1 beside 0 or 1: 1 frame",
+        "background, though its column is 0 as well: 1 frame",
     )
 
 

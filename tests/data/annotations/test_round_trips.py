@@ -318,7 +318,7 @@ def test_overlap_is_refused_where_a_frame_has_one_word(tmp_path: Path, name: str
 
 @pytest.mark.parametrize("name", [name for name, item in FORMATS.items() if item.holds.scores == "only"])
 def test_results_need_scores(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UsageError, match=r"1 segment of 'clip.mp4' have no score"):
+    with pytest.raises(UsageError, match=r"no score for 1 segment of 'clip.mp4'"):
         write_annotations(tmp_path / "x", [one(Segment(1, 2, "walk"))], name, lossy=True)
 
 

@@ -17,6 +17,7 @@ from hidden_two_stream.data.annotations.own import csv_text
 from hidden_two_stream.data.annotations.quoting import shown
 from hidden_two_stream.errors import DataError
 from hidden_two_stream.files import write_text
+from hidden_two_stream.progress import number_of
 
 __all__ = ["is_deepethogram", "read_deepethogram", "write_deepethogram"]
 
@@ -51,8 +52,8 @@ def read_deepethogram(file: LabelFile, options: ReadOptions) -> list[Annotations
         unsaid += set(values) == {0}
         rows.append(values[1:])
     labels = FrameLabels(np.array(rows, np.int8).reshape(len(rows), len(names) - 1), names[1:])
-    notes = [f"{mixed} frames with -1 beside 0 or 1 count as not labeled"] * bool(mixed)
-    notes += [f"{unsaid} frames in which even background is 0 count as background"] * bool(unsaid)
+    notes = [f"not labeled, since there is -1 beside 0 or 1: {number_of(mixed, 'frame')}"] * bool(mixed)
+    notes += [f"background, though its column is 0 as well: {number_of(unsaid, 'frame')}"] * bool(unsaid)
     video = _NAME.sub("", file.stem)
     return [collect_frames(file, labels, video, options, notes=notes)]
 

@@ -69,7 +69,7 @@ def _fit_scores(fitted: Fitted, target: Format, options: WriteOptions) -> None: 
     missing = sum(segment.score is None for segment in item.segments)
     if target.holds.scores == "only" and missing:
         raise UsageError(
-            f"{number_of(missing, 'segment')} of {shown(item.video)} have no score; the format "
+            f"there is no score for {number_of(missing, 'segment')} of {shown(item.video)}; the format "
             f"{target.name} is for predictions, which have one each"
         )
     if target.holds.scores == "no" and missing < len(item.segments):

@@ -15,6 +15,7 @@ from hidden_two_stream.data.annotations.model import Annotations, SegmentCollect
 from hidden_two_stream.data.annotations.quoting import shown
 from hidden_two_stream.data.samples import clean_text
 from hidden_two_stream.errors import DataError, UsageError
+from hidden_two_stream.progress import number_of
 
 __all__ = ["Format", "Holds", "ReadOptions", "WriteOptions", "collect_frames", "to_frames"]
 
@@ -209,9 +210,9 @@ def collect_frames(
     notes = list(notes)
     if options.num_frames is not None and rows != options.num_frames:
         difference = rows - options.num_frames
-        message = f"{rows} rows of labels for {options.num_frames} frames: {abs(difference)} too " + (
-            "many" if difference > 0 else "few"
-        )
+        found, wanted = number_of(rows, "row"), number_of(options.num_frames, "frame")
+        amount = f"{abs(difference)} too {'many' if difference > 0 else 'few'}"
+        message = f"{found} of labels for {wanted}: {amount}"
         if abs(difference) > spare or not rows:
             raise DataError(f"{file}: {message}; expected one row per frame")
         notes.append(message + (", cut off" if difference > 0 else ", the last row is repeated"))
