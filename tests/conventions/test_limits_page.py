@@ -10,6 +10,8 @@ import pytest
 from hidden_two_stream import files, tensors
 from hidden_two_stream.cli import options
 from hidden_two_stream.config import plain, validation
+from hidden_two_stream.data.annotations import format as label_format
+from hidden_two_stream.data.annotations import label_file
 from hidden_two_stream.evaluation import label_lists, npz
 from hidden_two_stream.inference import predictor
 from hidden_two_stream.recognition import image_encoder
@@ -56,6 +58,9 @@ def row_of(name: str) -> str:
         ("arrays of a score file", f"{npz.LARGEST_BYTES // MIB} MiB"),
         ("arrays in a score file", f"{npz._MOST_ARRAYS:,}"),
         ("class number in a list", f"{label_lists._MOST_DIGITS} digits"),
+        ("label file |", f" {label_file.MAX_BYTES // MIB} MiB"),
+        ("levels of elements in an XML", f" {label_file.MAX_DEPTH} |"),
+        ("rows of a label file", f" {label_format._MOST_FRAMES:,} |"),
         ("name of a fold's folder", f"{files._LONGEST_NAME} bytes"),
     ],
 )

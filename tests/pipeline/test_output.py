@@ -288,6 +288,8 @@ def test_progress_and_notes_survive_without_stderr(
         ("flow", "run", "{}"),
         ("flow", "--network", "{}", "x"),
         ("flow", "run", "x", "-o", "{}"),
+        ("labels", "{}"),
+        ("labels", "x.csv", "--out", "{}"),
         ("import-caffe", "{}", "-o", "x"),
         ("import-caffe", "x", "-o", "{}"),
         ("import-caffe", "x", "-o", "y", "--labels", "{}"),

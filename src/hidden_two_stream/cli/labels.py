@@ -62,12 +62,14 @@ def add_arguments(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     _check(arguments)
+    target = _target(arguments)
     found, rows, error = _read_all(arguments)
     if error is not None and len(arguments.files) == 1:
         raise error
+    _check_use(arguments, [row["format"] for row in rows], target)
     result: dict[str, Any] = {"files": rows, "written": None}
     if arguments.out is not None and error is None:
-        result["written"] = _write(arguments, found)
+        result["written"] = _write(arguments, found, target)
     show(arguments, result, _text(rows, result["written"], arguments))
     return 0 if error is None else 1
 
@@ -82,6 +84,34 @@ def _check(arguments: argparse.Namespace) -> None:
     twice = [file for file in arguments.files if arguments.files.count(file) > 1]
     if twice:
         raise UsageError(f"{str(twice[0])!r} is given twice; expected each file once")
+
+
+def _target(arguments: argparse.Namespace) -> str:
+    """Name of the format of --out; "" without it."""
+    from hidden_two_stream.data.annotations.table import format_for_writing, format_named
+
+    if arguments.out is None:
+        return ""
+    return format_named(arguments.to).name if arguments.to else format_for_writing(arguments.out).name
+
+
+def _used(arguments: argparse.Namespace, name: str, *options: str) -> dict[str, Any]:
+    """Values of the options that have a meaning for a format."""
+    from hidden_two_stream.data.annotations.table import format_named
+
+    return {option: getattr(arguments, option) for option in options if option in format_named(name).uses}
+
+
+def _check_use(arguments: argparse.Namespace, sources: Sequence[str | None], target: str) -> None:
+    names = [name for name in (*sources, target) if name]
+    for option in ("base", "background"):
+        is_used = any(_used(arguments, name, option) for name in names)
+        if getattr(arguments, option) is not None and not is_used:
+            formats = ", ".join(dict.fromkeys(names))
+            raise UsageError(f"--{option} has no meaning for the formats {formats}; leave it out")
+    words = arguments.background or []
+    if len(words) > 1 and target and _used(arguments, target, "background"):
+        raise UsageError(f"--background gives {len(words)} words; the format {target} can write only one")
 
 
 def _is_same(one: Any, other: Any) -> bool:
@@ -112,8 +142,7 @@ def _read_all(
                 num_frames=arguments.frames,
                 video=arguments.video,
                 labels=arguments.label,
-                base=arguments.base,
-                background=arguments.background,
+                **_used(arguments, source, "base", "background"),
             )
         except HiddenTwoStreamError as error:
             row["error"] = str(error)
@@ -124,30 +153,21 @@ def _read_all(
     return found, rows, first_error
 
 
-def _write(arguments: argparse.Namespace, found: Sequence[Annotations]) -> dict[str, Any]:
+def _write(arguments: argparse.Namespace, found: Sequence[Annotations], target: str) -> dict[str, Any]:
     from hidden_two_stream.data.annotations.files import write_annotations
-    from hidden_two_stream.data.annotations.table import format_for_writing
 
-    target = arguments.to or format_for_writing(arguments.out).name
-    words = arguments.background or []
-    if len(words) > 1 and target in _one_word_formats():
-        raise UsageError(f"--background gives {len(words)} words; the format {target} can write only one")
+    words = _used(arguments, target, "background").get("background")
     notes = write_annotations(
         arguments.out,
         found,
         target,
         fps=arguments.fps,
         num_frames=arguments.frames,
-        background=words[0] if words and target in _one_word_formats() else None,
         lossy=arguments.lossy,
+        background=words[0] if words else None,
+        **_used(arguments, target, "base"),
     )
     return {"file": str(arguments.out), "format": target, "notes": list(notes)}
-
-
-def _one_word_formats() -> list[str]:
-    from hidden_two_stream.data.annotations.table import FORMATS
-
-    return [name for name, item in FORMATS.items() if "background" in item.uses]
 
 
 def _text(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions
 from hidden_two_stream.data.annotations.frame_labels import frame_range
-from hidden_two_stream.data.annotations.label_file import LabelFile, number, whole_number
+from hidden_two_stream.data.annotations.label_file import LabelFile, frame_rate, number, whole_number
 from hidden_two_stream.data.annotations.model import Annotations
 from hidden_two_stream.errors import DataError
 from hidden_two_stream.files import write_text
@@ -37,8 +37,7 @@ def read_bento(file: LabelFile, options: ReadOptions) -> list[Annotations]:
     Bouts are frames from 1, the end included, unless a number has a decimal point: then they are seconds.
     """
     header = {found[1]: found[2].strip() for line in file.lines if (found := _FIELD.match(line))}
-    rate = header.get("Annotation framerate", "")
-    fps = options.fps or (number(rate, file, "the header", "frame rate") if rate else None) or None
+    fps = options.fps or frame_rate(header.get("Annotation framerate"), file, "the header")
     options = replace(options, fps=fps)
     rows = _bouts(file)
     in_seconds = any("." in cell for _, _, _, cells in rows for cell in cells)

@@ -9,8 +9,9 @@ from typing import Any
 
 from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions
 from hidden_two_stream.data.annotations.frame_labels import frame_of
-from hidden_two_stream.data.annotations.label_file import LabelFile, expect, named, number
+from hidden_two_stream.data.annotations.label_file import LabelFile, expect, frame_rate, named, number
 from hidden_two_stream.data.annotations.model import Annotations, SegmentCollector
+from hidden_two_stream.data.annotations.quoting import listed, shown
 from hidden_two_stream.errors import DataError, UsageError
 from hidden_two_stream.files import write_json
 
@@ -64,14 +65,14 @@ def pair_events(events: Sequence[Event], collector: SegmentCollector) -> None:
             collector.add(event.seconds, event.seconds, event.label, where=event.where, subject=event.subject)
         elif start is None and event.kind == "STOP":
             raise DataError(
-                f"{collector.source}, {event.where}: a STOP of {event.label!r}{_of(event)} at "
+                f"{collector.source}, {event.where}: a STOP of {shown(event.label)}{_of(event)} at "
                 f"{event.seconds:g} s without a START before it; correct it in BORIS"
             )
         elif start is None:
             running[key] = event
         elif event.kind == "START":
             raise DataError(
-                f"{collector.source}, {event.where}: a START of {event.label!r}{_of(event)} at "
+                f"{collector.source}, {event.where}: a START of {shown(event.label)}{_of(event)} at "
                 f"{event.seconds:g} s, but it runs since {start.seconds:g} s ({start.where}); add the STOP"
             )
         else:
@@ -79,7 +80,7 @@ def pair_events(events: Sequence[Event], collector: SegmentCollector) -> None:
             collector.add(start.seconds, event.seconds, event.label, where=start.where, subject=event.subject)
     for event in running.values():
         raise DataError(
-            f"{collector.source}, {event.where}: a START of {event.label!r}{_of(event)} at "
+            f"{collector.source}, {event.where}: a START of {shown(event.label)}{_of(event)} at "
             f"{event.seconds:g} s without a STOP after it; correct it in BORIS"
         )
     if any(event.modifiers for event in events):
@@ -87,7 +88,7 @@ def pair_events(events: Sequence[Event], collector: SegmentCollector) -> None:
 
 
 def _of(event: Event) -> str:
-    return f" of {event.subject!r}" if event.subject else ""
+    return f" of {shown(event.subject)}" if event.subject else ""
 
 
 # -- reading ---------------------------------------------------------------------------------------
@@ -103,7 +104,7 @@ def read_project(file: LabelFile, options: ReadOptions) -> list[Annotations]:
         kinds[code] = "POINT" if "point" in str(behavior.get("type", "")).lower() else "STATE"
     found: list[Annotations] = []
     for name, value in named(data, "observations", dict, file, "the project").items():
-        observation = expect(value, dict, file, f"the observation {name!r}")
+        observation = expect(value, dict, file, f"the observation {shown(name)}")
         reader = _ObservationReader(file, name, observation, kinds)
         found += reader.read(options)
     return found
@@ -119,13 +120,13 @@ class _ObservationReader:
 
     @property
     def place(self) -> str:
-        return f"observation {self.name!r}"
+        return f"observation {shown(self.name)}"
 
     def read(self, options: ReadOptions) -> list[Annotations]:
         """One result per media file of player 1."""
         media = self._media()
-        info = self.data.get("media_info") or {}
-        rates, lengths = (info.get(key) or {} for key in ("fps", "length"))
+        info = self._object(self.data, "media_info")
+        rates, lengths = self._object(info, "fps"), self._object(info, "length")
         whole = SegmentCollector(str(self.file), self.name, list(self.kinds))
         pair_events(self._events(), whole)
         if offset := self.data.get("time offset"):
@@ -136,29 +137,38 @@ class _ObservationReader:
             collector = options.collector(self.file, name, list(self.kinds))
             collector.notes += [*everything.notes, *self.notes]
             if name in rates and not options.fps:
-                collector.fps = number(rates[name], self.file, self.place, "frame rate") or None
+                collector.fps = frame_rate(rates[name], self.file, self.place)
             length = number(lengths[name], self.file, self.place, "length") if name in lengths else None
             if collector.duration_seconds is None:
                 collector.duration_seconds = length or None
             is_last = count == len(media) - 1
             if length is None and not is_last:
                 raise DataError(
-                    f"{self.file}, {self.place}: the length of {name!r} is unknown, and so are the times of "
-                    "the files after it; open the project in BORIS and save it"
+                    f"{self.file}, {self.place}: the length of {shown(name)} is unknown, and so are the "
+                    "times of the files after it; open the project in BORIS and save it"
                 )
             _add_part(everything, collector, begin, None if is_last else begin + (length or 0.0))
             begin += length or 0.0
             found.append(collector.result())
         return found
 
+    def _object(self, data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = expect(data.get(key) or {}, dict, self.file, f"{key!r} of {self.place}")
+        return found
+
     def _media(self) -> list[str]:
         if self.data.get("type") == "IMAGES":
             raise DataError(f"{self.file}, {self.place} is of images, which have no times; expected videos")
-        players = self.data.get("file") or {}
-        first = players.get("1") if isinstance(players, dict) else None
+        players = self._object(self.data, "file")
+        first = players.get("1")
         if not first:
             return [self.name]  # a live observation
-        others = [name for key, names in players.items() if key != "1" for name in names or ()]
+        others = [
+            name
+            for key, names in players.items()
+            if key != "1"
+            for name in expect(names or [], list, self.file, f"player {key} of {self.place}")
+        ]
         if others:
             self.notes.append(f"videos of other players are not named: {', '.join(map(str, others))}")
         return [str(name) for name in expect(first, list, self.file, f"player 1 of {self.place}")]
@@ -176,8 +186,8 @@ class _ObservationReader:
             code = expect(row[2], str, self.file, f"the behavior of {where}")
             if code not in self.kinds:
                 raise DataError(
-                    f"{self.file}, {where}: unknown behavior {code!r}; the ethogram has "
-                    f"{', '.join(self.kinds) or 'none'}"
+                    f"{self.file}, {where}: unknown behavior {shown(code)}; the ethogram has "
+                    f"{listed(self.kinds)}"
                 )
             if row[4]:
                 self.notes.append("comments on events are not read")
@@ -212,7 +222,7 @@ def write_project(path: Path, annotations: Sequence[Annotations], options: Write
     both = points & {segment.label for segment in segments if not segment.is_point}
     if both:
         raise UsageError(
-            f"{min(both)!r} is a point in some places and takes time in others; a behavior of a BORIS "
+            f"{shown(min(both))} is a point in some places and takes time in others; a behavior of a BORIS "
             "project is one or the other: write another format, such as boris-tabular"
         )
     subjects = list(dict.fromkeys(name for item in annotations for name in item.subject_names))

@@ -11,7 +11,7 @@ import numpy as np
 from hidden_two_stream.data.annotations.boris_tables import delimiter_of
 from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions, to_frames
 from hidden_two_stream.data.annotations.frame_labels import FrameLabels
-from hidden_two_stream.data.annotations.label_file import LabelFile, csv_rows, number
+from hidden_two_stream.data.annotations.label_file import LabelFile, csv_rows, csv_values, number
 from hidden_two_stream.data.annotations.model import Annotations
 from hidden_two_stream.data.annotations.own import csv_text
 from hidden_two_stream.errors import DataError
@@ -32,7 +32,7 @@ def is_binary(file: LabelFile) -> bool:
 def read_binary(file: LabelFile, options: ReadOptions) -> list[Annotations]:
     """Read 0 and 1 at fixed times; a value holds until the next time."""
     mark = "\t" if "\t" in file.lines[0] else ","
-    names = [name.strip() for name in next(csv_rows(file, file.lines[:1], delimiter=mark))[1]]
+    names = [name.strip() for name in csv_values(file, 1, mark)]
     times, values = [], []
     for line, row in csv_rows(file, file.lines[1:], first=2, delimiter=mark):
         cells = [cell.strip() for cell in row]

@@ -10,9 +10,10 @@ from pathlib import Path
 from hidden_two_stream.data.annotations.boris import NOBODY, Event, pair_events
 from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions
 from hidden_two_stream.data.annotations.frame_labels import frame_of
-from hidden_two_stream.data.annotations.label_file import LabelFile, csv_rows, number
+from hidden_two_stream.data.annotations.label_file import LabelFile, csv_rows, csv_values, frame_rate, number
 from hidden_two_stream.data.annotations.model import Annotations, SegmentCollector
 from hidden_two_stream.data.annotations.own import csv_text
+from hidden_two_stream.data.annotations.quoting import shown
 from hidden_two_stream.errors import DataError
 from hidden_two_stream.files import write_text
 
@@ -63,7 +64,7 @@ def _table(file: LabelFile, needed: Sequence[str]) -> _Table:
     first, mark, names = 0, ",", [""]
     for count, text in enumerate(file.lines, start=1):
         mark = "\t" if "\t" in text else ","
-        (names,) = [values for _, values in csv_rows(file, [text or " "], count, mark)]
+        names = csv_values(file, count, mark)
         if set(needed) <= set(names):
             first = count
             break
@@ -103,15 +104,15 @@ def _observations(
         videos = list(dict.fromkeys(filter(None, (_first(row, _MEDIA_COLUMNS) for _, row in rows))))
         if len(videos) > 1:
             raise DataError(
-                f"{file}: the observation {name!r} has {len(videos)} media files, {videos[0]!r} and others, "
-                "with times that run on; read the BORIS project (.boris), which has their lengths"
+                f"{file}: the observation {shown(name)} has {len(videos)} media files, {shown(videos[0])} "
+                "and others, with times that run on; read the BORIS project (.boris), which has their "
+                "lengths"
             )
         observation = name or table.header.get("Observation id", file.stem)
         collector = options.collector(file, videos[0] if videos else observation)
         first_line, first = rows[0]
         where = f"line {first_line}"
-        if not collector.fps and (rate := _first(first, _RATE_COLUMNS)):
-            collector.fps = number(rate, file, where, "frame rate") or None
+        collector.fps = collector.fps or frame_rate(_first(first, _RATE_COLUMNS), file, where)
         if collector.duration_seconds is None and (length := _first(first, _LENGTH_COLUMNS)):
             collector.duration_seconds = number(length, file, where, "length") or None
         offset = _first(first, ["Time offset (s)"]) or table.header.get("Time offset (s)", "")
@@ -147,7 +148,7 @@ def read_tabular(file: LabelFile, options: ReadOptions) -> list[Annotations]:
         for where, row in rows:
             kind = (row.get("Behavior type") or row.get("Status") or "").upper()
             if kind not in ("START", "STOP", "POINT"):
-                raise DataError(f"{file}, {where}: the event is {kind!r}; expected START, STOP or POINT")
+                raise DataError(f"{file}, {where}: the event is {shown(kind)}; expected START, STOP or POINT")
             seconds = number(row.get("Time"), file, where)
             label, subject = row.get("Behavior", ""), _subject(row.get("Subject", ""))
             events.append(Event(seconds, subject, label, _modifiers(row), kind, where))

@@ -12,6 +12,7 @@ from hidden_two_stream.data.annotations.elan import xml_text
 from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions, to_frames
 from hidden_two_stream.data.annotations.label_file import LabelFile, XmlElement, whole_number
 from hidden_two_stream.data.annotations.model import Annotations, SegmentCollector
+from hidden_two_stream.data.annotations.quoting import shown
 from hidden_two_stream.errors import DataError, UsageError
 from hidden_two_stream.files import write_text
 
@@ -129,7 +130,7 @@ def write_cvat(path: Path, annotations: Sequence[Annotations], options: WriteOpt
     for label in item.labels:
         if "," in label or label.lower() in _NOTHING:
             raise UsageError(
-                f"the label {label!r} cannot be written for CVAT: it holds a comma or means nothing"
+                f"the label {shown(label)} cannot be written for CVAT: it holds a comma or means nothing"
             )
     count = options.need_frames(item, "cvat")
     root = ElementTree.Element("annotations")

@@ -12,6 +12,7 @@ from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions,
 from hidden_two_stream.data.annotations.frame_labels import FrameLabels
 from hidden_two_stream.data.annotations.label_file import LabelFile, expect, named, number, whole_number
 from hidden_two_stream.data.annotations.model import Annotations, SegmentCollector, video_id
+from hidden_two_stream.data.annotations.quoting import listed, shown
 from hidden_two_stream.data.annotations.words import background_words, word_rows
 from hidden_two_stream.errors import DataError
 from hidden_two_stream.files import write_json
@@ -52,10 +53,10 @@ def read_activitynet(file: LabelFile, options: ReadOptions) -> list[Annotations]
     """Read the segments of all videos of the database."""
     found = []
     for name, value in named(file.json, "database", dict, file, "the file").items():
-        row = expect(value, dict, file, f"the video {name!r}")
+        row = expect(value, dict, file, f"the video {shown(name)}")
         collector = options.collector(file, name)
         if "duration" in row and collector.duration_seconds is None:
-            duration = number(row["duration"], file, f"the video {name!r}", "duration")
+            duration = number(row["duration"], file, f"the video {shown(name)}", "duration")
             collector.duration_seconds = duration or None
         if row.get("subset"):
             collector.notes.append("the subset of each video (training, validation, testing) is not read")
@@ -75,8 +76,8 @@ def read_activitynet_results(file: LabelFile, options: ReadOptions) -> list[Anno
 
 
 def _take_list(file: LabelFile, rows: Any, collector: SegmentCollector) -> None:
-    for count, value in enumerate(expect(rows, list, file, f"the segments of {collector.video!r}")):
-        where = f"segment {count} of {collector.video!r}"
+    for count, value in enumerate(expect(rows, list, file, f"the segments of {shown(collector.video)}")):
+        where = f"segment {count} of {shown(collector.video)}"
         row = expect(value, dict, file, where)
         times = named(row, "segment", list, file, where)
         if len(times) != 2:
@@ -138,7 +139,7 @@ def read_calms21(file: LabelFile, options: ReadOptions) -> list[Annotations]:
     found = []
     for group in expect(file.json, dict, file, "the file").values():
         for name, value in expect(group, dict, file, "an annotator").items():
-            place = f"the sequence {name!r}"
+            place = f"the sequence {shown(name)}"
             row = expect(value, dict, file, place)
             metadata = named(row, "metadata", dict, file, place)
             vocabulary = named(metadata, "vocab", dict, file, f"the metadata of {place}")
@@ -158,8 +159,8 @@ def _named_frames(file: LabelFile, values: Sequence[Any], names: Mapping[int, st
     for frame, value in enumerate(values):
         if not isinstance(value, int) or value not in names:
             raise DataError(
-                f"{file}: frame {frame} of {place} has the class {value!r}; expected one of "
-                f"{', '.join(f'{n} ({word})' for n, word in sorted(names.items()))}"
+                f"{file}: frame {frame} of {place} has the class {shown(value)}; expected one of "
+                f"{listed([f'{n} ({word})' for n, word in sorted(names.items())])}"
             )
         words.append(names[value])
     return words
@@ -205,8 +206,8 @@ def read_feral(file: LabelFile, options: ReadOptions) -> list[Annotations]:
     notes = ["the splits are not read"] * bool(data.get("splits"))
     found = []
     for video, rows in named(data, "labels", dict, file, "the file").items():
-        rows = expect(rows, list, file, f"the labels of {video!r}")
-        place = f"the video {video!r}"
+        rows = expect(rows, list, file, f"the labels of {shown(video)}")
+        place = f"the video {shown(video)}"
         if data.get("is_multilabel"):
             labels = _several(file, rows, ordered, place)
         else:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from hidden_two_stream.data.annotations.clock import clock_seconds, clock_text
 from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions
-from hidden_two_stream.data.annotations.label_file import LabelFile, csv_rows, number
+from hidden_two_stream.data.annotations.label_file import LabelFile, csv_rows, csv_values, number
 from hidden_two_stream.data.annotations.model import Annotations, SegmentCollector, video_id
 from hidden_two_stream.data.annotations.own import csv_text
+from hidden_two_stream.data.annotations.quoting import shown
 from hidden_two_stream.data.text_files import open_table
 from hidden_two_stream.errors import DataError, UsageError
 from hidden_two_stream.files import write_text
@@ -44,8 +45,8 @@ def read_epic(file: LabelFile, options: ReadOptions) -> list[Annotations]:
         start, end = (clock_seconds(row[name]) for name in ("start_timestamp", "stop_timestamp"))
         if start is None or end is None:
             raise DataError(
-                f"{file}, {where}: {row['start_timestamp']!r} or {row['stop_timestamp']!r} is not a time; "
-                "expected hh:mm:ss.ss"
+                f"{file}, {where}: {shown(row['start_timestamp'])} or {shown(row['stop_timestamp'])} is not "
+                "a time; expected hh:mm:ss.ss"
             )
         video = videos.setdefault(row["video_id"], options.collector(file, row["video_id"]))
         label = f"{row['verb']} {row['noun']}"
@@ -77,7 +78,7 @@ def write_epic(path: Path, annotations: Sequence[Annotations], options: WriteOpt
 
 def is_ava(file: LabelFile) -> bool:
     """Whether lines hold a video, a second, four numbers from 0 to 1, an action and a person."""
-    _, cells = next(csv_rows(file, file.lines[:1]), (0, []))
+    cells = csv_values(file, 1)
     try:
         return len(cells) == _AVA_WIDTH and all(0 <= float(cell) <= 1 for cell in cells[2:6])
     except ValueError:
@@ -98,7 +99,7 @@ def read_ava(file: LabelFile, options: ReadOptions) -> list[Annotations]:
         video, second, *_, action, person = cells
         seconds = number(second, file, f"line {line}")
         if seconds != int(seconds):
-            raise DataError(f"{file}, line {line}: the time is {second!r}; expected a whole second")
+            raise DataError(f"{file}, line {line}: the time is {shown(second)}; expected a whole second")
         videos.setdefault(video, {}).setdefault((action, person), []).append((seconds, line))
     found = []
     for video, tracks in videos.items():
@@ -138,7 +139,7 @@ def write_ava(path: Path, annotations: Sequence[Annotations], options: WriteOpti
         for segment, subject in item.with_subjects():
             if not segment.label.isdigit():
                 raise UsageError(
-                    f"the label {segment.label!r} cannot be written for AVA; its actions are numbers"
+                    f"the label {shown(segment.label)} cannot be written for AVA; its actions are numbers"
                 )
             first, stop = math.ceil(segment.start_seconds), math.ceil(segment.end_seconds)
             box = ("0.000", "0.000", "1.000", "1.000")

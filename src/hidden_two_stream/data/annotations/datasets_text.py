@@ -12,6 +12,7 @@ from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions,
 from hidden_two_stream.data.annotations.frame_labels import frame_range
 from hidden_two_stream.data.annotations.label_file import LabelFile
 from hidden_two_stream.data.annotations.model import Annotations, video_id
+from hidden_two_stream.data.annotations.quoting import listed, shown
 from hidden_two_stream.data.annotations.words import background_words, word_rows
 from hidden_two_stream.errors import DataError, UsageError
 from hidden_two_stream.files import write_text
@@ -50,7 +51,7 @@ def read_mstcn(file: LabelFile, options: ReadOptions) -> list[Annotations]:
     for line, word in enumerate(words, start=1):
         if vocabulary and word not in vocabulary:
             raise DataError(
-                f"{file}, line {line}: unknown word {word!r}; {mapping} has {', '.join(vocabulary)}"
+                f"{file}, line {line}: unknown word {shown(word)}; {mapping} has {listed(vocabulary)}"
             )
     labels = word_rows(words, vocabulary, background_words(options))
     return [collect_frames(file, labels, file.stem, options, spare=_SPARE_ROWS)]
@@ -119,8 +120,8 @@ def write_kth(path: Path, annotations: Sequence[Annotations], options: WriteOpti
         match = _KTH_NAME.match(video_id(item.video))
         if match is None or {segment.label for segment in item.segments} - {match[2]}:
             raise UsageError(
-                f"{item.video!r} cannot be written for KTH: its name must be such as person01_boxing_d1, and "
-                "its only label the action of the name"
+                f"{shown(item.video)} cannot be written for KTH: its name must be such as "
+                "person01_boxing_d1, and its only label the action of the name"
             )
         fps = options.need_fps(item, "kth")
         spans = [frame_range(segment.start_seconds, segment.end_seconds, fps) for segment in item.segments]

@@ -14,8 +14,10 @@ from hidden_two_stream.data.annotations.frame_table import open_frame_table
 from hidden_two_stream.data.annotations.label_file import LabelFile
 from hidden_two_stream.data.annotations.model import Annotations
 from hidden_two_stream.data.annotations.own import csv_text
+from hidden_two_stream.data.annotations.quoting import shown
 from hidden_two_stream.errors import DataError
 from hidden_two_stream.files import write_text
+from hidden_two_stream.progress import number_of
 
 __all__ = ["is_deepethogram", "read_deepethogram", "write_deepethogram"]
 
@@ -43,22 +45,24 @@ def read_deepethogram(file: LabelFile, options: ReadOptions) -> list[Annotations
         values = [_value(file, line, name, cell) for name, cell in zip(names, cells, strict=True)]
         if values[0] == 1 and 1 in values[1:]:
             raise DataError(
-                f"{file}, line {line}: both background and {names[values.index(1, 1)]!r} are 1; background "
-                "means that no behavior happens"
+                f"{file}, line {line}: both background and {shown(names[values.index(1, 1)])} are 1; "
+                "background means that no behavior happens"
             )
         mixed += -1 in values and set(values) != {-1}
         unsaid += set(values) == {0}
         rows.append(values[1:])
     labels = FrameLabels(np.array(rows, np.int8).reshape(len(rows), len(names) - 1), names[1:])
-    notes = [f"{mixed} frames with -1 beside 0 or 1 count as not labeled"] * bool(mixed)
-    notes += [f"{unsaid} frames in which even background is 0 count as background"] * bool(unsaid)
+    notes = [f"not labeled, since there is -1 beside 0 or 1: {number_of(mixed, 'frame')}"] * bool(mixed)
+    notes += [f"background, though its column is 0 as well: {number_of(unsaid, 'frame')}"] * bool(unsaid)
     video = _NAME.sub("", file.stem)
     return [collect_frames(file, labels, video, options, notes=notes)]
 
 
 def _value(file: LabelFile, line: int, name: str, text: str) -> int:
     if text not in _VALUES:
-        raise DataError(f"{file}, line {line}: {name!r} is {text!r}; expected 0, 1, or -1 for not labeled")
+        raise DataError(
+            f"{file}, line {line}: {shown(name)} is {shown(text)}; expected 0, 1, or -1 for not labeled"
+        )
     return _VALUES[text]
 
 

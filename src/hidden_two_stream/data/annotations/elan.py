@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import mimetypes
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import unquote
 from xml.etree import ElementTree
 
 from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions
 from hidden_two_stream.data.annotations.label_file import LabelFile, XmlElement, whole_number
 from hidden_two_stream.data.annotations.model import Annotations, SegmentCollector
+from hidden_two_stream.data.annotations.quoting import shown
 from hidden_two_stream.errors import DataError
 from hidden_two_stream.files import write_text
 
@@ -41,7 +44,7 @@ def read_eaf(file: LabelFile, options: ReadOptions) -> list[Annotations]:
     if units != "milliseconds":
         raise DataError(f"{file}: the times are in {units}; expected milliseconds")
     media = root.findall("HEADER/MEDIA_DESCRIPTOR")
-    collector = options.collector(file, _media_name(media[0]) if media else file.stem)
+    collector = options.collector(file, (_media_name(media[0]) if media else "") or file.stem)
     if len(media) > 1:
         collector.notes.append(f"of {len(media)} media files, the first names the video")
     if media and media[0].get("TIME_ORIGIN", "0") != "0":
@@ -57,7 +60,10 @@ def read_eaf(file: LabelFile, options: ReadOptions) -> list[Annotations]:
 
 def _media_name(media: ElementTree.Element) -> str:
     url = media.get("RELATIVE_MEDIA_URL") or media.get("MEDIA_URL") or ""
-    return url.removeprefix("file:///").removeprefix("./")
+    if not url.startswith("file://"):
+        return url.removeprefix("./")
+    path = unquote(url.removeprefix("file://"))
+    return path.removeprefix("/") if re.match("/[A-Za-z]:", path) else path
 
 
 def _slots(file: LabelFile, root: ElementTree.Element) -> dict[str, int | None]:
@@ -129,32 +135,26 @@ def _read_references(
     times: dict[str, tuple[float, float]],
     collector: SegmentCollector,
 ) -> None:
-    """Take the annotations that have the time of another one."""
-    waiting = [
-        (tier, item)
-        for tier in tiers
-        for item in tier.iterfind("ANNOTATION/REF_ANNOTATION")
-        if isinstance(item, XmlElement)
-    ]
-    parents = Counter((id(tier), item.get("ANNOTATION_REF")) for tier, item in waiting)
-    if any(count > 1 for count in parents.values()):
+    """Take the annotations that have the time of another one, parents before children."""
+    children: dict[str, list[tuple[ElementTree.Element, XmlElement]]] = {}
+    for tier in tiers:
+        for item in tier.iterfind("ANNOTATION/REF_ANNOTATION"):
+            assert isinstance(item, XmlElement)
+            children.setdefault(item.need(file, "ANNOTATION_REF"), []).append((tier, item))
+    if any(len({id(tier) for tier, _ in items}) < len(items) for items in children.values()):
         collector.notes.append("several annotations of one parent all have the whole time of the parent")
-    while waiting:
-        left = []
-        for tier, item in waiting:
-            parent = times.get(item.need(file, "ANNOTATION_REF"))
-            if parent is None:
-                left.append((tier, item))
-                continue
-            times[item.need(file, "ANNOTATION_ID")] = parent
-            _take(item, tier, parent, f"line {item.line}", collector)
-        if len(left) == len(waiting):
-            item = left[0][1]
-            raise DataError(
-                f"{file}, line {item.line}: the annotation refers to {item.get('ANNOTATION_REF')!r}, which "
-                "has no time"
-            )
-        waiting = left
+    parents = list(times)
+    while parents:
+        parent = parents.pop()
+        for tier, item in children.pop(parent, []):
+            name = item.need(file, "ANNOTATION_ID")
+            times[name] = times[parent]
+            _take(item, tier, times[parent], f"line {item.line}", collector)
+            parents.append(name)
+    for parent, items in children.items():
+        raise DataError(
+            f"{file}, line {items[0][1].line}: the annotation refers to {shown(parent)}, which has no time"
+        )
 
 
 # -- writing ---------------------------------------------------------------------------------------
@@ -163,22 +163,7 @@ def _read_references(
 def write_eaf(path: Path, annotations: Sequence[Annotations], options: WriteOptions) -> None:  # noqa: ARG001
     """Write a tier for each label and subject, since annotations of one tier cannot overlap."""
     (item,) = annotations
-    root = ElementTree.Element(
-        "ANNOTATION_DOCUMENT",
-        {
-            "AUTHOR": "",
-            "DATE": "1970-01-01T00:00:00+00:00",
-            "FORMAT": "3.0",
-            "VERSION": "3.0",
-            "xmlns:xsi": "http://www.w3.org/2001/XMLSchema-instance",
-            "xsi:noNamespaceSchemaLocation": _SCHEMA,
-        },
-    )
-    header = ElementTree.SubElement(root, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
-    media = {"MEDIA_URL": item.video, "MIME_TYPE": "video/*", "RELATIVE_MEDIA_URL": item.video}
-    ElementTree.SubElement(header, "MEDIA_DESCRIPTOR", media)
-    last = ElementTree.SubElement(header, "PROPERTY", NAME="lastUsedAnnotationId")
-    last.text = str(len(item.segments))
+    root = _document(item)
     rows = sorted(
         (
             (round(segment.start_seconds * 1000), round(segment.end_seconds * 1000), segment.label, subject)
@@ -207,3 +192,25 @@ def write_eaf(path: Path, annotations: Sequence[Annotations], options: WriteOpti
         root, "LINGUISTIC_TYPE", GRAPHIC_REFERENCES="false", LINGUISTIC_TYPE_ID=_TYPE, TIME_ALIGNABLE="true"
     )
     write_text(path, xml_text(root))
+
+
+def _document(item: Annotations) -> ElementTree.Element:
+    """Return a document with a header that names the video, without annotations."""
+    root = ElementTree.Element(
+        "ANNOTATION_DOCUMENT",
+        {
+            "AUTHOR": "",
+            "DATE": "1970-01-01T00:00:00+00:00",
+            "FORMAT": "3.0",
+            "VERSION": "3.0",
+            "xmlns:xsi": "http://www.w3.org/2001/XMLSchema-instance",
+            "xsi:noNamespaceSchemaLocation": _SCHEMA,
+        },
+    )
+    header = ElementTree.SubElement(root, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
+    kind = mimetypes.guess_type(item.video)[0] or "video/mp4"
+    media = {"MEDIA_URL": item.video, "MIME_TYPE": kind, "RELATIVE_MEDIA_URL": item.video}
+    ElementTree.SubElement(header, "MEDIA_DESCRIPTOR", media)
+    last = ElementTree.SubElement(header, "PROPERTY", NAME="lastUsedAnnotationId")
+    last.text = str(len(item.segments))
+    return root

@@ -10,6 +10,7 @@ from hidden_two_stream.data.annotations.clock import clock_seconds
 from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions
 from hidden_two_stream.data.annotations.label_file import LabelFile
 from hidden_two_stream.data.annotations.model import Annotations
+from hidden_two_stream.data.annotations.quoting import shown
 from hidden_two_stream.errors import DataError
 from hidden_two_stream.files import write_text
 
@@ -66,8 +67,8 @@ def read_elan_tab(file: LabelFile, options: ReadOptions) -> list[Annotations]:
         )
         if start is None or end is None:
             raise DataError(
-                f"{file}, {where}: {cells[columns.begin]!r} or {cells[columns.end]!r} is not a time; "
-                "expected hh:mm:ss.ms, seconds or milliseconds"
+                f"{file}, {where}: {shown(cells[columns.begin])} or {shown(cells[columns.end])} is not a "
+                "time; expected hh:mm:ss.ms, seconds or milliseconds"
             )
         subject = "" if columns.participant is None else cells[columns.participant]
         if not cells[columns.value].strip():

@@ -11,6 +11,7 @@ from hidden_two_stream.data.annotations.fitting import Fitted, fit
 from hidden_two_stream.data.annotations.format import Format, ReadOptions, WriteOptions
 from hidden_two_stream.data.annotations.label_file import LabelFile
 from hidden_two_stream.data.annotations.model import Annotations, video_id
+from hidden_two_stream.data.annotations.quoting import shown
 from hidden_two_stream.data.annotations.table import detect_format, format_for_writing, format_named
 from hidden_two_stream.data.samples import clean_text
 from hidden_two_stream.errors import DataError, UsageError
@@ -124,6 +125,7 @@ def write_annotations(
     _check_options(target, base, background)
     if num_frames is not None and len(annotations) > 1:
         raise UsageError(f"one number of frames is given for {len(annotations)} videos; leave it out")
+    _check_rate(annotations, target, fps)
     options = WriteOptions(fps or target.fps, num_frames, 1 if base is None else base, background)
     _check_names(annotations, target)
     fitted = [fit(item, target, options) for item in annotations]
@@ -143,6 +145,16 @@ def _check_names(annotations: Sequence[Annotations], target: Format) -> None:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise UsageError(f"two videos would be named {twice[0]!r} in the format {target.name}; rename one")
+
+
+def _check_rate(annotations: Sequence[Annotations], target: Format, fps: float | None) -> None:
+    """Refuse videos of another rate than the one that readers of a format assume."""
+    for item in annotations:
+        if fps is None and target.fps is not None and item.fps not in (None, target.fps):
+            raise UsageError(
+                f"the format {target.name} is for {target.fps:g} frames per second, and {shown(item.video)} "
+                f"has {item.fps:g}; say with --fps (fps=…) which rate its frames are to have"
+            )
 
 
 def _refuse_losses(fitted: Sequence[Fitted], target: Format) -> None:

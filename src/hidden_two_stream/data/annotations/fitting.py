@@ -11,6 +11,7 @@ from itertools import pairwise
 from hidden_two_stream.data.annotations.format import Format, WriteOptions
 from hidden_two_stream.data.annotations.frame_labels import frame_of, frame_range
 from hidden_two_stream.data.annotations.model import Annotations
+from hidden_two_stream.data.annotations.quoting import shown
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.progress import number_of
 from hidden_two_stream.types import Segment
@@ -58,7 +59,7 @@ def _check_texts(item: Annotations, target: Format) -> None:
     for text in (item.video, *item.labels, *item.subject_names):
         if _BREAKS.search(text):
             raise UsageError(
-                f"the name {text!r} holds a line break, a tab or a control character, which the format "
+                f"the name {shown(text)} holds a line break, a tab or a control character, which the format "
                 f"{target.name} can't hold; write json, or rename it"
             )
 
@@ -68,8 +69,8 @@ def _fit_scores(fitted: Fitted, target: Format, options: WriteOptions) -> None: 
     missing = sum(segment.score is None for segment in item.segments)
     if target.holds.scores == "only" and missing:
         raise UsageError(
-            f"{number_of(missing, 'segment')} of {item.video!r} have no score; the format {target.name} is "
-            "for predictions, which have one each"
+            f"there is no score for {number_of(missing, 'segment')} of {shown(item.video)}; the format "
+            f"{target.name} is for predictions, which have one each"
         )
     if target.holds.scores == "no" and missing < len(item.segments):
         fitted.losses.append(f"the scores of {number_of(len(item.segments) - missing, 'segment')}")
@@ -93,7 +94,7 @@ def _fit_points(fitted: Fitted, target: Format, options: WriteOptions) -> None:
     fps = options.fps or item.fps
     if fps is None:
         raise UsageError(
-            f"{number_of(count, 'point')} of {item.video!r} would become bouts of one frame, since the "
+            f"{number_of(count, 'point')} of {shown(item.video)} would become bouts of one frame, since the "
             f"format {target.name} can't hold points; give the frame rate with --fps (fps=…)"
         )
     fitted.losses.append(f"{number_of(count, 'point')}: written as bouts of one frame ({1 / fps:.3g} s)")
@@ -227,8 +228,9 @@ def _check_overlap(item: Annotations, target: Format) -> None:
     for before, after in pairwise(item.segments):
         if after.start_seconds < before.end_seconds - _SAME:
             raise UsageError(
-                f"{before.label!r} and {after.label!r} of {item.video!r} overlap at {after.start_seconds:g} "
-                f"s; the format {target.name} holds one label at a time: write another format"
+                f"{shown(before.label)} and {shown(after.label)} of {shown(item.video)} overlap at "
+                f"{after.start_seconds:g} s; the format {target.name} holds one label at a time: write "
+                "another format"
             )
 
 

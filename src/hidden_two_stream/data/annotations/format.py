@@ -12,8 +12,10 @@ import numpy as np
 from hidden_two_stream.data.annotations.frame_labels import FrameLabels, frame_labels
 from hidden_two_stream.data.annotations.label_file import LabelFile
 from hidden_two_stream.data.annotations.model import Annotations, SegmentCollector
+from hidden_two_stream.data.annotations.quoting import shown
 from hidden_two_stream.data.samples import clean_text
 from hidden_two_stream.errors import DataError, UsageError
+from hidden_two_stream.progress import number_of
 
 __all__ = ["Format", "Holds", "ReadOptions", "WriteOptions", "collect_frames", "to_frames"]
 
@@ -88,8 +90,8 @@ class WriteOptions:
         fps = self.fps or annotations.fps
         if fps is None:
             raise UsageError(
-                f"the format {format_name} counts frames, and the frame rate of {annotations.video!r} is "
-                "unknown; give it with --fps (fps=…)"
+                f"the format {format_name} counts frames, and the frame rate of {shown(annotations.video)} "
+                "is unknown; give it with --fps (fps=…)"
             )
         return fps
 
@@ -105,7 +107,7 @@ class WriteOptions:
         if count is None:
             raise UsageError(
                 f"the format {format_name} has a row for each frame, and the length of "
-                f"{annotations.video!r} is unknown; give it with --frames (num_frames=…)"
+                f"{shown(annotations.video)} is unknown; give it with --frames (num_frames=…)"
             )
         if not 0 < count <= _MOST_FRAMES:
             raise UsageError(f"the number of frames is {count}; expected 1 to {_MOST_FRAMES:,}")
@@ -208,19 +210,19 @@ def collect_frames(
     notes = list(notes)
     if options.num_frames is not None and rows != options.num_frames:
         difference = rows - options.num_frames
-        message = f"{rows} rows of labels for {options.num_frames} frames: {abs(difference)} too " + (
-            "many" if difference > 0 else "few"
-        )
+        found, wanted = number_of(rows, "row"), number_of(options.num_frames, "frame")
+        amount = f"{abs(difference)} too {'many' if difference > 0 else 'few'}"
+        message = f"{found} of labels for {wanted}: {amount}"
         if abs(difference) > spare or not rows:
             raise DataError(f"{file}: {message}; expected one row per frame")
         notes.append(message + (", cut off" if difference > 0 else ", the last row is repeated"))
         kept = labels.values[[*range(min(rows, options.num_frames)), *[-1] * -difference]]
         labels = replace(labels, values=kept)
+    item = labels.to_annotations(video, fps=fps)
     collector = replace(options, num_frames=None).collector(file, video, labels.names)
-    collector.duration_seconds = len(labels.values) / fps
-    collector.labeled = labels.labeled(fps=fps)
+    collector.duration_seconds, collector.labeled = item.duration_seconds, item.labeled
     collector.notes += notes
-    for segment in labels.to_segments(fps=fps):
+    for segment in item.segments:
         collector.add(segment.start_seconds, segment.end_seconds, segment.label, where="its rows")
     return collector.result()
 
@@ -236,8 +238,8 @@ def to_frames(annotations: Annotations, options: WriteOptions, format_name: str)
     last = max((segment.end_seconds for segment in annotations.segments), default=0.0)
     if math.floor(last * fps - 1e-3) > count:
         raise UsageError(
-            f"a segment of {annotations.video!r} ends at {last:g} s, past its last frame: {count} frames at "
-            f"{fps:g} per second are {count / fps:g} s; is the frame rate right?"
+            f"a segment of {shown(annotations.video)} ends at {last:g} s, past its last frame: {count} "
+            f"frames at {fps:g} per second are {count / fps:g} s; is the frame rate right?"
         )
     times = np.arange(count) / fps
     return frame_labels(annotations.segments, times, annotations.labels, annotations.labeled)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from hidden_two_stream.data.annotations.model import Intervals
+from hidden_two_stream.data.annotations.model import Annotations, Intervals
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.types import Segment
 
@@ -85,6 +85,23 @@ class FrameLabels:
         seen = runs((self.values != -1).all(axis=1))
         return tuple((float(edges[start]), float(edges[stop])) for start, stop in seen)
 
+    def to_annotations(
+        self,
+        video: str,
+        pts_seconds: Sequence[float] | FrameTimes | None = None,
+        *,
+        fps: float | None = None,
+    ) -> Annotations:
+        """Return the segments of a video with the time that was looked at; arguments as `to_segments`."""
+        item = Annotations.of(video, self.to_segments(pts_seconds, fps=fps), self.names)
+        end = float(self._edges(pts_seconds, fps)[-1])
+        return replace(
+            item,
+            labeled=self.labeled(pts_seconds, fps=fps),
+            duration_seconds=end if math.isfinite(end) else None,
+            fps=fps,
+        )
+
     def _edges(self, pts_seconds: Sequence[float] | FrameTimes | None, fps: float | None) -> FrameTimes:
         """Times of all frames and of the end of the last one, (T + 1,) s."""
         count = len(self.values)
@@ -127,7 +144,8 @@ def frame_labels(
     if len(columns) < len(names):
         raise UsageError(f"a behavior is named twice in {list(names)}")
     values = np.full((len(times), len(names)), 0 if labeled is None else -1, np.int8)
-    late = times + _tolerance(float(np.median(np.diff(times))) if len(times) > 1 else math.inf)
+    tolerance = _tolerance(float(np.median(np.diff(times))) if len(times) > 1 else math.inf)
+    late = times + tolerance
     for start, end in labeled or ():
         values[np.searchsorted(late, start) : np.searchsorted(late, end)] = 0
     for segment in segments:
@@ -135,7 +153,7 @@ def frame_labels(
             raise UsageError(f"unknown label {segment.label!r}; expected one of {', '.join(names)}")
         first, stop = np.searchsorted(late, [segment.start_seconds, segment.end_seconds])
         if segment.is_point:
-            stop = np.searchsorted(late, segment.start_seconds, side="right")
+            stop = np.searchsorted(times, segment.start_seconds + tolerance, side="right")
             first = max(stop - 1, 0)
         values[first:stop, columns[segment.label]] = 1
     return FrameLabels(values, tuple(names))

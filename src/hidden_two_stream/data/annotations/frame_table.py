@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hidden_two_stream.data.annotations.label_file import LabelFile, csv_rows
+from hidden_two_stream.data.annotations.label_file import LabelFile, csv_rows, csv_values
+from hidden_two_stream.data.annotations.quoting import shown
 from hidden_two_stream.data.samples import clean_text
 from hidden_two_stream.errors import DataError
 
@@ -41,8 +42,8 @@ class FrameTable:
                 )
             if cells[0] not in (str(count), f"{count}.0"):
                 raise DataError(
-                    f"{self.file}, line {line}: the frame number is {cells[0]!r}; expected {count}: one row "
-                    "per frame, from 0, in order"
+                    f"{self.file}, line {line}: the frame number is {shown(cells[0])}; expected {count}: "
+                    "one row per frame, from 0, in order"
                 )
             yield line, [cell.strip() for cell in cells[1:]]
             count += 1
@@ -54,11 +55,10 @@ def open_frame_table(file: LabelFile) -> FrameTable:
     Raises:
         DataError: the first one has a name, another has none, or two have the same.
     """
-    names = next(csv_rows(file, file.lines[:1]), (1, [""]))[1]
-    columns = tuple(clean_text(name.strip()) for name in names)
+    columns = tuple(clean_text(name.strip()) for name in csv_values(file, 1))
     if columns[0]:
         raise DataError(
-            f"{file}: the first column is {columns[0]!r}; expected an index without a name, then the "
+            f"{file}: the first column is {shown(columns[0])}; expected an index without a name, then the "
             "behaviors, separated by commas"
         )
     if "" in columns[1:] or len(set(columns)) < len(columns):

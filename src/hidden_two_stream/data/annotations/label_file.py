@@ -6,13 +6,14 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 from xml.parsers import expat
 
+from hidden_two_stream.data.annotations.quoting import shown
 from hidden_two_stream.data.text_files import read_text
 from hidden_two_stream.errors import DataError
 from hidden_two_stream.files import parse_json
@@ -23,7 +24,9 @@ __all__ = [
     "LabelFile",
     "XmlElement",
     "csv_rows",
+    "csv_values",
     "expect",
+    "frame_rate",
     "named",
     "number",
     "whole_number",
@@ -201,6 +204,16 @@ def csv_rows(
         raise DataError(f"{file}, line {reader.line_num + first - 1} is not CSV: {error}") from error
 
 
+def csv_values(file: LabelFile, number: int, delimiter: str = ",") -> list[str]:
+    """Return the values of one line of CSV, whose number counts from 1; [""] if it is empty or missing.
+
+    Raises:
+        DataError: as `csv_rows`.
+    """
+    lines = file.lines[number - 1 : number]
+    return next((values for _, values in csv_rows(file, lines, number, delimiter)), [""])
+
+
 def expect(value: Any, kind: type, file: object, where: str) -> Any:
     """Return `value` if it is an object (`dict`), a list, a text...
 
@@ -210,17 +223,17 @@ def expect(value: Any, kind: type, file: object, where: str) -> Any:
     if isinstance(value, kind):
         return value
     names: dict[type, str] = {dict: "an object {…}", list: "a list […]", str: "a text"}
-    raise DataError(f"{file}: {where} is {_shown(value)}; expected {names.get(kind, kind.__name__)}")
+    raise DataError(f"{file}: {where} is {shown(value)}; expected {names.get(kind, kind.__name__)}")
 
 
-def named(data: Mapping[str, Any], key: str, kind: type, file: object, where: str) -> Any:
+def named(data: Any, key: str, kind: type, file: object, where: str) -> Any:
     """Return `data[key]`.
 
     Raises:
         DataError: it is missing, or not a `kind`.
     """
-    if key not in data:
-        raise DataError(f"{file}: {where} has no {key!r}; expected one")
+    if key not in expect(data, dict, file, where):
+        raise DataError(f"{file}: {where} has no {shown(key)}; expected one")
     return expect(data[key], kind, file, f"{key!r} of {where}")
 
 
@@ -235,8 +248,22 @@ def number(value: Any, file: object, where: str, what: str = "time") -> float:
     except (TypeError, ValueError, OverflowError):
         found = math.nan
     if not math.isfinite(found):
-        raise DataError(f"{file}, {where}: the {what} is {_shown(value)}; expected a number")
+        raise DataError(f"{file}, {where}: the {what} is {shown(value)}; expected a number")
     return found
+
+
+def frame_rate(value: Any, file: object, where: str) -> float | None:
+    """Return frames per second that a file gives; None for "", "NA" or 0, which mean that it is unknown.
+
+    Raises:
+        DataError: it is no number, or below 0.
+    """
+    if value in (None, "", "NA"):
+        return None
+    found = number(value, file, where, "frame rate")
+    if found < 0:
+        raise DataError(f"{file}, {where}: the frame rate is {shown(value)}; expected a number above 0")
+    return found or None
 
 
 def whole_number(value: Any, file: object, where: str, what: str = "frame number") -> int:
@@ -247,10 +274,5 @@ def whole_number(value: Any, file: object, where: str, what: str = "frame number
     """
     found = number(value, file, where, what)
     if found != int(found):
-        raise DataError(f"{file}, {where}: the {what} is {_shown(value)}; expected a whole number")
+        raise DataError(f"{file}, {where}: the {what} is {shown(value)}; expected a whole number")
     return int(found)
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:39] + "…"

@@ -10,6 +10,7 @@ from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions
 from hidden_two_stream.data.annotations.frame_labels import frame_range
 from hidden_two_stream.data.annotations.label_file import LabelFile, expect, named, number, whole_number
 from hidden_two_stream.data.annotations.model import Annotations, SegmentCollector
+from hidden_two_stream.data.annotations.quoting import shown
 from hidden_two_stream.errors import DataError
 from hidden_two_stream.files import write_json
 
@@ -67,7 +68,7 @@ def _take(
 ) -> None:
     region = expect(region, dict, file, where)
     if region.get("type") != _TYPE:
-        collector.notes.append(f"regions of type {region.get('type')!r} are not read")
+        collector.notes.append(f"regions of type {shown(region.get('type'))} are not read")
         return
     value = named(region, "value", dict, file, where)
     score = region.get("score")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from hidden_two_stream.data.annotations.quoting import listed, shown
 from hidden_two_stream.data.samples import clean_text
 from hidden_two_stream.errors import DataError
 from hidden_two_stream.types import Segment
@@ -43,6 +44,24 @@ class Annotations:
     duration_seconds: float | None = None
     fps: float | None = None
     notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, video: str, segments: Iterable[Segment], labels: Sequence[str] = ()) -> Annotations:
+        """Return the annotations of segments in any order, such as those of a recognizer.
+
+        Args:
+            video: name or path of the video.
+            segments: what happens when.
+            labels: labels in the order wanted; others are appended as they occur.
+
+        Raises:
+            DataError: a segment ends before it starts, or two of one label overlap.
+        """
+        collector = SegmentCollector(video, video, list(labels))
+        for number, segment in enumerate(segments):
+            times = (segment.start_seconds, segment.end_seconds)
+            collector.add(*times, segment.label, where=f"segment {number}", score=segment.score)
+        return collector.result()
 
     @property
     def num_frames(self) -> int | None:
@@ -148,18 +167,18 @@ class SegmentCollector:
         for name, value in (("start", start), ("end", end)):
             if not (math.isfinite(value) and value >= 0):
                 raise DataError(
-                    f"{self.source}, {where}: the {name} of {label!r} is {value:g} s; expected a time from 0 "
-                    "on, the start of the video"
+                    f"{self.source}, {where}: the {name} of {shown(label)} is {value:g} s; expected a time "
+                    "from 0 on, the start of the video"
                 )
         if end < start:
             raise DataError(
-                f"{self.source}, {where}: {label!r} ends at {end:g} s, before it starts at {start:g} s"
+                f"{self.source}, {where}: {shown(label)} ends at {end:g} s, before it starts at {start:g} s"
             )
         if score is not None and not math.isfinite(score):
             raise DataError(f"{self.source}, {where}: the score is {score}; expected a number")
         if self.closed and label not in self.labels:
             raise DataError(
-                f"{self.source}, {where}: unknown label {label!r}; expected one of {', '.join(self.labels)}"
+                f"{self.source}, {where}: unknown label {shown(label)}; expected one of {listed(self.labels)}"
             )
         self.know(label)
         self._found.append((Segment(start, end, label, score), clean_text(subject.strip()), where))
@@ -201,9 +220,9 @@ class SegmentCollector:
         for segment, _, where in found:
             if segment.end_seconds > self.duration_seconds + max(_EDGE, 1 / self.fps if self.fps else 0):
                 raise DataError(
-                    f"{self.source}, {where}: {segment.label!r} ends at {segment.end_seconds:g} s, past the "
-                    f"end of {self.video!r} at {self.duration_seconds:g} s; is it the right video and frame "
-                    "rate?"
+                    f"{self.source}, {where}: {shown(segment.label)} ends at {segment.end_seconds:g} s, "
+                    f"past the end of {shown(self.video)} at {self.duration_seconds:g} s; is it the right "
+                    "video and frame rate?"
                 )
 
     def _check_overlap(self, found: Sequence[tuple[Segment, str, str]]) -> None:
@@ -212,11 +231,11 @@ class SegmentCollector:
             key = (segment.label, subject)
             before, before_where = last.get(key, (None, ""))
             if before is not None and segment.start_seconds < before.end_seconds - _TOUCHING:
-                who = f" of {subject!r}" if subject else ""
+                who = f" of {shown(subject)}" if subject else ""
                 raise DataError(
-                    f"{self.source}, {where}: {segment.label!r}{who} from {segment.start_seconds:g} s "
-                    f"overlaps {segment.label!r} until {before.end_seconds:g} s ({before_where}); expected "
-                    "one at a time of a label and a subject"
+                    f"{self.source}, {where}: {shown(segment.label)}{who} from {segment.start_seconds:g} s "
+                    f"overlaps {shown(segment.label)} until {before.end_seconds:g} s ({before_where}); "
+                    "expected one at a time of a label and a subject"
                 )
             if before is None or segment.end_seconds >= before.end_seconds:
                 last[key] = (segment, where)

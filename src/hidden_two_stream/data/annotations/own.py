@@ -11,8 +11,9 @@ from typing import Any
 
 from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions
 from hidden_two_stream.data.annotations.frame_labels import frame_range
-from hidden_two_stream.data.annotations.label_file import LabelFile, expect, named, number
+from hidden_two_stream.data.annotations.label_file import LabelFile, expect, frame_rate, named, number
 from hidden_two_stream.data.annotations.model import Annotations, SegmentCollector
+from hidden_two_stream.data.annotations.quoting import shown
 from hidden_two_stream.data.text_files import open_table
 from hidden_two_stream.errors import DataError
 from hidden_two_stream.files import write_json, write_text
@@ -109,7 +110,7 @@ def read_json(file: LabelFile, options: ReadOptions) -> list[Annotations]:
     data = expect(file.json, dict, file, "the file")
     if data.get("version") != _JSON_VERSION:
         raise DataError(
-            f"{file} has version {data.get('version')!r}; expected {_JSON_VERSION}: update this program"
+            f"{file} has version {shown(data.get('version'))}; expected {_JSON_VERSION}: update this program"
         )
     return [_video(row, file, options) for row in named(data, "videos", list, file, "the file")]
 
@@ -117,10 +118,12 @@ def read_json(file: LabelFile, options: ReadOptions) -> list[Annotations]:
 def _video(row: Any, file: LabelFile, options: ReadOptions) -> Annotations:
     row = expect(row, dict, file, "a video")
     name = named(row, "video", str, file, "a video")
-    collector = options.collector(file, name, named(row, "labels", list, file, f"the video {name!r}"))
-    for key in ("fps", "duration_seconds"):
-        if row.get(key) is not None and getattr(collector, key) is None:
-            setattr(collector, key, number(row[key], file, f"the video {name!r}", key))
+    place = f"the video {shown(name)}"
+    labels = [expect(label, str, file, "a label") for label in named(row, "labels", list, file, place)]
+    collector = options.collector(file, name, labels)
+    collector.fps = collector.fps or frame_rate(row.get("fps"), file, place)
+    if row.get("duration_seconds") is not None and collector.duration_seconds is None:
+        collector.duration_seconds = number(row["duration_seconds"], file, place, "duration_seconds")
     if row.get("labeled") is not None:
         collector.labeled = [
             (
@@ -129,8 +132,8 @@ def _video(row: Any, file: LabelFile, options: ReadOptions) -> Annotations:
             )
             for pair in (_pair(value, file) for value in named(row, "labeled", list, file, "a video"))
         ]
-    for count, value in enumerate(named(row, "segments", list, file, f"the video {name!r}")):
-        where = f"segment {count} of {name!r}"
+    for count, value in enumerate(named(row, "segments", list, file, f"the video {shown(name)}")):
+        where = f"segment {count} of {shown(name)}"
         segment = expect(value, dict, file, where)
         start, end = (number(segment.get(key), file, where, key) for key in ("start_seconds", "end_seconds"))
         score = segment.get("score")

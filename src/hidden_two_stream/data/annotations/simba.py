@@ -12,9 +12,10 @@ from hidden_two_stream.data.annotations.deepethogram import is_deepethogram
 from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions, collect_frames, to_frames
 from hidden_two_stream.data.annotations.frame_labels import FrameLabels
 from hidden_two_stream.data.annotations.frame_table import open_frame_table
-from hidden_two_stream.data.annotations.label_file import LabelFile, csv_rows
+from hidden_two_stream.data.annotations.label_file import LabelFile, csv_values, frame_rate
 from hidden_two_stream.data.annotations.model import Annotations
 from hidden_two_stream.data.annotations.own import csv_text
+from hidden_two_stream.data.annotations.quoting import listed, shown
 from hidden_two_stream.data.text_files import open_table
 from hidden_two_stream.errors import DataError
 from hidden_two_stream.files import write_text
@@ -26,7 +27,7 @@ _BITS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
 
 def is_simba(file: LabelFile) -> bool:
     """Whether there is an index without name, and the last column of the first row is 0 or 1."""
-    first, second = (next(csv_rows(file, file.lines[n : n + 1]), (0, [""]))[1] for n in (0, 1))
+    first, second = csv_values(file, 1), csv_values(file, 2)
     return (
         len(first) > 1
         and first[0] == ""
@@ -49,7 +50,7 @@ def read_simba(file: LabelFile, options: ReadOptions) -> list[Annotations]:
         for column, name in enumerate(chosen):
             text = cells[names.index(name)]
             if text not in _BITS:
-                raise DataError(f"{file}, line {line}: {name!r} is {text!r}; expected 0 or 1")
+                raise DataError(f"{file}, line {line}: {shown(name)} is {shown(text)}; expected 0 or 1")
             values[count, column] = _BITS[text]
     if options.fps is None:
         options = replace(options, fps=_project_fps(file))
@@ -64,7 +65,7 @@ def _classifiers(
     if options.labels is not None:
         missing = [name for name in options.labels if name not in names]
         if missing:
-            raise DataError(f"{file}: no column {missing[0]!r}; the file has {', '.join(names[-20:])}")
+            raise DataError(f"{file}: no column {shown(missing[0])}; the file has {listed(names)}")
         return list(options.labels)
     chosen: list[str] = []
     for column in reversed(range(len(names))):
@@ -74,8 +75,8 @@ def _classifiers(
         chosen.insert(0, names[column])
     if not chosen:
         raise DataError(
-            f"{file}: the last column, {names[-1] if names else ''!r}, doesn't hold 0 and 1 alone; name the "
-            "columns of the classifiers with --label NAME (labels=…)"
+            f"{file}: the last column, {shown(names[-1] if names else '')}, doesn't hold 0 and 1 alone; "
+            "name the columns of the classifiers with --label NAME (labels=…)"
         )
     return chosen
 
@@ -87,10 +88,7 @@ def _project_fps(file: LabelFile) -> float | None:
         return None
     for line, row in open_table(log, ("video", "fps")).rows():
         if row["video"] == file.stem:
-            try:
-                return float(row["fps"])
-            except ValueError as error:
-                raise DataError(f"{log}, line {line}: fps is {row['fps']!r}; expected a number") from error
+            return frame_rate(row["fps"], log, f"line {line}")
     return None
 
 

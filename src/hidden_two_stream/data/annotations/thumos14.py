@@ -10,6 +10,7 @@ from pathlib import Path
 from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions
 from hidden_two_stream.data.annotations.label_file import LabelFile, number, whole_number
 from hidden_two_stream.data.annotations.model import Annotations, SegmentCollector, merged, video_id
+from hidden_two_stream.data.annotations.quoting import listed, shown
 from hidden_two_stream.errors import DataError, OutputError, UsageError
 from hidden_two_stream.files import make_folder, write_text
 
@@ -52,7 +53,7 @@ def read_thumos14(file: LabelFile, options: ReadOptions) -> list[Annotations]:
             continue
         label = match[1]
         if names and label not in (*names, _AMBIGUOUS):
-            raise DataError(f"{path}: unknown class {label!r}; {_CLASS_LIST} has {', '.join(names)}")
+            raise DataError(f"{path}: unknown class {shown(label)}; {_CLASS_LIST} has {listed(names)}")
         rows = LabelFile(path)
         for line, cells in _rows(rows, 3):
             start, end = (number(cell, rows, f"line {line}") for cell in cells[1:])
@@ -129,7 +130,9 @@ def _gaps(item: Annotations) -> list[tuple[float, float]]:
 def _check_words(names: Sequence[str]) -> None:
     for name in names:
         if re.search(r"[\s/\\]", name) or name == _AMBIGUOUS:
-            raise UsageError(f"the name {name!r} cannot be written for THUMOS14: it holds a space or a slash")
+            raise UsageError(
+                f"the name {shown(name)} cannot be written for THUMOS14: it holds a space or a slash"
+            )
 
 
 def _write_class_list(folder: Path, labels: Sequence[str]) -> None:
@@ -177,7 +180,9 @@ def write_thumos14_results(path: Path, annotations: Sequence[Annotations], optio
     for item in annotations:
         for segment in item.segments:
             if segment.label not in known:
-                raise UsageError(f"{path.parent / _CLASS_LIST} has no number for {segment.label!r}; add it")
+                raise UsageError(
+                    f"{path.parent / _CLASS_LIST} has no number for {shown(segment.label)}; add it"
+                )
             times = f"{segment.start_seconds!r} {segment.end_seconds!r}"
             lines.append(f"{video_id(item.video)} {times} {known[segment.label]} {segment.score!r}\n")
     write_text(path, "".join(lines))

@@ -12,6 +12,7 @@ from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions
 from hidden_two_stream.data.annotations.label_file import LabelFile, csv_rows, expect, named, number
 from hidden_two_stream.data.annotations.model import Annotations, SegmentCollector
 from hidden_two_stream.data.annotations.own import csv_text
+from hidden_two_stream.data.annotations.quoting import shown
 from hidden_two_stream.errors import DataError
 from hidden_two_stream.files import parse_json, write_text
 
@@ -40,15 +41,15 @@ def read_via(file: LabelFile, options: ReadOptions) -> list[Annotations]:
     labels = _option_names(attributes)
     videos: dict[str, SegmentCollector] = {}
     for view, value in named(data, "view", dict, file, "the project").items():
-        name, note = _file_of(file, data, view, expect(value, dict, file, f"the view {view!r}"))
+        name, note = _file_of(file, data, view, expect(value, dict, file, f"the view {shown(view)}"))
         videos[view] = options.collector(file, name, labels)
         videos[view].notes += [note] * bool(note)
     for key, value in metadata.items():
-        where = f"metadata {key!r}"
+        where = f"metadata {shown(key)}"
         row = expect(value, dict, file, where)
         view = str(row.get("vid"))
         if view not in videos:
-            raise DataError(f"{file}, {where}: the view {view!r} doesn't exist")
+            raise DataError(f"{file}, {where}: the view {shown(view)} doesn't exist")
         _take(file, row, attributes, videos[view], where)
     return [collector.result() for collector in videos.values()]
 
@@ -61,13 +62,13 @@ def _option_names(attributes: Mapping[str, Any]) -> list[str]:
 
 def _file_of(file: LabelFile, data: Mapping[str, Any], view: str, row: Mapping[str, Any]) -> tuple[str, str]:
     """Name of a view's first file, and a note if there are others."""
-    names = named(row, "fid_list", list, file, f"the view {view!r}")
+    names = named(row, "fid_list", list, file, f"the view {shown(view)}")
     files = named(data, "file", dict, file, "the project")
     if not names or str(names[0]) not in files:
-        raise DataError(f"{file}: the view {view!r} has no file")
-    first = expect(files[str(names[0])], dict, file, f"the file {names[0]!r}")
+        raise DataError(f"{file}: the view {shown(view)} has no file")
+    first = expect(files[str(names[0])], dict, file, f"the file {shown(names[0])}")
     note = f"of {len(names)} files of a view, the first names the video" if len(names) > 1 else ""
-    return named(first, "fname", str, file, f"the file {names[0]!r}"), note
+    return named(first, "fname", str, file, f"the file {shown(names[0])}"), note
 
 
 def _take(
