@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from hidden_two_stream.experiments.cross_validation import CrossValidation, cross_validate
     from hidden_two_stream.inference.motion_estimator import MotionEstimator, motion_estimator
     from hidden_two_stream.inference.predictor import Recognizer, load
+    from hidden_two_stream.inference.tracker import TrackedFrame, track
     from hidden_two_stream.training.fit import TrainingResult
     from hidden_two_stream.training.resources import Resources
     from hidden_two_stream.training.runner import resume, train
@@ -48,6 +49,7 @@ _HOMES = {
     "Recognizer": "inference.predictor",
     "Resources": "training.resources",
     "RunInfo": "checkpoint",
+    "TrackedFrame": "inference.tracker",
     "TrainingResult": "training.fit",
     "VideoWarning": "errors",
     "WindowPrediction": "types",
@@ -59,6 +61,7 @@ _HOMES = {
     "motion_estimator": "inference.motion_estimator",
     "recipe_names": "config.loading",
     "resume": "training.runner",
+    "track": "inference.tracker",
     "train": "training.runner",
 }
 """The module of each public name."""
@@ -74,6 +77,7 @@ __all__ = [
     "Recognizer",
     "Resources",
     "RunInfo",
+    "TrackedFrame",
     "TrainingResult",
     "VideoWarning",
     "WindowPrediction",
@@ -86,6 +90,7 @@ __all__ = [
     "motion_estimator",
     "recipe_names",
     "resume",
+    "track",
     "train",
 ]
 

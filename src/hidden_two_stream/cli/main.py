@@ -28,6 +28,7 @@ from hidden_two_stream.cli import (
     import_caffe,
     predict,
     prepare,
+    track,
     train,
 )
 from hidden_two_stream.cli.options import Parser
@@ -50,6 +51,7 @@ COMMANDS: dict[str, ModuleType] = {
     "predict": predict,
     "bench": bench,
     "flow": flow,
+    "track": track,
     "import-caffe": import_caffe,
 }
 """The module of each command, with `SUMMARY`, `add_arguments` and `run`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from hidden_two_stream.data.record import TrainingRecord, read_record
 from hidden_two_stream.errors import CheckpointError, UsageError, warn_of_video
 from hidden_two_stream.inference.aggregate import mean_logits
 from hidden_two_stream.inference.motion_estimator import MotionEstimator, smallest_side
+from hidden_two_stream.inference.tracker import Box, Point, Track, track
 from hidden_two_stream.inference.windows import (
     DEFAULT_PROTOCOL,
     Protocol,
@@ -280,3 +281,34 @@ class Recognizer:
     ) -> Iterator[tuple[Tensor, FloatArray]]:
         """Return `flow` window by window, in constant memory; see `MotionEstimator.flow_windows`."""
         return self.motion_estimator.flow_windows(source, short_side)
+
+    def track(
+        self,
+        source: Source,
+        *,
+        points: Sequence[Point] = (),
+        box: Box | None = None,
+        start_seconds: float = 0.0,
+        short_side: int | None = None,
+    ) -> Track:
+        """Return an iterator over the places of points, or of a box, in each frame, in constant memory.
+
+        Args:
+            source: as for `predict`.
+            points, box, start_seconds, short_side: see `inference.tracker.track`.
+
+        Warns:
+            VideoWarning: after the last frame, if something is wrong with the video.
+
+        Raises:
+            UsageError: the points, the box or the start don't lie in the video.
+            VideoError: the video cannot be read.
+        """
+        return track(
+            self.motion_estimator,
+            source,
+            points=points,
+            box=box,
+            start_seconds=start_seconds,
+            short_side=short_side,
+        )
