@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from hidden_two_stream.training.fit import TrainingResult
     from hidden_two_stream.training.resources import Resources
     from hidden_two_stream.training.runner import resume, train
-    from hidden_two_stream.types import Prediction, WindowPrediction
+    from hidden_two_stream.types import Prediction, WindowFeatures, WindowPrediction
 
 _HOMES = {
     "Comparison": "evaluation.comparison",
@@ -52,6 +52,7 @@ _HOMES = {
     "TrackedFrame": "inference.tracker",
     "TrainingResult": "training.fit",
     "VideoWarning": "errors",
+    "WindowFeatures": "types",
     "WindowPrediction": "types",
     "compare": "experiments.compare",
     "cross_validate": "experiments.cross_validation",
@@ -80,6 +81,7 @@ __all__ = [
     "TrackedFrame",
     "TrainingResult",
     "VideoWarning",
+    "WindowFeatures",
     "WindowPrediction",
     "__version__",
     "compare",

@@ -22,6 +22,7 @@ __all__ = [
     "Prediction",
     "RawClip",
     "Segment",
+    "WindowFeatures",
     "WindowPrediction",
     "require_threshold",
     "validate_clip",
@@ -213,3 +214,18 @@ class WindowPrediction:
 
     def __str__(self) -> str:
         return f"{self.start_seconds:.2f} to {self.end_seconds:.2f} s: {self.label} {self.score:.2f}"
+
+
+@dataclass(frozen=True, eq=False)
+class WindowFeatures:
+    """The embeddings of one window of a video.
+
+    Attributes:
+        start_seconds, end_seconds: the interval [start, end) of the window; the video starts at 0.
+        embeddings: (D,) float32 of each stream ("spatial", "temporal"): the input of its last layer. Each
+            stream has a D of its own.
+    """
+
+    start_seconds: float
+    end_seconds: float
+    embeddings: Mapping[str, FloatArray]

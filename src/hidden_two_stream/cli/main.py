@@ -22,6 +22,7 @@ from hidden_two_stream.cli import (
     cross_validate,
     demo,
     evaluate,
+    features,
     flow,
     fuse,
     generate,
@@ -52,6 +53,7 @@ COMMANDS: dict[str, ModuleType] = {
     "bench": bench,
     "flow": flow,
     "track": track,
+    "features": features,
     "import-caffe": import_caffe,
 }
 """The module of each command, with `SUMMARY`, `add_arguments` and `run`."""

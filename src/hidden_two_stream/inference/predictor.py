@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from hidden_two_stream.inference.tracker import Box, Point, Track, track
 from hidden_two_stream.inference.windows import (
     DEFAULT_PROTOCOL,
     Protocol,
+    ScoredWindow,
     protocol_windows,
     run_protocol,
     scored,
@@ -30,12 +32,20 @@ from hidden_two_stream.recognition.calibration import Calibration, fused_scores
 from hidden_two_stream.recognition.fusion import FUSIONS
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.tensors import on_device
-from hidden_two_stream.types import FloatArray, Prediction, WindowPrediction, require_threshold
+from hidden_two_stream.types import (
+    FloatArray,
+    Prediction,
+    WindowFeatures,
+    WindowPrediction,
+    require_threshold,
+)
 from hidden_two_stream.video.reader import Source, VideoReader, source_name
 from hidden_two_stream.video.sampling import clip_span
 from hidden_two_stream.video.times import FAR_RATE, at_rate, sampled_rate, unsampled_warning
 
 __all__ = ["Recognizer", "load"]
+
+_Result = TypeVar("_Result")
 
 _KEPT_BYTES = 256 << 20  # decoded frames of one video; longer videos are decoded twice, with the same result
 
@@ -186,31 +196,68 @@ class Recognizer:
             VideoError: the video cannot be read.
             CheckpointError: no stream of this run was trained.
         """
-        given: object = hop_seconds
-        if not (isinstance(given, int | float) and 0 < hop_seconds < float("inf")):
-            raise UsageError(f"hop_seconds is {hop_seconds!r}; expected a positive number of seconds")
-        self._require_usable()
-        return self._windows(VideoReader(source), source, hop_seconds)
+        self._require_windows(hop_seconds)
+        return self._along(VideoReader(source), source, hop_seconds, self._forward, self._prediction_of, None)
 
-    def _windows(self, reader: VideoReader, source: Source, hop_seconds: float) -> Iterator[WindowPrediction]:
+    def features(
+        self,
+        source: Source,
+        hop_seconds: float = 0.5,
+        *,
+        on_warning: Callable[[str], None] | None = None,
+    ) -> Iterator[WindowFeatures]:
+        """Return an iterator over the embeddings of a video's windows, in constant memory.
+
+        An embedding is the input of a stream's last layer: `model.temporal_stream.classify` maps it to the
+        window's logits, before calibration.
+
+        Args:
+            source, hop_seconds: as for `windows`, with the same windows.
+            on_warning: called after the last window if something is wrong with the video, with the reason;
+                None: a `VideoWarning` is issued.
+
+        Warns:
+            VideoWarning: after the last window, if something is wrong with the video.
+
+        Raises:
+            UsageError, VideoError, CheckpointError: as `windows`.
+        """
+        self._require_windows(hop_seconds)
+        return self._along(VideoReader(source), source, hop_seconds, self._embed, _features_of, on_warning)
+
+    def _along(
+        self,
+        reader: VideoReader,
+        source: Source,
+        hop_seconds: float,
+        forward: Callable[[Tensor], Mapping[str, Tensor]],
+        result: Callable[[ScoredWindow], _Result],
+        on_warning: Callable[[str], None] | None,
+    ) -> Iterator[_Result]:
+        """Yield the result of each window along a video; then issue warnings, or call `on_warning`."""
         settings = self.info.recipe.input
         with reader:
             require_resizable(source, reader.size, settings.resize)
             is_sampled = settings.fps and reader.fps
             frames = at_rate(reader.frames(), settings.fps) if is_sampled else reader.frames()
             windows = sliding_windows(frames, self.info.recipe, hop_seconds)
-            for window in scored(windows, self._forward):
-                logits = {name: values.astype(np.float32) for name, values in window.logits.items()}
-                yield WindowPrediction(
-                    start_seconds=window.start_seconds,
-                    end_seconds=window.end_seconds,
-                    classes=self.classes,
-                    scores=self.fuse(logits),
-                    streams=self._stream_scores(logits),
-                )
+            yield from map(result, scored(windows, forward))
             rates = (unsampled_warning(reader.fps, settings.fps), self.rate_warning(reader.fps))
             for warning in filter(None, (reader.warning, *rates)):
-                warn_of_video(source_name(source), warning)
+                if on_warning is not None:
+                    on_warning(warning)
+                else:
+                    warn_of_video(source_name(source), warning)
+
+    def _prediction_of(self, window: ScoredWindow) -> WindowPrediction:
+        logits = {name: values.astype(np.float32) for name, values in window.logits.items()}
+        return WindowPrediction(
+            start_seconds=window.start_seconds,
+            end_seconds=window.end_seconds,
+            classes=self.classes,
+            scores=self.fuse(logits),
+            streams=self._stream_scores(logits),
+        )
 
     def fuse(self, logits: Mapping[str, FloatArray]) -> FloatArray:
         """Return fused scores of logits (…, classes) per stream, with the recipe's method and weights.
@@ -232,6 +279,17 @@ class Recognizer:
             return logits
         # Here, so that predictions, windows, tests and saved score files all have the calibrated logits.
         return {name: values / self.calibration.temperature(name) for name, values in logits.items()}
+
+    @torch.inference_mode()
+    def _embed(self, clips: Tensor) -> dict[str, Tensor]:
+        frames = self.model.preprocess(clips.to(self._device()))
+        by_stream = {"spatial": self.model.spatial_embedding, "temporal": self.model.temporal_embedding}
+        return {name: by_stream[name](frames) for name in self.trained_streams}
+
+    def _require_windows(self, hop_seconds: object) -> None:
+        if not (isinstance(hop_seconds, int | float) and 0 < hop_seconds < float("inf")):
+            raise UsageError(f"hop_seconds is {hop_seconds!r}; expected a positive number of seconds")
+        self._require_usable()
 
     def _require_usable(self) -> None:
         if not self.info.recipe.input.size:
@@ -312,3 +370,8 @@ class Recognizer:
             start_seconds=start_seconds,
             short_side=short_side,
         )
+
+
+def _features_of(window: ScoredWindow) -> WindowFeatures:
+    vectors = {name: values.astype(np.float32) for name, values in window.logits.items()}
+    return WindowFeatures(window.start_seconds, window.end_seconds, vectors)

@@ -74,6 +74,9 @@ class Track(Iterator[TrackedFrame]):
     def __next__(self) -> TrackedFrame:
         return next(self._frames)
 
+    def __iter__(self) -> Iterator[TrackedFrame]:
+        return self._frames  # so that a warning names the line of the loop
+
 
 def track(
     estimator: MotionEstimator,
