@@ -11,9 +11,10 @@ scenes        192×192 px: the kind of scenes that the shipped networks learned 
 
 Half of the points begin on the foreground (motions-v1: what moves against the background; scenes: all that
 is in front of the background), half elsewhere, none within a pixel of another surface. A point counts in the
-frames where it is visible. Methods follow it to the end, also beyond a failed forward-backward check; "kept"
-is the share of visible points whose checks had all passed at frame 20. "true flow" is the exact flow in the
-same tracker: what the tracker itself adds. "still" is no motion at all.
+frames where it is visible. Methods follow it to the end, also beyond a failed forward-backward check. "kept"
+is the share of the points visible at frame 20 whose checks had all passed; "noticed" is the share of the
+points hidden or outside at frame 20 with a failed check. "true flow" is the exact flow in the same tracker:
+what the tracker itself adds. "still" is no motion at all. Intervals come from resampling whole clips.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ LENGTH = 21
 SCENE_SIZE = 192
 FIRST_SEED = 1_000_000  # the shipped networks learned from seeds below 10,000
 KINDS = ("motions-v1", "scenes")
+RESAMPLINGS = 1000
 
 
 @dataclass(frozen=True)
@@ -157,30 +159,48 @@ class Errors:
 
     def __init__(self) -> None:
         self._all: list[Reals] = []
-        self._last: list[Reals] = []
+        self._last: list[Reals] = []  # of each clip: errors at frame 20 of the points that are visible there
         self._kept: list[BoolArray] = []
         self._foreground: list[BoolArray] = []
+        self._noticed: list[BoolArray] = []
 
     def add(self, clip: Clip, flows: tuple[FloatArray, FloatArray]) -> None:
         """Follow the points of a clip."""
         places, kept = follow_points(clip.places[0], *flows, clip.frames.shape[1:3])
         errors = np.linalg.norm(places - clip.places, axis=2)
+        seen = clip.visible[-1]
         self._all.append(errors[1:][clip.visible[1:]])
-        self._last.append(errors[-1][clip.visible[-1]])
-        self._kept.append(kept[-1][clip.visible[-1]])
-        self._foreground.append(clip.foreground[clip.visible[-1]])
+        self._last.append(errors[-1][seen])
+        self._kept.append(kept[-1][seen])
+        self._foreground.append(clip.foreground[seen])
+        self._noticed.append(~kept[-1][~seen])
 
-    def row(self) -> dict[str, float | None]:
+    def row(self) -> dict[str, Any]:
         """The numbers of the table, px or a share; None: no point to measure on."""
-        last, kept, foreground = map(np.concatenate, (self._last, self._kept, self._foreground))
+        last, kept, foreground, noticed = map(
+            np.concatenate, (self._last, self._kept, self._foreground, self._noticed)
+        )
         return {
             "median_px": _median(np.concatenate(self._all)),
             "at_20_median_px": _median(last),
+            "at_20_interval_95_px": self._interval(),
             "at_20_foreground_px": _median(last[foreground]),
             "at_20_90th_px": float(np.percentile(last, 90)) if len(last) else None,
             "kept": float(kept.mean()) if len(kept) else None,
             "at_20_kept_px": _median(last[kept]),
+            "noticed": float(noticed.mean()) if len(noticed) else None,
+            "num_points": len(last),
         }
+
+    def _interval(self) -> list[float] | None:
+        """The 95% interval of the median at frame 20, by resampling whole clips."""
+        rng = np.random.default_rng(0)
+        medians = []
+        for _ in range(RESAMPLINGS):
+            chosen = rng.integers(0, len(self._last), len(self._last))
+            medians.append(_median(np.concatenate([self._last[clip] for clip in chosen])))
+        known = [median for median in medians if median is not None]
+        return [float(np.percentile(known, share)) for share in (2.5, 97.5)] if known else None
 
 
 def _median(values: Reals) -> float | None:
@@ -189,11 +209,12 @@ def _median(values: Reals) -> float | None:
 
 COLUMNS = {
     "median_px": "all frames, median",
-    "at_20_median_px": "at 20, median",
+    "at_20_median_px": "at 20, median [95%]",
     "at_20_foreground_px": "at 20, foreground",
     "at_20_90th_px": "at 20, 90th percentile",
     "kept": "kept, %",
     "at_20_kept_px": "at 20, kept",
+    "noticed": "noticed, %",
 }
 
 
@@ -217,13 +238,19 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     """A Markdown table of the rows of one kind of clips."""
     lines = [f"| flow | {' | '.join(COLUMNS.values())} |", "|---|" + "---:|" * len(COLUMNS)]
     for row in rows:
-        cells = ("–" if row[name] is None else _cell(name, row[name]) for name in COLUMNS)
+        cells = (_cell(name, row) for name in COLUMNS)
         lines.append(f"| {row['method']} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _cell(name: str, value: float) -> str:
-    return f"{100 * value:.0f}" if name == "kept" else f"{value:.2f}"
+def _cell(name: str, row: dict[str, Any]) -> str:
+    value = row[name]
+    if value is None:
+        return "–"
+    if name in ("kept", "noticed"):
+        return f"{100 * value:.0f}"
+    low, high = row["at_20_interval_95_px"] or (value, value)
+    return f"{value:.2f}" + (f" [{low:.2f}, {high:.2f}]" if name == "at_20_median_px" else "")
 
 
 def protocol(num_clips: int, num_points: int) -> str:
@@ -260,7 +287,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     print(f"Machine: {machine()}\\\nProtocol: {how}")
     for kind in KINDS:
-        print(f"\n{kind}:\n\n{table([row for row in rows if row['clips'] == kind])}")
+        found = [row for row in rows if row["clips"] == kind]
+        print(f"\n{kind}, {found[0]['num_points']} points visible at frame 20:\n\n{table(found)}")
     return 0
 
 

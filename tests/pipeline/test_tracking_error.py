@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from types import ModuleType
 
@@ -27,7 +28,7 @@ def test_exact_flow_leads_along_the_exact_paths(example: ModuleType, kind: str) 
     still.add(clip, (0 * clip.forward, 0 * clip.backward))
     travelled = np.linalg.norm(clip.places[-1] - clip.places[0], axis=1)
     assert still.row()["at_20_median_px"] == pytest.approx(np.median(travelled[clip.visible[-1]]))
-    assert still.row()["kept"] == 1
+    assert (still.row()["kept"], still.row()["num_points"]) == (1, clip.visible[-1].sum())
     assert travelled.max() > 5
 
 
@@ -36,7 +37,21 @@ def test_a_drift_of_a_tenth_per_frame_is_two_pixels_at_20(example: ModuleType) -
     drift = np.array([0.1, 0], np.float32)[:, None, None]
     found = example.Errors()
     found.add(clip, (clip.forward + drift, clip.backward - drift))
-    assert found.row()["at_20_median_px"] == pytest.approx(2.0, abs=0.1)
+    row = found.row()
+    assert row["at_20_median_px"] == pytest.approx(2.0, abs=0.1)
+    assert row["at_20_interval_95_px"] == [row["at_20_median_px"]] * 2  # of a single clip
+
+
+def test_a_failed_check_counts_where_the_point_is_hidden(example: ModuleType) -> None:
+    clip = example.make_clip("motions-v1", 0, 20)
+    hidden = clip.visible.copy()
+    hidden[-1, :5] = False
+    clip = dataclasses.replace(clip, visible=hidden)
+    apart = np.full_like(clip.forward, 1.0)
+    for flows, kept, noticed in (((apart, apart), 0, 1), ((apart, -apart), 1, 0)):
+        found = example.Errors()
+        found.add(dataclasses.replace(clip, places=0 * clip.places + 12.0), flows)
+        assert (found.row()["kept"], found.row()["noticed"]) == (kept, noticed)
 
 
 def test_points_lie_apart_from_other_surfaces(example: ModuleType) -> None:
@@ -58,7 +73,7 @@ def test_the_table_is_printed(example: ModuleType, capsys: pytest.CaptureFixture
     assert "Machine: " in text
     assert "1 clips of 21 frames" in text
     for kind in ("motions-v1", "scenes"):
-        rows = [line for line in text.split(f"\n{kind}:\n")[1].splitlines()[3:7] if line]
+        rows = text.split(f"\n{kind}, ")[1].splitlines()[4:8]
         assert [row.split("|")[1].strip() for row in rows] == [
             "hidden (nano)", "dis-medium", "true flow", "still",
         ]  # fmt: skip

@@ -17,7 +17,7 @@ from torch import Tensor
 from hidden_two_stream.data.clip_cache import require_resizable, resized
 from hidden_two_stream.errors import UsageError, warn_of_video
 from hidden_two_stream.inference.motion_estimator import MotionEstimator
-from hidden_two_stream.motion.tracking import inside_frame, step_box, step_points
+from hidden_two_stream.motion.tracking import SMALLEST_BOX_PX, inside_frame, step_box, step_points
 from hidden_two_stream.types import FloatArray, Frame, Image
 from hidden_two_stream.video.reader import Source, VideoReader, source_name
 from hidden_two_stream.video.transforms import short_side_size
@@ -149,8 +149,10 @@ def validate_target(points: Sequence[Point], box: Box | None, size: tuple[int, i
         return
     _require_numbers("box", box, ("x", "y", "w", "h"))
     x, y, w, h = box
-    if w < 1 or h < 1:
-        raise UsageError(f"the box {_listed(box)} has no area; expected w and h of at least 1 px")
+    if min(w, h) < SMALLEST_BOX_PX:
+        raise UsageError(
+            f"the box {_listed(box)} has no area; expected w and h of at least {SMALLEST_BOX_PX} px"
+        )
     if x < 0 or y < 0 or x + w > size[1] or y + h > size[0]:
         raise UsageError(f"the box {_listed(box)} reaches outside {frame}; expected x, y, w, h inside it")
 

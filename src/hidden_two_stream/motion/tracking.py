@@ -26,6 +26,7 @@ __all__ = [
     "GRID_SIDE",
     "KEPT_SHARE",
     "RELATIVE_TOLERANCE",
+    "SMALLEST_BOX_PX",
     "TOLERANCE_PX2",
     "BoxStep",
     "PointStep",
@@ -52,6 +53,8 @@ GRID_SIDE = 10
 """A box is followed by a grid of this many points along each side."""
 KEPT_SHARE = 0.5
 """Share of a box's points that decide its motion, and that must pass the check."""
+SMALLEST_BOX_PX = 1
+"""Smallest side of a box, px."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +79,8 @@ class BoxStep:
     Attributes:
         box: its new x, y, w, h, px.
         error_px: median forward-backward error of its points; NaN if all of them left the frame.
-        consistent: whether at least `KEPT_SHARE` of its points passed the check of `step_points`.
+        consistent: whether at least `KEPT_SHARE` of its points passed the check of `step_points`, and its
+            sides have at least `SMALLEST_BOX_PX`.
     """
 
     box: tuple[float, float, float, float]
@@ -215,7 +219,7 @@ def step_box(
     center = center + np.median(after - before - (scale - 1) * (before - center), axis=0)
     w, h = scale * w, scale * h
     moved = (float(center[0] - (w - 1) / 2), float(center[1] - (h - 1) / 2), w, h)
-    consistent = int(step.consistent.sum()) >= KEPT_SHARE * GRID_SIDE**2 and min(w, h) >= 1
+    consistent = int(step.consistent.sum()) >= KEPT_SHARE * GRID_SIDE**2 and min(w, h) >= SMALLEST_BOX_PX
     return BoxStep(moved, median_error, consistent)
 
 
