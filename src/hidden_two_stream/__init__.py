@@ -33,10 +33,11 @@ if TYPE_CHECKING:
     from hidden_two_stream.experiments.cross_validation import CrossValidation, cross_validate
     from hidden_two_stream.inference.motion_estimator import MotionEstimator, motion_estimator
     from hidden_two_stream.inference.predictor import Recognizer, load
+    from hidden_two_stream.inference.tracker import TrackedFrame, track
     from hidden_two_stream.training.fit import TrainingResult
     from hidden_two_stream.training.resources import Resources
     from hidden_two_stream.training.runner import resume, train
-    from hidden_two_stream.types import Prediction, WindowPrediction
+    from hidden_two_stream.types import Prediction, WindowFeatures, WindowPrediction
 
 _HOMES = {
     "Comparison": "evaluation.comparison",
@@ -49,8 +50,10 @@ _HOMES = {
     "Recognizer": "inference.predictor",
     "Resources": "training.resources",
     "RunInfo": "checkpoint",
+    "TrackedFrame": "inference.tracker",
     "TrainingResult": "training.fit",
     "VideoWarning": "errors",
+    "WindowFeatures": "types",
     "WindowPrediction": "types",
     "compare": "experiments.compare",
     "cross_validate": "experiments.cross_validation",
@@ -61,6 +64,7 @@ _HOMES = {
     "read_annotations": "data.annotations.files",
     "recipe_names": "config.loading",
     "resume": "training.runner",
+    "track": "inference.tracker",
     "train": "training.runner",
     "write_annotations": "data.annotations.files",
 }
@@ -77,8 +81,10 @@ __all__ = [
     "Recognizer",
     "Resources",
     "RunInfo",
+    "TrackedFrame",
     "TrainingResult",
     "VideoWarning",
+    "WindowFeatures",
     "WindowPrediction",
     "__version__",
     "compare",
@@ -90,6 +96,7 @@ __all__ = [
     "read_annotations",
     "recipe_names",
     "resume",
+    "track",
     "train",
     "write_annotations",
 ]

@@ -23,6 +23,7 @@ __all__ = [
     "Prediction",
     "RawClip",
     "Segment",
+    "WindowFeatures",
     "WindowPrediction",
     "require_threshold",
     "validate_clip",
@@ -278,3 +279,18 @@ class Decision:
             f"{self.end_seconds:.2f} s: {label} {self.score:.2f} "
             f"({1e3 * self.latency_seconds:.0f} ms, {self.num_dropped} dropped)"
         )
+
+
+@dataclass(frozen=True, eq=False)
+class WindowFeatures:
+    """The embeddings of one window of a video.
+
+    Attributes:
+        start_seconds, end_seconds: the interval [start, end) of the window; the video starts at 0.
+        embeddings: (D,) float32 of each stream ("spatial", "temporal"): the input of its last layer. Each
+            stream has a D of its own.
+    """
+
+    start_seconds: float
+    end_seconds: float
+    embeddings: Mapping[str, FloatArray]

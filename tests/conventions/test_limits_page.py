@@ -14,6 +14,7 @@ from hidden_two_stream.data.annotations import format as label_format
 from hidden_two_stream.data.annotations import label_file
 from hidden_two_stream.evaluation import label_lists, npz
 from hidden_two_stream.inference import predictor
+from hidden_two_stream.motion import tracking
 from hidden_two_stream.recognition import image_encoder
 from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.video import limits, times
@@ -39,6 +40,7 @@ def row_of(name: str) -> str:
         ("image file", f"{images._MOST_BYTES / 10**9:.2f} GB"),
         ("frames of one video kept", f"{predictor._KEPT_BYTES // MIB} MiB"),
         ("frames of all videos kept", f"{Resources().cache_mb} MiB"),
+        ("box to follow", f"{tracking.SMALLEST_BOX_PX} px a side"),
         ("worker processes", f" {options._MOST_WORKERS} |"),
         ("wait for a URL", f"{ffmpeg.URL_TIMEOUT_SECONDS:g} s"),
         ("wait for the first bytes", f"{pipe._WAIT_SECONDS:g} s"),

@@ -263,7 +263,17 @@ def test_wrong_usage_is_one_line(hts: Hts) -> None:
 
 
 def test_every_command_explains_itself(hts: Hts) -> None:
-    for name in ("demo", "check", "train", "cross-validate", "evaluate", "predict", "flow"):
+    for name in (
+        "demo",
+        "check",
+        "train",
+        "cross-validate",
+        "evaluate",
+        "predict",
+        "flow",
+        "track",
+        "features",
+    ):
         code, out, _ = hts(name, "--help")
         assert code == 0
         assert "usage: hts" in out

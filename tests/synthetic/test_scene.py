@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hidden_two_stream.synthetic.patches import background, bar, patch
-from hidden_two_stream.synthetic.scene import Box, Surface, draw, exact_flow, still_visible
+from hidden_two_stream.synthetic.scene import Box, Surface, draw, exact_flow, exact_paths, still_visible
 from hidden_two_stream.synthetic.scene_style import SceneStyle
 from hidden_two_stream.synthetic.staging import stage
 
@@ -106,3 +106,24 @@ def test_a_passing_patch_hides_and_uncovers_a_still_background() -> None:
     np.testing.assert_array_equal(flow[:, 0], np.where(behind, 0, 3))
     np.testing.assert_array_equal(visible, np.where(behind, front[1:] == 0, True))
     assert (~visible).sum() > 60
+
+
+def test_exact_paths_agree_with_the_exact_flow_and_its_visibility() -> None:
+    """One step of every kind of surface, and whether something else hides its end."""
+    rng = np.random.default_rng(5)
+    warped = stage(rng, SceneStyle(), np.arange(3.0), SIZE, SIZE)
+    path = np.array([20 + 24j, 23 + 24j, 26 + 20j])
+    surfaces = [*warped, patch(rng, 10.0, 1.0, path, np.ones(3)), bar(rng, SIZE, path / 10, 1.0)]
+    _, front = draw(surfaces, range(3), SIZE, SIZE)
+    flow = exact_flow(surfaces, front, range(3))
+    visible = still_visible(surfaces, front, flow, range(3))
+    x, y = (side.ravel() for side in np.meshgrid(np.arange(SIZE), np.arange(SIZE)))
+    points = np.stack((x, y), axis=1)
+    places, seen = exact_paths(surfaces, front, range(3), points)
+    np.testing.assert_array_equal(places[0], points)
+    assert seen[0].all()
+    np.testing.assert_allclose(places[1] - points, flow[0].reshape(2, -1).T, atol=1e-4)
+    assert (seen[1] == visible[0].ravel()).mean() > 0.999  # rounding at an edge
+    assert 0.5 < seen[2].mean() < 0.999
+    on_patch = front[0].ravel() == len(surfaces) - 2
+    np.testing.assert_allclose(places[2][on_patch] - points[on_patch], [[6, -4]] * on_patch.sum(), atol=1e-4)

@@ -23,6 +23,7 @@ from hidden_two_stream.cli import (
     cross_validate,
     demo,
     evaluate,
+    features,
     flow,
     fuse,
     generate,
@@ -31,6 +32,7 @@ from hidden_two_stream.cli import (
     predict,
     prepare,
     stream,
+    track,
     train,
     train_frames,
 )
@@ -58,6 +60,8 @@ COMMANDS: dict[str, ModuleType] = {
     "labels": labels,
     "bench": bench,
     "flow": flow,
+    "track": track,
+    "features": features,
     "import-caffe": import_caffe,
 }
 """The module of each command, with `SUMMARY`, `add_arguments` and `run`."""

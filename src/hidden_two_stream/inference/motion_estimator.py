@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -155,7 +155,7 @@ class MotionEstimator:
             frames (n+1, 3, H, W) uint8 as MotionNet saw them, and their flow (n, 2, h, w). The last frame of
             a window is the first frame of the next.
         """
-        length = self.num_frames or _WINDOW
+        length = self.window_frames
         with VideoReader(source) as reader:
             side = self.side(reader.size, short_side)
             require_resizable(source, reader.size, side)
@@ -165,18 +165,34 @@ class MotionEstimator:
                 window.append(resized(frame.image[None], side)[0])
                 pending += 1
                 if len(window) == length:
-                    yield torch.stack(window), self._window_flow(window)
+                    yield torch.stack(window), self.window_flow(window)
                     window, pending = window[-1:], 0
             if pending:
-                yield torch.stack(window), self._window_flow(window)
+                yield torch.stack(window), self.window_flow(window)
             if reader.warning and on_warning is not None:
                 on_warning(reader.warning)
             elif reader.warning:
                 warn_of_video(source_name(source), reader.warning)
 
+    @property
+    def window_frames(self) -> int:
+        """The most frames that `window_flow` takes."""
+        return self.num_frames or _WINDOW
+
     @torch.inference_mode()
-    def _window_flow(self, window: list[Tensor]) -> FloatArray:
-        """Return the flow (n−1, 2, h, w) of n frames. A short last window repeats its last frame."""
+    def window_flow(self, window: Sequence[Tensor]) -> FloatArray:
+        """Return the flow between the neighboring frames of one window.
+
+        Args:
+            window: 1 to `window_frames` frames, each (3, H, W) uint8. In front of a network that takes more,
+                the last frame is repeated.
+
+        Returns:
+            (n−1, 2, h, w) float32, in pixels of its own grid.
+
+        Raises:
+            CheckpointError: the flow is not finite.
+        """
         indices = clip_indices(0, self.num_frames or max(2, len(window)), 1, len(window))
         clip = torch.stack([window[index] for index in indices])[None].to(self._device)
         finest = self.network(self._preprocess(clip))[0][0]

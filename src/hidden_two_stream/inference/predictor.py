@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +21,11 @@ from hidden_two_stream.inference.aggregate import mean_logits
 from hidden_two_stream.inference.motion_estimator import MotionEstimator, smallest_side
 from hidden_two_stream.inference.ring import WindowRing
 from hidden_two_stream.inference.stream import StreamSettings, WindowScorer, decisions, ignore
+from hidden_two_stream.inference.tracker import Box, Point, Track, track
 from hidden_two_stream.inference.windows import (
     DEFAULT_PROTOCOL,
     Protocol,
+    ScoredWindow,
     protocol_windows,
     run_protocol,
     scored,
@@ -32,13 +35,22 @@ from hidden_two_stream.recognition.calibration import Calibration, fused_scores
 from hidden_two_stream.recognition.fusion import FUSIONS
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.tensors import on_device
-from hidden_two_stream.types import Decision, FloatArray, Prediction, WindowPrediction, require_threshold
+from hidden_two_stream.types import (
+    Decision,
+    FloatArray,
+    Prediction,
+    WindowFeatures,
+    WindowPrediction,
+    require_threshold,
+)
 from hidden_two_stream.video.reader import Source, VideoReader, source_name
 from hidden_two_stream.video.sampling import clip_span
 from hidden_two_stream.video.sources.live import live_source
 from hidden_two_stream.video.times import FAR_RATE, at_rate, sampled_rate, unsampled_warning
 
 __all__ = ["Recognizer", "load"]
+
+_Result = TypeVar("_Result")
 
 _KEPT_BYTES = 256 << 20  # decoded frames of one video; longer videos are decoded twice, with the same result
 
@@ -189,24 +201,61 @@ class Recognizer:
             VideoError: the video cannot be read.
             CheckpointError: no stream of this run was trained.
         """
-        given: object = hop_seconds
-        if not (isinstance(given, int | float) and 0 < hop_seconds < float("inf")):
-            raise UsageError(f"hop_seconds is {hop_seconds!r}; expected a positive number of seconds")
-        self._require_usable()
-        return self._windows(VideoReader(source), source, hop_seconds)
+        self._require_windows(hop_seconds)
+        return self._along(VideoReader(source), source, hop_seconds, self._forward, self._prediction_of, None)
 
-    def _windows(self, reader: VideoReader, source: Source, hop_seconds: float) -> Iterator[WindowPrediction]:
+    def features(
+        self,
+        source: Source,
+        hop_seconds: float = 0.5,
+        *,
+        on_warning: Callable[[str], None] | None = None,
+    ) -> Iterator[WindowFeatures]:
+        """Return an iterator over the embeddings of a video's windows, in constant memory.
+
+        An embedding is the input of a stream's last layer: `model.temporal_stream.classify` maps it to the
+        window's logits, before calibration.
+
+        Args:
+            source, hop_seconds: as for `windows`, with the same windows.
+            on_warning: called after the last window if something is wrong with the video, with the reason;
+                None: a `VideoWarning` is issued.
+
+        Warns:
+            VideoWarning: after the last window, if something is wrong with the video.
+
+        Raises:
+            UsageError, VideoError, CheckpointError: as `windows`.
+        """
+        self._require_windows(hop_seconds)
+        return self._along(VideoReader(source), source, hop_seconds, self._embed, _features_of, on_warning)
+
+    def _along(
+        self,
+        reader: VideoReader,
+        source: Source,
+        hop_seconds: float,
+        forward: Callable[[Tensor], Mapping[str, Tensor]],
+        result: Callable[[ScoredWindow], _Result],
+        on_warning: Callable[[str], None] | None,
+    ) -> Iterator[_Result]:
+        """Yield the result of each window along a video; then issue warnings, or call `on_warning`."""
         settings = self.info.recipe.input
         with reader:
             require_resizable(source, reader.size, settings.resize)
             is_sampled = settings.fps and reader.fps
             frames = at_rate(reader.frames(), settings.fps) if is_sampled else reader.frames()
             windows = sliding_windows(frames, self.info.recipe, hop_seconds)
-            for window in scored(windows, self._forward):
-                yield self._window(window.start_seconds, window.end_seconds, window.logits)
+            yield from map(result, scored(windows, forward))
             rates = (unsampled_warning(reader.fps, settings.fps), self.rate_warning(reader.fps))
             for warning in filter(None, (reader.warning, *rates)):
-                warn_of_video(source_name(source), warning)
+                if on_warning is not None:
+                    on_warning(warning)
+                else:
+                    warn_of_video(source_name(source), warning)
+
+    def _prediction_of(self, window: ScoredWindow) -> WindowPrediction:
+        return self._window(window.start_seconds, window.end_seconds, window.logits)
 
     def _window(
         self, start_seconds: float, end_seconds: float, logits: Mapping[str, npt.NDArray[np.floating]]
@@ -286,6 +335,17 @@ class Recognizer:
             return logits
         return {name: values / self.calibration.temperature(name) for name, values in logits.items()}
 
+    @torch.inference_mode()
+    def _embed(self, clips: Tensor) -> dict[str, Tensor]:
+        frames = self.model.preprocess(clips.to(self._device()))
+        by_stream = {"spatial": self.model.spatial_embedding, "temporal": self.model.temporal_embedding}
+        return {name: by_stream[name](frames) for name in self.trained_streams}
+
+    def _require_windows(self, hop_seconds: object) -> None:
+        if not (isinstance(hop_seconds, int | float) and 0 < hop_seconds < float("inf")):
+            raise UsageError(f"hop_seconds is {hop_seconds!r}; expected a positive number of seconds")
+        self._require_usable()
+
     def _require_usable(self) -> None:
         if not self.info.recipe.input.size:
             raise CheckpointError(
@@ -334,3 +394,39 @@ class Recognizer:
     ) -> Iterator[tuple[Tensor, FloatArray]]:
         """Return `flow` window by window, in constant memory; see `MotionEstimator.flow_windows`."""
         return self.motion_estimator.flow_windows(source, short_side)
+
+    def track(
+        self,
+        source: Source,
+        *,
+        points: Sequence[Point] = (),
+        box: Box | None = None,
+        start_seconds: float = 0.0,
+        short_side: int | None = None,
+    ) -> Track:
+        """Return an iterator over the places of points, or of a box, in each frame, in constant memory.
+
+        Args:
+            source: as for `predict`.
+            points, box, start_seconds, short_side: see `inference.tracker.track`.
+
+        Warns:
+            VideoWarning: after the last frame, if something is wrong with the video.
+
+        Raises:
+            UsageError: the points, the box or the start don't lie in the video.
+            VideoError: the video cannot be read.
+        """
+        return track(
+            self.motion_estimator,
+            source,
+            points=points,
+            box=box,
+            start_seconds=start_seconds,
+            short_side=short_side,
+        )
+
+
+def _features_of(window: ScoredWindow) -> WindowFeatures:
+    vectors = {name: values.astype(np.float32) for name, values in window.logits.items()}
+    return WindowFeatures(window.start_seconds, window.end_seconds, vectors)

@@ -58,11 +58,12 @@ class Window:
 
 @dataclass(frozen=True)
 class ScoredWindow:
-    """The logits of one window.
+    """The logits of one window, or its embeddings.
 
     Attributes:
         start_seconds, end_seconds: the interval [start, end) of the window.
-        logits: (classes,) float64 of each stream, averaged over crops before any softmax.
+        logits: (classes,) float64 of each stream, averaged over crops before any softmax; or what else the
+            forward pass of `scored` gives, such as embeddings (D,).
     """
 
     start_seconds: float
@@ -219,7 +220,7 @@ def scored(
 
     Args:
         windows: the windows.
-        forward: clips (B, T, C, size, size) → logits (B, classes) of each stream.
+        forward: clips (B, T, C, size, size) → logits (B, classes) of each stream, or embeddings (B, D).
         batch_size: clips per forward pass. The crops of one window can be in several batches.
 
     Raises:

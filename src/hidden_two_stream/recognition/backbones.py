@@ -1,6 +1,7 @@
 """Convolutional networks behind both streams, with torchvision's parameter names.
 
-Each network maps (B, C, H, W), with any number of input channels C, to logits (B, classes).
+Each network maps (B, C, H, W), with any number of input channels C, to logits (B, classes). `embedding` gives
+the input of its last layer, and `classify` maps that to logits.
 ResNet and VGG16 have the parameter names and shapes of torchvision's `resnet18`, `resnet50` and `vgg16`, so
 published weights load by key. `inflate` turns any backbone into one over (B, C, T, H, W).
 """
@@ -8,6 +9,7 @@ published weights load by key. `inflate` turns any backbone into one over (B, C,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +17,20 @@ from torch import Tensor, nn
 from hidden_two_stream.convnets import VGG16_WIDTHS, add_resnet, init_trunk, resnet_pyramid, vgg16_features
 from hidden_two_stream.errors import UsageError
 
-__all__ = ["BACKBONES", "VGG16", "ResNet", "SmallNet", "build_backbone", "inflate"]
+__all__ = ["BACKBONES", "VGG16", "Backbone", "ResNet", "SmallNet", "build_backbone", "inflate"]
+
+
+class Backbone(Protocol):
+    """What all backbones offer: `classify(embedding(x))` is the network."""
+
+    def embedding(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the input of the last layer, (B, D), before its dropout."""
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Map embeddings (B, D) to logits (B, classes): dropout and the last layer."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to logits (B, classes)."""
 
 
 class ResNet(nn.Module):
@@ -37,10 +52,18 @@ class ResNet(nn.Module):
         self.fc = nn.Linear(width, num_classes)
         init_trunk(self)
 
+    def embedding(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the averaged features of the last stage, (B, D)."""
+        return _mean(resnet_pyramid(self, x)[-1])
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Map embeddings (B, D) to logits (B, classes)."""
+        logits: Tensor = self.fc(self.dropout(embedding))
+        return logits
+
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to logits (B, classes)."""
-        logits: Tensor = self.fc(self.dropout(_mean(resnet_pyramid(self, x)[-1])))
-        return logits
+        return self.classify(self.embedding(x))
 
 
 class VGG16(nn.Module):
@@ -76,10 +99,19 @@ class VGG16(nn.Module):
         )  # fmt: skip
         init_trunk(self)
 
+    def embedding(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the output of fc7 behind its ReLU, (B, hidden)."""
+        features: Tensor = self.classifier[:-2](torch.flatten(self.avgpool(self.features(x)), 1))
+        return features
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Map embeddings (B, hidden) to logits (B, classes)."""
+        logits: Tensor = self.classifier[-2:](embedding)
+        return logits
+
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to logits (B, classes)."""
-        logits: Tensor = self.classifier(torch.flatten(self.avgpool(self.features(x)), 1))
-        return logits
+        return self.classify(self.embedding(x))
 
 
 SMALL_STAGES = ((32, 2), (64, 2), (128, 2), (192, 1))
@@ -118,10 +150,18 @@ class SmallNet(nn.Module):
         self.fc = nn.Linear(inputs, num_classes)
         init_trunk(self)
 
+    def embedding(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the averaged features of the last stage, (B, D)."""
+        return _mean(self.features(self.bn0(x)))
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Map embeddings (B, D) to logits (B, classes)."""
+        logits: Tensor = self.fc(self.dropout(embedding))
+        return logits
+
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to logits (B, classes)."""
-        logits: Tensor = self.fc(self.dropout(_mean(self.features(self.bn0(x)))))
-        return logits
+        return self.classify(self.embedding(x))
 
 
 def _mean(x: Tensor) -> Tensor:

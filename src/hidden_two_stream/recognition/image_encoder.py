@@ -210,11 +210,19 @@ class EncoderBackbone(nn.Module):
             if name.endswith(UNUSED):  # distributed training expects a gradient of each trained weight
                 parameter.requires_grad_(False)
 
+    def embedding(self, images: Tensor) -> Tensor:
+        """Map images (B, 3, H, W), normalized as `frames` are, to normalized features (B, D)."""
+        features: Tensor = self.norm(encoder_features(self.image_encoder, self.prepare(images)))
+        return features
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Map embeddings (B, D) to logits (B, classes)."""
+        logits: Tensor = self.fc(self.dropout(embedding))
+        return logits
+
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, 3, H, W), normalized as `frames` are, to logits (B, classes)."""
-        features = encoder_features(self.image_encoder, self.prepare(images))
-        logits: Tensor = self.fc(self.dropout(self.norm(features)))
-        return logits
+        return self.classify(self.embedding(images))
 
     def prepare(self, images: Tensor) -> Tensor:
         """Return the encoder's input (B, 3, height, width) of `images` (B, 3, H, W).

@@ -15,7 +15,7 @@ from hidden_two_stream.motion.networks.frames import check_num_frames, flow_in_w
 from hidden_two_stream.recognition.hand_over import Border
 from hidden_two_stream.recognition.image_encoder import EncoderConfig
 from hidden_two_stream.recognition.sequence import FLOW_CHANNELS, SequenceStream, flow_channels
-from hidden_two_stream.recognition.streams import ActionBranch, SpatialStream, TemporalStream
+from hidden_two_stream.recognition.streams import ActionBranch, SpatialStream, Stream, TemporalStream
 from hidden_two_stream.video.transforms import contrast_normalize, normalize
 
 __all__ = ["TEMPORAL_FORMS", "HiddenTwoStream", "Preprocessing"]
@@ -205,6 +205,22 @@ class HiddenTwoStream(nn.Module):
         self._require("spatial_stream")
         logits: Tensor = self.spatial_stream(frames)
         return logits
+
+    def temporal_embedding(self, frames: Tensor) -> Tensor:
+        """Return the input (B, D) of the temporal stream's last layer, for `frames` (B, T, 3, H, W).
+
+        `temporal_stream.classify` maps it to the logits of `temporal`.
+        """
+        self._require("temporal_stream")
+        return cast(Stream, self.temporal_stream).embedding(*self.temporal_inputs(frames))
+
+    def spatial_embedding(self, frames: Tensor) -> Tensor:
+        """Return the input (B, D) of the spatial stream's last layer, for `frames` (B, T, 3, H, W).
+
+        `spatial_stream.classify` maps it to the logits of `spatial`.
+        """
+        self._require("spatial_stream")
+        return self.spatial_stream.embedding(frames)
 
     def forward(self, frames: Tensor) -> dict[str, Tensor]:
         """Return logits (B, classes) of each stream for `frames` (B, T, 3, H, W)."""

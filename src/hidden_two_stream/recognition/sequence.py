@@ -139,7 +139,15 @@ class SequenceStream(nn.Module):
 
     def steps(self, vectors: Tensor) -> Tensor:
         """Map the vectors of neighboring pairs (B, P, D) to logits per step, (B, P, classes)."""
-        logits: Tensor = self.fc(self.dropout(self.embed(vectors)))
+        return self.classify(self.embed(vectors))
+
+    def embedding(self, pairs: Tensor) -> Tensor:
+        """Map pair features (B, P, C, h, w) to the embeddings of clips, (B, D): the mean over steps."""
+        return self.embed(self.encode(pairs)).mean(dim=1)
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Map embeddings (…, D) to logits (…, classes)."""
+        logits: Tensor = self.fc(self.dropout(embedding))
         return logits
 
     def pool(self, vectors: Tensor) -> Tensor:
@@ -147,12 +155,11 @@ class SequenceStream(nn.Module):
 
         They are those of the mean embedding, and so the mean over steps of `steps`.
         """
-        logits: Tensor = self.fc(self.dropout(self.embed(vectors).mean(dim=1)))
-        return logits
+        return self.classify(self.embed(vectors).mean(dim=1))
 
     def forward(self, pairs: Tensor) -> Tensor:
         """Map pair features (B, P, C, h, w) to the logits of clips, (B, classes)."""
-        return self.pool(self.encode(pairs))
+        return self.classify(self.embedding(pairs))
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> tuple[nn.Module, ...]:

@@ -6,18 +6,32 @@ stacked   a 2-D backbone over the 2(T−1) channels of the hidden flow: the pape
 inflated  a 3-D backbone over the hidden flow as a volume: the paper's I3D variant
 branched  an action branch on MotionNet's features: the paper's branched temporal stream
 sequence  an encoder of each frame pair, then convolutions over time: ours, see `recognition.sequence`
+
+Each stream is `classify(embedding(…))`: the embedding is the input of its last layer, before the dropout.
 """
 
 from __future__ import annotations
 
+from typing import Protocol, cast
+
 from torch import Tensor, nn
 
 from hidden_two_stream.convnets import init_trunk
-from hidden_two_stream.recognition.backbones import SmallNet, build_backbone, inflate
+from hidden_two_stream.recognition.backbones import Backbone, SmallNet, build_backbone, inflate
 from hidden_two_stream.recognition.hand_over import Border, hand_over
 from hidden_two_stream.recognition.image_encoder import EncoderBackbone, EncoderConfig
 
-__all__ = ["ActionBranch", "SpatialStream", "TemporalStream"]
+__all__ = ["ActionBranch", "SpatialStream", "Stream", "TemporalStream"]
+
+
+class Stream(Protocol):
+    """What all streams offer: `classify(embedding(*inputs))` is the stream."""
+
+    def embedding(self, *inputs: Tensor | int) -> Tensor:
+        """Map the stream's inputs to the input of its last layer, (B, D), before the dropout."""
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Map embeddings (B, D) to logits (B, classes)."""
 
 
 class TemporalStream(nn.Module):
@@ -48,13 +62,25 @@ class TemporalStream(nn.Module):
         network = build_backbone(backbone, channels, num_classes, dropout)
         self.backbone = inflate(network) if inflated else network
 
+    def embedding(self, flow: Tensor, height: int, width: int) -> Tensor:
+        """Map `flow` (B, T−1, 2, h, w) of frames of height × width px to embeddings (B, D)."""
+        return cast(Backbone, self.backbone).embedding(self._levels(flow, height, width))
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Map embeddings (B, D) to logits (B, classes)."""
+        return cast(Backbone, self.backbone).classify(embedding)
+
     def forward(self, flow: Tensor, height: int, width: int) -> Tensor:
         """Map `flow` (B, T−1, 2, h, w) of frames of height × width px to logits (B, classes)."""
+        logits: Tensor = self.backbone(self._levels(flow, height, width))
+        return logits
+
+    def _levels(self, flow: Tensor, height: int, width: int) -> Tensor:
+        """Return the backbone's input."""
         levels = hand_over(flow, height, width, border=self.border)
         if self.inflated:  # (B, 2, T−1, height, width)
             levels = levels.unflatten(1, (flow.shape[1], 2)).transpose(1, 2)
-        logits: Tensor = self.backbone(levels)
-        return logits
+        return levels
 
 
 class ActionBranch(nn.Module):
@@ -100,6 +126,20 @@ class ActionBranch(nn.Module):
             )  # fmt: skip
         init_trunk(self)
 
+    def embedding(self, features: Tensor) -> Tensor:
+        """Map MotionNet's `action_features` (B, C, h, w) to embeddings (B, D)."""
+        if isinstance(self.layers, nn.Sequential):
+            vectors: Tensor = self.layers[:-2](features)
+            return vectors
+        return cast(Backbone, self.layers).embedding(features)
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Map embeddings (B, D) to logits (B, classes)."""
+        if isinstance(self.layers, nn.Sequential):
+            logits: Tensor = self.layers[-2:](embedding)
+            return logits
+        return cast(Backbone, self.layers).classify(embedding)
+
     def forward(self, features: Tensor) -> Tensor:
         """Map MotionNet's `action_features` (B, C, h, w) to logits (B, classes)."""
         logits: Tensor = self.layers(features)
@@ -122,6 +162,14 @@ class SpatialStream(nn.Module):
             if isinstance(backbone, EncoderConfig)
             else build_backbone(backbone, 3, num_classes, dropout)
         )
+
+    def embedding(self, frames: Tensor) -> Tensor:
+        """Map `frames` (B, T, 3, H, W) to the embeddings (B, D) of frame ⌊T/2⌋."""
+        return cast(Backbone, self.backbone).embedding(frames[:, frames.shape[1] // 2])
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Map embeddings (B, D) to logits (B, classes)."""
+        return cast(Backbone, self.backbone).classify(embedding)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Map `frames` (B, T, 3, H, W) to logits (B, classes) of frame ⌊T/2⌋."""

@@ -16,7 +16,7 @@ import numpy as np
 from hidden_two_stream.synthetic.arrays import BoolArray, IndexArray, Reals
 from hidden_two_stream.types import FloatArray
 
-__all__ = ["Box", "Surface", "draw", "exact_flow", "span", "still_visible"]
+__all__ = ["Box", "Surface", "draw", "exact_flow", "exact_paths", "span", "still_visible"]
 
 Box = tuple[slice, slice]
 """(rows, columns) of a rectangle of pixels."""
@@ -136,21 +136,57 @@ def still_visible(
     visible = np.zeros((len(flow), height, width), np.bool_)
     for t, later in enumerate(moments[1:]):
         end_x, end_y = flow[t, 0] + x, flow[t, 1] + y
-        inside = (end_x >= 0) & (end_x <= width - 1) & (end_y >= 0) & (end_y <= height - 1)
-        visible[t] = inside & ~_hidden(surfaces, later, front[t], end_x, end_y)
+        visible[t] = _visible(surfaces, later, front[t], end_x, end_y, height, width)
     return visible
 
 
-def _hidden(
-    surfaces: Sequence[Surface], moment: int, front: IndexArray, x: FloatArray, y: FloatArray
+def exact_paths(
+    surfaces: Sequence[Surface], front: IndexArray, moments: Sequence[int], points: IndexArray
+) -> tuple[Reals, BoolArray]:
+    """Return where points of the first image are at each moment, and whether they are visible.
+
+    No flow is summed up: each place comes from the surface's own path.
+
+    Args:
+        surfaces: as for `draw`.
+        front: (T, H, W) from `draw`, for these moments.
+        moments: T of them.
+        points: (N, 2) whole numbers, columns and rows of pixels of the first moment.
+
+    Returns:
+        Places (T, N, 2), x and y in pixels, and (T, N) as for `still_visible`.
+    """
+    _, height, width = front.shape
+    number = front[0][points[:, 1], points[:, 0]]
+    start_x, start_y = points.astype(np.float32).T
+    places = np.empty((len(moments), len(points), 2))
+    visible = np.empty((len(moments), len(points)), np.bool_)
+    for t, moment in enumerate(moments):
+        for surface in np.unique(number):
+            mask = number == surface
+            there = surfaces[surface].follow(moments[0], moment, start_x[mask], start_y[mask])
+            places[t, mask] = np.stack(there, axis=1)
+        x, y = places[t].astype(np.float32).T
+        visible[t] = _visible(surfaces, moment, number, x, y, height, width)
+    return places, visible
+
+
+def _visible(
+    surfaces: Sequence[Surface],
+    moment: int,
+    front: IndexArray,
+    x: FloatArray,
+    y: FloatArray,
+    height: int,
+    width: int,
 ) -> BoolArray:
-    """Return (H, W): whether the point of surface `front` (H, W) at (x, y) is covered from in front."""
-    height, width = front.shape
-    hidden = np.zeros((height, width), np.bool_)
+    """Return whether points of the surfaces `front` are visible at (x, y); all arrays have one shape."""
+    inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    hidden = np.zeros(front.shape, np.bool_)
     for number, surface in enumerate(surfaces[1:], start=1):
         rows, columns = surface.box(moment, height, width)
         near = (front < number) & (x > columns.start - 1) & (x < columns.stop)
         near &= (y > rows.start - 1) & (y < rows.stop)
         if near.any():
             hidden[near] |= surface.sample(moment, x[near], y[near])[3] > 0.5
-    return hidden
+    return inside & ~hidden
