@@ -32,10 +32,11 @@ if TYPE_CHECKING:
     from hidden_two_stream.experiments.cross_validation import CrossValidation, cross_validate
     from hidden_two_stream.inference.motion_estimator import MotionEstimator, motion_estimator
     from hidden_two_stream.inference.predictor import Recognizer, load
+    from hidden_two_stream.inference.segments import SegmentSettings
     from hidden_two_stream.training.fit import TrainingResult
     from hidden_two_stream.training.resources import Resources
     from hidden_two_stream.training.runner import resume, train
-    from hidden_two_stream.types import Prediction, WindowPrediction
+    from hidden_two_stream.types import Prediction, Segment, WindowPrediction
 
 _HOMES = {
     "Comparison": "evaluation.comparison",
@@ -48,6 +49,8 @@ _HOMES = {
     "Recognizer": "inference.predictor",
     "Resources": "training.resources",
     "RunInfo": "checkpoint",
+    "Segment": "types",
+    "SegmentSettings": "inference.segments",
     "TrainingResult": "training.fit",
     "VideoWarning": "errors",
     "WindowPrediction": "types",
@@ -74,6 +77,8 @@ __all__ = [
     "Recognizer",
     "Resources",
     "RunInfo",
+    "Segment",
+    "SegmentSettings",
     "TrainingResult",
     "VideoWarning",
     "WindowPrediction",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,14 @@ from hidden_two_stream.data.record import TrainingRecord, read_record
 from hidden_two_stream.errors import CheckpointError, UsageError, warn_of_video
 from hidden_two_stream.inference.aggregate import mean_logits
 from hidden_two_stream.inference.motion_estimator import MotionEstimator, smallest_side
+from hidden_two_stream.inference.segments import (
+    SegmentSettings,
+    TimedScores,
+    find_segments,
+    smoothed,
+    time_line,
+    watched,
+)
 from hidden_two_stream.inference.windows import (
     DEFAULT_PROTOCOL,
     Protocol,
@@ -29,7 +37,7 @@ from hidden_two_stream.recognition.calibration import Calibration, fused_scores
 from hidden_two_stream.recognition.fusion import FUSIONS
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.tensors import on_device
-from hidden_two_stream.types import FloatArray, Prediction, WindowPrediction, require_threshold
+from hidden_two_stream.types import FloatArray, Prediction, Segment, WindowPrediction, require_threshold
 from hidden_two_stream.video.reader import Source, VideoReader, source_name
 from hidden_two_stream.video.sampling import clip_span
 from hidden_two_stream.video.times import FAR_RATE, at_rate, sampled_rate, unsampled_warning
@@ -170,12 +178,20 @@ class Recognizer:
             f"{'slower' if rate > metadata.max_fps else 'faster'}; train with input.fps to sample by time"
         )
 
-    def windows(self, source: Source, hop_seconds: float = 0.5) -> Iterator[WindowPrediction]:
+    def windows(
+        self,
+        source: Source,
+        hop_seconds: float = 0.5,
+        *,
+        on_warning: Callable[[str], None] | None = None,
+    ) -> Iterator[WindowPrediction]:
         """Return an iterator over the scores of a video's windows, in constant memory.
 
         Args:
             source: as for `predict`.
             hop_seconds: time between the starts of two windows, see `inference.windows.sliding_windows`.
+            on_warning: called after the last window if something is wrong with the video, with the reason;
+                None: a `VideoWarning` is issued.
 
         Warns:
             VideoWarning: after the last window, if something is wrong with the video.
@@ -189,9 +205,15 @@ class Recognizer:
         if not (isinstance(given, int | float) and 0 < hop_seconds < float("inf")):
             raise UsageError(f"hop_seconds is {hop_seconds!r}; expected a positive number of seconds")
         self._require_usable()
-        return self._windows(VideoReader(source), source, hop_seconds)
+        return self._windows(VideoReader(source), source, hop_seconds, on_warning)
 
-    def _windows(self, reader: VideoReader, source: Source, hop_seconds: float) -> Iterator[WindowPrediction]:
+    def _windows(
+        self,
+        reader: VideoReader,
+        source: Source,
+        hop_seconds: float,
+        on_warning: Callable[[str], None] | None,
+    ) -> Iterator[WindowPrediction]:
         settings = self.info.recipe.input
         with reader:
             require_resizable(source, reader.size, settings.resize)
@@ -209,7 +231,42 @@ class Recognizer:
                 )
             rates = (unsampled_warning(reader.fps, settings.fps), self.rate_warning(reader.fps))
             for warning in filter(None, (reader.warning, *rates)):
-                warn_of_video(source_name(source), warning)
+                if on_warning is not None:
+                    on_warning(warning)
+                else:
+                    warn_of_video(source_name(source), warning)
+
+    def segment(
+        self,
+        source: Source,
+        settings: SegmentSettings | None = None,
+        *,
+        on_scores: Callable[[TimedScores], None] | None = None,
+        on_warning: Callable[[str], None] | None = None,
+    ) -> Iterator[Segment]:
+        """Return an iterator over what happens when in an untrimmed video, in constant memory.
+
+        A segment is yielded as soon as it is certain that it will not be joined to a later one.
+
+        Args:
+            source: as for `predict`.
+            settings: windows, smoothing and thresholds; None: `SegmentSettings()`.
+            on_scores: called with the scores of each short interval, in order.
+            on_warning: as for `windows`.
+
+        Warns:
+            VideoWarning: after the last segment, as `windows`.
+
+        Raises:
+            UsageError: the settings name a class that the run does not have, or as `windows`.
+            VideoError, CheckpointError: as `windows`.
+        """
+        chosen = settings or SegmentSettings()
+        threshold = None if self.calibration is None else self.calibration.threshold
+        rule = chosen.rule(self.classes, threshold)
+        windows = self.windows(source, chosen.hop_seconds, on_warning=on_warning)
+        pieces = smoothed(time_line(windows), chosen.smoothing_seconds)
+        return find_segments(watched(pieces, on_scores), rule)
 
     def fuse(self, logits: Mapping[str, FloatArray]) -> FloatArray:
         """Return fused scores of logits (…, classes) per stream, with the recipe's method and weights.
