@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from hidden_two_stream.experiments.cross_validation import CrossValidation, cross_validate
     from hidden_two_stream.inference.motion_estimator import MotionEstimator, motion_estimator
     from hidden_two_stream.inference.predictor import Recognizer, load
-    from hidden_two_stream.inference.segments import SegmentSettings
+    from hidden_two_stream.inference.segment_settings import SegmentSettings
     from hidden_two_stream.training.fit import TrainingResult
     from hidden_two_stream.training.resources import Resources
     from hidden_two_stream.training.runner import resume, train
@@ -50,7 +50,7 @@ _HOMES = {
     "Resources": "training.resources",
     "RunInfo": "checkpoint",
     "Segment": "types",
-    "SegmentSettings": "inference.segments",
+    "SegmentSettings": "inference.segment_settings",
     "TrainingResult": "training.fit",
     "VideoWarning": "errors",
     "WindowPrediction": "types",

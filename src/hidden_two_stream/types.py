@@ -77,6 +77,10 @@ class Segment:
         """Whether it is an event that takes no time."""
         return self.start_seconds == self.end_seconds
 
+    def __str__(self) -> str:
+        score = "" if self.score is None else f" {self.score:.2f}"
+        return f"{self.start_seconds:.2f} to {self.end_seconds:.2f} s: {self.label}{score}"
+
 
 def validate_clip(clip: object) -> RawClip:
     """Return `clip` if it is a (T, H, W, 3) uint8 array with at least one frame.

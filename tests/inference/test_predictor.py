@@ -20,8 +20,8 @@ from hidden_two_stream.data.clip_cache import DecodedVideo, decode_video
 from hidden_two_stream.errors import CheckpointError, UsageError, VideoError, VideoWarning
 from hidden_two_stream.inference import predictor
 from hidden_two_stream.inference.predictor import Recognizer, load
+from hidden_two_stream.inference.segment_settings import SegmentSettings
 from hidden_two_stream.inference.segments import (
-    SegmentSettings,
     TimedScores,
     find_segments,
     smoothed,

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from hidden_two_stream.errors import UsageError
+from hidden_two_stream.inference.segment_settings import LONGEST_SMOOTHING_SECONDS, SegmentSettings
 from hidden_two_stream.inference.segments import (
-    LONGEST_SMOOTHING_SECONDS,
-    SegmentSettings,
     TimedScores,
     find_segments,
     smoothed,

@@ -28,6 +28,7 @@ from hidden_two_stream.cli import (
     import_caffe,
     predict,
     prepare,
+    segment,
     train,
 )
 from hidden_two_stream.cli.options import Parser
@@ -48,6 +49,7 @@ COMMANDS: dict[str, ModuleType] = {
     "evaluate": evaluate,
     "fuse": fuse,
     "predict": predict,
+    "segment": segment,
     "bench": bench,
     "flow": flow,
     "import-caffe": import_caffe,

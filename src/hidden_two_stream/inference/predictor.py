@@ -17,8 +17,8 @@ from hidden_two_stream.data.record import TrainingRecord, read_record
 from hidden_two_stream.errors import CheckpointError, UsageError, warn_of_video
 from hidden_two_stream.inference.aggregate import mean_logits
 from hidden_two_stream.inference.motion_estimator import MotionEstimator, smallest_side
+from hidden_two_stream.inference.segment_settings import SegmentRule, SegmentSettings
 from hidden_two_stream.inference.segments import (
-    SegmentSettings,
     TimedScores,
     find_segments,
     smoothed,
@@ -262,11 +262,19 @@ class Recognizer:
             VideoError, CheckpointError: as `windows`.
         """
         chosen = settings or SegmentSettings()
-        threshold = None if self.calibration is None else self.calibration.threshold
-        rule = chosen.rule(self.classes, threshold)
+        rule = self.segment_rule(chosen)
         windows = self.windows(source, chosen.hop_seconds, on_warning=on_warning)
         pieces = smoothed(time_line(windows), chosen.smoothing_seconds)
         return find_segments(watched(pieces, on_scores), rule)
+
+    def segment_rule(self, settings: SegmentSettings) -> SegmentRule:
+        """Return when segments begin and end, by the settings and this run's calibration.
+
+        Raises:
+            UsageError: as `SegmentSettings.rule`.
+        """
+        threshold = None if self.calibration is None else self.calibration.threshold
+        return settings.rule(self.classes, threshold)
 
     def fuse(self, logits: Mapping[str, FloatArray]) -> FloatArray:
         """Return fused scores of logits (…, classes) per stream, with the recipe's method and weights.
