@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hidden_two_stream.evaluation.accuracy import Evaluation
     from hidden_two_stream.evaluation.comparison import Comparison
     from hidden_two_stream.evaluation.evaluate import evaluate
+    from hidden_two_stream.evaluation.segments import SegmentEvaluation, evaluate_segments
     from hidden_two_stream.experiments.compare import compare
     from hidden_two_stream.experiments.cross_validation import CrossValidation, cross_validate
     from hidden_two_stream.inference.motion_estimator import MotionEstimator, motion_estimator
@@ -50,6 +51,7 @@ _HOMES = {
     "Resources": "training.resources",
     "RunInfo": "checkpoint",
     "Segment": "types",
+    "SegmentEvaluation": "evaluation.segments",
     "SegmentSettings": "inference.segment_settings",
     "TrainingResult": "training.fit",
     "VideoWarning": "errors",
@@ -57,6 +59,7 @@ _HOMES = {
     "compare": "experiments.compare",
     "cross_validate": "experiments.cross_validation",
     "evaluate": "evaluation.evaluate",
+    "evaluate_segments": "evaluation.segments",
     "load": "inference.predictor",
     "load_recipe": "config.loading",
     "motion_estimator": "inference.motion_estimator",
@@ -78,6 +81,7 @@ __all__ = [
     "Resources",
     "RunInfo",
     "Segment",
+    "SegmentEvaluation",
     "SegmentSettings",
     "TrainingResult",
     "VideoWarning",
@@ -86,6 +90,7 @@ __all__ = [
     "compare",
     "cross_validate",
     "evaluate",
+    "evaluate_segments",
     "load",
     "load_recipe",
     "motion_estimator",

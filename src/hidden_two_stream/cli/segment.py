@@ -12,17 +12,20 @@ from hidden_two_stream.cli.options import Parser, add_device, open_recognizer, p
 from hidden_two_stream.cli.output import print_json, print_text
 from hidden_two_stream.cli.sources import Failure, attempt, named_videos
 from hidden_two_stream.errors import CheckpointError, UsageError
+from hidden_two_stream.inference.segment_settings import SegmentSettings
 from hidden_two_stream.printing import one_line
 from hidden_two_stream.progress import note
 
 if TYPE_CHECKING:
     from hidden_two_stream.inference.predictor import Recognizer
-    from hidden_two_stream.inference.segment_settings import SegmentSettings
     from hidden_two_stream.types import Segment
 
-__all__ = ["SUMMARY", "add_arguments", "add_segment_settings", "run", "segment_settings"]
+__all__ = ["SETTINGS", "SUMMARY", "add_arguments", "add_segment_settings", "run", "segment_settings"]
 
 SUMMARY = "find what happens when in untrimmed videos: start, end, label, score"
+
+SETTINGS = tuple(item.name for item in fields(SegmentSettings))
+"""The options that `add_segment_settings` adds, without their dashes."""
 
 _HELP = {
     "hop_seconds": "time between two windows; less is finer and slower",
@@ -35,10 +38,8 @@ _HELP = {
 }
 
 
-def add_segment_settings(parser: argparse.ArgumentParser) -> None:
+def add_segment_settings(parser: argparse._ActionsContainer) -> None:
     """Add the options of `SegmentSettings`."""
-    from hidden_two_stream.inference.segment_settings import SegmentSettings
-
     for item in fields(SegmentSettings):
         is_number = item.name != "background"
         metavar = "CLASS" if not is_number else "SECONDS" if item.name.endswith("seconds") else "SCORE"
@@ -57,9 +58,7 @@ def segment_settings(arguments: argparse.Namespace) -> SegmentSettings:
     Raises:
         UsageError: a value is out of range.
     """
-    from hidden_two_stream.inference.segment_settings import SegmentSettings
-
-    given = {item.name: getattr(arguments, item.name) for item in fields(SegmentSettings)}
+    given = {name: getattr(arguments, name) for name in SETTINGS}
     return SegmentSettings(**{name: value for name, value in given.items() if value is not None})
 
 
