@@ -131,10 +131,22 @@ def sit(score: float) -> tuple[float, float]:
     return score, 0.0
 
 
-def test_a_segment_begins_at_enter_and_ends_below_leave() -> None:
-    found = segments(map(sit, (0.5, 0.59, 0.6, 0.5, 0.4, 0.39, 0.5, 0.59)))
-    assert spans(found) == [(2, 5, "sit")]
-    assert found[0].score == pytest.approx((0.6 + 0.5 + 0.4) / 3)
+def test_a_segment_reaches_enter_and_extends_while_it_is_at_leave() -> None:
+    found = segments(map(sit, (0.39, 0.4, 0.59, 0.6, 0.5, 0.4, 0.39, 0.5, 0.59)))
+    assert spans(found) == [(1, 6, "sit")]
+    assert found[0].score == pytest.approx((0.4 + 0.59 + 0.6 + 0.5 + 0.4) / 5)
+
+
+def test_a_segment_begins_where_its_class_becomes_the_best() -> None:
+    rows = [(0.45, 0.5), (0.5, 0.45), (0.55, 0.4), (0.6, 0.4)]
+    assert spans(segments(rows)) == [(1, 4, "sit")]
+    rows = [(0.5, 0.4, 0), (0.45, 0, 0.5), (0.5, 0.4, 0), (0.7, 0, 0)]  # the background between
+    assert spans(segments(rows)) == [(2, 4, "sit")]
+
+
+def test_a_segment_does_not_reach_back_into_the_one_before() -> None:
+    rows = [(0.5, 0.45), (0.6, 0.4), (0.3, 0.5), (0.2, 0.6)]
+    assert spans(segments(rows)) == [(0, 2, "sit"), (2, 4, "walk")]
 
 
 def test_a_segment_may_reach_the_end() -> None:
@@ -182,12 +194,18 @@ def slow_labels(rows: np.ndarray, enter: float, leave: float) -> list[int | None
     """The label of each piece, from the definition alone."""
     labels: list[int | None] = []
     current = None
+    bests = [max(range(len(row)), key=lambda k: (row[k], -k)) for row in rows]
     for row in rows:
         best = max(range(len(row)), key=lambda k: (row[k], -k))
         keeps = current is not None and row[current] >= leave and not (best != current and row[best] >= enter)
         if not keeps:
             current = best if row[best] >= enter and best != 2 else None
         labels.append(current)
+    for number in range(len(rows) - 2, -1, -1):  # back to where the class became the best
+        after = labels[number + 1]
+        starts = labels[number] is None and after is not None and bests[number] == after
+        if starts and rows[number][after] >= leave:
+            labels[number] = after
     return labels
 
 

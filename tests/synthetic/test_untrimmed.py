@@ -121,7 +121,7 @@ def test_the_benchmark_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert seen[-1] == (12, 12)
     assert benchmark.classes == (*ACTIONS, "background")
     assert benchmark.to_dict()["splits"] == {"train": 11, "test": 1}
-    truth = recording(0, 12)
+    truth = recording(1000, 12)
     samples = read_dataset_index(benchmark.data).samples
     assert [(s.label, s.split) for s in samples[:11]] == [(name, "train") for name in benchmark.classes]
     assert [(s.start_seconds, s.end_seconds, s.label, s.split) for s in samples[11:]] == [

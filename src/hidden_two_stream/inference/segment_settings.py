@@ -27,9 +27,10 @@ class SegmentSettings:
         hop_seconds: time between the starts of two windows, s, above 0. A smaller hop gives finer boundaries
             and takes longer.
         smoothing_seconds: length of the moving average over the scores, s; 0 does not smooth.
-        enter: smoothed score, 0…1, at which a segment of a class begins. None: the threshold of the run's
+        enter: smoothed score, 0…1, that a segment of a class must reach. None: the threshold of the run's
             calibration if it has one, else 0.5.
-        leave: smoothed score, 0…1, below which the segment ends; at most `enter`. None: 0.6 · `enter`.
+        leave: smoothed score, 0…1, above which the segment extends to both sides; at most `enter`. None:
+            0.6 · `enter`.
         bridge_seconds: a shorter gap between two segments of one class is closed, s.
         shortest_seconds: a shorter segment is dropped, s, after gaps are closed.
         background: name of the class that means "nothing known here". None: the class "background" if the run
@@ -59,8 +60,8 @@ class SegmentSettings:
             raise UsageError(f"hop_seconds is {self.hop_seconds!r}; expected a number of seconds above 0")
         if self.enter is not None and self.leave is not None and self.leave > self.enter:
             raise UsageError(
-                f"leave is {self.leave:g}, above enter, {self.enter:g}; expected at most the score at which "
-                "a segment begins"
+                f"leave is {self.leave:g}, above enter, {self.enter:g}; expected at most the score that a "
+                "segment must reach"
             )
 
     def rule(self, classes: Sequence[str], threshold: float | None = None) -> SegmentRule:
@@ -84,7 +85,7 @@ class SegmentSettings:
         if leave > enter:
             raise UsageError(
                 f"leave is {leave:g}, above enter, which is {enter:g} for this run; expected at most the "
-                "score at which a segment begins: set enter too"
+                "score that a segment must reach: set enter too"
             )
         name = self.background or BACKGROUND
         background = list(classes).index(name) if name in classes else None
@@ -118,7 +119,7 @@ class SegmentRule:
 
     Attributes:
         classes: names, in the order of all scores.
-        enter, leave: smoothed scores at which a segment begins and ends.
+        enter, leave: smoothed scores that a segment must reach, and must not fall below.
         background: number of the class that means "nothing known here"; None: there is none.
         bridge_seconds, shortest_seconds: as in the settings.
     """

@@ -177,10 +177,10 @@ class _Draft:
 def find_segments(pieces: Iterable[TimedScores], rule: SegmentRule) -> Iterator[Segment]:
     """Yield the segments of a time line, one label at a time, as soon as they are certain.
 
-    A segment begins where its class is the best one and its smoothed score reaches `enter`. It ends where the
-    smoothed score falls below `leave`, or where another class begins or the background is best and reaches
-    `enter`. The score of a segment is the mean of its class's scores, before smoothing, over the time in
-    which the class was found: bridged gaps do not count.
+    A segment is a stretch in which the smoothed score of one class stays at `leave` or above and reaches
+    `enter`. It begins where that class becomes the best one, on its way to `enter`. It ends early where
+    another class, or the background, is best and reaches `enter`. The score of a segment is the mean of its
+    class's scores, before smoothing, over the time in which the class was found: bridged gaps do not count.
 
     Args:
         pieces: as `smoothed` yields them.
@@ -196,6 +196,7 @@ def find_segments(pieces: Iterable[TimedScores], rule: SegmentRule) -> Iterator[
 
 def _hysteresis(pieces: Iterable[TimedScores], rule: SegmentRule) -> Iterator[_Draft]:
     current: _Draft | None = None
+    rising: _Draft | None = None  # the best class since it reached `leave`; it may yet reach `enter`
     for piece in pieces:
         best = int(np.argmax(piece.smooth))
         if current is not None:
@@ -203,10 +204,17 @@ def _hysteresis(pieces: Iterable[TimedScores], rule: SegmentRule) -> Iterator[_D
             if beaten or piece.smooth[current.label] < rule.leave:
                 yield current
                 current = None
-        if current is None and best != rule.background and piece.smooth[best] >= rule.enter:
-            current = _Draft(best, piece.start_seconds, piece.start_seconds)
-        if current is not None:
-            current.add(piece)
+            else:
+                current.add(piece)
+                continue
+        if best == rule.background or piece.smooth[best] < rule.leave:
+            rising = None
+            continue
+        if rising is None or rising.label != best:
+            rising = _Draft(best, piece.start_seconds, piece.start_seconds)
+        rising.add(piece)
+        if piece.smooth[best] >= rule.enter:
+            current, rising = rising, None
     if current is not None:
         yield current
 

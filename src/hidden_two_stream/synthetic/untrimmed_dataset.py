@@ -23,6 +23,9 @@ __all__ = ["BACKGROUND_CLASS", "UntrimmedPlan", "write_untrimmed"]
 BACKGROUND_CLASS = "background"
 """Label of trimmed clips in which the figure stands still."""
 
+_FIRST_RECORDING = 1000
+"""Seed of the first recording: defaults were chosen on recordings of lower seeds."""
+
 
 @dataclass(frozen=True)
 class UntrimmedPlan:
@@ -85,7 +88,7 @@ def write_untrimmed(
     ]
     num_clips = len(jobs)
     jobs += [
-        _Job(root / "recordings" / f"{number:03d}.mp4", None, number, plan.seconds)
+        _Job(root / "recordings" / f"{number:03d}.mp4", None, _FIRST_RECORDING + number, plan.seconds)
         for number in range(plan.recordings)
     ]
     rows: list[tuple[str, ...]] = []
