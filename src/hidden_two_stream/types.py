@@ -16,6 +16,7 @@ import numpy.typing as npt
 from hidden_two_stream.errors import UsageError
 
 __all__ = [
+    "BACKGROUND",
     "FloatArray",
     "Frame",
     "Image",
@@ -26,6 +27,9 @@ __all__ = [
     "require_threshold",
     "validate_clip",
 ]
+
+BACKGROUND = "background"
+"""Name of the class that means "none of the other classes", unless a user names another one."""
 
 Image = npt.NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""

@@ -270,6 +270,18 @@ def test_segments_come_while_the_video_runs() -> None:
     assert seen < 100
 
 
+def test_a_repeated_video_gives_repeated_segments() -> None:
+    rule = SegmentSettings(enter=0.47, leave=0.29).rule(CLASSES)  # no score is equal to them
+    found = list(find_segments(smoothed(time_line(endless(600)), 0.6), rule))
+    assert len(found) == 20
+    for before, after in zip(found[:-2], found[2:], strict=True):  # every twelve seconds
+        assert after.label == before.label
+        is_first = before is found[0]  # no background comes before it
+        assert after.start_seconds - before.start_seconds == pytest.approx(12, abs=0.4 if is_first else 1e-9)
+        assert after.end_seconds - before.end_seconds == pytest.approx(12, abs=1e-9)
+        assert after.score == pytest.approx(before.score, abs=0.02 if is_first else 1e-9)
+
+
 def test_pieces_are_seen_on_their_way() -> None:
     seen: list[TimedScores] = []
     pieces = list(time_line(random_windows(1)))

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from hidden_two_stream.errors import UsageError
+from hidden_two_stream.types import BACKGROUND
 
-__all__ = ["BACKGROUND", "LONGEST_SMOOTHING_SECONDS", "SegmentRule", "SegmentSettings"]
-
-BACKGROUND = "background"
-"""Name of the class that means "none of the other classes", unless settings name another one."""
+__all__ = ["LONGEST_SMOOTHING_SECONDS", "SegmentRule", "SegmentSettings"]
 
 LONGEST_SMOOTHING_SECONDS = 600.0
 

@@ -15,13 +15,10 @@ from hidden_two_stream.errors import WorkerError
 from hidden_two_stream.files import atomic_write
 from hidden_two_stream.parallel import LOST_WORKER, run_in_processes
 from hidden_two_stream.synthetic.untrimmed import ACTIONS, FPS, action_clip, recording
-from hidden_two_stream.types import Segment
+from hidden_two_stream.types import BACKGROUND, Segment
 from hidden_two_stream.video.writer import write_video
 
-__all__ = ["BACKGROUND_CLASS", "UntrimmedPlan", "write_untrimmed"]
-
-BACKGROUND_CLASS = "background"
-"""Label of trimmed clips in which the figure stands still."""
+__all__ = ["UntrimmedPlan", "write_untrimmed"]
 
 _FIRST_RECORDING = 1000
 """Seed of the first recording: defaults were chosen on recordings of lower seeds."""
@@ -32,7 +29,7 @@ class UntrimmedPlan:
     """The content of the data set.
 
     Attributes:
-        clips_per_class: training clips of each action, and of `BACKGROUND_CLASS`.
+        clips_per_class: training clips of each action, and of "background": a figure that stands still.
         recordings: recordings for the test.
         seconds: length of a recording.
     """
@@ -44,7 +41,7 @@ class UntrimmedPlan:
     @property
     def classes(self) -> tuple[str, ...]:
         """All labels of training clips."""
-        return (*ACTIONS, BACKGROUND_CLASS)
+        return (*ACTIONS, BACKGROUND)
 
     @property
     def num_videos(self) -> int:
@@ -109,7 +106,7 @@ def _write(job: _Job) -> Sequence[Segment]:
         made = recording(job.seed, job.seconds)
         write_video(job.path, made.frames(), FPS)
         return made.segments
-    action = "stand_still" if job.label == BACKGROUND_CLASS else job.label
+    action = "stand_still" if job.label == BACKGROUND else job.label
     write_video(job.path, action_clip(action, job.seed), FPS)
     return ()
 
