@@ -19,6 +19,7 @@ from hidden_two_stream.inference.segments import (
     time_line,
     watched,
 )
+from hidden_two_stream.recognition.calibration import fit_threshold
 from hidden_two_stream.types import Segment, WindowPrediction
 
 CLASSES = ("sit", "walk", "background")
@@ -234,7 +235,7 @@ def endless(count: int) -> Iterator[WindowPrediction]:
     """Three seconds of each class in turn, three of background between."""
     for number in range(count):
         kind = number // 15 % 4
-        scores = [(0.8, 0.1, 0.1), (0.1, 0.1, 0.8), (0.1, 0.8, 0.1), (0.1, 0.1, 0.8)][kind]
+        scores = [(0.8, 0.1, 0.1), (0.15, 0.1, 0.75), (0.1, 0.8, 0.1), (0.15, 0.1, 0.75)][kind]
         yield window(number * 0.2, number * 0.2 + 0.64, *scores)
 
 
@@ -271,7 +272,7 @@ def test_segments_come_while_the_video_runs() -> None:
 
 
 def test_a_repeated_video_gives_repeated_segments() -> None:
-    rule = SegmentSettings(enter=0.47, leave=0.29).rule(CLASSES)  # no score is equal to them
+    rule = SegmentSettings(enter=0.47, leave=0.29).rule(CLASSES)
     found = list(find_segments(smoothed(time_line(endless(600)), 0.6), rule))
     assert len(found) == 20
     for before, after in zip(found[:-2], found[2:], strict=True):  # every twelve seconds
@@ -331,3 +332,42 @@ def test_the_rule_of_a_run() -> None:
 
 def test_the_longest_smoothing_is_allowed() -> None:
     assert SegmentSettings(smoothing_seconds=LONGEST_SMOOTHING_SECONDS).smoothing_seconds == 600
+
+
+# -- what is known and what is not -----------------------------------------------------------------
+
+
+def test_the_threshold_of_a_run_loses_no_more_than_its_share_and_rejects_the_rest() -> None:
+    """One-window videos, with the threshold that `fit_threshold` promises at most 5% of for known classes."""
+    rng = np.random.default_rng(0)
+
+    def scores(count: int, sharpness: float, labels: np.ndarray | None = None) -> np.ndarray:
+        logits = rng.normal(0, 1, (count, 8))
+        if labels is not None:
+            logits[np.arange(count), labels] += sharpness
+        return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+
+    def found_in(rows: np.ndarray, threshold: float) -> list[Segment | None]:
+        rule = SegmentSettings().rule([str(number) for number in range(8)], threshold)
+        found = []
+        for row in rows:
+            one = WindowPrediction(0, 1, rule.classes, row.astype(np.float32), {})
+            pieces = smoothed(time_line([one]), 0.6)
+            found.append(next(find_segments(pieces, rule), None))
+        return found
+
+    lost, rejected = [], []
+    for _ in range(20):
+        labels = rng.integers(0, 8, 100)
+        threshold = fit_threshold(scores(100, 5.0, labels), labels)
+        assert threshold is not None
+        labels = rng.integers(0, 8, 100)
+        known = scores(100, 5.0, labels)
+        right = known.argmax(axis=1) == labels
+        lost += [segment is None for segment in found_in(known[right], threshold)]
+        unknown = scores(100, 0.0)
+        segments_of = found_in(unknown, threshold)
+        assert [segment is None for segment in segments_of] == (unknown.max(axis=1) < threshold).tolist()
+        rejected += [segment is None for segment in segments_of]
+    assert 0.02 < np.mean(lost) < 0.07  # 5% are promised; 2,000 draws are within a point of it
+    assert np.mean(rejected) > 0.8
