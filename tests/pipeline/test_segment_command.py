@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import hidden_two_stream
+from hidden_two_stream.cli import segment as segment_command
 from hidden_two_stream.inference.segment_settings import SegmentSettings
 from hidden_two_stream.video.reader import read_video
 from hidden_two_stream.video.writer import write_video
@@ -135,3 +136,13 @@ def test_pictures_are_of_one_video(
     assert code == 2
     assert "one video" in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_labels_that_the_font_lacks_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    segment_command._note_letters({"walk", "走る", "café"})
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[2].split(" is drawn as ")[0] for line in lines] == [
+        " the label 'café'",
+        " the label '走る'",
+    ]
+    assert "'cafe'" in lines[0]

@@ -176,7 +176,18 @@ def _segment(
         note(f"hts: {source}: nothing known was found")
     for warning in warnings:
         note(f"hts: {source}: {warning}")
+    if arguments.overlay is not None or str(arguments.timeline).lower().endswith(".png"):
+        _note_letters({segment.label for segment in listed})
     if arguments.timeline is not None:
         write_timeline(arguments.timeline, profile, listed, recognizer.classes, source)
     if arguments.overlay is not None:
         write_overlay(arguments.overlay, source, listed, recognizer.classes)
+
+
+def _note_letters(labels: set[str]) -> None:
+    """Name the labels that are drawn with other letters than their own."""
+    from hidden_two_stream.reports.drawing import drawable
+
+    for label in sorted(labels):
+        if drawable(label) != label:
+            note(f"hts: the label {label!r} is drawn as {drawable(label)!r}: OpenCV's font has ASCII only")
