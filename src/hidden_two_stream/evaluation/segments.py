@@ -15,6 +15,7 @@ from hidden_two_stream.data.benchmarks.reference import parse_reference
 from hidden_two_stream.data.segment_truth import SegmentTruth, read_segment_truth
 from hidden_two_stream.errors import CheckpointError, DataError, HiddenTwoStreamError, UsageError
 from hidden_two_stream.evaluation.accuracy import check_known
+from hidden_two_stream.evaluation.evaluate import PARTS
 from hidden_two_stream.evaluation.temporal import (
     TIOUS,
     LabeledVideo,
@@ -36,8 +37,6 @@ from hidden_two_stream.types import Segment
 from hidden_two_stream.video.finding import is_url
 
 __all__ = ["SegmentEvaluation", "evaluate_segments", "segment_figures"]
-
-PARTS = ("test", "train", "val", "all")
 
 _PART = re.compile(r"\[[^\[\]]+ s\]$")
 """The part in seconds at the end of a sample's name."""

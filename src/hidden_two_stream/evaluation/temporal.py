@@ -32,6 +32,7 @@ __all__ = [
     "average_precision",
     "boundary_errors",
     "mean_average_precision",
+    "mostly_ignored",
     "overlap_seconds",
     "temporal_iou",
 ]
@@ -129,8 +130,10 @@ def _eleven_points(recall: _Curve, precision: _Curve) -> float:
     return float(np.mean([precision[recall >= level - 1e-12].max(initial=0.0) for level in levels]))
 
 
-def _mostly_ignored(segment: Segment, ignored: Sequence[Interval]) -> bool:
-    return overlap_seconds(_interval(segment), ignored) >= 0.5 * segment.seconds
+def mostly_ignored(segment: Segment, ignored: Sequence[Interval]) -> bool:
+    """Return whether at least half of a segment lies in time that is to be ignored."""
+    common = overlap_seconds(_interval(segment), ignored)
+    return common > 0 and common >= 0.5 * segment.seconds
 
 
 def _touches_ignored(segment: Segment, ignored: Sequence[Interval]) -> bool:
@@ -145,7 +148,7 @@ class _Method:
 
 
 AP_METHODS = {
-    "activitynet": _Method(_match_by_score, _area, _mostly_ignored),
+    "activitynet": _Method(_match_by_score, _area, mostly_ignored),
     "thumos14": _Method(_match_by_truth, _eleven_points, _touches_ignored),
 }
 """The ways to compute average precision, by name.

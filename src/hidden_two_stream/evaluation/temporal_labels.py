@@ -12,9 +12,8 @@ from itertools import pairwise
 import numpy as np
 
 from hidden_two_stream.evaluation.temporal import (
-    Interval,
     LabeledVideo,
-    overlap_seconds,
+    mostly_ignored,
     temporal_iou,
 )
 from hidden_two_stream.types import Segment
@@ -108,12 +107,7 @@ def _in_order(segments: Sequence[Segment]) -> list[Segment]:
 
 def _counted(video: LabeledVideo) -> list[Segment]:
     """Return the found segments, in order, without those that lie mostly in ignored time."""
-    return [segment for segment in _in_order(video.found) if not _is_ignored(segment, video.ignored)]
-
-
-def _is_ignored(segment: Segment, ignored: Sequence[Interval]) -> bool:
-    common = overlap_seconds((segment.start_seconds, segment.end_seconds), ignored)
-    return bool(ignored) and common >= 0.5 * segment.seconds
+    return [segment for segment in _in_order(video.found) if not mostly_ignored(segment, video.ignored)]
 
 
 def _edit_distance(first: Sequence[str], second: Sequence[str]) -> int:
