@@ -29,15 +29,17 @@ if TYPE_CHECKING:
     from hidden_two_stream.evaluation.accuracy import Evaluation
     from hidden_two_stream.evaluation.comparison import Comparison
     from hidden_two_stream.evaluation.evaluate import evaluate
+    from hidden_two_stream.evaluation.segments import SegmentEvaluation, evaluate_segments
     from hidden_two_stream.experiments.compare import compare
     from hidden_two_stream.experiments.cross_validation import CrossValidation, cross_validate
     from hidden_two_stream.inference.motion_estimator import MotionEstimator, motion_estimator
     from hidden_two_stream.inference.predictor import Recognizer, load
+    from hidden_two_stream.inference.segment_settings import SegmentSettings
     from hidden_two_stream.inference.tracker import TrackedFrame, track
     from hidden_two_stream.training.fit import TrainingResult
     from hidden_two_stream.training.resources import Resources
     from hidden_two_stream.training.runner import resume, train
-    from hidden_two_stream.types import Prediction, WindowFeatures, WindowPrediction
+    from hidden_two_stream.types import Prediction, Segment, WindowFeatures, WindowPrediction
 
 _HOMES = {
     "Comparison": "evaluation.comparison",
@@ -50,6 +52,9 @@ _HOMES = {
     "Recognizer": "inference.predictor",
     "Resources": "training.resources",
     "RunInfo": "checkpoint",
+    "Segment": "types",
+    "SegmentEvaluation": "evaluation.segments",
+    "SegmentSettings": "inference.segment_settings",
     "TrackedFrame": "inference.tracker",
     "TrainingResult": "training.fit",
     "VideoWarning": "errors",
@@ -58,6 +63,7 @@ _HOMES = {
     "compare": "experiments.compare",
     "cross_validate": "experiments.cross_validation",
     "evaluate": "evaluation.evaluate",
+    "evaluate_segments": "evaluation.segments",
     "load": "inference.predictor",
     "load_recipe": "config.loading",
     "motion_estimator": "inference.motion_estimator",
@@ -81,6 +87,9 @@ __all__ = [
     "Recognizer",
     "Resources",
     "RunInfo",
+    "Segment",
+    "SegmentEvaluation",
+    "SegmentSettings",
     "TrackedFrame",
     "TrainingResult",
     "VideoWarning",
@@ -90,6 +99,7 @@ __all__ = [
     "compare",
     "cross_validate",
     "evaluate",
+    "evaluate_segments",
     "load",
     "load_recipe",
     "motion_estimator",

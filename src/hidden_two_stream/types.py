@@ -16,6 +16,7 @@ import numpy.typing as npt
 from hidden_two_stream.errors import UsageError
 
 __all__ = [
+    "BACKGROUND",
     "Decision",
     "FloatArray",
     "Frame",
@@ -28,6 +29,9 @@ __all__ = [
     "require_threshold",
     "validate_clip",
 ]
+
+BACKGROUND = "background"
+"""Name of the class that means "none of the other classes", unless a user names another one."""
 
 Image = npt.NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""
@@ -78,6 +82,10 @@ class Segment:
     def is_point(self) -> bool:
         """Whether it is an event that takes no time."""
         return self.start_seconds == self.end_seconds
+
+    def __str__(self) -> str:
+        score = "" if self.score is None else f" {self.score:.2f}"
+        return f"{self.start_seconds:.2f} to {self.end_seconds:.2f} s: {self.label}{score}"
 
 
 def validate_clip(clip: object) -> RawClip:

@@ -14,6 +14,7 @@ import yaml
 from hidden_two_stream.checkpoint import build_model
 from hidden_two_stream.config.loading import RECIPES, load_recipe, recipe_from_dict, recipe_names
 from hidden_two_stream.config.schema import (
+    BackgroundConfig,
     CalibrationConfig,
     FusionConfig,
     InputConfig,
@@ -85,6 +86,7 @@ def test_every_field_survives_being_written() -> None:
         joint=dataclasses.replace(stage, learning_rate=123456.789),
         fusion=FusionConfig("softmax", 0.5, 2.5),
         calibration=CalibrationConfig("held-back", 5, 60),
+        background=BackgroundConfig("between", 0.25, 2.0),
     )
     assert plain(recipe_from_dict(plain(recipe), "here")) == plain(recipe)
     default = plain(Recipe())
@@ -152,7 +154,15 @@ def test_overrides_as_a_mapping() -> None:
 
 
 def test_every_field_is_documented() -> None:
-    for kind in (ModelConfig, InputConfig, StageConfig, FusionConfig, CalibrationConfig, Recipe):
+    for kind in (
+        ModelConfig,
+        InputConfig,
+        StageConfig,
+        FusionConfig,
+        CalibrationConfig,
+        BackgroundConfig,
+        Recipe,
+    ):
         described = (kind.__doc__ or "").split("Attributes:")[1]
         names = {
             name.strip()

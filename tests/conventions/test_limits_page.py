@@ -13,7 +13,7 @@ from hidden_two_stream.config import plain, validation
 from hidden_two_stream.data.annotations import format as label_format
 from hidden_two_stream.data.annotations import label_file
 from hidden_two_stream.evaluation import label_lists, npz
-from hidden_two_stream.inference import predictor
+from hidden_two_stream.inference import predictor, segment_settings
 from hidden_two_stream.motion import tracking
 from hidden_two_stream.recognition import image_encoder
 from hidden_two_stream.training.resources import Resources
@@ -46,6 +46,7 @@ def row_of(name: str) -> str:
         ("wait for the first bytes", f"{pipe._WAIT_SECONDS:g} s"),
         ("`input.fps`", f"{validation.MIN_FPS:g} to {validation.MAX_FPS:g} frames"),
         ("difference between a video's rate", f"a factor of {times.FAR_RATE:g}"),
+        ("moving average over scores", f"{segment_settings.LONGEST_SMOOTHING_SECONDS:g} s"),
         ("`model.num_frames` ×", f"{validation.MAX_CLIP_PIXELS:,}"),
         ("any other number", f"{validation.LARGEST_FLOAT:g}"),
         ("A recipe file may have", f"{plain.MAX_BYTES:,} bytes, {plain.MAX_DEPTH} levels"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import re
 from pathlib import Path
 
 import av
@@ -19,6 +20,13 @@ from hidden_two_stream.data.clip_cache import DecodedVideo, decode_video
 from hidden_two_stream.errors import CheckpointError, UsageError, VideoError, VideoWarning
 from hidden_two_stream.inference import predictor
 from hidden_two_stream.inference.predictor import Recognizer, load
+from hidden_two_stream.inference.segment_settings import SegmentSettings
+from hidden_two_stream.inference.segments import (
+    TimedScores,
+    find_segments,
+    smoothed,
+    time_line,
+)
 from hidden_two_stream.inference.windows import parse_protocol
 from hidden_two_stream.synthetic.clips import generate_clip
 from hidden_two_stream.types import Prediction, RawClip
@@ -526,3 +534,41 @@ def test_a_prediction_warns_of_a_far_rate(recognizer: Recognizer, two_rates: tup
     assert "50 frames per second, but training saw 25" in warnings[0][0]
     with pytest.warns(VideoWarning, match="50 frames per second, but training saw 25"):
         list(other.windows(str(two_rates[0])))
+
+
+# -- segments --------------------------------------------------------------------------------------
+
+
+def test_segments_are_those_of_the_windows(recognizer: Recognizer, clip_path: Path) -> None:
+    settings = SegmentSettings(hop_seconds=0.1, enter=0.0, leave=0.0, shortest_seconds=0.0)
+    seen: list[TimedScores] = []
+    found = list(recognizer.segment(clip_path, settings, on_scores=seen.append))
+    windows = list(recognizer.windows(clip_path, 0.1))
+    expected = list(smoothed(time_line(windows), settings.smoothing_seconds))
+    assert len(seen) == len(expected) > 5
+    for one, other in zip(seen, expected, strict=True):
+        np.testing.assert_array_equal(one.smooth, other.smooth)
+    assert found == list(find_segments(expected, settings.rule(CLASSES)))
+    assert found[0].start_seconds == 0  # with these thresholds, each instant has a label
+    assert found[-1].end_seconds == pytest.approx(30 / 25)
+
+
+def test_segments_need_classes_that_there_are(recognizer: Recognizer, clip_path: Path) -> None:
+    with pytest.raises(UsageError, match="expected one of fall, sit, walk"):
+        recognizer.segment(clip_path, SegmentSettings(background="nothing"))
+    with pytest.raises(UsageError, match="nothing found"):
+        recognizer.segment(clip_path.with_name("gone.mp4"))
+
+
+def test_warnings_of_windows_go_where_they_are_wanted(
+    recognizer: Recognizer, clip_path: Path, tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut.mp4"
+    content = bytearray(clip_path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 2000] = bytes(2000)
+    cut.write_bytes(content)
+    reasons: list[str] = []
+    list(recognizer.segment(cut, on_warning=reasons.append))
+    assert len(reasons) == 1
+    with pytest.warns(VideoWarning, match=re.escape(reasons[0])):
+        list(recognizer.windows(cut))

@@ -19,10 +19,12 @@ from hidden_two_stream.cli.options import (
     show,
     workers,
 )
+from hidden_two_stream.cli.segment import SETTINGS, add_segment_settings, segment_settings
+from hidden_two_stream.errors import UsageError
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
-SUMMARY = "test a run: accuracy of each stream and fused, confusion matrix"
+SUMMARY = "test a run: accuracy of each stream and fused, confusion matrix; or segments of untrimmed videos"
 
 
 def add_arguments(parser: Parser) -> None:
@@ -40,14 +42,69 @@ def add_arguments(parser: Parser) -> None:
         metavar="FILE",
         help="write the scores of all videos, for hts fuse: .npz or .csv",
     )
+    parser.add_argument(
+        "--task",
+        default="clips",
+        choices=_OPTIONS,
+        help="clips: label each sample of the data; segments: find the samples in the untrimmed videos that "
+        "hold them (default: %(default)s)",
+    )
     add_protocol(parser)
     add_device(parser)
     add_workers(parser)
     add_cache(parser)
+    group = parser.add_argument_group("options of --task segments")
+    group.add_argument(
+        "--ignore",
+        type=path,
+        metavar="FILE",
+        help="CSV (path,start_seconds,end_seconds) of times that are neither right nor wrong",
+    )
+    group.add_argument(
+        "--save-segments", type=path, metavar="FILE", help="write what was found: .csv or .json"
+    )
+    add_segment_settings(group)
+
+
+_OPTIONS = {
+    "clips": ("save_scores", "protocol", "workers", "cache_mb"),
+    "segments": ("ignore", "save_segments", *SETTINGS),
+}
+"""The options that have a meaning for one task only."""
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
+    for task, names in _OPTIONS.items():
+        given = [f"--{name.replace('_', '-')}" for name in names if name in arguments.given]
+        if given and task != arguments.task:
+            raise UsageError(f"{', '.join(given)} has no effect without --task {task}; leave it out")
+    return _run_segments(arguments) if arguments.task == "segments" else _run_clips(arguments)
+
+
+def _run_segments(arguments: argparse.Namespace) -> int:
+    from hidden_two_stream.data.segment_files import check_segments_path, write_segments
+    from hidden_two_stream.evaluation.segments import evaluate_segments
+
+    file: Path | None = arguments.save_segments
+    if file is not None:
+        check_segments_path(file, 2)
+    evaluation = evaluate_segments(
+        open_recognizer(arguments),
+        arguments.data,
+        arguments.split,
+        segment_settings(arguments),
+        ignore=arguments.ignore,
+        quiet=arguments.quiet,
+    )
+    result = {"run": arguments.run, "data": arguments.data, **evaluation.to_dict()}
+    show(arguments, result, str(evaluation))
+    if file is not None:
+        write_segments(file, {video.name: video.found for video in evaluation.videos})
+    return 0
+
+
+def _run_clips(arguments: argparse.Namespace) -> int:
     from hidden_two_stream.cli.output import evaluation_text
     from hidden_two_stream.evaluation.calibration import calibration_figures
     from hidden_two_stream.evaluation.evaluate import evaluate

@@ -18,11 +18,14 @@ SUMMARY = "write a generated benchmark: videos with exact motion, always the sam
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts generate`."""
     parser.add_argument(
-        "name", metavar="NAME", help="motions-v1: twelve motions in three grades of difficulty"
+        "name",
+        metavar="NAME",
+        help="motions-v1: twelve motions in three grades of difficulty; untrimmed-v1: clips of ten actions, "
+        "and recordings of three minutes in which they come one after the other",
     )
     parser.add_argument("--out", type=path, required=True, metavar="DIR", help="new or empty folder, "
                           "or one where the command was interrupted; gets labels.csv "
-                          "(path,label,split,grade) for --data")  # fmt: skip
+                          "(path,label,split, and grade or times) for --data")  # fmt: skip
     parser.add_argument("--workers", type=int, help="worker processes (default: one per core, at most 8)")
 
 
@@ -44,11 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _text(benchmark: Benchmark) -> str:
     splits = ", ".join(f"{count} {split}" for split, count in benchmark.splits.items())
-    grades = ", ".join(f"{count} of grade {grade}" for grade, count in benchmark.grades.items())
-    return "\n".join(
-        [
-            f"{benchmark.name}: {benchmark.num_videos} videos of {len(benchmark.classes)} classes ({splits})",
-            f"grades: {grades}",
-            f"use it with --data {benchmark.data}",
-        ]
-    )
+    lines = [
+        f"{benchmark.name}: {benchmark.num_videos} videos of {len(benchmark.classes)} classes ({splits})"
+    ]
+    if benchmark.grades:
+        grades = ", ".join(f"{count} of grade {grade}" for grade, count in benchmark.grades.items())
+        lines.append(f"grades: {grades}")
+    return "\n".join([*lines, f"use it with --data {benchmark.data}"])

@@ -13,6 +13,7 @@ from typing import Any, Literal
 __all__ = [
     "BACKBONES",
     "ENCODER_PREFIX",
+    "BackgroundConfig",
     "CalibrationConfig",
     "FusionConfig",
     "InputConfig",
@@ -201,6 +202,23 @@ class CalibrationConfig:
 
 
 @dataclass(frozen=True)
+class BackgroundConfig:
+    """Whether time without a label is a class of its own, "background", in data with labeled segments.
+
+    Attributes:
+        windows: "none": time without a label is not used. "between": windows from between two labeled
+            segments of one recording are the class "background". Choose it only if everything of interest
+            is labeled there.
+        margin_seconds: distance of these windows from the segments, s.
+        shortest_seconds: shortest gap to draw windows from, without its margins, s.
+    """
+
+    windows: Literal["none", "between"] = "none"
+    margin_seconds: float = 0.5
+    shortest_seconds: float = 1.0
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything that a training run needs besides the data.
 
@@ -229,6 +247,7 @@ class Recipe:
         joint: stage 4, MotionNet and the temporal stream together.
         fusion: late fusion.
         calibration: temperatures and threshold from held-back training videos.
+        background: whether time without a label is a class of its own.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -245,6 +264,7 @@ class Recipe:
     joint: StageConfig = field(default_factory=lambda: StageConfig(motion_learning_rate=3e-7))
     fusion: FusionConfig = field(default_factory=FusionConfig)
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
+    background: BackgroundConfig = field(default_factory=BackgroundConfig)
 
     def stage(self, name: str) -> StageConfig:
         """Return the configuration of the stage `name`, one of `config.stages.STAGE_NAMES`."""

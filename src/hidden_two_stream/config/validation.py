@@ -232,6 +232,10 @@ def _require_ranges(recipe: Recipe) -> None:
             f"input.fps is {recipe.input.fps:g}; it must be 0 (frames as they are), or {MIN_FPS:g} to "
             f"{MAX_FPS:g}"
         )
+    for name in ("margin_seconds", "shortest_seconds"):
+        if getattr(recipe.background, name) < 0:
+            found = getattr(recipe.background, name)
+            raise RangeError(f"background.{name} is {found}; it must be at least 0")
     resize = recipe.input.resize
     sides = (resize,) if isinstance(resize, int) else resize
     if resize != 0 and min(sides) < max(1, recipe.input.size):

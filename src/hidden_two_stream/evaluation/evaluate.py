@@ -19,9 +19,10 @@ from hidden_two_stream.inference.predictor import Recognizer, load
 from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol, run_protocol
 from hidden_two_stream.progress import note, number_of, with_progress
 
-__all__ = ["evaluate"]
+__all__ = ["PARTS", "evaluate"]
 
 PARTS = ("test", "train", "val", "all")
+"""Parts of a dataset that can be tested."""
 
 
 def evaluate(

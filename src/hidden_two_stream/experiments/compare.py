@@ -21,6 +21,7 @@ from hidden_two_stream.config.loading import load_recipe
 from hidden_two_stream.config.schema import CalibrationConfig, Recipe, StageConfig
 from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.config.validation import require_seed
+from hidden_two_stream.data.background import require_no_background
 from hidden_two_stream.data.clip_cache import ClipCache
 from hidden_two_stream.data.duplicates import find_duplicates, require_separate
 from hidden_two_stream.data.samples import below_common_folder, note_facts
@@ -220,6 +221,7 @@ def compare(
     """
     folder, resources = Path(out), resources or Resources()
     chosen = resolve_encoder(_uncalibrated(load_recipe(recipe, overrides), resources.quiet))
+    require_no_background(chosen.background, "compare")
     methods = _checked(available_methods(chosen) if methods is None else methods)
     if parse_protocol(protocol).crops != 1:
         raise UsageError(

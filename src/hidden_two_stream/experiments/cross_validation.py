@@ -21,6 +21,7 @@ from hidden_two_stream.config.loading import load_recipe
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.config.validation import require_seed
+from hidden_two_stream.data.background import require_no_background
 from hidden_two_stream.data.clip_cache import ClipCache
 from hidden_two_stream.data.duplicates import find_duplicates, require_separate
 from hidden_two_stream.data.samples import note_facts
@@ -167,6 +168,7 @@ def cross_validate(
     """
     start, folder, resources = time.monotonic(), Path(out), resources or Resources()
     chosen = resolve_encoder(load_recipe(recipe, overrides))
+    require_no_background(chosen.background, "cross-validate")
     require_seed(seed)
     protocol = run_protocol(protocol, chosen, note).name
     fabric = resources.single_device("cross-validate")

@@ -20,6 +20,14 @@ from hidden_two_stream.errors import CheckpointError, UsageError, warn_of_video
 from hidden_two_stream.inference.aggregate import mean_logits
 from hidden_two_stream.inference.motion_estimator import MotionEstimator, smallest_side
 from hidden_two_stream.inference.ring import WindowRing
+from hidden_two_stream.inference.segment_settings import SegmentRule, SegmentSettings
+from hidden_two_stream.inference.segments import (
+    TimedScores,
+    find_segments,
+    smoothed,
+    time_line,
+    watched,
+)
 from hidden_two_stream.inference.stream import StreamSettings, WindowScorer, decisions, ignore
 from hidden_two_stream.inference.tracker import Box, Point, Track, track
 from hidden_two_stream.inference.windows import (
@@ -39,6 +47,7 @@ from hidden_two_stream.types import (
     Decision,
     FloatArray,
     Prediction,
+    Segment,
     WindowFeatures,
     WindowPrediction,
     require_threshold,
@@ -186,12 +195,20 @@ class Recognizer:
             f"{'slower' if rate > metadata.max_fps else 'faster'}; train with input.fps to sample by time"
         )
 
-    def windows(self, source: Source, hop_seconds: float = 0.5) -> Iterator[WindowPrediction]:
+    def windows(
+        self,
+        source: Source,
+        hop_seconds: float = 0.5,
+        *,
+        on_warning: Callable[[str], None] | None = None,
+    ) -> Iterator[WindowPrediction]:
         """Return an iterator over the scores of a video's windows, in constant memory.
 
         Args:
             source: as for `predict`.
             hop_seconds: time between the starts of two windows, see `inference.windows.sliding_windows`.
+            on_warning: called after the last window if something is wrong with the video, with the reason;
+                None: a `VideoWarning` is issued.
 
         Warns:
             VideoWarning: after the last window, if something is wrong with the video.
@@ -202,7 +219,9 @@ class Recognizer:
             CheckpointError: no stream of this run was trained.
         """
         self._require_windows(hop_seconds)
-        return self._along(VideoReader(source), source, hop_seconds, self._forward, self._prediction_of, None)
+        return self._along(
+            VideoReader(source), source, hop_seconds, self._forward, self._prediction_of, on_warning
+        )
 
     def features(
         self,
@@ -307,6 +326,46 @@ class Recognizer:
             dataclasses.replace(chosen, threshold=threshold),
             on_event or ignore,
         )
+
+    def segment(
+        self,
+        source: Source,
+        settings: SegmentSettings | None = None,
+        *,
+        on_scores: Callable[[TimedScores], None] | None = None,
+        on_warning: Callable[[str], None] | None = None,
+    ) -> Iterator[Segment]:
+        """Return an iterator over what happens when in an untrimmed video, in constant memory.
+
+        A segment is yielded as soon as it is certain that it will not be joined to a later one.
+
+        Args:
+            source: as for `predict`.
+            settings: windows, smoothing and thresholds; None: `SegmentSettings()`.
+            on_scores: called with the scores of each short interval, in order.
+            on_warning: as for `windows`.
+
+        Warns:
+            VideoWarning: after the last segment, as `windows`.
+
+        Raises:
+            UsageError: the settings name a class that the run does not have, or as `windows`.
+            VideoError, CheckpointError: as `windows`.
+        """
+        chosen = settings or SegmentSettings()
+        rule = self.segment_rule(chosen)
+        windows = self.windows(source, chosen.hop_seconds, on_warning=on_warning)
+        pieces = smoothed(time_line(windows), chosen.smoothing_seconds)
+        return find_segments(watched(pieces, on_scores), rule)
+
+    def segment_rule(self, settings: SegmentSettings) -> SegmentRule:
+        """Return when segments begin and end, by the settings and this run's calibration.
+
+        Raises:
+            UsageError: as `SegmentSettings.rule`.
+        """
+        threshold = None if self.calibration is None else self.calibration.threshold
+        return settings.rule(self.classes, threshold)
 
     def fuse(self, logits: Mapping[str, FloatArray]) -> FloatArray:
         """Return fused scores of logits (…, classes) per stream, with the recipe's method and weights.

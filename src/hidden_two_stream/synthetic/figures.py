@@ -16,7 +16,7 @@ from hidden_two_stream.synthetic.painting import paint_capsule, seen
 from hidden_two_stream.synthetic.skeleton import Body, draw_body, joints, project
 from hidden_two_stream.types import FloatArray
 
-__all__ = ["Figure", "draw_figure", "paint_figure", "steady_travel"]
+__all__ = ["Figure", "draw_figure", "figure_of", "paint_figure", "steady_travel"]
 
 # part: (from, to, radius in body heights, piece of clothing)
 _PARTS: dict[str, tuple[str, str, float, str]] = {
@@ -69,17 +69,44 @@ def draw_figure(clock: Clock, motion: FigureMotion, size: int, look: Look, follo
     body = draw_body(clock.rng)
     pose = restless(clock, motion.pose(clock))
     points = joints(pose, body, clock.num_frames)
-    view, depths = project(points, _yaw(clock, motion.view), clock.between(0, 14))
+    growth = np.broadcast_to(np.asarray(pose.growth), clock.num_frames)
+    return figure_of(clock, points, body, _yaw(clock, motion.view), size, look, growth=growth, follow=follow)
+
+
+def figure_of(
+    clock: Clock,
+    points: dict[str, Reals],
+    body: Body,
+    yaw: float,
+    size: int,
+    look: Look,
+    *,
+    growth: Reals | float = 1.0,
+    follow: bool = False,
+) -> Figure:
+    """Return a figure with these joints, at a random place and of a random size in the frame.
+
+    Args:
+        clock: source of randomness and time.
+        points: joints by name, (T, 3) in body heights, see `skeleton.joints`.
+        body: proportions.
+        yaw: angle of view in degrees, see `skeleton.project`.
+        size: side of the frame, pixels.
+        look: style; a coarse sensor sees no small figures.
+        growth: (T,) relative size of its limbs.
+        follow: the camera goes along, so the figure's travel needs no room in the frame.
+    """
+    view, depths = project(points, yaw, clock.between(0, 14))
     travel = steady_travel(view["pelvis"]) if follow else 0.0
     spots = np.stack([places - travel for places in view.values()])
     smallest = 0.5 if look.grid else 0.25
     height, shift = _placed(clock, spots, size, smallest)
     order = sorted(_PARTS, key=lambda part: _depth(part, depths))
-    growth = np.broadcast_to(np.asarray(pose.growth), clock.num_frames)
+    sizes = np.broadcast_to(np.asarray(growth, np.float64), clock.num_frames)
     places = {name: np.asarray(shift + height * spot) for name, spot in view.items()}
     return Figure(
         {part: (places[_PARTS[part][0]], places[_PARTS[part][1]]) for part in order},
-        {part: height * growth * _radius(part, body) for part in order},
+        {part: height * sizes * _radius(part, body) for part in order},
         places["pelvis"],
     )
 

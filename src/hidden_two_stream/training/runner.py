@@ -22,10 +22,11 @@ from hidden_two_stream.config.loading import load_recipe, recipe_from_dict
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.config.validation import require_seed
+from hidden_two_stream.data.background import with_background
 from hidden_two_stream.data.clip_cache import ClipCache
 from hidden_two_stream.data.duplicates import find_duplicates, require_separate
 from hidden_two_stream.data.index import absolute_data, read_dataset_index
-from hidden_two_stream.data.samples import DatasetIndex, note_facts
+from hidden_two_stream.data.samples import DatasetIndex, clean_text, note_facts
 from hidden_two_stream.data.splits import divide
 from hidden_two_stream.environment import versions
 from hidden_two_stream.errors import CheckpointError, HiddenTwoStreamError, UsageError
@@ -296,7 +297,7 @@ def _run_prepared(
     """Train, test and report by a plan that is checked and written, in a folder that is locked."""
     is_first = fabric.is_global_zero
     resources = dataclasses.replace(resources, quiet=resources.quiet or not is_first)
-    index = read_dataset_index(plan.data)
+    index = _read_index(plan)
     split = divide(index, plan.held_out, plan.test_fraction, plan.seed)
     cache = decode_samples(split.train + split.test, plan.recipe, resources, folder, report=is_first)
     shared = require_separate(
@@ -329,6 +330,12 @@ def _run_prepared(
     return result, cache
 
 
+def _read_index(plan: Plan) -> DatasetIndex:
+    """Return the samples of a run, with those of the background if the recipe asks for it."""
+    group = None if plan.held_out is None else clean_text(plan.held_out).partition("=")[0]
+    return with_background(read_dataset_index(plan.data), plan.recipe.background, group, plan.seed)
+
+
 def _shared(fabric: Fabric, prepare: Callable[[], Plan]) -> Plan:
     """Return the plan that the first process prepares, in all processes.
 
@@ -359,7 +366,7 @@ def _prepare(folder: Path, plan: Plan | None, locks: ExitStack, quiet: bool) -> 
     if new:
         _require_free(folder)
     plan = _read_plan(folder) if plan is None else plan
-    index = read_dataset_index(plan.data)
+    index = _read_index(plan)
     split = divide(index, plan.held_out, plan.test_fraction, plan.seed)
     if new or not (folder / STATE_FILE).exists():
         check_run(plan.recipe, index.classes, plan.stages, plan.warm_start)

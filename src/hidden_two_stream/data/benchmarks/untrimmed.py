@@ -21,7 +21,7 @@ from hidden_two_stream.data.benchmarks.catalog import (
 from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.errors import DataError
 
-__all__ = ["read_activitynet", "read_thumos14"]
+__all__ = ["read_activitynet", "read_thumos14", "thumos14_ambiguous"]
 
 _THUMOS_FOLDERS = (
     "annotations",
@@ -58,11 +58,7 @@ def read_thumos14(root: Path) -> Catalog:
         DataError: there are no annotations, or a line is broken.
     """
     require_folder(root, "THUMOS14")
-    files: dict[str, Path] = {}
-    for folder in (root, *_annotation_folders(root), *(root / name for name in _THUMOS_FOLDERS)):
-        for path in sorted(folder.glob("*.txt")) if folder.is_dir() else ():
-            if re.fullmatch(r"(?!Ambiguous_)[A-Za-z]+_(val|test)\.txt", path.name):
-                files.setdefault(path.name, path)
+    files = _thumos_files(root, r"(?!Ambiguous_)[A-Za-z]+_(val|test)\.txt")
     if not files:
         raise DataError(
             f"no annotations CLASS_val.txt and CLASS_test.txt in {str(root)!r} nor in its folders "
@@ -74,6 +70,32 @@ def read_thumos14(root: Path) -> Catalog:
     classes = tuple(sorted({name.rpartition("_")[0] for name in files}))
     folders = dict.fromkeys(str(path.parent) for path in files.values())
     return _catalog(root, classes, segments, finder, tuple(folders))
+
+
+def thumos14_ambiguous(root: Path) -> list[tuple[str, tuple[float, float]]]:
+    """Return the path of a video, and a start and end in seconds, of each ambiguous time of THUMOS14.
+
+    These are the lines of Ambiguous_val.txt and Ambiguous_test.txt, where it is unclear what happens.
+
+    Raises:
+        DataError: a line is broken.
+    """
+    finder = VideoFinder([root / name for name in _THUMOS_VIDEOS])
+    return [
+        (finder.find((segment.video, f"v_{segment.video}")), (segment.start_seconds, segment.end_seconds))
+        for path in _thumos_files(root, r"Ambiguous_(val|test)\.txt").values()
+        for segment in _thumos_segments(path)
+    ]
+
+
+def _thumos_files(root: Path, pattern: str) -> dict[str, Path]:
+    """Return the annotation files whose names match, by name."""
+    files: dict[str, Path] = {}
+    for folder in (root, *_annotation_folders(root), *(root / name for name in _THUMOS_FOLDERS)):
+        for path in sorted(folder.glob("*.txt")) if folder.is_dir() else ():
+            if re.fullmatch(pattern, path.name):
+                files.setdefault(path.name, path)
+    return files
 
 
 def _annotation_folders(root: Path) -> list[Path]:
