@@ -29,22 +29,34 @@ if TYPE_CHECKING:
     from hidden_two_stream.evaluation.accuracy import Evaluation
     from hidden_two_stream.evaluation.comparison import Comparison
     from hidden_two_stream.evaluation.evaluate import evaluate
+    from hidden_two_stream.evaluation.frame_metrics import FrameEvaluation
     from hidden_two_stream.evaluation.segments import SegmentEvaluation, evaluate_segments
     from hidden_two_stream.experiments.compare import compare
     from hidden_two_stream.experiments.cross_validation import CrossValidation, cross_validate
+    from hidden_two_stream.inference.annotator import Annotator, load_annotator
+    from hidden_two_stream.inference.frame_scores import FrameScores, FrameSettings
     from hidden_two_stream.inference.motion_estimator import MotionEstimator, motion_estimator
     from hidden_two_stream.inference.predictor import Recognizer, load
     from hidden_two_stream.inference.segment_settings import SegmentSettings
+    from hidden_two_stream.inference.stream import StreamSettings
     from hidden_two_stream.inference.tracker import TrackedFrame, track
     from hidden_two_stream.training.fit import TrainingResult
+    from hidden_two_stream.training.frame_labels import FrameLabelSettings
+    from hidden_two_stream.training.frame_runs import evaluate_annotator, train_frames
     from hidden_two_stream.training.resources import Resources
     from hidden_two_stream.training.runner import resume, train
-    from hidden_two_stream.types import Prediction, Segment, WindowFeatures, WindowPrediction
+    from hidden_two_stream.types import Decision, Prediction, Segment, WindowFeatures, WindowPrediction
 
 _HOMES = {
+    "Annotator": "inference.annotator",
     "Comparison": "evaluation.comparison",
     "CrossValidation": "experiments.cross_validation",
+    "Decision": "types",
     "Evaluation": "evaluation.accuracy",
+    "FrameEvaluation": "evaluation.frame_metrics",
+    "FrameLabelSettings": "training.frame_labels",
+    "FrameScores": "inference.frame_scores",
+    "FrameSettings": "inference.frame_scores",
     "HiddenTwoStreamError": "errors",
     "MotionEstimator": "inference.motion_estimator",
     "Prediction": "types",
@@ -55,6 +67,7 @@ _HOMES = {
     "Segment": "types",
     "SegmentEvaluation": "evaluation.segments",
     "SegmentSettings": "inference.segment_settings",
+    "StreamSettings": "inference.stream",
     "TrackedFrame": "inference.tracker",
     "TrainingResult": "training.fit",
     "VideoWarning": "errors",
@@ -63,8 +76,10 @@ _HOMES = {
     "compare": "experiments.compare",
     "cross_validate": "experiments.cross_validation",
     "evaluate": "evaluation.evaluate",
+    "evaluate_annotator": "training.frame_runs",
     "evaluate_segments": "evaluation.segments",
     "load": "inference.predictor",
+    "load_annotator": "inference.annotator",
     "load_recipe": "config.loading",
     "motion_estimator": "inference.motion_estimator",
     "read_annotations": "data.annotations.files",
@@ -72,14 +87,21 @@ _HOMES = {
     "resume": "training.runner",
     "track": "inference.tracker",
     "train": "training.runner",
+    "train_frames": "training.frame_runs",
     "write_annotations": "data.annotations.files",
 }
 """The module of each public name."""
 
 __all__ = [
+    "Annotator",
     "Comparison",
     "CrossValidation",
+    "Decision",
     "Evaluation",
+    "FrameEvaluation",
+    "FrameLabelSettings",
+    "FrameScores",
+    "FrameSettings",
     "HiddenTwoStreamError",
     "MotionEstimator",
     "Prediction",
@@ -90,6 +112,7 @@ __all__ = [
     "Segment",
     "SegmentEvaluation",
     "SegmentSettings",
+    "StreamSettings",
     "TrackedFrame",
     "TrainingResult",
     "VideoWarning",
@@ -99,8 +122,10 @@ __all__ = [
     "compare",
     "cross_validate",
     "evaluate",
+    "evaluate_annotator",
     "evaluate_segments",
     "load",
+    "load_annotator",
     "load_recipe",
     "motion_estimator",
     "read_annotations",
@@ -108,6 +133,7 @@ __all__ = [
     "resume",
     "track",
     "train",
+    "train_frames",
     "write_annotations",
 ]
 

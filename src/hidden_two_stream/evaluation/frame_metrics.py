@@ -12,17 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hidden_two_stream.types import BACKGROUND
+
 __all__ = [
-    "BACKGROUND",
     "FrameEvaluation",
     "LabeledFrames",
     "average_precision",
     "bout_f1",
     "evaluate_frames",
 ]
-
-BACKGROUND = "background"
-"""Name of the frames without any behavior, in the confusion matrix."""
 
 _Labels = npt.NDArray[np.int8]
 
