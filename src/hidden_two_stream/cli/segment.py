@@ -74,7 +74,10 @@ def add_arguments(parser: Parser) -> None:
     )
     add_segment_settings(parser)
     parser.add_argument(
-        "--out", type=path, metavar="FILE", help="write the segments: .csv, .json or .vtt (subtitles)"
+        "--out",
+        type=path,
+        metavar="FILE",
+        help="write the segments: .csv, .json, .vtt or .srt (subtitles), .eaf (ELAN), .boris",
     )
     parser.add_argument(
         "--timeline", type=path, metavar="FILE", help="draw scores and segments over time: .svg or .png"
@@ -126,7 +129,8 @@ def run(arguments: argparse.Namespace) -> int:
                 found.failed.append({"source": source, "reason": done.reason})
     finally:  # what was found is not lost, even after Ctrl-C
         if arguments.out is not None and found.segments:
-            write_segments(arguments.out, found.segments)
+            for line in write_segments(arguments.out, found.segments):
+                note(f"hts: not in {arguments.out.name}: {line}")
         if arguments.json:
             print_json({"run": arguments.run, "settings": used, **found.to_dict(), "left_out": left_out})
     return 1 if found.failed else 0

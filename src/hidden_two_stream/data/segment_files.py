@@ -1,6 +1,6 @@
-"""Writes the segments of videos to a file: a table, JSON, or subtitles for a video player.
+"""Writes the segments of videos to a file: a table, JSON, subtitles, or a file for ELAN or BORIS.
 
-`SEGMENT_WRITERS` is the one table of formats: a suffix, and the function that makes the text of such a file.
+`SEGMENT_WRITERS` is the one table of formats: a suffix, and the function that writes such a file.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hidden_two_stream.data.annotations.files import write_annotations
+from hidden_two_stream.data.annotations.model import Annotations
 from hidden_two_stream.errors import OutputError, UsageError
 from hidden_two_stream.files import write_text
 from hidden_two_stream.types import Segment
@@ -36,11 +38,11 @@ class SegmentWriter:
     """One format.
 
     Attributes:
-        text: makes the text of the file from its path and the segments of videos.
+        write: writes the file, and returns notes on what it cannot hold.
         many_videos: whether one file can hold the segments of several videos.
     """
 
-    text: Callable[[Path, SegmentsOfVideos], str]
+    write: Callable[[Path, SegmentsOfVideos], tuple[str, ...]]
     many_videos: bool
 
 
@@ -71,20 +73,23 @@ def check_segments_path(path: Path, num_videos: int = 1) -> None:
         raise OutputError(f"cannot write {str(path)!r}: no folder {str(path.parent)!r}; create it first")
 
 
-def write_segments(path: str | os.PathLike[str], found: SegmentsOfVideos) -> None:
+def write_segments(path: str | os.PathLike[str], found: SegmentsOfVideos) -> tuple[str, ...]:
     """Write the segments of videos atomically, in the format of the suffix.
 
     Args:
         path: the file: .csv (columns path, start_seconds, end_seconds, label, score; `hts train` and `hts
-            evaluate` read it), .json, or .vtt (subtitles, WebVTT).
+            evaluate` read it), .json, .vtt or .srt (subtitles), .eaf (ELAN), or .boris (a BORIS project).
         found: the segments of each video, by its path or URL.
+
+    Returns:
+        Notes on what the format cannot hold, such as scores.
 
     Raises:
         UsageError, OutputError: as `check_segments_path`; also OutputError if the file cannot be written.
     """
     file = Path(path)
     check_segments_path(file, len(found))
-    write_text(file, SEGMENT_WRITERS[file.suffix.lower()].text(file, found))
+    return SEGMENT_WRITERS[file.suffix.lower()].write(file, found)
 
 
 def segment_dict(segment: Segment) -> dict[str, Any]:
@@ -149,9 +154,32 @@ def _cue(label: str) -> str:
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+def _written(
+    text: Callable[[Path, SegmentsOfVideos], str],
+) -> Callable[[Path, SegmentsOfVideos], tuple[str, ...]]:
+    def write(file: Path, found: SegmentsOfVideos) -> tuple[str, ...]:
+        write_text(file, text(file, found))
+        return ()
+
+    return write
+
+
+def _label_file(name: str) -> Callable[[Path, SegmentsOfVideos], tuple[str, ...]]:
+    """Return a function that writes a format of `data.annotations`."""
+
+    def write(file: Path, found: SegmentsOfVideos) -> tuple[str, ...]:
+        items = [Annotations.of(_seen_from(file, video), segments) for video, segments in found.items()]
+        return write_annotations(file, items, name, lossy=True)
+
+    return write
+
+
 SEGMENT_WRITERS: dict[str, SegmentWriter] = {
-    ".csv": SegmentWriter(_csv_text, many_videos=True),
-    ".json": SegmentWriter(_json_text, many_videos=True),
-    ".vtt": SegmentWriter(_vtt_text, many_videos=False),
+    ".csv": SegmentWriter(_written(_csv_text), many_videos=True),
+    ".json": SegmentWriter(_written(_json_text), many_videos=True),
+    ".vtt": SegmentWriter(_written(_vtt_text), many_videos=False),
+    ".srt": SegmentWriter(_label_file("srt"), many_videos=False),
+    ".eaf": SegmentWriter(_label_file("elan"), many_videos=False),
+    ".boris": SegmentWriter(_label_file("boris"), many_videos=True),
 }
 """The writer of each suffix."""
