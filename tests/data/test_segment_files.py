@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hidden_two_stream.data.annotations.files import read_annotations
 from hidden_two_stream.data.index import read_dataset_index
 from hidden_two_stream.data.segment_files import SEGMENT_WRITERS, check_segments_path, write_segments
 from hidden_two_stream.errors import OutputError, UsageError
@@ -70,3 +71,15 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     for suffix in SEGMENT_WRITERS:
         check_segments_path(tmp_path / f"found{suffix.upper()}")
+
+
+@pytest.mark.parametrize("suffix", [".eaf", ".boris", ".srt", ".vtt"])
+def test_files_for_other_tools_hold_the_same_segments(tmp_path: Path, suffix: str) -> None:
+    segments = [Segment(0.5, 1.25, "walk", 0.75), Segment(2.0, 3.5, "sit", 0.5)]
+    notes = write_segments(tmp_path / f"found{suffix}", {"one.mp4": segments})
+    assert bool(notes) is (suffix != ".vtt")
+    assert all("the scores of 2 segments" in line for line in notes)
+    (back,) = read_annotations(tmp_path / f"found{suffix}")
+    assert [(s.start_seconds, s.end_seconds, s.label) for s in back.segments] == [
+        (s.start_seconds, s.end_seconds, s.label) for s in segments
+    ]
