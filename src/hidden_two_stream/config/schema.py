@@ -153,7 +153,7 @@ class StageConfig:
     learning_rate: float = 1e-3
     motion_learning_rate: float = 0.0
     encoder_learning_rate: float = 0.0
-    fine_tuning_factor: float = 0.25
+    fine_tuning_factor: float = 0.5
     bias_factor: float = 1.0
     weight_decay: float = 1e-4
     schedule: Literal["one-cycle", "steps", "constant"] = "one-cycle"
