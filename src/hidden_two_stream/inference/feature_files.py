@@ -171,7 +171,7 @@ def _write_npz(path: Path, videos: list[str], columns: Mapping[str, _Column], nu
     with zipfile.ZipFile(path, "w", allowZip64=True) as archive:
         for name, array in (("format_version", np.array(FORMAT_VERSION)), ("videos", np.array(videos))):
             with archive.open(f"{name}.npy", "w") as entry:
-                np.lib.format.write_array(entry, array, allow_pickle=False)
+                np.lib.format.write_array(entry, array)
         for name, column in columns.items():
             shape = (num_rows, column.width) if column.width else (num_rows,)
             header = {"descr": column.kind, "fortran_order": False, "shape": shape}
