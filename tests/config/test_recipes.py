@@ -67,7 +67,7 @@ def test_every_field_survives_being_written() -> None:
     """Another value than the default in every field, so that none is lost on the way."""
     stage = StageConfig(
         steps=7, batch_size=2, accumulate=3, optimizer="sgd", learning_rate=3e-7, motion_learning_rate=1e-12,
-        fine_tuning_factor=0.5, bias_factor=2.0, weight_decay=0.05, schedule="steps", milestones=[2, 5],
+        fine_tuning_factor=0.3, bias_factor=2.0, weight_decay=0.05, schedule="steps", milestones=[2, 5],
         decay=0.5, clip_norm=0.0, label_smoothing=0.25, unsupervised_weight=1 / 3, ssim_factor=0.0,
         pixel_factor=0.5, smoothness_factor=2.0,
     )  # fmt: skip
