@@ -326,7 +326,9 @@ def test_a_clear_line_for_bad_sources(
     small_run: Path, arguments: list[str], code: int, named: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["stream", str(small_run), *arguments]) == code
-    assert named in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert named in error
+    assert "no decision" not in error
 
 
 def test_a_text_file_is_not_a_video(

@@ -10,7 +10,7 @@ from hidden_two_stream.cli.options import Parser, add_device, path, path_text
 from hidden_two_stream.cli.output import print_json, print_text
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.printing import one_line
-from hidden_two_stream.progress import note
+from hidden_two_stream.progress import note, number_of
 
 if TYPE_CHECKING:
     from hidden_two_stream.inference.frame_scores import FrameScores
@@ -151,7 +151,7 @@ def _text(scores: FrameScores) -> str:
     for name, facts in _statistics(scores).items():
         if facts["num_bouts"]:
             lines.append(
-                f"  {name}: {facts['num_bouts']} bouts, {facts['total_seconds']:.1f} s "
+                f"  {name}: {number_of(facts['num_bouts'], 'bout')}, {facts['total_seconds']:.1f} s "
                 f"({facts['share_of_time']:.0%}), the first at {facts['first_seconds']:.1f} s"
             )
         else:

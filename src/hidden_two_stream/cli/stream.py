@@ -96,8 +96,11 @@ def run(arguments: argparse.Namespace) -> int:
             status.add(decision)
             if decision.end_seconds >= limit:
                 break
-    finally:
-        status.summary()
+    except BaseException:
+        if status.has_decided:
+            status.summary()
+        raise
+    status.summary()
     return 0
 
 
@@ -122,6 +125,11 @@ class _Status:
         self._printed = -math.inf
         self._number = self._dropped = self._since = 0
         self._latencies: deque[float] = deque(maxlen=_LATENCIES)
+
+    @property
+    def has_decided(self) -> bool:
+        """Whether there was a decision."""
+        return self._number > 0
 
     def add(self, decision: Decision) -> None:
         """Count a decision, and print a line if it is time to."""
