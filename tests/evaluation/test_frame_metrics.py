@@ -9,7 +9,7 @@ import pytest
 from hidden_two_stream.evaluation.frame_metrics import (
     LabeledFrames,
     average_precision,
-    bout_f1,
+    bout_counts,
     evaluate_frames,
 )
 
@@ -101,11 +101,11 @@ def test_kappa_against_a_slow_version(seed: int) -> None:
     ],
 )
 def test_bouts_by_hand(truth: str, found: str, counts: tuple[int, int, int]) -> None:
-    assert bout_f1(labels(truth)[:, 0], labels(found)[:, 0]) == counts
+    assert bout_counts(labels(truth)[:, 0], labels(found)[:, 0]) == counts
 
 
 def test_a_bout_matches_one_other_at_most() -> None:
     """Two predicted halves of a true bout: each has half of it."""
-    assert bout_f1(labels("1111")[:, 0], labels("1101")[:, 0]) == (1, 2, 1)
-    assert bout_f1(labels("11111")[:, 0], labels("11011")[:, 0]) == (0, 2, 1)
-    assert bout_f1(labels("110011")[:, 0], labels("111111")[:, 0]) == (0, 1, 2)
+    assert bout_counts(labels("1111")[:, 0], labels("1101")[:, 0]) == (1, 2, 1)
+    assert bout_counts(labels("11111")[:, 0], labels("11011")[:, 0]) == (0, 2, 1)
+    assert bout_counts(labels("110011")[:, 0], labels("111111")[:, 0]) == (0, 1, 2)

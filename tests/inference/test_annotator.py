@@ -12,10 +12,11 @@ import torch
 
 from hidden_two_stream.cli.main import main
 from hidden_two_stream.data.annotations.files import read_annotations
+from hidden_two_stream.data.clip_cache import resized
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.inference.annotator import Annotator, load_annotator
 from hidden_two_stream.inference.frame_features import VideoFeatures, frame_features
-from hidden_two_stream.inference.frame_scores import FrameSettings, bridged_and_long, runs_of_ones
+from hidden_two_stream.inference.frame_scores import FrameSettings, bridged_and_long
 from hidden_two_stream.inference.predictor import load
 from hidden_two_stream.recognition.frame_head import CONTEXT, FrameHead
 from hidden_two_stream.training.frame_runs import _networks
@@ -31,7 +32,7 @@ def annotator(exclusive: bool = False, fps: float = 0.0, lively: bool = True) ->
     head = FrameHead(128, len(NAMES) + exclusive, dropout=0.0)
     if lively:
         torch.nn.init.normal_(head.outputs[1].weight)  # type: ignore[arg-type]
-    return Annotator(networks, head, info, exclusive, 1.3, (0.4, 0.6))
+    return Annotator(networks, head, info, exclusive, 1.3, (0.0, 0.0) if exclusive else (0.4, 0.6))
 
 
 def moving(num_frames: int) -> RawClip:
@@ -62,11 +63,6 @@ def test_short_bouts_and_gaps(
     settings = FrameSettings(shortest_seconds=shortest, bridge_seconds=bridge)
     assert bridged_and_long(values, np.arange(8.0), settings) == removed
     assert "".join(map(str, values)) == after
-
-
-def test_runs_of_ones() -> None:
-    assert runs_of_ones(np.array([1, 1, 0, 1, -1, 1], np.int8)) == [(0, 2), (3, 4), (5, 6)]
-    assert runs_of_ones(np.zeros(3, np.int8)) == []
 
 
 def scored(one: Annotator, scores: list[list[float]], settings: FrameSettings) -> list[list[int]]:
@@ -101,9 +97,6 @@ def test_each_frame_has_the_vector_of_the_pair_that_ends_with_it(num_frames: int
     assert len(found.features) == len(found.sampled_seconds) == len(found.pts_seconds) == num_frames
     if num_frames == 1:
         return
-    images = torch.from_numpy(clip).permute(0, 3, 1, 2)
-    from hidden_two_stream.data.clip_cache import resized
-
     images = resized(clip, (32, 32))
     with torch.inference_mode():
         vectors = one.networks.pair_vectors(one.networks.preprocess(images[None]))[0]
@@ -148,7 +141,7 @@ def test_a_saved_annotator_gives_the_same_scores(tmp_path: Path, exclusive: bool
     other = load_annotator(tmp_path)
     clip = moving(40)
     np.testing.assert_array_equal(one.annotate(clip).scores, other.annotate(clip).scores)
-    assert (other.names, other.exclusive, other.thresholds) == (NAMES, exclusive, (0.4, 0.6))
+    assert (other.names, other.exclusive, other.thresholds) == (NAMES, exclusive, one.thresholds)
     with pytest.raises(CheckpointError, match="labels frames, not clips"):
         load(tmp_path)
 
@@ -214,6 +207,24 @@ def test_the_command_writes_a_row_per_frame_and_a_row_per_bout(
         assert expected.values[inside, column].all()
     (back,) = read_annotations(out / "a.csv", "deepethogram", fps=25.0)
     assert len(back.segments) == len(found)
+
+
+def test_two_videos_of_one_name_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything is computed: the second would replace the table of the first."""
+    annotator().save(tmp_path)
+    videos = [tmp_path / "one" / "a.mp4", tmp_path / "two" / "a.mp4", tmp_path / "two" / "b.mp4"]
+    for video in videos:
+        video.parent.mkdir(exist_ok=True)
+        write_video(video, moving(3))
+    out = ["--out", str(tmp_path / "out")]
+    assert main(["annotate", str(tmp_path), *map(str, videos), *out]) == 2
+    assert "would both write 'a_frames.csv'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main(["annotate", str(tmp_path), *map(str, videos[1:]), str(videos[1]), *out]) == 0
+    assert "named 2 times, labeled once" in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "a_frames.csv", "b_frames.csv", "bouts.csv",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

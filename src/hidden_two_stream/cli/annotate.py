@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hidden_two_stream.cli.options import Parser, add_device, path, path_text
+from hidden_two_stream.cli.options import Parser, add_device, path
 from hidden_two_stream.cli.output import print_json, print_text
+from hidden_two_stream.cli.sources import Failure, add_videos, attempt, named_videos
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.printing import one_line
 from hidden_two_stream.progress import note, number_of
@@ -22,10 +24,7 @@ SUMMARY = "label every frame of videos: a table per frame, and bouts"
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts annotate`."""
-    parser.add_argument("run", type=path_text, metavar="RUN", help="run folder of hts train-frames")
-    parser.add_argument(
-        "sources", type=path_text, nargs="+", metavar="VIDEO", help="videos: files, folders, globs, URLs"
-    )
+    add_videos(parser)
     parser.add_argument(
         "--out", type=path, metavar="FOLDER",
         help="write VIDEO_frames.csv (a row per frame) for each video, and bouts.csv for all",
@@ -52,11 +51,9 @@ def add_arguments(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     from hidden_two_stream.data.annotations.table import format_named
-    from hidden_two_stream.errors import HiddenTwoStreamError
-    from hidden_two_stream.inference.annotation_files import bouts_csv, frames_csv, write_labels
+    from hidden_two_stream.inference.annotation_files import bout_rows, bouts_csv, require_own_files
     from hidden_two_stream.inference.annotator import load_annotator
     from hidden_two_stream.inference.frame_scores import FrameSettings
-    from hidden_two_stream.video.finding import expand_sources
 
     if arguments.format is not None:
         format_named(arguments.format)
@@ -64,37 +61,56 @@ def run(arguments: argparse.Namespace) -> int:
             raise UsageError("--format needs --out, the folder that gets the files")
     settings = FrameSettings(_thresholds(arguments.threshold), arguments.shortest, arguments.bridge)
     annotator = load_annotator(arguments.run, arguments.device)
-    found: list[FrameScores] = []
+    annotator.check(settings)
+    sources, left_out = named_videos(arguments.sources, "labeled")
+    if arguments.out is not None:
+        require_own_files(arguments.out, sources, arguments.format)
+    rows: list[list[object]] = []
+    videos: list[Mapping[str, Any]] = []
     failed: list[dict[str, str]] = []
-    for source in expand_sources(arguments.sources):
-        try:
-            scores = annotator.annotate(source, settings)
-        except UsageError:
-            raise
-        except HiddenTwoStreamError as error:
-            note(f"hts: {error}")
-            failed.append({"source": source, "reason": " ".join(str(error).split())})
-            continue
-        for warning in scores.warnings:
-            note(f"hts: {source}: {warning}")
-        for bout in scores.removed:
-            note(
-                f"hts: {source}: left out {bout.label} from {bout.start_seconds:.2f} to "
-                f"{bout.end_seconds:.2f} s: shorter than {arguments.shortest:g} s",
-                quiet=arguments.quiet,
-            )
-        found.append(scores)
-        if arguments.out is not None:
-            frames_csv(arguments.out, scores)
-            bouts_csv(arguments.out, found)
-            if arguments.format is not None:
-                for line in write_labels(arguments.out, scores, arguments.format):
-                    note(f"hts: {line}")
-        if not arguments.json:
-            print_text(_text(scores))
-    if arguments.json:
-        print_json({"run": arguments.run, "videos": [_summary(one) for one in found], "unreadable": failed})
+    try:
+        for source in sources:
+            scores = attempt(source, partial(annotator.annotate, source, settings), arguments.debug)
+            if isinstance(scores, Failure):
+                failed.append({"source": source, "reason": scores.reason})
+                continue
+            _note_facts(scores, arguments)
+            rows += bout_rows(scores)
+            videos.append(_summary(scores))
+            _write(scores, arguments)
+            if not arguments.json:
+                print_text(_text(scores))
+    finally:  # what was computed is not lost, even after Ctrl-C
+        if arguments.out is not None and videos:
+            bouts_csv(arguments.out, rows)
+        if arguments.json:
+            result = {"run": arguments.run, "videos": videos, "unreadable": failed, "left_out": left_out}
+            print_json(result)
     return 1 if failed else 0
+
+
+def _note_facts(scores: FrameScores, arguments: argparse.Namespace) -> None:
+    """Name on stderr what is wrong with a video, and each bout that was left out."""
+    for warning in scores.warnings:
+        note(f"hts: {scores.source}: {warning}")
+    for bout in scores.removed:
+        note(
+            f"hts: {scores.source}: left out {bout.label} from {bout.start_seconds:.2f} to "
+            f"{bout.end_seconds:.2f} s: shorter than {arguments.shortest:g} s",
+            quiet=arguments.quiet,
+        )
+
+
+def _write(scores: FrameScores, arguments: argparse.Namespace) -> None:
+    """Write the files of one video."""
+    from hidden_two_stream.inference.annotation_files import frames_csv, write_labels
+
+    if arguments.out is None:
+        return
+    frames_csv(arguments.out, scores)
+    if arguments.format is not None:
+        for line in write_labels(arguments.out, scores, arguments.format):
+            note(f"hts: not as it was found: {line}")
 
 
 def _thresholds(texts: Sequence[str]) -> dict[str, float]:

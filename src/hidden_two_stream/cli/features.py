@@ -6,9 +6,9 @@ import argparse
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hidden_two_stream.cli.options import Parser, add_device, open_recognizer, path, path_text
+from hidden_two_stream.cli.options import Parser, add_device, open_recognizer, path
 from hidden_two_stream.cli.output import print_json, print_text
-from hidden_two_stream.cli.sources import Failure, attempt, named_videos
+from hidden_two_stream.cli.sources import Failure, add_videos, attempt, named_videos
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.printing import one_line
 from hidden_two_stream.progress import note, number_of
@@ -24,14 +24,7 @@ SUMMARY = "write the embeddings of videos' windows, with times, to one .npz or P
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts features`."""
-    parser.add_argument("run", type=path_text, metavar="RUN", help="run folder or checkpoint file")
-    parser.add_argument(
-        "sources",
-        type=path_text,
-        nargs="+",
-        metavar="VIDEO",
-        help="files, folders, globs, frame folders or URLs (put -- before a name that begins with a dash)",
-    )
+    add_videos(parser)
     parser.add_argument(
         "-o",
         "--out",

@@ -12,6 +12,7 @@ from hidden_two_stream.errors import UsageError
 from hidden_two_stream.progress import note
 
 if TYPE_CHECKING:
+    from hidden_two_stream.inference.motion_estimator import MotionEstimator
     from hidden_two_stream.inference.predictor import Recognizer
     from hidden_two_stream.training.resources import Resources
 
@@ -247,6 +248,62 @@ def overrides(arguments: argparse.Namespace) -> list[str]:
                 raise UsageError(f"--{part}-from brings a trained MotionNet: leave out --from-scratch")
         changes += ["motion_init=none", "temporal_init=none"]
     return changes
+
+
+def add_motion_source(parser: Parser, options: str = "") -> None:
+    """Add RUN VIDEO, or --network WEIGHTS VIDEO: whose MotionNet looks at which video.
+
+    Args:
+        parser: the parser of the command.
+        options: what the usage line names besides.
+    """
+    ending = f" {options}" if options else ""
+    parser.usage = (
+        f"%(prog)s [options] RUN VIDEO{ending}\n       %(prog)s [options] --network WEIGHTS VIDEO{ending}"
+    )
+    parser.add_argument(
+        "run",
+        type=path_text,
+        metavar="RUN",
+        help="run folder or checkpoint file; leave it out with --network",
+    )
+    parser.missing = "; give RUN VIDEO, or --network nano VIDEO"
+    video = parser.add_argument(
+        "video", type=path_text, metavar="VIDEO", help="video file, URL or folder of frames"
+    )
+    parser.add_argument(
+        "--network",
+        type=path_text,
+        metavar="WEIGHTS",
+        action=Replacing,
+        replaced=video,
+        help="use a trained MotionNet without a run: the name of shipped weights, such as nano, or a file of "
+        "motion weights",
+    )
+    parser.add_argument(
+        "--short-side",
+        type=int,
+        metavar="PX",
+        help="shorter side of the frames that MotionNet sees (default: RUN's input size; with --network "
+        "VIDEO's own, at most 256 and, except for nano, at least 128)",
+    )
+
+
+def open_motion(arguments: argparse.Namespace) -> tuple[MotionEstimator, str]:
+    """Return the MotionNet and the video that the arguments of `add_motion_source` name.
+
+    Raises:
+        UsageError: a run and a network are both given.
+    """
+    from hidden_two_stream.inference.motion_estimator import motion_estimator
+
+    if arguments.network is None:
+        return open_recognizer(arguments).motion_estimator, arguments.video
+    if arguments.video is None:
+        return motion_estimator(arguments.network, arguments.device), arguments.run
+    raise UsageError(
+        f"--network {arguments.network} and the run {arguments.run!r} both give a MotionNet; leave one out"
+    )
 
 
 def open_recognizer(arguments: argparse.Namespace) -> Recognizer:

@@ -6,9 +6,9 @@ import argparse
 from functools import partial
 from typing import Any
 
-from hidden_two_stream.cli.options import Parser, add_device, add_protocol, open_recognizer, path_text
+from hidden_two_stream.cli.options import Parser, add_device, add_protocol, open_recognizer
 from hidden_two_stream.cli.output import print_json, print_text
-from hidden_two_stream.cli.sources import Failure, attempt, named_videos
+from hidden_two_stream.cli.sources import Failure, add_videos, attempt, named_videos
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.printing import one_line
 from hidden_two_stream.progress import note
@@ -20,14 +20,7 @@ SUMMARY = "label videos: files, folders, globs, frame folders or URLs"
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts predict`."""
-    parser.add_argument("run", type=path_text, metavar="RUN", help="run folder or checkpoint file")
-    parser.add_argument(
-        "sources",
-        type=path_text,
-        nargs="+",
-        metavar="SOURCE",
-        help="videos (put -- before a name that begins with a dash)",
-    )
+    add_videos(parser)
     parser.add_argument(
         "--top", type=int, default=3, help="number of classes to print per video (default: %(default)s)"
     )

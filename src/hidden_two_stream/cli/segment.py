@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hidden_two_stream.cli.options import Parser, add_device, open_recognizer, path, path_text
+from hidden_two_stream.cli.options import Parser, add_device, open_recognizer, path
 from hidden_two_stream.cli.output import print_json, print_text
-from hidden_two_stream.cli.sources import Failure, attempt, named_videos
+from hidden_two_stream.cli.sources import Failure, add_videos, attempt, named_videos
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.inference.segment_settings import SegmentSettings
 from hidden_two_stream.printing import one_line
@@ -64,14 +64,7 @@ def segment_settings(arguments: argparse.Namespace) -> SegmentSettings:
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts segment`."""
-    parser.add_argument("run", type=path_text, metavar="RUN", help="run folder or checkpoint file")
-    parser.add_argument(
-        "sources",
-        type=path_text,
-        nargs="+",
-        metavar="VIDEO",
-        help="files, folders, globs, frame folders or URLs (put -- before a name that begins with a dash)",
-    )
+    add_videos(parser)
     add_segment_settings(parser)
     parser.add_argument(
         "--out",

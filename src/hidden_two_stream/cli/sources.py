@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hidden_two_stream.cli.options import Parser, path_text
 from hidden_two_stream.cli.output import OutputClosedError
 from hidden_two_stream.progress import note
 
 if TYPE_CHECKING:
     from hidden_two_stream.data.samples import LeftOut
 
-__all__ = ["Failure", "attempt", "named_videos"]
+__all__ = ["Failure", "add_videos", "attempt", "named_videos"]
 
 T = TypeVar("T")
 
@@ -24,6 +25,18 @@ class Failure:
     """Why a video could not be worked on."""
 
     reason: str
+
+
+def add_videos(parser: Parser) -> None:
+    """Add the positional arguments RUN and VIDEO…, as `arguments.run` and `arguments.sources`."""
+    parser.add_argument("run", type=path_text, metavar="RUN", help="run folder or checkpoint file")
+    parser.add_argument(
+        "sources",
+        type=path_text,
+        nargs="+",
+        metavar="VIDEO",
+        help="files, folders, globs, frame folders or URLs (put -- before a name that begins with a dash)",
+    )
 
 
 def named_videos(sources: Sequence[str], done: str) -> tuple[list[str], dict[str, Any]]:

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from hidden_two_stream.cli.options import (
-    Parser,
-    Replacing,
-    add_device,
-    open_recognizer,
-    path,
-    path_text,
-    show,
-)
+from hidden_two_stream.cli.options import Parser, add_device, add_motion_source, open_motion, path, show
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.printing import one_line
 
@@ -23,29 +15,7 @@ SUMMARY = "follow points or a box through the learned motion of a video"
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts track`."""
-    target = "(--point X,Y | --box X,Y,W,H)"
-    parser.usage = (
-        f"%(prog)s [options] RUN VIDEO {target}\n       %(prog)s [options] --network WEIGHTS VIDEO {target}"
-    )
-    parser.add_argument(
-        "run",
-        type=path_text,
-        metavar="RUN",
-        help="run folder or checkpoint file; leave it out with --network",
-    )
-    parser.missing = "; give RUN VIDEO, or --network nano VIDEO"
-    video = parser.add_argument(
-        "video", type=path_text, metavar="VIDEO", help="video file, URL or folder of frames"
-    )
-    parser.add_argument(
-        "--network",
-        type=path_text,
-        metavar="WEIGHTS",
-        action=Replacing,
-        replaced=video,
-        help="use a trained MotionNet without a run: the name of shipped weights, such as nano, or a file of "
-        "motion weights",
-    )
+    add_motion_source(parser, "(--point X,Y | --box X,Y,W,H)")
     parser.add_argument(
         "--point",
         action="append",
@@ -74,13 +44,6 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--overlay", type=path, metavar="FILE.mp4", help="also write the frames with what is followed"
     )
-    parser.add_argument(
-        "--short-side",
-        type=int,
-        metavar="PX",
-        help="shorter side of the frames that MotionNet sees (default: RUN's input size; with --network "
-        "VIDEO's own, at most 256 and, except for nano, at least 128)",
-    )
     add_device(parser)
 
 
@@ -88,19 +51,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     points, box = _target(arguments)
 
-    from hidden_two_stream.inference.motion_estimator import motion_estimator
     from hidden_two_stream.inference.track_export import TrackExport, export_track
     from hidden_two_stream.progress import note, number_of
 
-    if arguments.network is None:
-        estimator, video = open_recognizer(arguments).motion_estimator, arguments.video
-    elif arguments.video is None:
-        estimator, video = motion_estimator(arguments.network, arguments.device), arguments.run
-    else:
-        raise UsageError(
-            f"--network {arguments.network} and the run {arguments.run!r} both give a MotionNet; "
-            "leave one out"
-        )
+    estimator, video = open_motion(arguments)
     result: TrackExport = export_track(
         estimator,
         video,

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hidden_two_stream.data.annotations.frame_labels import runs
 from hidden_two_stream.types import BACKGROUND
 
 __all__ = [
     "FrameEvaluation",
     "LabeledFrames",
     "average_precision",
-    "bout_f1",
+    "bout_counts",
     "evaluate_frames",
 ]
 
@@ -157,8 +158,10 @@ def evaluate_frames(names: Sequence[str], videos: Sequence[LabeledFrames]) -> Fr
     hits = ((truth == 1) & (values == 1)).sum(axis=0)
     found, support = (values == 1).sum(axis=0), (truth == 1).sum(axis=0)
     exclusive = bool((truth.sum(axis=1) <= 1).all() and (values.sum(axis=1) <= 1).all())
-    matched = [_bout_counts(video) for video in videos]
-    counts = np.sum(matched, axis=0)
+    bouts = [
+        [bout_counts(video.truth[:, k], video.values[:, k]) for k in range(len(names))] for video in videos
+    ]
+    matched, found_bouts, true_bouts = np.sum(bouts, axis=0).T
     return FrameEvaluation(
         names=tuple(names),
         num_videos=len(videos),
@@ -173,9 +176,9 @@ def evaluate_frames(names: Sequence[str], videos: Sequence[LabeledFrames]) -> Fr
         average_precision=np.array(
             [average_precision(scores[:, k], truth[:, k] == 1) for k in range(len(names))]
         ),
-        bout_f1=_ratio(2 * counts[0], counts[1] + counts[2]),
+        bout_f1=_ratio(2 * matched, found_bouts + true_bouts),
         support=support.astype(np.int64),
-        bouts=counts[2].astype(np.int64),
+        bouts=true_bouts.astype(np.int64),
         confusion=_confusion(truth, values) if exclusive else None,
     )
 
@@ -195,38 +198,25 @@ def average_precision(scores: npt.NDArray[np.floating], positive: npt.NDArray[np
     return float((precision * gained).sum() / positive.sum())
 
 
-def bout_f1(truth: _Labels, values: _Labels, least: float = 0.5) -> tuple[int, int, int]:
+def bout_counts(truth: _Labels, values: _Labels, least: float = 0.5) -> tuple[int, int, int]:
     """Return the numbers of matched, predicted and true bouts of one behavior in one video.
 
-    A predicted and a true bout match if their intersection over union reaches `least`. For 0.5 or more, each
-    bout can match one other at most. Predicted bouts that lie mostly in frames that nobody labeled do not
-    count.
+    A predicted and a true bout match if their intersection over union reaches `least`. From 0.5 on, a bout
+    has room for one match only. Predicted bouts that lie mostly in frames that nobody labeled do not count.
 
     Args:
         truth: (T,) 1, 0 or −1.
         values: (T,) 1 or 0.
         least: smallest intersection over union, 0.5…1.
     """
-    true_bouts = _runs(truth == 1)
-    found = [(first, stop) for first, stop in _runs(values == 1) if (truth[first:stop] >= 0).mean() >= 0.5]
+    true_bouts = runs(truth == 1)
+    found = [(first, stop) for first, stop in runs(values == 1) if (truth[first:stop] >= 0).mean() >= 0.5]
     matched = 0
     for first, stop in found:
         for begin, end in true_bouts:
             overlap = min(stop, end) - max(first, begin)
-            union = (stop - first) + (end - begin) - overlap
-            matched += overlap > 0 and overlap / union >= least and (least > 0.5 or 2 * overlap >= union)
-    return min(matched, len(found), len(true_bouts)), len(found), len(true_bouts)
-
-
-def _bout_counts(video: LabeledFrames) -> npt.NDArray[np.int64]:
-    """Return (3, K): matched, predicted and true bouts."""
-    columns = range(video.truth.shape[1])
-    return np.array([bout_f1(video.truth[:, k], video.values[:, k]) for k in columns]).T
-
-
-def _runs(mask: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False])).astype(np.int8)))
-    return [(int(first), int(stop)) for first, stop in edges.reshape(-1, 2)]
+            matched += overlap >= least * (max(stop, end) - min(first, begin))
+    return matched, len(found), len(true_bouts)
 
 
 def _combinations(truth: _Labels, values: _Labels) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

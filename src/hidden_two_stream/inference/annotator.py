@@ -47,7 +47,7 @@ class Annotator(nn.Module):
         info: recipe of the networks; its classes are the behaviors.
         exclusive: one behavior at a time, or none.
         temperature: divisor of the logits.
-        thresholds: (K,) see `FrameSettings`.
+        thresholds: (K,) score from which on a behavior is said to happen; 0 if exclusive.
     """
 
     def __init__(
@@ -89,13 +89,21 @@ class Annotator(nn.Module):
             VideoError: the video cannot be read.
         """
         chosen = settings or FrameSettings()
-        unknown = sorted(set(chosen.thresholds) - set(self.names))
+        self.check(chosen)
+        found = frame_features(self.networks, self.info, source)
+        return self.labels(source_name(source), found, chosen)
+
+    def check(self, settings: FrameSettings) -> None:
+        """Check that the settings name no other behaviors.
+
+        Raises:
+            UsageError: they do.
+        """
+        unknown = sorted(set(settings.thresholds) - set(self.names))
         if unknown:
             raise UsageError(
                 f"a threshold is given for {unknown[0]!r}; the behaviors are {', '.join(self.names)}"
             )
-        found = frame_features(self.networks, self.info, source)
-        return self.labels(source_name(source), found, chosen)
 
     def labels(self, name: str, found: VideoFeatures, settings: FrameSettings) -> FrameScores:
         """Return scores and labels for the frames of a video from its features."""
@@ -133,13 +141,8 @@ class Annotator(nn.Module):
         Exclusive behaviors: the one with the highest score, unless the background's is higher. A threshold
         that the settings name has to be reached, too.
         """
-        limits = np.array(
-            [
-                settings.thresholds.get(name, 0.0 if self.exclusive else chosen)
-                for name, chosen in zip(self.names, self.thresholds, strict=True)
-            ]
-        )
-        values = scores >= limits
+        pairs = zip(self.names, self.thresholds, strict=True)
+        values = scores >= np.array([settings.thresholds.get(name, chosen) for name, chosen in pairs])
         if self.exclusive:
             background = 1 - scores.sum(axis=1, keepdims=True)
             best = scores.argmax(axis=1)[:, None] == np.arange(scores.shape[1])

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from hidden_two_stream.motion.color import flow_to_color
 from hidden_two_stream.motion.flo import write_flo
 from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.types import FloatArray, Image
-from hidden_two_stream.video.finding import is_video
+from hidden_two_stream.video.finding import is_video, source_stem
 from hidden_two_stream.video.reader import VideoReader
 from hidden_two_stream.video.writer import write_video
 
@@ -64,8 +63,7 @@ class FlowExport:
 
 def default_flow_path(source: str) -> Path:
     """Return the path of the flow video of `source`: NAME.flow.mp4 in the current folder."""
-    path = Path(urlsplit(source).path if "://" in source else source)
-    return Path(f"{path.stem or path.resolve().name or 'video'}.flow.mp4")
+    return Path(f"{source_stem(source)}.flow.mp4")
 
 
 def export_flow(

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hidden_two_stream.checkpoint import RunInfo
+from hidden_two_stream.data.annotations.frame_labels import FrameTimes
 from hidden_two_stream.data.clip_cache import require_resizable, resized
-from hidden_two_stream.inference.frame_scores import FrameTimes
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.types import Frame
 from hidden_two_stream.video.reader import Source, VideoReader
@@ -54,34 +54,28 @@ def frame_features(networks: HiddenTwoStream, info: RunInfo, source: Source) -> 
     size = info.recipe.input.size
     device = next(networks.parameters()).device
     times: list[float] = []
+    sampled: list[float] = []
+    rows: list[Tensor] = []
     with VideoReader(source) as reader:
         require_resizable(source, reader.size, (size, size))
         fps = info.recipe.input.fps if reader.fps else 0.0
-        counted = _counted(reader.frames(), times)
-        frames = at_rate(counted, fps) if fps else counted
-        sampled: list[float] = []
-        rows: list[Tensor] = []
+        frames = _timed(reader.frames(), times)
+        frames = _timed(at_rate(frames, fps) if fps else frames, sampled)
         for chunk in _chunks(frames):
             images = resized(np.stack([frame.image for frame in chunk]), (size, size)).to(device)
             with torch.inference_mode():
                 rows.append(networks.pair_vectors(networks.preprocess(images[None]))[0].cpu())
-            sampled += (
-                [frame.pts_seconds for frame in chunk[1:]]
-                if sampled
-                else [frame.pts_seconds for frame in chunk]
-            )
         own_fps, warnings = reader.fps, (reader.warning, unsampled_warning(reader.fps, info.recipe.input.fps))
-    features = torch.cat(rows)
+    vectors = torch.cat(rows)
     # The first frame has no pair that ends with it. A single frame is its own neighbor.
-    sampled = sampled[: len(times)] if len(times) == 1 else sampled
-    features = torch.cat((features[:1], features))[: len(sampled)]
+    features = torch.cat((vectors[:1], vectors))[: len(sampled)]
     return VideoFeatures(
         features, np.array(sampled), np.array(times), own_fps, tuple(text for text in warnings if text)
     )
 
 
-def _counted(frames: Iterator[Frame], times: list[float]) -> Iterator[Frame]:
-    """Yield frames, and append their times."""
+def _timed(frames: Iterator[Frame], times: list[float]) -> Iterator[Frame]:
+    """Yield frames, and append their times to `times`."""
     for frame in frames:
         times.append(frame.pts_seconds)
         yield frame
@@ -90,13 +84,12 @@ def _counted(frames: Iterator[Frame], times: list[float]) -> Iterator[Frame]:
 def _chunks(frames: Iterator[Frame]) -> Iterator[list[Frame]]:
     """Yield pieces of a video that share one frame; a video of one frame is given twice."""
     chunk: list[Frame] = []
-    yielded = False
     for frame in frames:
         chunk.append(frame)
         if len(chunk) > _CHUNK:
             yield chunk
-            chunk, yielded = chunk[-1:], True
+            chunk = [frame]
     if len(chunk) > 1:
         yield chunk
-    elif chunk and not yielded:
-        yield [chunk[0], replace(chunk[0], pts_seconds=chunk[0].pts_seconds)]
+    elif chunk and chunk[0].index == 0:
+        yield chunk * 2

@@ -9,21 +9,17 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from hidden_two_stream.data.annotations.frame_labels import FrameTimes, runs
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.types import FloatArray, Segment
 
 __all__ = [
     "FrameScores",
     "FrameSettings",
-    "FrameTimes",
     "bout",
     "bridged_and_long",
     "end_seconds",
-    "runs_of_ones",
 ]
-
-FrameTimes = npt.NDArray[np.float64]
-"""(T,) times of frames, s."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +84,7 @@ class FrameScores:
         found = [
             bout(edges, self.scores[:, column], name, first, stop)
             for column, name in enumerate(self.names)
-            for first, stop in runs_of_ones(self.values[:, column])
+            for first, stop in runs(self.values[:, column] == 1)
         ]
         return sorted(found, key=lambda one: (one.start_seconds, one.end_seconds))
 
@@ -103,12 +99,6 @@ def end_seconds(times: FrameTimes) -> float:
     return float(times[-1] + (times[-1] - times[-2] if len(times) > 1 else 1 / 25))
 
 
-def runs_of_ones(values: npt.NDArray[np.int8]) -> list[tuple[int, int]]:
-    """Return [first, stop) of each run of ones in (T,) values."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], values == 1, [0])).astype(np.int8)))
-    return [(int(first), int(stop)) for first, stop in edges.reshape(-1, 2)]
-
-
 def bridged_and_long(
     values: npt.NDArray[np.int8], edges: FrameTimes, settings: FrameSettings
 ) -> list[tuple[int, int]]:
@@ -121,13 +111,13 @@ def bridged_and_long(
         edges: (T + 1,) times of the frames and of the end, s.
         settings: the shortest bout and the longest gap.
     """
-    bouts = runs_of_ones(values)
+    bouts = runs(values == 1)
     for (_, stop), (first, _) in itertools.pairwise(bouts):
         if edges[first] - edges[stop] < settings.bridge_seconds:
             values[stop:first] = 1
     removed = [
         (first, stop)
-        for first, stop in runs_of_ones(values)
+        for first, stop in runs(values == 1)
         if edges[stop] - edges[first] < settings.shortest_seconds
     ]
     for first, stop in removed:

@@ -28,7 +28,7 @@ from hidden_two_stream.inference.segments import (
     time_line,
     watched,
 )
-from hidden_two_stream.inference.stream import StreamSettings, WindowScorer, decisions, ignore
+from hidden_two_stream.inference.stream import StreamSettings, WindowScorer, decisions
 from hidden_two_stream.inference.tracker import Box, Point, Track, track
 from hidden_two_stream.inference.windows import (
     DEFAULT_PROTOCOL,
@@ -52,6 +52,7 @@ from hidden_two_stream.types import (
     WindowPrediction,
     require_threshold,
 )
+from hidden_two_stream.video.newest import ignore
 from hidden_two_stream.video.reader import Source, VideoReader, source_name
 from hidden_two_stream.video.sampling import clip_span
 from hidden_two_stream.video.sources.live import live_source

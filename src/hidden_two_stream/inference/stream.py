@@ -18,7 +18,7 @@ from hidden_two_stream.types import Decision, WindowPrediction, require_threshol
 from hidden_two_stream.video.newest import GIVE_UP_SECONDS, NewestFrames
 from hidden_two_stream.video.sources.live import LiveFrame, LiveSource
 
-__all__ = ["StreamSettings", "WindowScorer", "decisions", "ignore"]
+__all__ = ["StreamSettings", "WindowScorer", "decisions"]
 
 _RATE_FRAMES = 50  # frames over which the rate is measured
 
@@ -192,7 +192,3 @@ class _RateWatch:
         if line is not None:
             self._on_event(f"{self._name}: {line}")
             self._has_warned = True
-
-
-def ignore(_line: str) -> None:
-    """Do nothing about an event."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from hidden_two_stream.files import atomic_write
 from hidden_two_stream.inference.motion_estimator import MotionEstimator
 from hidden_two_stream.inference.tracker import Box, Point, TrackedFrame, track
 from hidden_two_stream.types import Image
-from hidden_two_stream.video.finding import is_video
+from hidden_two_stream.video.finding import is_video, source_stem
 from hidden_two_stream.video.times import FALLBACK_FPS
 from hidden_two_stream.video.writer import write_video
 
@@ -74,8 +73,7 @@ class TrackExport:
 
 def default_track_path(source: str) -> Path:
     """Return the path of the CSV of `source`: NAME.track.csv in the current folder."""
-    path = Path(urlsplit(source).path if "://" in source else source)
-    return Path(f"{path.stem or path.resolve().name or 'video'}.track.csv")
+    return Path(f"{source_stem(source)}.track.csv")
 
 
 def export_track(

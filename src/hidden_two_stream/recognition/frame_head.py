@@ -1,8 +1,7 @@
 """Labels for each frame: temporal convolutions over the features of all frames of a video.
 
-The features come from networks that stay as they are: the vector of each pair of frames (of a temporal stream
-of the form "sequence") and, where there is one, the embedding of the spatial stream. This form is ours, after
-the dilated residual blocks of MS-TCN (Abu Farha and Gall, arXiv 1903.01945).
+The features are the vectors of pairs of frames, of a temporal stream of the form "sequence" that stays as it
+is. This form is ours, after the dilated residual blocks of MS-TCN (Abu Farha and Gall, arXiv 1903.01945).
 """
 
 from __future__ import annotations

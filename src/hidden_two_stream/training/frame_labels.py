@@ -92,7 +92,8 @@ class FittedHead:
         head: the network, in evaluation mode.
         exclusive: one behavior at a time, or none. The first output is then the background.
         temperature: divisor of the logits.
-        thresholds: (K,) score from which on a behavior is said to happen. Not used if `exclusive`.
+        thresholds: (K,) score from which on a behavior is said to happen; 0 if `exclusive`: the highest score
+            wins.
         held_back: (N, K) scores of each video's frames by networks that did not see it; empty without
             cross-fitting.
     """
@@ -139,12 +140,14 @@ def fit_frame_labels(
     head = _trained(videos, exclusive, settings, mix_seed(seed, -1), "frames", progress)
     count = videos[0].labels.shape[1]
     if not parts:
-        return FittedHead(head, exclusive, 1.0, (0.5,) * count)
+        return FittedHead(head, exclusive, 1.0, (0.0 if exclusive else 0.5,) * count)
     found = [values for values in logits if values is not None]
     temperature = _temperature(found, videos, seed) if exclusive else 1.0
     scores = tuple(frame_scores(values, exclusive, temperature) for values in found)
     thresholds = tuple(
-        best_threshold(
+        0.0
+        if exclusive
+        else best_threshold(
             np.concatenate([values[:, column] for values in scores]),
             np.concatenate([video.labels[:, column] for video in videos]),
         )

@@ -142,12 +142,12 @@ def train_frames(
             f"{', '.join(dataset.names)}",
             quiet=quiet,
         )
-        read, unreadable = _read_all((*train, *test), networks, info, unlabeled, quiet)
+        ours, unreadable = _read_all(train, networks, info, unlabeled, quiet)
+        theirs, unreadable_tests = _read_all(test, networks, info, unlabeled, quiet)
+        unreadable |= unreadable_tests
         write_text(
             folder / UNREADABLE_FILE, "".join(f"{name}: {reason}\n" for name, reason in unreadable.items())
         )
-        ours = [one for one in read if one.recording in train]
-        theirs = [one for one in read if one.recording in test]
         if not ours:
             raise DataError(f"none of the {len(train)} recordings to learn from can be read")
         videos = [
@@ -245,6 +245,11 @@ def _networks(
             raise UsageError(
                 f"{str(base)!r} has a temporal stream of the form {recipe.model.temporal}; expected sequence "
                 "(recipe nano or quick)"
+            )
+        if "temporal" not in recognizer.trained_streams or not recognizer.model.pairs_are_independent:
+            raise UsageError(
+                f"the temporal stream of {str(base)!r} is not trained, or its pairs of frames have other "
+                "vectors in other windows (model.motion other than nano, or input.normalize_contrast)"
             )
         if fps:
             recipe = dataclasses.replace(recipe, input=dataclasses.replace(recipe.input, fps=fps))

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from hidden_two_stream.errors import UsageError
 
@@ -26,6 +27,7 @@ __all__ = [
     "is_url",
     "is_video",
     "scan_videos",
+    "source_stem",
     "video_stem",
 ]
 
@@ -74,6 +76,12 @@ def is_hidden(name: str) -> bool:
 def video_stem(name: str) -> str:
     """`name` without the suffix of a video file; with any other suffix, the whole name."""
     return os.path.splitext(name)[0] if is_video(name) else name
+
+
+def source_stem(source: str) -> str:
+    """Return the name of a video without folder and suffix, for files about it; "video" if it has none."""
+    path = Path(urlsplit(source).path if is_url(source) else source)
+    return path.stem or path.resolve().name or "video"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Self
 from hidden_two_stream.errors import HiddenTwoStreamError, UsageError, VideoError
 from hidden_two_stream.video.sources.live import LiveFrame, LiveSource, moved
 
-__all__ = ["GIVE_UP_SECONDS", "NewestFrames"]
+__all__ = ["GIVE_UP_SECONDS", "NewestFrames", "ignore"]
 
 GIVE_UP_SECONDS = 300.0
 _SHORTEST_STEP = 1e-3  # s, between two frames; times always increase
@@ -55,7 +55,7 @@ class NewestFrames:
         self._source = source
         self._all_frames = all_frames
         self._give_up_seconds = give_up_seconds
-        self._on_event = on_event or _ignore
+        self._on_event = on_event or ignore
         self._changed = threading.Condition()
         self._stop = threading.Event()
         self._newest: LiveFrame | None = None
@@ -160,5 +160,5 @@ class NewestFrames:
             self._changed.notify_all()
 
 
-def _ignore(_line: str) -> None:
-    pass
+def ignore(_line: str) -> None:
+    """Do nothing about an event."""
