@@ -110,7 +110,7 @@ def _write(scores: FrameScores, arguments: argparse.Namespace) -> None:
     frames_csv(arguments.out, scores)
     if arguments.format is not None:
         for line in write_labels(arguments.out, scores, arguments.format):
-            note(f"hts: not as it was found: {line}")
+            note(f"hts: {line}")
 
 
 def _thresholds(texts: Sequence[str]) -> dict[str, float]:
