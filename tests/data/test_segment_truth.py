@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hidden_two_stream.data.segment_truth import merged, read_segment_truth
+from hidden_two_stream.data.annotations.model import merged
+from hidden_two_stream.data.segment_truth import read_segment_truth
 from hidden_two_stream.errors import DataError
 from hidden_two_stream.types import Segment
 

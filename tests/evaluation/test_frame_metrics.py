@@ -109,3 +109,24 @@ def test_a_bout_matches_one_other_at_most() -> None:
     assert bout_counts(labels("1111")[:, 0], labels("1101")[:, 0]) == (1, 2, 1)
     assert bout_counts(labels("11111")[:, 0], labels("11011")[:, 0]) == (0, 2, 1)
     assert bout_counts(labels("110011")[:, 0], labels("111111")[:, 0]) == (0, 1, 2)
+
+
+def test_detection_by_hand() -> None:
+    """Two true bouts; found: one exactly, with a low score, and a wrong one that scores higher."""
+    truth = np.array([[0, 1, 1, 0, 0, 0, 1, 1, 0, 0]], np.int8).T
+    values = np.array([[0, 1, 1, 0, 1, 0, 0, 0, 0, 0]], np.int8).T
+    scores = np.array([[0, 0.6, 0.6, 0, 0.9, 0, 0, 0, 0, 0]]).T
+    found = evaluate_frames(["a"], [LabeledFrames(truth, values, scores)])
+    assert found.detection_map == {tiou: pytest.approx(0.25) for tiou in (0.3, 0.4, 0.5, 0.6, 0.7)}
+    unlabeled = truth.copy()
+    unlabeled[4] = -1  # nobody looked there, so the wrong bout is no error
+    ignored = evaluate_frames(["a"], [LabeledFrames(unlabeled, values, scores)])
+    assert ignored.detection_map[0.5] == pytest.approx(0.5)
+    assert ignored.to_dict()["detection_map"]["0.5"] == pytest.approx(0.5)
+
+
+def test_detection_depends_on_the_overlap() -> None:
+    truth = np.array([[1, 1, 1, 1, 0, 0]], np.int8).T
+    values = np.array([[0, 0, 1, 1, 0, 0]], np.int8).T
+    found = evaluate_frames(["a"], [frames(truth, values)]).detection_map
+    assert found == {0.3: 1.0, 0.4: 1.0, 0.5: 1.0, 0.6: 0.0, 0.7: 0.0}

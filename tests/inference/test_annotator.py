@@ -19,7 +19,7 @@ from hidden_two_stream.inference.frame_features import VideoFeatures, frame_feat
 from hidden_two_stream.inference.frame_scores import FrameSettings, bridged_and_long
 from hidden_two_stream.inference.predictor import load
 from hidden_two_stream.recognition.frame_head import CONTEXT, FrameHead
-from hidden_two_stream.training.frame_runs import _networks
+from hidden_two_stream.training.frame_runs import feature_networks
 from hidden_two_stream.types import RawClip
 from hidden_two_stream.video.writer import write_video
 
@@ -27,7 +27,7 @@ NAMES = ("groom", "rest")
 
 
 def annotator(exclusive: bool = False, fps: float = 0.0, lively: bool = True) -> Annotator:
-    networks, info = _networks(None, NAMES, 32, fps, "cpu")
+    networks, info = feature_networks(None, NAMES, 32, fps, "cpu")
     torch.manual_seed(0)
     head = FrameHead(128, len(NAMES) + exclusive, dropout=0.0)
     if lively:
@@ -232,7 +232,7 @@ def test_two_videos_of_one_name_are_refused(tmp_path: Path, capsys: pytest.Captu
     [
         (["--threshold", "groom"], "expected BEHAVIOR=SCORE"),
         (["--threshold", "groom=2"], "expected a score from 0 to 1"),
-        (["--shortest", "-1"], "shortest_seconds is -1.0"),
+        (["--shortest-seconds", "-1"], "shortest_seconds is -1.0"),
         (["--format", "deepethogram"], "--format needs --out"),
         (["--format", "nothing", "--out", "x"], "unknown label format 'nothing'"),
     ],

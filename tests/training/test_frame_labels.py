@@ -18,10 +18,12 @@ from hidden_two_stream.cli.main import main
 from hidden_two_stream.config.loading import load_recipe
 from hidden_two_stream.data.annotations.files import write_annotations
 from hidden_two_stream.data.annotations.model import Annotations
+from hidden_two_stream.data.clip_cache import resized
 from hidden_two_stream.data.frame_dataset import read_frame_dataset
 from hidden_two_stream.errors import DataError, UsageError
 from hidden_two_stream.files import make_folder
 from hidden_two_stream.inference.annotator import load_annotator
+from hidden_two_stream.inference.frame_features import frame_features
 from hidden_two_stream.recognition.frame_head import frame_logits, frame_scores
 from hidden_two_stream.training.frame_labels import (
     FeatureVideo,
@@ -33,6 +35,7 @@ from hidden_two_stream.training.frame_labels import (
 )
 from hidden_two_stream.training.frame_runs import train_frames
 from hidden_two_stream.types import Segment
+from hidden_two_stream.video.reader import read_video
 from hidden_two_stream.video.writer import write_video
 
 FAST = FrameLabelSettings(steps=60, batch_size=4, piece_frames=32, width=16, dropout=0.0, learning_rate=1e-2)
@@ -215,6 +218,19 @@ def test_unlabeled_time_in_a_list_of_segments_is_unknown(recordings: Path) -> No
     assert (listed.frame_labels(("right", "down"), times, 25.0, "unknown")[:8] == -1).all()
 
 
+def test_ignored_time_is_unknown_where_no_behavior_is_labeled(recordings: Path, tmp_path: Path) -> None:
+    ignore = tmp_path / "ignore.csv"
+    first, other = recordings / "project/v0/v0.mp4", recordings / "elsewhere.mp4"
+    rows = [f"{first},0.2,0.6", f"{first},1.0,1.12", f"{other},0,1"]
+    ignore.write_text("\n".join(["path,start_seconds,end_seconds", *rows]))
+    dataset = read_frame_dataset(recordings / "segments.csv", ignore=ignore)
+    assert dataset.unused == 1
+    labels = dataset.recordings[0].frame_labels(("right", "down"), np.arange(60) / 25, 25.0, "background")
+    assert np.flatnonzero((labels == -1).any(axis=1)).tolist() == [5, 6, 7, 25, 26, 27]
+    assert (labels[8:22] == [1, 0]).all()
+    assert not dataset.recordings[1].ignored
+
+
 def test_a_run_from_label_files(recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     arguments = ["train-frames", "--data", str(recordings / "files.csv"), "--out", str(out)]
@@ -242,6 +258,50 @@ def test_held_out_and_groups(recordings: Path, tmp_path: Path) -> None:
     assert result.cross_fitted.num_videos == 2
 
 
+def test_a_run_is_tested_by_the_command(
+    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same figures as after training; the recordings that were held out are known."""
+    out, data = tmp_path / "run", recordings / "segments.csv"
+    options = {"unlabeled": "background", "settings": FAST, "size": 64, "quiet": True}
+    result = train_frames(data, out, held_out="person=1", **options)  # type: ignore[arg-type]
+    assert result.test is not None
+    command = ["evaluate", str(out), "--task", "frames", "--data", str(data), "--unlabeled", "background"]
+    assert main([*command, "--json", "--quiet"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["tested"] == "person=1"
+    assert {name: figures[name] for name in result.test.to_dict()} == result.test.to_dict()
+    assert main([*command, "--split", "all", "--quiet"]) == 0
+    printed = capsys.readouterr()
+    assert "3 videos (all recordings)" in printed.out
+    assert "not those of unseen ones" in printed.err
+    assert main([*command, "--threshold", "right=1", "--shortest-seconds", "0.1", "--json", "--quiet"]) == 0
+    stricter = json.loads(capsys.readouterr().out)
+    assert stricter["per_behavior"]["right"]["recall"] == 0 < figures["per_behavior"]["right"]["recall"]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "named"),
+    [
+        (["--split", "test"], 1, "no recording is in the test part; use --split all"),
+        (["--split", "some"], 2, "unknown split 'some'"),
+        (["--threshold", "fly=0.5"], 2, "a threshold is given for 'fly'"),
+        (["--enter", "0.5"], 2, "--enter has no effect without --task segments"),
+        (["--protocol", "center"], 2, "--protocol has no effect without --task clips"),
+    ],
+)
+def test_a_clear_line_for_wrong_options_of_a_test(
+    recordings: Path, tmp_path: Path, options: list[str], code: int, named: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    data = recordings / "segments.csv"
+    settings = FrameLabelSettings(steps=1, folds=0)
+    train_frames(data, tmp_path / "run", unlabeled="background", settings=settings, size=32, quiet=True)
+    command = ["evaluate", str(tmp_path / "run"), "--task", "frames", "--data", str(data)]
+    assert main([*command, *options]) == code
+    assert named in capsys.readouterr().err
+
+
 def test_networks_of_a_run(recordings: Path, tmp_path: Path) -> None:
     """Features from a run of its own: its weights stay as they are."""
     from hidden_two_stream.synthetic.dataset import write_dataset
@@ -249,7 +309,7 @@ def test_networks_of_a_run(recordings: Path, tmp_path: Path) -> None:
     labels = write_dataset(tmp_path / "data", train_per_class=2, test_per_class=1, num_frames=6, size=32)
     base = tmp_path / "base"
     changes = ["input.size=64", "model.num_frames=4", "temporal.steps=20", "calibration.method=none"]
-    run = hts.train(labels, base, "quick", changes)
+    run = hts.train(labels, base, "quick", changes, resources=hts.Resources(workers=0, quiet=True))
     before = {name: tensor.clone() for name, tensor in run.recognizer.model.state_dict().items()}
     result = train_frames(recordings / "files.csv", tmp_path / "run", base=base, settings=FAST, quiet=True)
     after = result.annotator.networks.state_dict()
@@ -317,3 +377,30 @@ def test_labels_past_the_end_of_the_video_are_named(recordings: Path, tmp_path: 
     path.write_text(f"path,label,start_seconds,end_seconds\n{video},right,0.5,1\n{video},down,30,31\n")
     with pytest.raises(DataError, match="'down' starts at 30 s, past the end of"):
         train_frames(path, tmp_path / "run", settings=FAST, size=64, quiet=True)
+
+
+def test_both_streams_of_a_run_give_features(recordings: Path, tmp_path: Path) -> None:
+    """Each frame has the embedding of the spatial stream behind the vector of its pair, in all chunks."""
+    from hidden_two_stream.synthetic.dataset import write_dataset
+
+    labels = write_dataset(tmp_path / "data", train_per_class=2, test_per_class=1, num_frames=6, size=32)
+    base = tmp_path / "base"
+    changes = [
+        "input.size=64", "model.num_frames=4", "spatial.steps=2", "temporal.steps=2", "joint.steps=0",
+        "motion.steps=0", "calibration.method=none",
+    ]  # fmt: skip
+    hts.train(labels, base, "nano", changes, resources=hts.Resources(workers=0, quiet=True))
+    result = train_frames(recordings / "files.csv", tmp_path / "run", base=base, settings=FAST, quiet=True)
+    assert result.annotator.streams == ("temporal", "spatial")
+    video = recordings / "project/v2/v2.mp4"
+    networks, info = result.annotator.networks, result.annotator.info
+    found = frame_features(networks, info, video, ("temporal", "spatial")).features
+    motion = frame_features(networks, info, video).features
+    width = motion.shape[1]
+    torch.testing.assert_close(found[:, :width], motion)
+    frames = resized(read_video(video)[0], (64, 64))
+    for number in (0, 1, 31, 32, 33, 59):
+        alone = networks.spatial_embedding(networks.preprocess(frames[None, number : number + 1]))[0]
+        torch.testing.assert_close(found[number, width:], alone, rtol=1e-4, atol=1e-5)
+    again = load_annotator(tmp_path / "run").annotate(video)
+    np.testing.assert_allclose(again.scores, result.annotator.annotate(video).scores, atol=1e-6)

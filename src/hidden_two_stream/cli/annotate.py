@@ -15,11 +15,32 @@ from hidden_two_stream.printing import one_line
 from hidden_two_stream.progress import note, number_of
 
 if TYPE_CHECKING:
-    from hidden_two_stream.inference.frame_scores import FrameScores
+    from hidden_two_stream.inference.frame_scores import FrameScores, FrameSettings
 
-__all__ = ["SUMMARY", "add_arguments", "run"]
+__all__ = ["SUMMARY", "add_arguments", "add_thresholds", "frame_settings", "run"]
 
 SUMMARY = "label every frame of videos: a table per frame, and bouts"
+
+
+def add_thresholds(parser: argparse._ActionsContainer) -> None:
+    """Add --threshold."""
+    parser.add_argument(
+        "--threshold", action="append", default=[], metavar="BEHAVIOR=SCORE",
+        help="score from which on a behavior is said to happen (default: chosen in training); repeatable",
+    )  # fmt: skip
+
+
+def frame_settings(arguments: argparse.Namespace) -> FrameSettings:
+    """Return the settings of the options --threshold, --shortest-seconds and --bridge-seconds.
+
+    Raises:
+        UsageError: a value is out of range, or no number.
+    """
+    from hidden_two_stream.inference.frame_scores import FrameSettings
+
+    return FrameSettings(
+        _thresholds(arguments.threshold), arguments.shortest_seconds or 0.0, arguments.bridge_seconds or 0.0
+    )
 
 
 def add_arguments(parser: Parser) -> None:
@@ -33,16 +54,13 @@ def add_arguments(parser: Parser) -> None:
         "--format", metavar="NAME",
         help="write the bouts of each video in this label format, too (see hts labels); needs --out",
     )  # fmt: skip
+    add_thresholds(parser)
     parser.add_argument(
-        "--threshold", action="append", default=[], metavar="BEHAVIOR=SCORE",
-        help="score from which on a behavior is said to happen (default: chosen in training); repeatable",
-    )  # fmt: skip
-    parser.add_argument(
-        "--shortest", type=float, default=0.0, metavar="SECONDS",
+        "--shortest-seconds", type=float, default=0.0, metavar="SECONDS",
         help="leave out shorter bouts (default: keep all)",
     )  # fmt: skip
     parser.add_argument(
-        "--bridge", type=float, default=0.0, metavar="SECONDS",
+        "--bridge-seconds", type=float, default=0.0, metavar="SECONDS",
         help="fill shorter gaps between two bouts of a behavior (default: none)",
     )  # fmt: skip
     add_device(parser)
@@ -53,13 +71,12 @@ def run(arguments: argparse.Namespace) -> int:
     from hidden_two_stream.data.annotations.table import format_named
     from hidden_two_stream.inference.annotation_files import bout_rows, bouts_csv, require_own_files
     from hidden_two_stream.inference.annotator import load_annotator
-    from hidden_two_stream.inference.frame_scores import FrameSettings
 
     if arguments.format is not None:
         format_named(arguments.format)
         if arguments.out is None:
             raise UsageError("--format needs --out, the folder that gets the files")
-    settings = FrameSettings(_thresholds(arguments.threshold), arguments.shortest, arguments.bridge)
+    settings = frame_settings(arguments)
     annotator = load_annotator(arguments.run, arguments.device)
     annotator.check(settings)
     sources, left_out = named_videos(arguments.sources, "labeled")
@@ -96,7 +113,7 @@ def _note_facts(scores: FrameScores, arguments: argparse.Namespace) -> None:
     for bout in scores.removed:
         note(
             f"hts: {scores.source}: left out {bout.label} from {bout.start_seconds:.2f} to "
-            f"{bout.end_seconds:.2f} s: shorter than {arguments.shortest:g} s",
+            f"{bout.end_seconds:.2f} s: shorter than {arguments.shortest_seconds:g} s",
             quiet=arguments.quiet,
         )
 

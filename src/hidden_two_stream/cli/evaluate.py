@@ -6,6 +6,7 @@ import argparse
 import shlex
 from pathlib import Path
 
+from hidden_two_stream.cli.annotate import add_thresholds, frame_settings
 from hidden_two_stream.cli.options import (
     DATA_HELP,
     Parser,
@@ -20,11 +21,12 @@ from hidden_two_stream.cli.options import (
     workers,
 )
 from hidden_two_stream.cli.segment import SETTINGS, add_segment_settings, segment_settings
+from hidden_two_stream.cli.train_frames import add_unlabeled
 from hidden_two_stream.errors import UsageError
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
-SUMMARY = "test a run: accuracy of each stream and fused, confusion matrix; or segments of untrimmed videos"
+SUMMARY = "test a run: accuracy and confusion of clips, segments of untrimmed videos, or labels of frames"
 
 
 def add_arguments(parser: Parser) -> None:
@@ -45,41 +47,57 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--task",
         default="clips",
-        choices=_OPTIONS,
+        choices=tuple(_RUN),
         help="clips: label each sample of the data; segments: find the samples in the untrimmed videos that "
-        "hold them (default: %(default)s)",
+        "hold them; frames: label every frame, with a run of hts train-frames (default: %(default)s)",
     )
     add_protocol(parser)
     add_device(parser)
     add_workers(parser)
     add_cache(parser)
-    group = parser.add_argument_group("options of --task segments")
-    group.add_argument(
+    parser.add_argument(
         "--ignore",
         type=path,
         metavar="FILE",
-        help="CSV (path,start_seconds,end_seconds) of times that are neither right nor wrong",
+        help="CSV (path,start_seconds,end_seconds) of times that are neither right nor wrong, for --task "
+        "segments or frames",
     )
+    group = parser.add_argument_group("options of --task segments")
     group.add_argument(
         "--save-segments", type=path, metavar="FILE", help="write what was found: .csv or .json"
     )
     add_segment_settings(group)
+    group = parser.add_argument_group(
+        "options of --task frames", "--shortest-seconds and --bridge-seconds, too; both are 0 then by default"
+    )
+    add_unlabeled(group)
+    add_thresholds(group)
 
 
 _OPTIONS = {
-    "clips": ("save_scores", "protocol", "workers", "cache_mb"),
-    "segments": ("ignore", "save_segments", *SETTINGS),
+    "save_scores": ("clips",),
+    "protocol": ("clips",),
+    "workers": ("clips",),
+    "cache_mb": ("clips",),
+    "ignore": ("segments", "frames"),
+    "save_segments": ("segments",),
+    **dict.fromkeys(SETTINGS, ("segments",)),
+    "shortest_seconds": ("segments", "frames"),
+    "bridge_seconds": ("segments", "frames"),
+    "unlabeled": ("frames",),
+    "threshold": ("frames",),
 }
-"""The options that have a meaning for one task only."""
+"""The tasks for which an option has a meaning, where it is not all of them."""
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    for task, names in _OPTIONS.items():
-        given = [f"--{name.replace('_', '-')}" for name in names if name in arguments.given]
-        if given and task != arguments.task:
-            raise UsageError(f"{', '.join(given)} has no effect without --task {task}; leave it out")
-    return _run_segments(arguments) if arguments.task == "segments" else _run_clips(arguments)
+    for name, tasks in _OPTIONS.items():
+        if name in arguments.given and arguments.task not in tasks:
+            raise UsageError(
+                f"--{name.replace('_', '-')} has no effect without --task {' or '.join(tasks)}; leave it out"
+            )
+    return _RUN[arguments.task](arguments)
 
 
 def _run_segments(arguments: argparse.Namespace) -> int:
@@ -144,3 +162,23 @@ def _run_clips(arguments: argparse.Namespace) -> int:
                 f"--method {fusion.method} --weights {weights}"
             )
     return 0
+
+
+def _run_frames(arguments: argparse.Namespace) -> int:
+    from hidden_two_stream.inference.annotator import load_annotator
+    from hidden_two_stream.training.frame_runs import evaluate_annotator
+
+    evaluation = evaluate_annotator(
+        load_annotator(arguments.run, arguments.device),
+        arguments.data,
+        split=arguments.split,
+        unlabeled=arguments.unlabeled,
+        ignore=arguments.ignore,
+        settings=frame_settings(arguments),
+        quiet=arguments.quiet,
+    )
+    show(arguments, {"run": arguments.run, "data": arguments.data, **evaluation.to_dict()}, str(evaluation))
+    return 1 if evaluation.unreadable else 0
+
+
+_RUN = {"clips": _run_clips, "segments": _run_segments, "frames": _run_frames}

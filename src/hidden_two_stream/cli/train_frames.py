@@ -7,9 +7,18 @@ import dataclasses
 
 from hidden_two_stream.cli.options import Parser, add_device, path, path_text, show
 
-__all__ = ["SUMMARY", "add_arguments", "run"]
+__all__ = ["SUMMARY", "add_arguments", "add_unlabeled", "run"]
 
 SUMMARY = "learn to label every frame, from recordings with labels over time"
+
+
+def add_unlabeled(parser: argparse._ActionsContainer) -> None:
+    """Add --unlabeled."""
+    parser.add_argument(
+        "--unlabeled", choices=("file", "background", "unknown"), default="file",
+        help="what it means where no segment is: what the label file says, nothing happens, or nobody looked "
+        "(default: file; in a CSV of segments: nobody looked)",
+    )  # fmt: skip
 
 
 def add_arguments(parser: Parser) -> None:
@@ -31,10 +40,10 @@ def add_arguments(parser: Parser) -> None:
         metavar="COLUMN",
         help="column whose values stay together in cross-fitting, such as subject",
     )
+    add_unlabeled(parser)
     parser.add_argument(
-        "--unlabeled", choices=("file", "background", "unknown"), default="file",
-        help="what it means where no segment is: what the label file says, nothing happens, or nobody looked "
-        "(default: file; in a CSV of segments: nobody looked)",
+        "--ignore", type=path, metavar="FILE",
+        help="CSV (path,start_seconds,end_seconds) of times at which it is unknown what happens",
     )  # fmt: skip
     parser.add_argument(
         "--base", type=path_text, metavar="RUN",
@@ -71,6 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
         group=arguments.group,
         held_out=arguments.held_out,
         unlabeled=arguments.unlabeled,
+        ignore=arguments.ignore,
         settings=settings,
         size=arguments.size,
         fps=arguments.fps,
@@ -80,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     lines = []
     if result.cross_fitted is not None:
-        lines.append(f"cross-fitted on the training recordings: {result.cross_fitted}")
+        lines.append(f"training recordings: {result.cross_fitted}")
     if result.test is not None:
         lines.append(f"test: {result.test}")
     kind = "one behavior at a time" if result.annotator.exclusive else "several behaviors at a time"

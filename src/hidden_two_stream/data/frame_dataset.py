@@ -12,7 +12,7 @@ A column `split` (train, test) divides the recordings; other columns, such as su
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +23,7 @@ from hidden_two_stream.data.annotations.files import read_annotations
 from hidden_two_stream.data.annotations.frame_labels import frame_labels
 from hidden_two_stream.data.annotations.model import Annotations
 from hidden_two_stream.data.annotations.table import FORMATS, detect_format
+from hidden_two_stream.data.ignored import Interval, by_video, number_elsewhere, read_ignored
 from hidden_two_stream.data.samples import SPLITS, clean_text
 from hidden_two_stream.data.text_files import open_table, read_text
 from hidden_two_stream.errors import DataError, UsageError
@@ -49,6 +50,7 @@ class Recording:
         segments: the labels, if they are not in a file of their own.
         split: "train" or "test"; None: not divided.
         columns: further columns, such as subject.
+        ignored: times at which it is unknown what happens, unless a behavior is labeled there.
     """
 
     path: str
@@ -56,6 +58,7 @@ class Recording:
     segments: tuple[Segment, ...] = field(default=(), repr=False)
     split: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
+    ignored: tuple[Interval, ...] = field(default=(), repr=False)
 
     def annotations(self, num_frames: int, fps: float | None) -> tuple[Annotations, bool]:
         """Return the labels, and whether their times are numbers of frames, divided by `fps`.
@@ -120,6 +123,9 @@ class Recording:
         values = frame_labels(chosen, times, names, labeled).values
         if labeled is not None:  # where one behavior is labeled, somebody looked
             values[(values == 1).any(axis=1)[:, None] & (values < 0)] = 0
+        for start, stop in self.ignored:
+            inside = (pts_seconds >= start) & (pts_seconds < stop)
+            values[inside & ~(values == 1).any(axis=1)] = -1
         return values
 
 
@@ -131,19 +137,25 @@ class FrameDataset:
         source: the CSV or folder.
         recordings: all recordings.
         names: the behaviors.
+        unused: intervals to ignore that lie in other videos.
     """
 
     source: str
     recordings: tuple[Recording, ...]
     names: tuple[str, ...]
+    unused: int = 0
 
 
-def read_frame_dataset(data: str | Path, names: Sequence[str] | None = None) -> FrameDataset:
+def read_frame_dataset(
+    data: str | Path, names: Sequence[str] | None = None, ignore: str | Path | None = None
+) -> FrameDataset:
     """Read the list of recordings, and which behaviors their labels know.
 
     Args:
         data: one of the three forms above.
         names: the behaviors to learn, in the order wanted; None: all.
+        ignore: a CSV with the columns path, start_seconds and end_seconds: times at which it is unknown what
+            happens, unless a behavior is labeled there.
 
     Raises:
         UsageError: there is nothing at `data`.
@@ -163,7 +175,12 @@ def read_frame_dataset(data: str | Path, names: Sequence[str] | None = None) -> 
         raise DataError(f"{str(data)!r} has no behavior {unknown[0]!r}; it has {', '.join(known)}")
     if not chosen:
         raise DataError(f"{str(data)!r} has no labels at all")
-    return FrameDataset(str(data), tuple(recordings), chosen)
+    if ignore is None:
+        return FrameDataset(str(data), tuple(recordings), chosen)
+    listed, paths = read_ignored(Path(ignore)), [recording.path for recording in recordings]
+    ignored = by_video(listed, paths)
+    marked = tuple(replace(one, ignored=ignored.get(one.path, ())) for one in recordings)
+    return FrameDataset(str(data), marked, chosen, number_elsewhere(listed, paths))
 
 
 def _names(recordings: Sequence[Recording]) -> tuple[str, ...]:

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hidden_two_stream.data.benchmarks.reference import parse_reference
 from hidden_two_stream.data.benchmarks.untrimmed import thumos14_ambiguous
+from hidden_two_stream.data.ignored import Interval, by_video, number_elsewhere, read_ignored
 from hidden_two_stream.data.index import read_dataset_index
 from hidden_two_stream.data.samples import DatasetIndex, Sample
 from hidden_two_stream.data.splits import own_split
-from hidden_two_stream.data.text_files import open_table
 from hidden_two_stream.errors import DataError
 from hidden_two_stream.types import Segment
-from hidden_two_stream.video.finding import is_url
 
-__all__ = ["SegmentTruth", "merged", "read_segment_truth"]
-
-Interval = tuple[float, float]
+__all__ = ["SegmentTruth", "read_segment_truth"]
 
 
 @dataclass(frozen=True)
@@ -79,14 +75,13 @@ def read_segment_truth(
     reference = parse_reference(data)
     if reference is not None and reference.name == "thumos14":
         ignored += thumos14_ambiguous(reference.root)
-    listed = [] if ignore is None else _read_ignored(Path(ignore))
-    known = {_place(video): video for video in segments}
+    listed = [] if ignore is None else read_ignored(Path(ignore))
     return SegmentTruth(
         {path: tuple(sorted(found, key=_start)) for path, found in segments.items()},
-        _by_video(ignored + listed, known),
+        by_video(ignored + listed, segments),
         tuple(part),
         rule,
-        sum(_place(path) not in known for path, _ in listed),
+        number_elsewhere(listed, segments),
     )
 
 
@@ -118,52 +113,3 @@ def _segments(sample: Sample, classes: Collection[str]) -> list[Segment]:
     others = sample.columns.get("other_labels", "").split(", ")
     start, end = _interval(sample)
     return [Segment(start, end, label) for label in (sample.label, *(o for o in others if o in classes))]
-
-
-def _read_ignored(path: Path) -> list[tuple[str, Interval]]:
-    if not path.is_file():
-        raise DataError(f"no file at {str(path)!r}; expected a CSV with path, start_seconds and end_seconds")
-    table = open_table(path, ("path", "start_seconds", "end_seconds"))
-    found = []
-    for line, row in table.rows():
-        try:
-            start, end = (
-                float(row[name].replace(",", ".") if table.delimiter == ";" else row[name])
-                for name in ("start_seconds", "end_seconds")
-            )
-        except ValueError:
-            start = end = -1.0
-        if not 0 <= start < end:
-            raise DataError(
-                f"{path}, line {line}: {row['start_seconds']!r} to {row['end_seconds']!r} is no interval; "
-                "expected a start, 0 or more, and a later end, in seconds"
-            )
-        video = row["path"]
-        found.append((video if is_url(video) else str(path.parent / video), (start, end)))
-    return found
-
-
-def _by_video(
-    ignored: Sequence[tuple[str, Interval]], known: Mapping[str, str]
-) -> dict[str, tuple[Interval, ...]]:
-    """Return the intervals of each known video; `known` has its name by its place."""
-    found: dict[str, list[Interval]] = {}
-    for path, interval in ignored:
-        if _place(path) in known:
-            found.setdefault(known[_place(path)], []).append(interval)
-    return {video: merged(intervals) for video, intervals in found.items()}
-
-
-def _place(video: str) -> str:
-    return video if is_url(video) else os.path.abspath(video)
-
-
-def merged(intervals: Sequence[Interval]) -> tuple[Interval, ...]:
-    """Return the same times as intervals that don't touch, in order."""
-    apart: list[Interval] = []
-    for start, end in sorted(intervals):
-        if apart and start <= apart[-1][1]:
-            apart[-1] = (apart[-1][0], max(apart[-1][1], end))
-        else:
-            apart.append((start, end))
-    return tuple(apart)

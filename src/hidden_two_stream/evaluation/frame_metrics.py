@@ -5,7 +5,7 @@ Frames that nobody labeled count neither as right nor as wrong.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hidden_two_stream.data.annotations.frame_labels import runs
-from hidden_two_stream.types import BACKGROUND
+from hidden_two_stream.evaluation import temporal
+from hidden_two_stream.evaluation.temporal import TIOUS, LabeledVideo
+from hidden_two_stream.progress import number_of
+from hidden_two_stream.types import BACKGROUND, Segment
 
 __all__ = [
     "FrameEvaluation",
@@ -56,10 +59,14 @@ class FrameEvaluation:
         precision, recall, f1: (K,) per frame; 0 where there is nothing to divide by.
         average_precision: (K,) of the scores; NaN for a behavior that does not occur.
         bout_f1: (K,) F1 of bouts that overlap a true one with an intersection over union of at least 0.5.
+        detection: (tIoUs, K) average precision of bouts at each of `temporal.TIOUS`, as ActivityNet computes
+            it, with their mean scores; NaN for a behavior that does not occur.
         support: (K,) true frames.
         bouts: (K,) true bouts.
         confusion: (K + 1, K + 1) frames; rows are the truth; the first is the background. None if several
             behaviors happen at once.
+        tested: which recordings were tested, in words.
+        unreadable: recordings that could not be read, and why.
     """
 
     names: tuple[str, ...]
@@ -74,9 +81,12 @@ class FrameEvaluation:
     f1: npt.NDArray[np.float64] = field(repr=False)
     average_precision: npt.NDArray[np.float64] = field(repr=False)
     bout_f1: npt.NDArray[np.float64] = field(repr=False)
+    detection: npt.NDArray[np.float64] = field(repr=False)
     support: npt.NDArray[np.int64] = field(repr=False)
     bouts: npt.NDArray[np.int64] = field(repr=False)
     confusion: npt.NDArray[np.int64] | None = field(default=None, repr=False)
+    tested: str = "all recordings"
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def macro_f1(self) -> float:
@@ -92,6 +102,12 @@ class FrameEvaluation:
     def macro_bout_f1(self) -> float:
         """Mean F1 of bouts over the behaviors that occur."""
         return _mean(self.bout_f1[self.support > 0])
+
+    @property
+    def detection_map(self) -> dict[float, float]:
+        """Mean average precision of bouts over the behaviors that occur, by tIoU."""
+        occurs = self.support > 0
+        return {tiou: _mean(row[occurs]) for tiou, row in zip(TIOUS, self.detection, strict=True)}
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready figures."""
@@ -110,6 +126,7 @@ class FrameEvaluation:
             for k, name in enumerate(self.names)
         }
         result: dict[str, Any] = {
+            "tested": self.tested,
             "num_videos": self.num_videos,
             "num_frames": self.num_frames,
             "num_unlabeled_frames": self.num_unlabeled,
@@ -119,7 +136,9 @@ class FrameEvaluation:
             "macro_f1": self.macro_f1,
             "mean_average_precision": self.mean_average_precision,
             "macro_bout_f1": self.macro_bout_f1,
+            "detection_map": {f"{tiou:g}": value for tiou, value in self.detection_map.items()},
             "per_behavior": rows,
+            "unreadable": dict(self.unreadable),
         }
         if self.confusion is not None:
             result["confusion"] = {
@@ -130,9 +149,11 @@ class FrameEvaluation:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.num_videos} videos, {self.num_frames} labeled frames ({self.num_unlabeled} unlabeled): "
+            f"{number_of(self.num_videos, 'video')} ({self.tested}), {self.num_frames} labeled frames "
+            f"({self.num_unlabeled} unlabeled): "
             f"macro F1 {self.macro_f1:.3f}, accuracy {self.accuracy:.1%} (most frequent label "
-            f"{self.majority:.1%}), kappa {self.kappa:.2f}, bout F1 {self.macro_bout_f1:.3f}"
+            f"{self.majority:.1%}), kappa {self.kappa:.2f}, bout F1 {self.macro_bout_f1:.3f}, "
+            f"bout mAP@0.5 {self.detection_map[0.5]:.3f}"
         ]
         width = max(len(name) for name in self.names)
         lines += [
@@ -141,6 +162,8 @@ class FrameEvaluation:
             f"{self.bouts[k]} bouts"
             for k, name in enumerate(self.names)
         ]
+        if self.unreadable:
+            lines.append(f"{number_of(len(self.unreadable), 'unreadable recording')} not counted")
         return "\n".join(lines)
 
 
@@ -177,9 +200,38 @@ def evaluate_frames(names: Sequence[str], videos: Sequence[LabeledFrames]) -> Fr
             [average_precision(scores[:, k], truth[:, k] == 1) for k in range(len(names))]
         ),
         bout_f1=_ratio(2 * matched, found_bouts + true_bouts),
+        detection=_detection(names, videos),
         support=support.astype(np.int64),
         bouts=true_bouts.astype(np.int64),
         confusion=_confusion(truth, values) if exclusive else None,
+    )
+
+
+def _detection(names: Sequence[str], videos: Sequence[LabeledFrames]) -> npt.NDArray[np.float64]:
+    """Return the average precision of the bouts of each behavior at each tIoU, (tIoUs, K).
+
+    Times are counted in frames. Time in which nobody looked for a behavior is ignored for it.
+    """
+    result = np.full((len(TIOUS), len(names)), np.nan)
+    for k, name in enumerate(names):
+        lists = [_bouts_of(video, k, name) for video in videos]
+        if any(video.truth for video in lists):
+            result[:, k] = [temporal.average_precision(lists, name, tiou) for tiou in TIOUS]
+    return result
+
+
+def _bouts_of(video: LabeledFrames, k: int, name: str) -> LabeledVideo:
+    """Return true and found bouts of one behavior, and the time in which nobody looked for it."""
+    truth, values = video.truth[:, k], video.values[:, k]
+    return LabeledVideo(
+        "",
+        len(truth),
+        tuple(Segment(first, stop, name) for first, stop in runs(truth == 1)),
+        tuple(
+            Segment(first, stop, name, float(video.scores[first:stop, k].mean()))
+            for first, stop in runs(values == 1)
+        ),
+        tuple(runs(truth < 0)),
     )
 
 

@@ -48,6 +48,7 @@ class Annotator(nn.Module):
         exclusive: one behavior at a time, or none.
         temperature: divisor of the logits.
         thresholds: (K,) score from which on a behavior is said to happen; 0 if exclusive.
+        streams: whose features the head sees, "temporal" or "temporal" and "spatial".
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Annotator(nn.Module):
         exclusive: bool,
         temperature: float,
         thresholds: Sequence[float],
+        streams: Sequence[str] = ("temporal",),
     ) -> None:
         super().__init__()
         self.networks = networks
@@ -66,6 +68,7 @@ class Annotator(nn.Module):
         self.exclusive = exclusive
         self.temperature = temperature
         self.thresholds = tuple(thresholds)
+        self.streams = tuple(streams)
         self.eval().requires_grad_(False)
 
     def __repr__(self) -> str:
@@ -90,7 +93,7 @@ class Annotator(nn.Module):
         """
         chosen = settings or FrameSettings()
         self.check(chosen)
-        found = frame_features(self.networks, self.info, source)
+        found = frame_features(self.networks, self.info, source, self.streams)
         return self.labels(source_name(source), found, chosen)
 
     def check(self, settings: FrameSettings) -> None:
@@ -164,6 +167,7 @@ class Annotator(nn.Module):
             "features": len(self.head.mean),
             "width": self.head.width,
             "network_classes": _num_classes(self.networks),
+            "streams": list(self.streams),
         }
         save_run(folder, self, self.info, **{FRAME_LABELS_KEY: json.dumps(facts)})
 
@@ -188,8 +192,9 @@ def load_annotator(source: str | Path, device: str = "cpu") -> Annotator:
             facts["features"], len(info.classes) + facts["exclusive"], facts["width"], dropout=0.0
         )
         annotator = Annotator(
-            networks, head, info, facts["exclusive"], facts["temperature"], facts["thresholds"]
-        )
+            networks, head, info, facts["exclusive"], facts["temperature"], facts["thresholds"],
+            facts["streams"],
+        )  # fmt: skip
     place_weights(annotator, tensors, file)
     return on_device(annotator.eval().requires_grad_(False), device)
 
@@ -203,7 +208,7 @@ def _facts(text: object, count: int, file: Path) -> dict[str, Any]:
             "exclusive": found["exclusive"],
             "temperature": float(found["temperature"]),
             "thresholds": thresholds,
-            **{name: found[name] for name in ("features", "width", "network_classes")},
+            **{name: found[name] for name in ("features", "width", "network_classes", "streams")},
         }
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{str(file)!r} has a damaged description of frame labels: {error}") from error
@@ -211,7 +216,8 @@ def _facts(text: object, count: int, file: Path) -> dict[str, Any]:
         type(facts[name]) is int and 1 <= facts[name] <= 1_000_000
         for name in ("features", "width", "network_classes")
     )
-    valid = type(facts["exclusive"]) is bool and 0.01 <= facts["temperature"] <= 1000 and whole
+    known = facts["streams"] in (["temporal"], ["temporal", "spatial"])
+    valid = type(facts["exclusive"]) is bool and 0.01 <= facts["temperature"] <= 1000 and whole and known
     if not valid or len(thresholds) != count or not all(0 <= value <= 1 for value in thresholds):
         raise CheckpointError(f"{str(file)!r} has a description of frame labels with values out of range")
     return facts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -41,11 +41,15 @@ class VideoFeatures:
     warnings: tuple[str, ...] = ()
 
 
-def frame_features(networks: HiddenTwoStream, info: RunInfo, source: Source) -> VideoFeatures:
-    """Return the features of the frames of a video: the vector of the pair that ends with each frame.
+def frame_features(
+    networks: HiddenTwoStream, info: RunInfo, source: Source, streams: Sequence[str] = ("temporal",)
+) -> VideoFeatures:
+    """Return the features of the frames of a video.
 
-    The whole frame is seen, squeezed to a square of `input.size`. With `input.fps` the video is sampled at
-    this rate. Memory does not grow with the length of the video, but for the result.
+    They are the vector of the pair that ends with each frame and, with "spatial" among `streams`, the
+    embedding of the frame behind it. The whole frame is seen, squeezed to a square of `input.size`. With
+    `input.fps` the video is sampled at this rate. Memory does not grow with the length of the video, but for
+    the result.
 
     Raises:
         UsageError: there is nothing at the path.
@@ -56,6 +60,7 @@ def frame_features(networks: HiddenTwoStream, info: RunInfo, source: Source) -> 
     times: list[float] = []
     sampled: list[float] = []
     rows: list[Tensor] = []
+    looks: list[Tensor] = []
     with VideoReader(source) as reader:
         require_resizable(source, reader.size, (size, size))
         fps = info.recipe.input.fps if reader.fps else 0.0
@@ -64,11 +69,17 @@ def frame_features(networks: HiddenTwoStream, info: RunInfo, source: Source) -> 
         for chunk in _chunks(frames):
             images = resized(np.stack([frame.image for frame in chunk]), (size, size)).to(device)
             with torch.inference_mode():
-                rows.append(networks.pair_vectors(networks.preprocess(images[None]))[0].cpu())
+                clip = networks.preprocess(images[None])
+                rows.append(networks.pair_vectors(clip)[0].cpu())
+                if "spatial" in streams:  # one frame of each chunk was in the chunk before
+                    seen = clip.transpose(0, 1)[len(looks) > 0 :]
+                    looks.append(networks.spatial_embedding(seen).cpu())
         own_fps, warnings = reader.fps, (reader.warning, unsampled_warning(reader.fps, info.recipe.input.fps))
     vectors = torch.cat(rows)
     # The first frame has no pair that ends with it. A single frame is its own neighbor.
     features = torch.cat((vectors[:1], vectors))[: len(sampled)]
+    if looks:
+        features = torch.cat((features, torch.cat(looks)[: len(sampled)]), dim=1)
     return VideoFeatures(
         features, np.array(sampled), np.array(times), own_fps, tuple(text for text in warnings if text)
     )

@@ -22,8 +22,10 @@ from hidden_two_stream.checkpoint import (
     build_model,
 )
 from hidden_two_stream.config.loading import load_recipe
+from hidden_two_stream.config.stages import trained_streams
 from hidden_two_stream.config.validation import require_seed
 from hidden_two_stream.data.frame_dataset import FrameDataset, Recording, Unlabeled, read_frame_dataset
+from hidden_two_stream.data.samples import SPLITS
 from hidden_two_stream.environment import versions
 from hidden_two_stream.errors import DataError, UsageError, VideoError
 from hidden_two_stream.evaluation.frame_metrics import FrameEvaluation, LabeledFrames, evaluate_frames
@@ -43,7 +45,9 @@ from hidden_two_stream.training.frame_labels import (
 from hidden_two_stream.training.lock import folder_lock
 from hidden_two_stream.training.warm_start import initialize
 
-__all__ = ["FrameTrainingResult", "evaluate_annotator", "train_frames"]
+__all__ = ["FrameTrainingResult", "evaluate_annotator", "feature_networks", "feature_streams", "train_frames"]
+
+_TRAINED_ON = "the run was trained on some of these recordings: the figures are not those of unseen ones"
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ def train_frames(
     group: str | None = None,
     held_out: str | None = None,
     unlabeled: Unlabeled = "file",
+    ignore: str | Path | None = None,
     settings: FrameLabelSettings | None = None,
     size: int = 128,
     fps: float = 0.0,
@@ -108,13 +113,16 @@ def train_frames(
     Args:
         data: recordings with labels, see `data.frame_dataset`.
         out: the run folder; it must not hold a run yet.
-        base: a run with a temporal stream of the form "sequence" whose networks give the features; None:
-            those that come with the package.
+        base: a run with a temporal stream of the form "sequence" whose networks give the features; its
+            spatial stream does, too, if it was trained. None: the temporal stream that comes with the
+            package.
         names: the behaviors to learn; None: all.
         group: column whose values stay together when recordings are held back, such as subject.
         held_out: "column=value" of the recordings to test on. Without it, the column `split` says which; if
             there is none, nothing is left for a test, and the cross-fitted figures say how good it is.
         unlabeled: what it means where no segment is.
+        ignore: a CSV (path, start_seconds, end_seconds) of times at which it is unknown what happens, unless
+            a behavior is labeled there.
         settings: how to train.
         size: side of the square that frames are squeezed to, px; that of `base` if it is given.
         fps: frames per second that videos are sampled at; 0: all frames.
@@ -132,10 +140,10 @@ def train_frames(
     folder, chosen = Path(out), settings or FrameLabelSettings()
     if (folder / MODEL_FILE).exists():
         raise UsageError(f"{str(folder)!r} already holds a run; name another folder")
-    dataset = read_frame_dataset(data, names)
+    dataset = _dataset(data, names, ignore)
     train, test = _divided(dataset, held_out)
     _require_column(dataset, group)
-    networks, info = _networks(base, dataset.names, size, fps, device)
+    networks, info = feature_networks(base, dataset.names, size, fps, device)
     with folder_lock(make_folder(folder)):
         note(
             f"{number_of(len(train), 'recording')} to learn from, {len(test)} to test; behaviors: "
@@ -169,12 +177,13 @@ def train_frames(
             ),
         )  # fmt: skip
         annotator = Annotator(
-            networks, fitted.head, info, fitted.exclusive, fitted.temperature, fitted.thresholds
-        )
+            networks, fitted.head, info, fitted.exclusive, fitted.temperature, fitted.thresholds,
+            feature_streams(info),
+        )  # fmt: skip
         annotator.save(folder)
         result = FrameTrainingResult(
             annotator,
-            _tested(annotator, theirs) if theirs else None,
+            _tested(annotator, theirs, held_out or "test part") if theirs else None,
             _cross_fitted(annotator, fitted, ours),
             folder,
             unreadable,
@@ -189,6 +198,7 @@ def evaluate_annotator(
     *,
     split: str | None = None,
     unlabeled: Unlabeled = "file",
+    ignore: str | Path | None = None,
     settings: FrameSettings | None = None,
     quiet: bool = False,
 ) -> FrameEvaluation:
@@ -197,8 +207,10 @@ def evaluate_annotator(
     Args:
         annotator: the annotator.
         data: recordings with labels, see `data.frame_dataset`.
-        split: "train", "val" or "test": only these recordings; None: all.
+        split: "train", "val" or "test": only these recordings; "all"; None: the test part or, if the data has
+            none, the recordings that were held out when the annotator was trained on this data, else all.
         unlabeled: what it means where no segment is.
+        ignore: as in `train_frames`.
         settings: thresholds, and how to treat short bouts and gaps.
         quiet: show no progress.
 
@@ -206,24 +218,41 @@ def evaluate_annotator(
         DataError: no recording can be read, or labels are wrong or unknown.
         UsageError: an argument is wrong.
     """
-    dataset = read_frame_dataset(data)
+    annotator.check(settings or FrameSettings())
+    dataset = _dataset(data, None, ignore)
     unknown = sorted(set(dataset.names) - set(annotator.names))
     if unknown:
         note(f"not learned, so not tested: {', '.join(unknown)}", quiet=quiet)
-    chosen = tuple(one for one in dataset.recordings if split is None or one.split == split)
-    read, _ = _read_all(chosen, annotator.networks, annotator.info, unlabeled, quiet)
+    chosen, tested = _to_test(dataset, split, annotator.info.metadata)
+    read, unreadable = _read_all(chosen, annotator.networks, annotator.info, unlabeled, quiet)
     if not read:
         raise DataError(f"none of {number_of(len(chosen), 'recording')} can be read and tested")
-    return _tested(annotator, read, settings)
+    return dataclasses.replace(_tested(annotator, read, tested, settings), unreadable=unreadable)
 
 
 # -- parts of a run --------------------------------------------------------------------------------
 
 
-def _networks(
+def _dataset(data: str | Path, names: Sequence[str] | None, ignore: str | Path | None) -> FrameDataset:
+    """Read the recordings, and say which of the times to ignore are of no use."""
+    dataset = read_frame_dataset(data, names, ignore)
+    if dataset.unused:
+        note(f"{number_of(dataset.unused, 'interval')} of {str(ignore)!r} lie in other videos")
+    return dataset
+
+
+def feature_networks(
     base: str | Path | None, names: tuple[str, ...], size: int, fps: float, device: str
 ) -> tuple[HiddenTwoStream, RunInfo]:
-    """Return the networks that give the features, and the description of the new run."""
+    """Return the networks that give the features, and the description of a run that labels frames with them.
+
+    Args:
+        base, size, fps, device: as in `train_frames`.
+        names: the behaviors.
+
+    Raises:
+        UsageError, CheckpointError: as `train_frames`.
+    """
     if base is None:
         if size < 32 or size > 1024:
             raise UsageError(f"the size is {size}; expected 32 to 1024 px")
@@ -261,6 +290,14 @@ def _networks(
     return networks, RunInfo(recipe, names, metadata)
 
 
+def feature_streams(info: RunInfo) -> tuple[str, ...]:
+    """Return the streams of `feature_networks` that were trained, and so give features."""
+    trained = trained_streams(info.metadata.stages)
+    return tuple(
+        name for name in ("temporal", "spatial") if name in trained and name in info.recipe.model.streams
+    )
+
+
 def _divided(
     dataset: FrameDataset, held_out: str | None
 ) -> tuple[tuple[Recording, ...], tuple[Recording, ...]]:
@@ -293,6 +330,27 @@ def _divided(
     return train, test
 
 
+def _to_test(
+    dataset: FrameDataset, split: str | None, metadata: RunMetadata
+) -> tuple[tuple[Recording, ...], str]:
+    """Return the recordings to test an annotator on, and what they are in words."""
+    if split not in (None, "all", *SPLITS):
+        raise UsageError(f"unknown split {split!r}; choose one of {', '.join((*SPLITS, 'all'))}")
+    is_same = metadata.data == str(Path(dataset.source).resolve())
+    part = tuple(one for one in dataset.recordings if one.split == (split or "test"))
+    if part:
+        if is_same and split == "train":
+            note(_TRAINED_ON)
+        return part, f"{split or 'test'} part"
+    if split not in (None, "all"):
+        raise DataError(f"{dataset.source}: no recording is in the {split} part; use --split all")
+    if split is None and is_same and metadata.held_out is not None:
+        return _divided(dataset, metadata.held_out)[1], metadata.held_out
+    if is_same:
+        note(_TRAINED_ON)
+    return dataset.recordings, "all recordings"
+
+
 def _require_column(dataset: FrameDataset, column: str | None) -> None:
     if column is not None and not all(column in one.columns for one in dataset.recordings):
         known = sorted(set.intersection(*(set(one.columns) for one in dataset.recordings)))
@@ -314,7 +372,7 @@ def _read_all(
         for number, recording in enumerate(recordings, start=1):
             line.update(number)
             try:
-                found = frame_features(networks, info, recording.path)
+                found = frame_features(networks, info, recording.path, feature_streams(info))
             except VideoError as error:
                 unreadable[recording.path] = error.reason
                 note(f"hts: {error}")
@@ -351,14 +409,14 @@ def _sampled(one: _Read) -> npt.NDArray[np.int8]:
 
 
 def _tested(
-    annotator: Annotator, read: Sequence[_Read], settings: FrameSettings | None = None
+    annotator: Annotator, read: Sequence[_Read], tested: str, settings: FrameSettings | None = None
 ) -> FrameEvaluation:
     """Return the figures on recordings."""
     videos = []
     for one in read:
         found = annotator.labels(one.recording.path, one.found, settings or FrameSettings())
         videos.append(LabeledFrames(one.truth, found.values, found.scores))
-    return evaluate_frames(annotator.names, videos)
+    return dataclasses.replace(evaluate_frames(annotator.names, videos), tested=tested)
 
 
 def _cross_fitted(annotator: Annotator, fitted: FittedHead, read: Sequence[_Read]) -> FrameEvaluation | None:
@@ -369,4 +427,4 @@ def _cross_fitted(annotator: Annotator, fitted: FittedHead, read: Sequence[_Read
     for one, scores in zip(read, fitted.held_back, strict=True):
         found = annotator.labels_of_scores(one.recording.path, one.found, scores, FrameSettings())
         videos.append(LabeledFrames(one.truth, found.values, found.scores))
-    return evaluate_frames(annotator.names, videos)
+    return dataclasses.replace(evaluate_frames(annotator.names, videos), tested="held back in turn")
