@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from hidden_two_stream.errors import DataError, UsageError
 from hidden_two_stream.files import make_folder
 from hidden_two_stream.inference.annotator import load_annotator
 from hidden_two_stream.inference.frame_features import frame_features
+from hidden_two_stream.inference.frame_scores import FrameSettings
 from hidden_two_stream.recognition.frame_head import frame_logits, frame_scores
 from hidden_two_stream.training.frame_labels import (
     FeatureVideo,
@@ -404,3 +406,50 @@ def test_both_streams_of_a_run_give_features(recordings: Path, tmp_path: Path) -
         torch.testing.assert_close(found[number, width:], alone, rtol=1e-4, atol=1e-5)
     again = load_annotator(tmp_path / "run").annotate(video)
     np.testing.assert_allclose(again.scores, result.annotator.annotate(video).scores, atol=1e-6)
+
+
+def moving_patch(segments: list[tuple[int, int, str]], seed: int) -> npt.NDArray[np.uint8]:
+    """A textured patch that moves 2 px per frame in its segments, and rests otherwise."""
+    rng = np.random.default_rng(seed)
+    scene, patch = (
+        rng.integers(90, 110, (96, 96, 3)),
+        rng.integers(0, 256, (6, 6, 3)).repeat(4, 0).repeat(4, 1),
+    )
+    x, y, images = 8, 8, []
+    for number in range(80):
+        label = next((label for first, stop, label in segments if first <= number < stop), "")
+        x, y = x + 2 * (label == "right"), y + 2 * (label == "down")
+        image = scene.copy()
+        image[y : y + 24, x : x + 24] = patch
+        images.append(image)
+    return np.stack(images).astype(np.uint8)
+
+
+def test_bouts_are_right_to_the_frame_where_it_is_easy(tmp_path: Path) -> None:
+    """A patch that starts and stops at once, at any time, in recordings that the networks did not see."""
+    rng = np.random.default_rng(0)
+    rows: list[list[object]] = [["path", "label", "start_seconds", "end_seconds", "split"]]
+    for number in range(8):
+        first = int(rng.integers(5, 25))
+        second = first + int(rng.integers(20, 35))
+        segments = [
+            (first, first + int(rng.integers(8, 16)), ("right", "down")[number % 2]),
+            (second, second + int(rng.integers(8, 16)), ("down", "right")[number % 2]),
+        ]
+        write_video(tmp_path / f"{number}.mp4", moving_patch(segments, number))
+        split = "test" if number >= 6 else "train"
+        rows += [[f"{number}.mp4", label, a / 25, b / 25, split] for a, b, label in segments]
+    with (tmp_path / "segments.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    settings = replace(FAST, steps=150, width=32)
+    run = train_frames(
+        tmp_path / "segments.csv", tmp_path / "run", unlabeled="background", settings=settings, size=64,
+        quiet=True,
+    )  # fmt: skip
+    smooth = FrameSettings(shortest_seconds=0.1, bridge_seconds=0.1)
+    for recording in read_frame_dataset(tmp_path / "segments.csv").recordings[6:]:
+        found = run.annotator.annotate(recording.path, smooth).bouts()
+        assert [bout.label for bout in found] == [truth.label for truth in recording.segments]
+        for bout, truth in zip(found, recording.segments, strict=True):
+            assert abs(bout.start_seconds - truth.start_seconds) * 25 < 1.01
+            assert abs(bout.end_seconds - truth.end_seconds) * 25 < 1.01
