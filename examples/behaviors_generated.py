@@ -5,7 +5,8 @@
 Two people stand side by side. Each rests, or does one of two things of their own, for one to three seconds,
 in a random order that the other does not know. So up to two of the four behaviors happen in a frame. Every
 bout shows another person in front of another background; while they rest, the picture stands still. Training
-and test recordings have different seeds. Labels are in DeepEthogram's layout; `hts train-frames` learns them.
+and test recordings have different seeds. Labels are in DeepEthogram's layout; `hts train-frames` learns them,
+with and without `--grid 1x2`: features of the left and the right half beside those of the whole frame.
 """
 
 from __future__ import annotations
@@ -79,9 +80,12 @@ def main() -> None:
     count = round(arguments.seconds * FPS)
     train = write(arguments.out / "train", range(arguments.train), count)
     test = write(arguments.out / "test", range(1000, 1000 + arguments.test), count)
-    result = train_frames(train, arguments.out / f"run_{arguments.seed}", seed=arguments.seed)
-    print(f"cross-fitted: {result.cross_fitted}\n")
-    print(f"test: {evaluate_annotator(result.annotator, test)}\n")
+    for grid in ((1, 1), (1, 2)):
+        name = "x".join(map(str, grid))
+        run = arguments.out / f"run_{name}_{arguments.seed}"
+        result = train_frames(train, run, grid=grid, seed=arguments.seed)
+        print(f"--grid {name}, training recordings: {result.cross_fitted}\n")
+        print(f"--grid {name}: {evaluate_annotator(result.annotator, test)}\n", flush=True)
     print(f"{FPS} frames per second, {SIDE}×{2 * SIDE} px. Machine: {machine()}.")
 
 

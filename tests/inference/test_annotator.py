@@ -15,7 +15,7 @@ from hidden_two_stream.data.annotations.files import read_annotations
 from hidden_two_stream.data.clip_cache import resized
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.inference.annotator import Annotator, load_annotator
-from hidden_two_stream.inference.frame_features import VideoFeatures, frame_features
+from hidden_two_stream.inference.frame_features import FeatureParts, VideoFeatures, frame_features
 from hidden_two_stream.inference.frame_scores import FrameSettings, bridged_and_long
 from hidden_two_stream.inference.predictor import load
 from hidden_two_stream.recognition.frame_head import CONTEXT, FrameHead
@@ -119,6 +119,28 @@ def test_a_sampled_video_still_has_a_row_per_frame(tmp_path: Path) -> None:
     np.testing.assert_allclose(labels.scores[1:-1:2], middle, atol=1e-5)
 
 
+def test_the_vectors_of_cells_follow_that_of_the_frame() -> None:
+    one, clip = annotator(), moving(34)
+    found = frame_features(one.networks, one.info, clip, FeatureParts(grid=(1, 2))).features
+    assert found.shape == (34, 3 * 128)
+    torch.testing.assert_close(found[:, :128], frame_features(one.networks, one.info, clip).features)
+    assert not torch.equal(found[:, 128:256], found[:, 256:])
+
+
+def test_cells_are_cut_from_the_features_of_the_pairs() -> None:
+    networks, _ = feature_networks(None, NAMES, 64, 0.0, "cpu")
+    clip = networks.preprocess(resized(moving(3), (64, 64))[None])
+    with torch.inference_mode():
+        found = networks.pair_vectors(clip, (2, 3))
+        pairs = networks.temporal_inputs(clip)[0]
+        assert isinstance(pairs, torch.Tensor)
+        parts = [pairs]
+        for rows in (slice(0, 8), slice(8, 16)):
+            parts += [pairs[..., rows, columns] for columns in (slice(0, 6), slice(6, 11), slice(11, 16))]
+        expected = [networks.temporal_stream.encode(part) for part in parts]
+    torch.testing.assert_close(found, torch.cat(expected, dim=2))
+
+
 def test_a_label_depends_on_its_neighborhood_alone() -> None:
     head = annotator().head
     features = torch.randn(1, 200, 128)
@@ -155,6 +177,9 @@ def test_a_saved_annotator_gives_the_same_scores(tmp_path: Path, exclusive: bool
         {"exclusive": "yes"},
         {"features": -1},
         {"width": None},
+        {"streams": ["spatial"]},
+        {"grid": [1]},
+        {"grid": [0, 9]},
     ],
 )
 def test_a_damaged_description_is_named(tmp_path: Path, change: dict[str, object]) -> None:

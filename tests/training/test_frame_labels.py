@@ -393,10 +393,10 @@ def test_both_streams_of_a_run_give_features(recordings: Path, tmp_path: Path) -
     ]  # fmt: skip
     hts.train(labels, base, "nano", changes, resources=hts.Resources(workers=0, quiet=True))
     result = train_frames(recordings / "files.csv", tmp_path / "run", base=base, settings=FAST, quiet=True)
-    assert result.annotator.streams == ("temporal", "spatial")
+    assert result.annotator.parts.streams == ("temporal", "spatial")
     video = recordings / "project/v2/v2.mp4"
     networks, info = result.annotator.networks, result.annotator.info
-    found = frame_features(networks, info, video, ("temporal", "spatial")).features
+    found = result.annotator.features(video).features
     motion = frame_features(networks, info, video).features
     width = motion.shape[1]
     torch.testing.assert_close(found[:, :width], motion)

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 
 from hidden_two_stream.cli.options import Parser, add_device, path, path_text, show
+from hidden_two_stream.errors import UsageError
 
 __all__ = ["SUMMARY", "add_arguments", "add_unlabeled", "run"]
 
@@ -54,6 +55,11 @@ def add_arguments(parser: Parser) -> None:
         "%(default)s)",
     )  # fmt: skip
     parser.add_argument(
+        "--grid", default="1x1", metavar="ROWSxCOLUMNS",
+        help="cells that are looked at on their own, too, where several animals do something in places of "
+        "their own: 1x2 for two side by side (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
         "--fps", type=float, default=0.0, help="sample videos at this rate (default: all frames)"
     )
     parser.add_argument("--steps", type=int, help="optimizer steps (default: 300)")
@@ -83,6 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
         ignore=arguments.ignore,
         settings=settings,
         size=arguments.size,
+        grid=_grid(arguments.grid),
         fps=arguments.fps,
         seed=arguments.seed,
         device=arguments.device,
@@ -97,3 +104,10 @@ def run(arguments: argparse.Namespace) -> int:
     lines.append(f"{result.folder}: labels {', '.join(result.annotator.names)}; {kind}")
     show(arguments, {"run": str(result.folder), **result.to_dict()}, "\n".join(lines))
     return 1 if result.unreadable else 0
+
+
+def _grid(text: str) -> tuple[int, int]:
+    rows, _, columns = text.lower().partition("x")
+    if not (rows.isdecimal() and columns.isdecimal()):
+        raise UsageError(f"--grid is {text!r}; expected ROWSxCOLUMNS, such as 1x2")
+    return int(rows), int(columns)

@@ -21,7 +21,7 @@ from hidden_two_stream.checkpoint import (
     save_run,
 )
 from hidden_two_stream.errors import CheckpointError, UsageError
-from hidden_two_stream.inference.frame_features import VideoFeatures, frame_features
+from hidden_two_stream.inference.frame_features import FeatureParts, VideoFeatures, frame_features
 from hidden_two_stream.inference.frame_scores import (
     FrameScores,
     FrameSettings,
@@ -48,7 +48,7 @@ class Annotator(nn.Module):
         exclusive: one behavior at a time, or none.
         temperature: divisor of the logits.
         thresholds: (K,) score from which on a behavior is said to happen; 0 if exclusive.
-        streams: whose features the head sees, "temporal" or "temporal" and "spatial".
+        parts: what the features of a frame are made of.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Annotator(nn.Module):
         exclusive: bool,
         temperature: float,
         thresholds: Sequence[float],
-        streams: Sequence[str] = ("temporal",),
+        parts: FeatureParts | None = None,
     ) -> None:
         super().__init__()
         self.networks = networks
@@ -68,7 +68,7 @@ class Annotator(nn.Module):
         self.exclusive = exclusive
         self.temperature = temperature
         self.thresholds = tuple(thresholds)
-        self.streams = tuple(streams)
+        self.parts = parts or FeatureParts()
         self.eval().requires_grad_(False)
 
     def __repr__(self) -> str:
@@ -93,8 +93,15 @@ class Annotator(nn.Module):
         """
         chosen = settings or FrameSettings()
         self.check(chosen)
-        found = frame_features(self.networks, self.info, source, self.streams)
-        return self.labels(source_name(source), found, chosen)
+        return self.labels(source_name(source), self.features(source), chosen)
+
+    def features(self, source: Source) -> VideoFeatures:
+        """Return the features of the frames of a video, which `labels` gives labels to.
+
+        Raises:
+            UsageError, VideoError: as `annotate`.
+        """
+        return frame_features(self.networks, self.info, source, self.parts)
 
     def check(self, settings: FrameSettings) -> None:
         """Check that the settings name no other behaviors.
@@ -167,7 +174,8 @@ class Annotator(nn.Module):
             "features": len(self.head.mean),
             "width": self.head.width,
             "network_classes": _num_classes(self.networks),
-            "streams": list(self.streams),
+            "streams": list(self.parts.streams),
+            "grid": list(self.parts.grid),
         }
         save_run(folder, self, self.info, **{FRAME_LABELS_KEY: json.dumps(facts)})
 
@@ -193,7 +201,7 @@ def load_annotator(source: str | Path, device: str = "cpu") -> Annotator:
         )
         annotator = Annotator(
             networks, head, info, facts["exclusive"], facts["temperature"], facts["thresholds"],
-            facts["streams"],
+            facts["parts"],
         )  # fmt: skip
     place_weights(annotator, tensors, file)
     return on_device(annotator.eval().requires_grad_(False), device)
@@ -208,16 +216,16 @@ def _facts(text: object, count: int, file: Path) -> dict[str, Any]:
             "exclusive": found["exclusive"],
             "temperature": float(found["temperature"]),
             "thresholds": thresholds,
-            **{name: found[name] for name in ("features", "width", "network_classes", "streams")},
+            "parts": FeatureParts(tuple(found["streams"]), tuple(found["grid"])),
+            **{name: found[name] for name in ("features", "width", "network_classes")},
         }
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, UsageError) as error:
         raise CheckpointError(f"{str(file)!r} has a damaged description of frame labels: {error}") from error
     whole = all(
         type(facts[name]) is int and 1 <= facts[name] <= 1_000_000
         for name in ("features", "width", "network_classes")
     )
-    known = facts["streams"] in (["temporal"], ["temporal", "spatial"])
-    valid = type(facts["exclusive"]) is bool and 0.01 <= facts["temperature"] <= 1000 and whole and known
+    valid = type(facts["exclusive"]) is bool and 0.01 <= facts["temperature"] <= 1000 and whole
     if not valid or len(thresholds) != count or not all(0 <= value <= 1 for value in thresholds):
         raise CheckpointError(f"{str(file)!r} has a description of frame labels with values out of range")
     return facts

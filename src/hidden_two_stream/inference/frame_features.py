@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,14 +12,39 @@ from torch import Tensor
 from hidden_two_stream.checkpoint import RunInfo
 from hidden_two_stream.data.annotations.frame_labels import FrameTimes
 from hidden_two_stream.data.clip_cache import require_resizable, resized
+from hidden_two_stream.errors import UsageError
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.types import Frame
 from hidden_two_stream.video.reader import Source, VideoReader
 from hidden_two_stream.video.times import at_rate, unsampled_warning
 
-__all__ = ["VideoFeatures", "frame_features"]
+__all__ = ["FeatureParts", "VideoFeatures", "frame_features"]
 
 _CHUNK = 32  # pairs of frames per forward pass
+
+
+@dataclass(frozen=True)
+class FeatureParts:
+    """What the features of a frame are made of.
+
+    Attributes:
+        streams: "temporal", or "temporal" and "spatial".
+        grid: (rows, columns), 1…4 each. If it has several cells, each gives a vector of its own beside that
+            of the whole frame.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    streams: tuple[str, ...] = ("temporal",)
+    grid: tuple[int, int] = (1, 1)
+
+    def __post_init__(self) -> None:
+        streams = tuple(self.streams)
+        if streams not in (("temporal",), ("temporal", "spatial")):
+            raise UsageError(f"streams is {streams}; expected temporal, with or without spatial")
+        if [type(cells) is int and 1 <= cells <= 4 for cells in self.grid] != [True, True]:
+            raise UsageError(f"the grid is {self.grid}; expected 1 to 4 rows and 1 to 4 columns, such as 1x2")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +67,12 @@ class VideoFeatures:
 
 
 def frame_features(
-    networks: HiddenTwoStream, info: RunInfo, source: Source, streams: Sequence[str] = ("temporal",)
+    networks: HiddenTwoStream, info: RunInfo, source: Source, parts: FeatureParts | None = None
 ) -> VideoFeatures:
     """Return the features of the frames of a video.
 
-    They are the vector of the pair that ends with each frame and, with "spatial" among `streams`, the
-    embedding of the frame behind it. The whole frame is seen, squeezed to a square of `input.size`. With
+    They are the vectors of the pair that ends with each frame and, with "spatial" among the streams, the
+    embedding of the frame behind them. The whole frame is seen, squeezed to a square of `input.size`. With
     `input.fps` the video is sampled at this rate. Memory does not grow with the length of the video, but for
     the result.
 
@@ -55,7 +80,7 @@ def frame_features(
         UsageError: there is nothing at the path.
         VideoError: the video cannot be read.
     """
-    size = info.recipe.input.size
+    size, chosen = info.recipe.input.size, parts or FeatureParts()
     device = next(networks.parameters()).device
     times: list[float] = []
     sampled: list[float] = []
@@ -70,8 +95,8 @@ def frame_features(
             images = resized(np.stack([frame.image for frame in chunk]), (size, size)).to(device)
             with torch.inference_mode():
                 clip = networks.preprocess(images[None])
-                rows.append(networks.pair_vectors(clip)[0].cpu())
-                if "spatial" in streams:  # one frame of each chunk was in the chunk before
+                rows.append(networks.pair_vectors(clip, chosen.grid)[0].cpu())
+                if "spatial" in chosen.streams:  # one frame of each chunk was in the chunk before
                     seen = clip.transpose(0, 1)[len(looks) > 0 :]
                     looks.append(networks.spatial_embedding(seen).cpu())
         own_fps, warnings = reader.fps, (reader.warning, unsampled_warning(reader.fps, info.recipe.input.fps))

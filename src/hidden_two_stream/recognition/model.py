@@ -125,14 +125,21 @@ class HiddenTwoStream(nn.Module):
         logits: Tensor = self.temporal_stream(*self.temporal_inputs(frames))
         return logits
 
-    def pair_vectors(self, frames: Tensor) -> Tensor:
+    def pair_vectors(self, frames: Tensor, grid: tuple[int, int] = (1, 1)) -> Tensor:
         """Return a vector for each pair of neighboring `frames` (B, T, 3, H, W): (B, T−1, D).
+
+        With a grid (rows, columns), the vectors of its cells, row by row, follow that of the whole frame:
+        (B, T−1, (1 + rows·columns)·D). MotionNet sees the whole frame in any case.
 
         For temporal streams of the form "sequence". If `pairs_are_independent`, overlapping windows have the
         same vectors, which need to be computed only once.
         """
         stream, (pairs, *_) = self._sequence(), self.temporal_inputs(frames)
-        return stream.encode(cast(Tensor, pairs))
+        whole, (rows, columns) = cast(Tensor, pairs), grid
+        if rows * columns == 1:
+            return stream.encode(whole)
+        cells = [cell for row in whole.tensor_split(rows, 3) for cell in row.tensor_split(columns, 4)]
+        return torch.cat([stream.encode(part) for part in (whole, *cells)], dim=2)
 
     @property
     def pairs_are_independent(self) -> bool:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from hidden_two_stream.errors import DataError, UsageError, VideoError
 from hidden_two_stream.evaluation.frame_metrics import FrameEvaluation, LabeledFrames, evaluate_frames
 from hidden_two_stream.files import make_folder, write_json, write_text
 from hidden_two_stream.inference.annotator import Annotator
-from hidden_two_stream.inference.frame_features import VideoFeatures, frame_features
+from hidden_two_stream.inference.frame_features import FeatureParts, VideoFeatures, frame_features
 from hidden_two_stream.inference.frame_scores import FrameSettings
 from hidden_two_stream.inference.predictor import load
 from hidden_two_stream.progress import ProgressLine, note, number_of
@@ -103,6 +104,7 @@ def train_frames(
     ignore: str | Path | None = None,
     settings: FrameLabelSettings | None = None,
     size: int = 128,
+    grid: tuple[int, int] = (1, 1),
     fps: float = 0.0,
     seed: int = 0,
     device: str = "cpu",
@@ -125,6 +127,8 @@ def train_frames(
             a behavior is labeled there.
         settings: how to train.
         size: side of the square that frames are squeezed to, px; that of `base` if it is given.
+        grid: (rows, columns) of cells that give features of their own, beside the whole frame, for recordings
+            in which several do something in places of their own.
         fps: frames per second that videos are sampled at; 0: all frames.
         seed: seed of everything random.
         device: where to compute.
@@ -144,14 +148,16 @@ def train_frames(
     train, test = _divided(dataset, held_out)
     _require_column(dataset, group)
     networks, info = feature_networks(base, dataset.names, size, fps, device)
+    parts = FeatureParts(feature_streams(info), grid)
+    features = partial(frame_features, networks, info, parts=parts)
     with folder_lock(make_folder(folder)):
         note(
             f"{number_of(len(train), 'recording')} to learn from, {len(test)} to test; behaviors: "
             f"{', '.join(dataset.names)}",
             quiet=quiet,
         )
-        ours, unreadable = _read_all(train, networks, info, unlabeled, quiet)
-        theirs, unreadable_tests = _read_all(test, networks, info, unlabeled, quiet)
+        ours, unreadable = _read_all(train, features, dataset.names, unlabeled, quiet)
+        theirs, unreadable_tests = _read_all(test, features, dataset.names, unlabeled, quiet)
         unreadable |= unreadable_tests
         write_text(
             folder / UNREADABLE_FILE, "".join(f"{name}: {reason}\n" for name, reason in unreadable.items())
@@ -178,7 +184,7 @@ def train_frames(
         )  # fmt: skip
         annotator = Annotator(
             networks, fitted.head, info, fitted.exclusive, fitted.temperature, fitted.thresholds,
-            feature_streams(info),
+            parts,
         )  # fmt: skip
         annotator.save(folder)
         result = FrameTrainingResult(
@@ -224,7 +230,7 @@ def evaluate_annotator(
     if unknown:
         note(f"not learned, so not tested: {', '.join(unknown)}", quiet=quiet)
     chosen, tested = _to_test(dataset, split, annotator.info.metadata)
-    read, unreadable = _read_all(chosen, annotator.networks, annotator.info, unlabeled, quiet)
+    read, unreadable = _read_all(chosen, annotator.features, annotator.names, unlabeled, quiet)
     if not read:
         raise DataError(f"none of {number_of(len(chosen), 'recording')} can be read and tested")
     return dataclasses.replace(_tested(annotator, read, tested, settings), unreadable=unreadable)
@@ -361,8 +367,8 @@ def _require_column(dataset: FrameDataset, column: str | None) -> None:
 
 def _read_all(
     recordings: Sequence[Recording],
-    networks: HiddenTwoStream,
-    info: RunInfo,
+    features: Callable[[str], VideoFeatures],
+    names: Sequence[str],
     unlabeled: Unlabeled,
     quiet: bool,
 ) -> tuple[list[_Read], dict[str, str]]:
@@ -372,14 +378,14 @@ def _read_all(
         for number, recording in enumerate(recordings, start=1):
             line.update(number)
             try:
-                found = frame_features(networks, info, recording.path, feature_streams(info))
+                found = features(recording.path)
             except VideoError as error:
                 unreadable[recording.path] = error.reason
                 note(f"hts: {error}")
                 continue
             for warning in found.warnings:
                 note(f"hts: {recording.path}: {warning}", quiet=quiet)
-            truth = recording.frame_labels(info.classes, found.pts_seconds, found.fps, unlabeled)
+            truth = recording.frame_labels(names, found.pts_seconds, found.fps, unlabeled)
             read.append(_Read(recording, found, truth))
     return read, unreadable
 
