@@ -3,8 +3,8 @@
     python examples/behaviors_real.py [--root ../shared/data] [--out runs/behaviors] [--seeds 3]
 
 urfall: 55 recordings of falls and daily activities, labeled upright, transition or lying in every frame.
-Tested are falls 19 to 24, which show a person who is in no other fall; all else is for training. Each table is
-for a grid of `hts train-frames`: 2x2 adds features of the four quarters. Complete runs are kept.
+Tested are falls 19 to 24, which show a person who is in no other fall; all else is for training. Each table
+is for a grid of `hts train-frames`: 2x2 adds features of the four quarters. Complete runs are kept.
 """
 
 from __future__ import annotations
