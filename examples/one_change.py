@@ -3,18 +3,25 @@
 Each row is a whole cross-validation of one stream by a grouping column, such as the person. Rows differ from
 the first one in a single setting. Complete folds are kept: an interrupted study goes on where it stopped.
 
-    python examples/one_change.py ../shared/data/weizmann10/labels.csv --group subject --out runs/one-change
+    python examples/one_change.py ../shared/data/weizmann10/labels.csv --group subject --out runs/one-change \\
+        [--kept-back lena lyova ira]
+
+Values that are kept back take no part at all: choices that the table suggests can then be tested on them.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from hidden_two_stream.environment import machine
+from hidden_two_stream.errors import DataError, HiddenTwoStreamError
 from hidden_two_stream.experiments.cross_validation import cross_validate
+from hidden_two_stream.files import make_folder
 from hidden_two_stream.training.resources import Resources
 
 TEMPORAL = ("model.streams=[temporal]", "spatial.steps=0", "motion.steps=0", "joint.steps=0")
@@ -56,6 +63,23 @@ STUDIES: dict[str, tuple[Sequence[str], dict[str, Sequence[str]]]] = {
 }  # fmt: skip
 
 
+def without(data: Path, out: Path, group: str, kept_back: Sequence[str]) -> Path:
+    """Write the rows of the other values of the grouping column, and return the CSV."""
+    with data.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    unknown = set(kept_back) - {row[group] for row in rows}
+    if unknown:
+        raise DataError(f"{data}: no row has the {group} {', '.join(sorted(unknown))}")
+    table = make_folder(out) / "labels.csv"
+    with table.open("w", newline="", encoding="utf-8") as file:
+        written = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
+        written.writeheader()
+        for row in rows:
+            if row[group] not in kept_back:
+                written.writerow(row | {"path": str((data.parent / row["path"]).resolve())})
+    return table
+
+
 def main() -> None:
     """Train what is missing, and print one table per stream."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -64,7 +88,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/one-change"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--streams", nargs="+", choices=tuple(STUDIES), default=tuple(STUDIES))
+    parser.add_argument("--kept-back", nargs="+", default=(), metavar="VALUE")
     arguments = parser.parse_args()
+    data = without(arguments.data, arguments.out, arguments.group, arguments.kept_back)
     for stream in arguments.streams:
         common, changes = STUDIES[stream]
         print(
@@ -78,7 +104,7 @@ def main() -> None:
                 results = folder / "results.json"
                 if not results.exists():
                     cross_validate(
-                        arguments.data, folder, arguments.group, "nano-branched", (*common, *change),
+                        data, folder, arguments.group, "nano-branched", (*common, *change),
                         seed=seed, resume=(folder / "plan.json").exists(),
                         resources=Resources(quiet=True),
                     )  # fmt: skip
@@ -91,4 +117,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except HiddenTwoStreamError as error:
+        sys.exit(f"one_change: {error}")
