@@ -3,7 +3,7 @@
 Each row is a whole cross-validation of one stream by a grouping column, such as the person. Rows differ from
 the first one in a single setting. Complete folds are kept: an interrupted study goes on where it stopped.
 
-    python examples/one_change.py ../shared/data/weizmann10/labels.csv --group subject --out runs/one-change \\
+    python examples/one_change.py labels.csv --group subject --out runs/one-change
         [--kept-back lena lyova ira]
 
 Values that are kept back take no part at all: choices that the table suggests can then be tested on them.
