@@ -137,7 +137,7 @@ class NanoMotionNet(nn.Module):
             images.append(_halved(images[-1].flatten(0, 1)).unflatten(0, (batch, num_frames)))
         contexts = self._contexts(images[0][:, :-1].flatten(0, 1), len(images))
 
-        flow = contrast.new_zeros(len(contexts[-1]), 2, 1, 1)
+        flow = contrast.new_zeros(contexts[-1].shape[0], 2, 1, 1)  # len() would fix the batch of an export
         hidden = flow
         pyramid: list[Tensor] = []
         refiners = (self.refine2, self.refine3, self.refine4)
