@@ -366,6 +366,11 @@ def _checkpoint_file(source: object) -> Path:
         )
     path = Path(source)
     file = path / MODEL_FILE if path.is_dir() else path
+    if path.suffix in (".onnx", ".pt2") and path.is_file():
+        raise CheckpointError(
+            f"{str(path)!r} is an exported model, not a run; use an .onnx file with hts predict, hts "
+            "stream or hidden_two_stream.load_onnx"
+        )
     if not path.exists():
         raise UsageError(f"no run at {str(source)!r}; give a folder made by `hts train`, or its {MODEL_FILE}")
     if not file.is_file():
