@@ -127,7 +127,7 @@ def export_model(
         _require_same(found)
         onnx_file.write_program(program, described, path)
     else:
-        model = onnx_file.onnx_model(program, graph, described)
+        model = onnx_file.onnx_model(program, graph, info.recipe, described)
         found = parity(recognizer, windows, _session_runner(model, graph.outputs))
         _require_same(found)
         if int8:

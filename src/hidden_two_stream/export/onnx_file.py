@@ -71,9 +71,7 @@ def trace(graph: ExportGraph, recipe: Recipe) -> torch.export.ExportedProgram:
         graph: the graph, in evaluation mode, on the CPU.
         recipe: recipe of the run.
     """
-    size = recipe.input.size
-    # A batch of 1 would be taken for a constant.
-    example = torch.zeros(2, recipe.model.num_frames, size, size, 3, dtype=torch.uint8)
+    example = _example(recipe)
     batch = torch.export.Dim("batch", min=1)
     with torch.no_grad(), _quiet():
         program = torch.export.export(graph, (example,), dynamic_shapes=({0: batch},), strict=False)
@@ -84,24 +82,26 @@ def trace(graph: ExportGraph, recipe: Recipe) -> torch.export.ExportedProgram:
 
 
 def onnx_model(
-    program: torch.export.ExportedProgram, graph: ExportGraph, described: Mapping[str, Any]
+    program: torch.export.ExportedProgram,
+    graph: ExportGraph,
+    recipe: Recipe,
+    described: Mapping[str, Any],
 ) -> Any:
     """Return the ONNX model of a traced program.
 
     Args:
         program: of `trace`.
         graph: the graph that was traced.
+        recipe: recipe of the run.
         described: see `export.description.description`.
 
     Raises:
         MissingDependencyError: a library is not installed.
     """
-    size = program.example_inputs[0][0].shape if program.example_inputs else None
-    assert size is not None
     with torch.no_grad(), _quiet():
         found = torch.onnx.export(
             program,
-            (torch.zeros(size, dtype=torch.uint8),),
+            (_example(recipe),),
             dynamo=True,
             opset_version=OPSET,
             input_names=[INPUT],
@@ -114,6 +114,12 @@ def onnx_model(
     clean(model)
     describe(model, described)
     return model
+
+
+def _example(recipe: Recipe) -> torch.Tensor:
+    """Return clips (2, T, H, W, 3) uint8: in a trace, a batch of 1 would be taken for a constant."""
+    size = recipe.input.size
+    return torch.zeros(2, recipe.model.num_frames, size, size, 3, dtype=torch.uint8)
 
 
 def describe(model: Any, described: Mapping[str, Any]) -> None:
@@ -146,6 +152,7 @@ def write_program(program: torch.export.ExportedProgram, described: Mapping[str,
     """
     buffer = io.BytesIO()
     extra = {f"{DESCRIPTION_KEY}.json": json.dumps(described, ensure_ascii=False)}
+    program.example_inputs = None  # megabytes of zeros
     with _quiet():
         torch.export.save(program, buffer, extra_files=extra)
     with atomic_write(path) as part:
