@@ -13,6 +13,7 @@ from hidden_two_stream.config import plain, validation
 from hidden_two_stream.data.annotations import format as label_format
 from hidden_two_stream.data.annotations import label_file
 from hidden_two_stream.evaluation import label_lists, npz
+from hidden_two_stream.export import onnx_file
 from hidden_two_stream.inference import scoring, segment_settings
 from hidden_two_stream.motion import tracking
 from hidden_two_stream.recognition import image_encoder
@@ -57,6 +58,7 @@ def row_of(name: str) -> str:
         ("numbers in the configuration", f" {image_encoder.MAX_NUMBER:,} "),
         ("layers in the configuration", f" {image_encoder.MAX_LAYERS} "),
         ("header of a safetensors", f"{tensors.MAX_HEADER_BYTES // MIB} MiB"),
+        ("ONNX file", f"{onnx_file.MOST_BYTES / 10**9:.1f} GB"),
         ("JSON file of a run", f"{files.MAX_JSON_BYTES // MIB} MiB"),
         ("arrays of a score file", f"{npz.LARGEST_BYTES // MIB} MiB"),
         ("arrays in a score file", f"{npz._MOST_ARRAYS:,}"),

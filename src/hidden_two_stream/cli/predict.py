@@ -20,7 +20,7 @@ SUMMARY = "label videos: files, folders, globs, frame folders or URLs"
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts predict`."""
-    add_videos(parser)
+    add_videos(parser, "run folder, checkpoint file, or an exported model.onnx")
     parser.add_argument(
         "--top", type=int, default=3, help="number of classes to print per video (default: %(default)s)"
     )

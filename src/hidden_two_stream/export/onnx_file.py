@@ -22,6 +22,7 @@ from hidden_two_stream.files import atomic_write
 from hidden_two_stream.inference.onnx_recognizer import INPUT
 
 __all__ = [
+    "MOST_BYTES",
     "OPSET",
     "clean",
     "describe",
@@ -36,7 +37,9 @@ __all__ = [
 OPSET = 20
 """Version of ONNX's operators: the first in which `GridSample` has its present form."""
 
-_MOST_BYTES = 2**31 - 1  # of one protobuf message
+MOST_BYTES = 2**31 - 1
+"""Of an ONNX file: the largest protobuf message."""
+
 _PARTS = ("onnx", "onnxscript", "onnxruntime")
 
 
@@ -135,7 +138,7 @@ def write_onnx(model: Any, path: Path) -> None:
         UsageError: the model does not fit into one file.
         OutputError: the folder is not writable, or the disk is full.
     """
-    if model.ByteSize() > _MOST_BYTES:
+    if model.ByteSize() > MOST_BYTES:
         raise UsageError(
             f"the model has {model.ByteSize() / 1e9:.1f} GB, but an ONNX file holds at most 2.1 GB; "
             "use --format pt2"
