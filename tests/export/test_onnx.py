@@ -26,9 +26,10 @@ from hidden_two_stream.video.writer import write_video
 
 from .runs import CLASSES, make_clips, make_run
 
-onnx = pytest.importorskip("onnx")
-pytest.importorskip("onnxscript")
-pytest.importorskip("onnxruntime")
+ABSENT = "the extra 'export' is not installed"
+onnx = pytest.importorskip("onnx", reason=ABSENT)
+pytest.importorskip("onnxscript", reason=ABSENT)
+pytest.importorskip("onnxruntime", reason=ABSENT)
 
 Hts = Callable[..., tuple[int, str, str]]
 
@@ -209,6 +210,15 @@ def test_predictions_are_those_of_the_run(run: Path, exported: Export, video: Pa
     np.testing.assert_allclose(ours.scores, theirs.scores, rtol=0, atol=1e-5)
     for name, scores in theirs.streams.items():
         np.testing.assert_allclose(ours.streams[name], scores, rtol=0, atol=1e-5)
+
+
+def test_real_recordings_have_the_scores_of_the_run(run: Path, exported: Export, data_root: Path) -> None:
+    paths = sorted((data_root / "weizmann10").glob("*/denis_*.mp4"))[:3]
+    assert len(paths) == 3
+    for path in paths:
+        ours, theirs = (loaded.predict(path, "3x1") for loaded in (load_onnx(exported.path), load(run)))
+        assert ours.num_frames == theirs.num_frames > 20
+        np.testing.assert_allclose(ours.scores, theirs.scores, rtol=0, atol=1e-5)
 
 
 def test_short_videos_arrays_and_undecoded_frames_too(

@@ -18,9 +18,10 @@ from hidden_two_stream.video.writer import write_video
 
 from .runs import CLASSES, make_clips, make_run
 
-onnx = pytest.importorskip("onnx")
-pytest.importorskip("onnxscript")
-pytest.importorskip("onnxruntime")
+ABSENT = "the extra 'export' is not installed"
+onnx = pytest.importorskip("onnx", reason=ABSENT)
+pytest.importorskip("onnxscript", reason=ABSENT)
+pytest.importorskip("onnxruntime", reason=ABSENT)
 
 
 @pytest.fixture(scope="module")
