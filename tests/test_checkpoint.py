@@ -29,9 +29,7 @@ from hidden_two_stream.checkpoint import (
     build_model,
     load_run,
     read_metrics,
-    read_tensors,
     save_run,
-    write_tensors,
 )
 from hidden_two_stream.config.loading import load_recipe
 from hidden_two_stream.config.schema import InputConfig, ModelConfig, Recipe
@@ -39,6 +37,7 @@ from hidden_two_stream.errors import CheckpointError, OutputError, TrainingError
 from hidden_two_stream.inference.predictor import Recognizer, load
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.synthetic.clips import generate_clip
+from hidden_two_stream.tensors import read_tensors, write_tensors
 
 CLASSES = ("gehen", "走る", 'say "hi", don\'t')
 METADATA = RunMetadata(

@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     from hidden_two_stream.evaluation.segments import SegmentEvaluation, evaluate_segments
     from hidden_two_stream.experiments.compare import compare
     from hidden_two_stream.experiments.cross_validation import CrossValidation, cross_validate
+    from hidden_two_stream.export.export import Export, export_model
     from hidden_two_stream.inference.annotator import Annotator, load_annotator
     from hidden_two_stream.inference.frame_scores import FrameScores, FrameSettings
     from hidden_two_stream.inference.motion_estimator import MotionEstimator, motion_estimator
+    from hidden_two_stream.inference.onnx_recognizer import OnnxRecognizer, load_onnx
     from hidden_two_stream.inference.predictor import Recognizer, load
     from hidden_two_stream.inference.segment_settings import SegmentSettings
     from hidden_two_stream.inference.stream import StreamSettings
@@ -53,12 +55,14 @@ _HOMES = {
     "CrossValidation": "experiments.cross_validation",
     "Decision": "types",
     "Evaluation": "evaluation.accuracy",
+    "Export": "export.export",
     "FrameEvaluation": "evaluation.frame_metrics",
     "FrameLabelSettings": "training.frame_labels",
     "FrameScores": "inference.frame_scores",
     "FrameSettings": "inference.frame_scores",
     "HiddenTwoStreamError": "errors",
     "MotionEstimator": "inference.motion_estimator",
+    "OnnxRecognizer": "inference.onnx_recognizer",
     "Prediction": "types",
     "Recipe": "config.schema",
     "Recognizer": "inference.predictor",
@@ -78,8 +82,10 @@ _HOMES = {
     "evaluate": "evaluation.evaluate",
     "evaluate_annotator": "training.frame_runs",
     "evaluate_segments": "evaluation.segments",
+    "export_model": "export.export",
     "load": "inference.predictor",
     "load_annotator": "inference.annotator",
+    "load_onnx": "inference.onnx_recognizer",
     "load_recipe": "config.loading",
     "motion_estimator": "inference.motion_estimator",
     "read_annotations": "data.annotations.files",
@@ -98,12 +104,14 @@ __all__ = [
     "CrossValidation",
     "Decision",
     "Evaluation",
+    "Export",
     "FrameEvaluation",
     "FrameLabelSettings",
     "FrameScores",
     "FrameSettings",
     "HiddenTwoStreamError",
     "MotionEstimator",
+    "OnnxRecognizer",
     "Prediction",
     "Recipe",
     "Recognizer",
@@ -124,8 +132,10 @@ __all__ = [
     "evaluate",
     "evaluate_annotator",
     "evaluate_segments",
+    "export_model",
     "load",
     "load_annotator",
+    "load_onnx",
     "load_recipe",
     "motion_estimator",
     "read_annotations",

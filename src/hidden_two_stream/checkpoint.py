@@ -12,22 +12,23 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from hidden_two_stream.config.loading import recipe_from_dict
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.data.samples import clean_text
 from hidden_two_stream.errors import CheckpointError, TrainingError, UsageError
-from hidden_two_stream.files import parse_json, write_json
+from hidden_two_stream.files import parse_description, parse_json, write_json
 from hidden_two_stream.recognition.calibration import Calibration
-from hidden_two_stream.recognition.image_encoder import EncoderConfig
-from hidden_two_stream.recognition.model import HiddenTwoStream
-from hidden_two_stream.tensors import mismatches, not_finite, parse_description, read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    import torch
+
+    from hidden_two_stream.recognition.model import HiddenTwoStream
 
 __all__ = [
+    "DESCRIPTION_KEY",
     "FORMAT_VERSION",
     "FRAME_LABELS_KEY",
     "METRICS_FILE",
@@ -44,6 +45,7 @@ __all__ = [
     "read_config",
     "read_description",
     "read_metrics",
+    "run_info",
     "save_run",
 ]
 
@@ -58,7 +60,8 @@ UNREADABLE_FILE = "unreadable.txt"
 FRAME_LABELS_KEY = "frame_labels"
 """In the description of a checkpoint that labels frames, see `inference.annotator`."""
 
-_KEY = "hidden_two_stream"
+DESCRIPTION_KEY = "hidden_two_stream"
+"""In the metadata of a checkpoint or an exported model: its description, as JSON."""
 
 
 @dataclass(frozen=True)
@@ -190,6 +193,9 @@ def build_model(recipe: Recipe, num_classes: int) -> HiddenTwoStream:
             built.
         MissingDependencyError: the library of an image encoder is not installed.
     """
+    from hidden_two_stream.recognition.image_encoder import EncoderConfig
+    from hidden_two_stream.recognition.model import HiddenTwoStream
+
     model = recipe.model
     encoder = None
     if model.encoder_name is not None and "spatial" in model.streams:
@@ -223,6 +229,8 @@ def save_run(folder: Path, model: torch.nn.Module, info: RunInfo, **extra: str) 
         TrainingError: a weight is not finite.
         OutputError: the folder is not writable or the disk is full.
     """
+    from hidden_two_stream.tensors import not_finite, write_tensors
+
     description, weights = info.to_dict() | extra, model.state_dict()
     broken = not_finite(weights)
     if broken:
@@ -230,7 +238,7 @@ def save_run(folder: Path, model: torch.nn.Module, info: RunInfo, **extra: str) 
             f"cannot save the model: {broken[0]}{_more(broken, 1)} not finite; train again with a lower "
             "learning rate"
         )
-    write_tensors(folder / MODEL_FILE, weights, {_KEY: json.dumps(description)})
+    write_tensors(folder / MODEL_FILE, weights, {DESCRIPTION_KEY: json.dumps(description)})
     write_json(folder / CONFIG_FILE, description)
 
 
@@ -258,6 +266,8 @@ def load_run(source: str | Path) -> tuple[HiddenTwoStream, RunInfo]:
             f"{str(file)!r} labels frames, not clips; use hts annotate, or hidden_two_stream.load_annotator"
         )
     try:
+        import torch
+
         with torch.device("meta"):  # the loaded weights replace the parameters: no second copy
             model = build_model(info.recipe, len(info.classes))
     except UsageError as error:
@@ -274,10 +284,14 @@ def read_description(
     Raises:
         UsageError, CheckpointError: as `load_run`.
     """
+    from hidden_two_stream.tensors import read_tensors
+
     file = _checkpoint_file(source)
     tensors, metadata = read_tensors(file)
-    data = _description(metadata, file)
-    return file, tensors, data, _run_info(data, file)
+    if DESCRIPTION_KEY not in metadata:
+        raise CheckpointError(f"{str(file)!r} is not a checkpoint of this package: it has no description")
+    data = parse_description(metadata[DESCRIPTION_KEY], file, FORMAT_VERSION)
+    return file, tensors, data, run_info(data, file)
 
 
 def read_config(folder: Path) -> RunInfo:
@@ -291,7 +305,7 @@ def read_config(folder: Path) -> RunInfo:
         text = file.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise CheckpointError(f"cannot read the description of a run from {str(file)!r}: {error}") from error
-    return _run_info(parse_description(text, file, FORMAT_VERSION), file)
+    return run_info(parse_description(text, file, FORMAT_VERSION), file)
 
 
 def baseline_of(data: Mapping[str, Any]) -> str | None:
@@ -318,6 +332,8 @@ def place_weights(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor], f
     Raises:
         CheckpointError: names, shapes or types differ, or a weight is not finite.
     """
+    from hidden_two_stream.tensors import mismatches, not_finite
+
     expected = model.state_dict()
     wrong = mismatches(expected, tensors)
     if wrong:
@@ -350,6 +366,11 @@ def _checkpoint_file(source: object) -> Path:
         )
     path = Path(source)
     file = path / MODEL_FILE if path.is_dir() else path
+    if path.suffix in (".onnx", ".pt2") and path.is_file():
+        raise CheckpointError(
+            f"{str(path)!r} is an exported model, not a run; use an .onnx file with hts predict, hts "
+            "stream or hidden_two_stream.load_onnx"
+        )
     if not path.exists():
         raise UsageError(f"no run at {str(source)!r}; give a folder made by `hts train`, or its {MODEL_FILE}")
     if not file.is_file():
@@ -360,13 +381,16 @@ def _checkpoint_file(source: object) -> Path:
     return file
 
 
-def _description(metadata: Mapping[str, str], file: Path) -> dict[str, Any]:
-    if _KEY not in metadata:
-        raise CheckpointError(f"{str(file)!r} is not a checkpoint of this package: it has no description")
-    return parse_description(metadata[_KEY], file, FORMAT_VERSION)
+def run_info(data: Mapping[str, Any], file: Path) -> RunInfo:
+    """Return the `RunInfo` of a JSON description.
 
+    Args:
+        data: the description, with the expected format version.
+        file: where it was found, for errors.
 
-def _run_info(data: Mapping[str, Any], file: Path) -> RunInfo:
+    Raises:
+        CheckpointError: it is damaged.
+    """
     try:
         recipe = recipe_from_dict(data["recipe"], "recipe")
         classes, provenance = _class_names(data["classes"]), data["provenance"]

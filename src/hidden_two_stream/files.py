@@ -13,13 +13,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from hidden_two_stream.errors import OutputError
+from hidden_two_stream.errors import CheckpointError, OutputError
 
 __all__ = [
     "atomic_write",
     "folder_name",
     "folder_names",
     "make_folder",
+    "parse_description",
     "parse_json",
     "read_json",
     "write_json",
@@ -106,6 +107,31 @@ def parse_json(text: str) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def parse_description(text: str, file: Path, version: int) -> dict[str, Any]:
+    """Parse a JSON description and check its format version.
+
+    Args:
+        text: the JSON, as found in the metadata.
+        file: file that holds it, for error messages.
+        version: the `format_version` that the description must have.
+
+    Raises:
+        CheckpointError: `text` is not a JSON object, or has another format version.
+    """
+    try:
+        data = parse_json(text)
+    except ValueError as error:
+        raise CheckpointError(f"the description in {str(file)!r} is damaged: {error}") from error
+    data = data if isinstance(data, dict) else {}
+    found = data.get("format_version")
+    if found != version:
+        raise CheckpointError(
+            f"{str(file)!r} has format version {found}, this package reads {version}; "
+            "use the version of hidden-two-stream that wrote it"
+        )
+    return data
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:

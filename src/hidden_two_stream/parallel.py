@@ -17,8 +17,6 @@ from multiprocessing import connection, get_context, parent_process
 from types import FrameType
 from typing import Any, TypeVar
 
-import torch
-
 from hidden_two_stream.errors import WorkerError
 
 __all__ = ["LOST_WORKER", "WorkerPool", "require_semaphores", "run_in_processes", "threads"]
@@ -236,6 +234,8 @@ def _end_with_parent() -> None:
 @contextlib.contextmanager
 def threads(number: int) -> Iterator[None]:
     """Set the number of threads of torch and, if installed, OpenCV within the block."""
+    import torch
+
     before = (torch.get_num_threads(), 1 if (opencv := _opencv()) is None else opencv.getNumThreads())
     _set_threads(number, number)
     try:
@@ -245,6 +245,8 @@ def threads(number: int) -> Iterator[None]:
 
 
 def _set_threads(torch_threads: int, opencv_threads: int) -> None:
+    import torch
+
     torch.set_num_threads(torch_threads)
     if (opencv := _opencv()) is not None:
         opencv.setNumThreads(opencv_threads)

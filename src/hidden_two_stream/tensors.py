@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hidden_two_stream.errors import CheckpointError, UsageError
-from hidden_two_stream.files import atomic_write, parse_json
+from hidden_two_stream.files import atomic_write
 
 __all__ = [
     "MAX_HEADER_BYTES",
@@ -20,7 +20,6 @@ __all__ = [
     "mismatches",
     "not_finite",
     "on_device",
-    "parse_description",
     "read_metadata",
     "read_tensors",
     "write_tensors",
@@ -114,31 +113,6 @@ def _require_small_header(path: Path) -> None:
 def _version(path: Path) -> tuple[int, ...]:
     status = path.stat()
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def parse_description(text: str, file: Path, version: int) -> dict[str, Any]:
-    """Parse a JSON description and check its format version.
-
-    Args:
-        text: the JSON, as found in the metadata.
-        file: file that holds it, for error messages.
-        version: the `format_version` that the description must have.
-
-    Raises:
-        CheckpointError: `text` is not a JSON object, or has another format version.
-    """
-    try:
-        data = parse_json(text)
-    except ValueError as error:
-        raise CheckpointError(f"the description in {str(file)!r} is damaged: {error}") from error
-    data = data if isinstance(data, dict) else {}
-    found = data.get("format_version")
-    if found != version:
-        raise CheckpointError(
-            f"{str(file)!r} has format version {found}, this package reads {version}; "
-            "use the version of hidden-two-stream that wrote it"
-        )
-    return data
 
 
 def mismatches(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:

@@ -13,7 +13,8 @@ from hidden_two_stream.config import plain, validation
 from hidden_two_stream.data.annotations import format as label_format
 from hidden_two_stream.data.annotations import label_file
 from hidden_two_stream.evaluation import label_lists, npz
-from hidden_two_stream.inference import predictor, segment_settings
+from hidden_two_stream.export import onnx_file
+from hidden_two_stream.inference import scoring, segment_settings
 from hidden_two_stream.motion import tracking
 from hidden_two_stream.recognition import image_encoder
 from hidden_two_stream.training.resources import Resources
@@ -38,7 +39,7 @@ def row_of(name: str) -> str:
         ("resized frame |", f"{limits.MAX_RESIZED_PIXELS // 10**6} million pixels"),
         ("resized frame that", f"{limits.MAX_ENLARGED_PIXELS / 10**6:g} million pixels"),
         ("image file", f"{images._MOST_BYTES / 10**9:.2f} GB"),
-        ("frames of one video kept", f"{predictor._KEPT_BYTES // MIB} MiB"),
+        ("frames of one video kept", f"{scoring.KEPT_BYTES // MIB} MiB"),
         ("frames of all videos kept", f"{Resources().cache_mb} MiB"),
         ("box to follow", f"{tracking.SMALLEST_BOX_PX} px a side"),
         ("worker processes", f" {options._MOST_WORKERS} |"),
@@ -57,6 +58,7 @@ def row_of(name: str) -> str:
         ("numbers in the configuration", f" {image_encoder.MAX_NUMBER:,} "),
         ("layers in the configuration", f" {image_encoder.MAX_LAYERS} "),
         ("header of a safetensors", f"{tensors.MAX_HEADER_BYTES // MIB} MiB"),
+        ("ONNX file", f"{onnx_file.MOST_BYTES / 10**9:.1f} GB"),
         ("JSON file of a run", f"{files.MAX_JSON_BYTES // MIB} MiB"),
         ("arrays of a score file", f"{npz.LARGEST_BYTES // MIB} MiB"),
         ("arrays in a score file", f"{npz._MOST_ARRAYS:,}"),

@@ -20,7 +20,7 @@ from hidden_two_stream.experiments.precomputed_flow import (
     flip_flow,
 )
 from hidden_two_stream.motion.warp import warp
-from hidden_two_stream.video.transforms import Crop
+from hidden_two_stream.video.crops import Crop
 
 
 def store_of(frames: Tensor) -> ClipCache:

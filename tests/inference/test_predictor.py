@@ -18,7 +18,7 @@ from hidden_two_stream.checkpoint import RunInfo, RunMetadata, build_model, save
 from hidden_two_stream.config.schema import FusionConfig, InputConfig, ModelConfig, Recipe
 from hidden_two_stream.data.clip_cache import DecodedVideo, decode_video
 from hidden_two_stream.errors import CheckpointError, UsageError, VideoError, VideoWarning
-from hidden_two_stream.inference import predictor
+from hidden_two_stream.inference import scoring
 from hidden_two_stream.inference.predictor import Recognizer, load
 from hidden_two_stream.inference.segment_settings import SegmentSettings
 from hidden_two_stream.inference.segments import (
@@ -112,7 +112,7 @@ def test_file_array_and_folder_of_pictures_are_the_same(
     assert (from_file.source, from_file.num_frames, from_file.warnings) == (str(clip_path), 30, ())
     assert recognizer.predict(frames, protocol).source == "array"
     others = [recognizer.predict(source, protocol) for source in (frames, clip_path, tmp_path)]
-    monkeypatch.setattr(predictor, "_KEPT_BYTES", 5 * 64 * 64 * 3)  # decoded frames exceed the bound
+    monkeypatch.setattr(scoring, "KEPT_BYTES", 5 * 64 * 64 * 3)  # decoded frames exceed the bound
     others += [recognizer.predict(source, protocol) for source in (frames, clip_path, tmp_path)]
     for other in others:
         same(other, from_file)

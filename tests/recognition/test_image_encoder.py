@@ -19,7 +19,8 @@ from hidden_two_stream.recognition.image_encoder import EncoderBackbone, Encoder
 from hidden_two_stream.recognition.model import HiddenTwoStream, Preprocessing
 from hidden_two_stream.training.optimizer import build_optimizer
 from hidden_two_stream.training.stages import select_trained
-from hidden_two_stream.video.transforms import apply_crop, center_crop_box, normalize
+from hidden_two_stream.video.crops import center_crop_box
+from hidden_two_stream.video.transforms import apply_crop, normalize
 
 from ..encoders import TINY, require_transformers
 

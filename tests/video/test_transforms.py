@@ -5,21 +5,23 @@ import pytest
 import torch
 
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.video.transforms import (
-    CONTRAST_STD,
-    MEAN_RGB,
+from hidden_two_stream.video.crops import (
     Crop,
-    apply_crop,
     center_crop_box,
-    color_jitter,
-    contrast_normalize,
     corner_crop_boxes,
     flip,
     multi_scale_crop_box,
+    ten_crop,
+)
+from hidden_two_stream.video.transforms import (
+    CONTRAST_STD,
+    MEAN_RGB,
+    apply_crop,
+    color_jitter,
+    contrast_normalize,
     normalize,
     resize,
     resize_short_side,
-    ten_crop,
     to_tensor,
 )
 

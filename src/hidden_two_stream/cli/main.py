@@ -23,6 +23,7 @@ from hidden_two_stream.cli import (
     cross_validate,
     demo,
     evaluate,
+    export,
     features,
     flow,
     fuse,
@@ -64,6 +65,7 @@ COMMANDS: dict[str, ModuleType] = {
     "flow": flow,
     "track": track,
     "features": features,
+    "export": export,
     "import-caffe": import_caffe,
 }
 """The module of each command, with `SUMMARY`, `add_arguments` and `run`."""

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hidden_two_stream.cli.output import print_json, print_text
-from hidden_two_stream.errors import UsageError
+from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.progress import note
 
 if TYPE_CHECKING:
     from hidden_two_stream.inference.motion_estimator import MotionEstimator
+    from hidden_two_stream.inference.onnx_recognizer import OnnxRecognizer
     from hidden_two_stream.inference.predictor import Recognizer
     from hidden_two_stream.training.resources import Resources
 
@@ -304,6 +305,29 @@ def open_motion(arguments: argparse.Namespace) -> tuple[MotionEstimator, str]:
     raise UsageError(
         f"--network {arguments.network} and the run {arguments.run!r} both give a MotionNet; leave one out"
     )
+
+
+def open_scorer(arguments: argparse.Namespace) -> Recognizer | OnnxRecognizer:
+    """Return the recognizer of the run, or of the ONNX file, that the command names.
+
+    PyTorch is not imported for an ONNX file.
+
+    Raises:
+        UsageError: an ONNX file is to be used on another device than the CPU.
+        CheckpointError: no stream was trained.
+    """
+    from hidden_two_stream.inference.onnx_recognizer import ONNX_SUFFIX, load_onnx
+
+    found: Recognizer | OnnxRecognizer
+    if arguments.run.lower().endswith(ONNX_SUFFIX):
+        if arguments.device != "cpu":
+            raise UsageError(f"--device is {arguments.device}, but ONNX files run on the cpu; leave it out")
+        found = load_onnx(arguments.run)
+    else:
+        found = open_recognizer(arguments)
+    if not found.trained_streams:
+        raise CheckpointError(f"{arguments.run!r} has no trained stream; train spatial or temporal")
+    return found
 
 
 def open_recognizer(arguments: argparse.Namespace) -> Recognizer:

@@ -6,10 +6,10 @@ import argparse
 from functools import partial
 from typing import Any
 
-from hidden_two_stream.cli.options import Parser, add_device, add_protocol, open_recognizer
+from hidden_two_stream.cli.options import Parser, add_device, add_protocol, open_scorer
 from hidden_two_stream.cli.output import print_json, print_text
 from hidden_two_stream.cli.sources import Failure, add_videos, attempt, named_videos
-from hidden_two_stream.errors import CheckpointError, UsageError
+from hidden_two_stream.errors import UsageError
 from hidden_two_stream.printing import one_line
 from hidden_two_stream.progress import note
 
@@ -20,7 +20,7 @@ SUMMARY = "label videos: files, folders, globs, frame folders or URLs"
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts predict`."""
-    add_videos(parser)
+    add_videos(parser, "run folder, checkpoint file, or an exported model.onnx")
     parser.add_argument(
         "--top", type=int, default=3, help="number of classes to print per video (default: %(default)s)"
     )
@@ -44,9 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--top is {arguments.top}; expected 1 or more")
     require_threshold(arguments.threshold)
     parse_protocol(arguments.protocol)
-    recognizer = open_recognizer(arguments)
-    if not recognizer.trained_streams:
-        raise CheckpointError(f"{arguments.run!r} has no trained stream; train spatial or temporal")
+    recognizer = open_scorer(arguments)
     protocol = run_protocol(arguments.protocol, recognizer.info.recipe, note)
     sources, left_out = named_videos(arguments.sources, "labeled")
     predictions: list[dict[str, Any]] = []

@@ -27,9 +27,9 @@ class Failure:
     reason: str
 
 
-def add_videos(parser: Parser) -> None:
+def add_videos(parser: Parser, run_help: str = "run folder or checkpoint file") -> None:
     """Add the positional arguments RUN and VIDEO…, as `arguments.run` and `arguments.sources`."""
-    parser.add_argument("run", type=path_text, metavar="RUN", help="run folder or checkpoint file")
+    parser.add_argument("run", type=path_text, metavar="RUN", help=run_help)
     parser.add_argument(
         "sources",
         type=path_text,

@@ -9,9 +9,9 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from hidden_two_stream.cli.options import Parser, add_device, open_recognizer, path_text
+from hidden_two_stream.cli.options import Parser, add_device, open_scorer, path_text
 from hidden_two_stream.cli.output import print_json_line
-from hidden_two_stream.errors import CheckpointError, UsageError
+from hidden_two_stream.errors import UsageError
 from hidden_two_stream.progress import note, number_of
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ _LATENCIES = 100_000  # of the newest decisions, for the summary; memory stays c
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts stream`."""
-    parser.add_argument("run", type=path_text, metavar="RUN", help="run folder or checkpoint file")
+    parser.add_argument(
+        "run", type=path_text, metavar="RUN", help="run folder, checkpoint file, or an exported model.onnx"
+    )
     parser.add_argument(
         "source",
         type=_source_text,
@@ -79,9 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         all_frames=arguments.all_frames,
         give_up_seconds=arguments.give_up,
     )
-    recognizer = open_recognizer(arguments)
-    if not recognizer.trained_streams:
-        raise CheckpointError(f"{arguments.run!r} has no trained stream; train spatial or temporal")
+    recognizer = open_scorer(arguments)
     source = int(arguments.source) if re.fullmatch(r"\d{1,4}", arguments.source) else arguments.source
     status = _Status(arguments.quiet)
     try:

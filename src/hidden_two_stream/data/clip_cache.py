@@ -11,26 +11,29 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from hidden_two_stream.data.content import Content, ContentReader
 from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.errors import HiddenTwoStreamError, UsageError, VideoError, unexpected
 from hidden_two_stream.parallel import LOST_WORKER, run_in_processes
 from hidden_two_stream.types import Frame, RawClip
+from hidden_two_stream.video.crops import concatenate, short_side_size
 from hidden_two_stream.video.limits import resized_too_large
 from hidden_two_stream.video.reader import Source, VideoReader, source_name
 from hidden_two_stream.video.times import FALLBACK_FPS, at_rate, index_times, unsampled_warning
-from hidden_two_stream.video.transforms import resize, resize_short_side, short_side_size, to_tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = [
     "ClipCache",
     "DecodedVideo",
     "Resize",
+    "Resizer",
     "decode_video",
     "default_workers",
     "open_clip_cache",
@@ -40,6 +43,9 @@ __all__ = [
 
 Resize = int | tuple[int, int]
 """Shorter side, or height and width, in px."""
+
+Resizer = Callable[[RawClip, Resize], Any]
+"""`resized`, or a function with the same pixels in NumPy arrays, for use without PyTorch."""
 
 _ROUNDING_SECONDS = 1e-6  # 0.1 + 0.2 s is the time of the frame at 0.3 s
 
@@ -61,6 +67,7 @@ class DecodedVideo:
         numbers: (num_frames,) number in the file of each frame; empty: they follow each other from
             `first_frame` on.
         content: what identifies the frames of the file, before they are sampled; None: not computed.
+        resizer: resizes the frames, and so decides whether they are tensors or arrays; None: `resized`.
     """
 
     source: Source
@@ -74,6 +81,7 @@ class DecodedVideo:
     num_bytes: int = 0
     numbers: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64), compare=False)
     content: Content | None = field(default=None, compare=False, repr=False)
+    resizer: Resizer | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not len(self.pts_seconds):
@@ -88,9 +96,9 @@ class DecodedVideo:
     def read(self, indices: Sequence[int], size: Resize) -> Tensor:
         """Return the frames at `indices` of the labeled part, (len, 3, h, w) uint8, resized to `size`."""
         if self.frames is not None:
-            return self.frames[torch.as_tensor(indices)]
+            return self.frames[list(indices)]
         with VideoReader(self.source) as reader:
-            return resized(reader.read(self.file_numbers(indices)), size)
+            return (self.resizer or resized)(reader.read(self.file_numbers(indices)), size)
 
     def file_numbers(self, indices: Sequence[int]) -> list[int]:
         """Return the numbers in the file of the frames at `indices`."""
@@ -110,6 +118,7 @@ class DecodedVideo:
             yield from (self.read(indices, size) for indices in clips)
             return
         held: dict[int, Tensor] = {}
+        resizer = self.resizer or resized
         numbers = [self.file_numbers(indices) for indices in clips]
         with VideoReader(self.source) as reader:
             frames = reader.select(sorted({number for clip in numbers for number in clip}))
@@ -118,8 +127,8 @@ class DecodedVideo:
                     del held[number]
                 while clip[-1] not in held:
                     frame = next(frames)
-                    held[frame.index] = resized(frame.image[None], size)
-                yield torch.cat([held[number] for number in clip])
+                    held[frame.index] = resizer(frame.image[None], size)
+                yield concatenate([held[number] for number in clip])
 
     def frame_end_seconds(self, index: int) -> float:
         """Return when frame `index` ends: at the next frame, or as late as the frame before it lasted."""
@@ -136,6 +145,8 @@ def resized(clip: RawClip, size: Resize) -> Tensor:
 
     Training and prediction both use this function.
     """
+    from hidden_two_stream.video.transforms import resize, resize_short_side, to_tensor
+
     frames = to_tensor(clip)
     return resize_short_side(frames, size) if isinstance(size, int) else resize(frames, *size)
 
@@ -157,6 +168,7 @@ def decode_video(
     fps: float = 0.0,
     *,
     identify: bool = False,
+    resizer: Resizer | None = None,
 ) -> DecodedVideo:
     """Decode a source completely, in bounded memory.
 
@@ -169,6 +181,7 @@ def decode_video(
         fps: frames per second to sample, see `video.times.at_rate`; 0 takes all frames. Frames without a rate
             of their own are all taken, with a warning.
         identify: compute `content`.
+        resizer: None: `resized`.
 
     Raises:
         UsageError, VideoError: as `VideoReader`; also VideoError if a part in seconds is asked for and the
@@ -176,7 +189,7 @@ def decode_video(
     """
     with VideoReader(source) as reader:
         require_resizable(source, reader.size, size)
-        found = _Decoded(size, max_bytes, fps if reader.fps else 0.0, identify)
+        found = _Decoded(size, max_bytes, fps if reader.fps else 0.0, identify, resizer or resized)
         if start_seconds is None and end_seconds is None:
             found.add_all(reader.frames())
         else:
@@ -189,11 +202,12 @@ def decode_video(
             reader.size,
             reader.fps,
             "; ".join(filter(None, warnings)) or None,
-            None if found.kept is None else torch.cat(found.kept),
+            None if found.kept is None else concatenate(found.kept),
             np.zeros(0) if reader.times_repaired and not fps else np.array(found.times),
             found.num_bytes,
             np.array(found.numbers) if fps else np.zeros(0, np.int64),
             None if found.content is None else found.content.content(),
+            resizer,
         )
 
 
@@ -233,8 +247,9 @@ def _none_as_infinity(seconds: float | None) -> float:
 class _Decoded:
     """Frames as they are decoded: numbers, times, and resized images while these fit into `max_bytes`."""
 
-    def __init__(self, size: Resize, max_bytes: int, fps: float, identify: bool) -> None:
+    def __init__(self, size: Resize, max_bytes: int, fps: float, identify: bool, resizer: Resizer) -> None:
         self._size = size
+        self._resizer = resizer
         self._max_bytes = max_bytes
         self._fps = fps
         self._identify = identify
@@ -260,7 +275,7 @@ class _Decoded:
             self.numbers.append(frame.index)
             self.times.append(frame.pts_seconds)
             if self.kept is not None:
-                self.kept.append(resized(frame.image[None], self._size))
+                self.kept.append(self._resizer(frame.image[None], self._size))
                 self._frame_bytes = self.kept[-1].nbytes
                 self.kept = self.kept if self.num_bytes <= self._max_bytes else None
 
@@ -419,6 +434,8 @@ def _decode_apart(task: _Task) -> _Parcel:
 def _unpacked(outcome: _Outcome, frames: npt.NDArray[np.uint8] | None) -> _Outcome:
     if isinstance(outcome, HiddenTwoStreamError) or frames is None:
         return outcome
+    import torch
+
     return replace(outcome, frames=torch.from_numpy(frames))
 
 

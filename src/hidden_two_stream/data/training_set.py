@@ -13,8 +13,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 from hidden_two_stream.data.clip_cache import ClipCache
 from hidden_two_stream.errors import HiddenTwoStreamError, WorkerError
 from hidden_two_stream.parallel import require_semaphores
+from hidden_two_stream.video.crops import Crop, flip, multi_scale_crop_box
 from hidden_two_stream.video.sampling import clip_indices, segment_starts
-from hidden_two_stream.video.transforms import Crop, apply_crop, color_jitter, flip, multi_scale_crop_box
+from hidden_two_stream.video.transforms import apply_crop, color_jitter
 
 __all__ = [
     "Augmentation",

@@ -22,9 +22,10 @@ from hidden_two_stream.motion.estimators.classical import Estimator
 from hidden_two_stream.motion.estimators.plugins import find_estimator
 from hidden_two_stream.parallel import threads
 from hidden_two_stream.recognition.model import Preprocessing
+from hidden_two_stream.video.crops import center_crop_box
 from hidden_two_stream.video.reader import VideoReader
 from hidden_two_stream.video.sampling import center_start, clip_indices
-from hidden_two_stream.video.transforms import apply_crop, center_crop_box
+from hidden_two_stream.video.transforms import apply_crop
 
 __all__ = ["Milliseconds", "measure_speed"]
 

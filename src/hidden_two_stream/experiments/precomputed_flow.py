@@ -29,8 +29,9 @@ from hidden_two_stream.inference.windows import Protocol, Window
 from hidden_two_stream.motion.estimators.plugins import find_estimator
 from hidden_two_stream.parallel import LOST_WORKER, run_in_processes, threads
 from hidden_two_stream.types import RawClip
+from hidden_two_stream.video.crops import Crop, center_crop_box
 from hidden_two_stream.video.sampling import clip_indices
-from hidden_two_stream.video.transforms import Crop, apply_crop, center_crop_box
+from hidden_two_stream.video.transforms import apply_crop
 
 __all__ = ["FlowCache", "FlowClips", "FlowVideo", "crop_flow", "extract_flow", "flip_flow", "flow_windows"]
 

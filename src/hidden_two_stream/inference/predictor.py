@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from hidden_two_stream.checkpoint import RunInfo, load_run
-from hidden_two_stream.config.stages import trained_streams
-from hidden_two_stream.data.clip_cache import DecodedVideo, decode_video, require_resizable
+from hidden_two_stream.data.clip_cache import DecodedVideo
 from hidden_two_stream.data.record import TrainingRecord, read_record
-from hidden_two_stream.errors import CheckpointError, UsageError, warn_of_video
-from hidden_two_stream.inference.aggregate import mean_logits
 from hidden_two_stream.inference.motion_estimator import MotionEstimator, smallest_side
 from hidden_two_stream.inference.ring import WindowRing
+from hidden_two_stream.inference.scoring import Scoring, features_of, predicted, scored_along, video_logits
 from hidden_two_stream.inference.segment_settings import SegmentRule, SegmentSettings
 from hidden_two_stream.inference.segments import (
     TimedScores,
@@ -28,19 +23,13 @@ from hidden_two_stream.inference.segments import (
     time_line,
     watched,
 )
-from hidden_two_stream.inference.stream import StreamSettings, WindowScorer, decisions
+from hidden_two_stream.inference.stream import StreamSettings, decided
 from hidden_two_stream.inference.tracker import Box, Point, Track, track
 from hidden_two_stream.inference.windows import (
     DEFAULT_PROTOCOL,
     Protocol,
-    ScoredWindow,
-    protocol_windows,
-    run_protocol,
-    scored,
-    sliding_windows,
 )
-from hidden_two_stream.recognition.calibration import Calibration, fused_scores
-from hidden_two_stream.recognition.fusion import FUSIONS
+from hidden_two_stream.recognition.calibration import Calibration
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.tensors import on_device
 from hidden_two_stream.types import (
@@ -50,19 +39,13 @@ from hidden_two_stream.types import (
     Segment,
     WindowFeatures,
     WindowPrediction,
-    require_threshold,
 )
-from hidden_two_stream.video.newest import ignore
-from hidden_two_stream.video.reader import Source, VideoReader, source_name
-from hidden_two_stream.video.sampling import clip_span
+from hidden_two_stream.video.reader import Source
 from hidden_two_stream.video.sources.live import live_source
-from hidden_two_stream.video.times import FAR_RATE, at_rate, sampled_rate, unsampled_warning
 
 __all__ = ["Recognizer", "load"]
 
 _Result = TypeVar("_Result")
-
-_KEPT_BYTES = 256 << 20  # decoded frames of one video; longer videos are decoded twice, with the same result
 
 
 def load(source: str | Path, device: str = "cpu") -> Recognizer:
@@ -94,8 +77,8 @@ class Recognizer:
         self.model = model.eval()
         self.info = info
         self.record = record
-        built = info.recipe.model.streams
-        self.trained_streams = tuple(name for name in trained_streams(info.metadata.stages) if name in built)
+        self._scoring = Scoring.of(info)
+        self.trained_streams = self._scoring.streams
 
     def __repr__(self) -> str:
         model, streams = self.info.recipe.model, ", ".join(self.trained_streams) or "no stream"
@@ -131,12 +114,7 @@ class Recognizer:
             VideoError: the video cannot be read.
             CheckpointError: no stream of this run was trained.
         """
-        require_threshold(threshold)
-        changed: list[str] = []
-        chosen, settings = run_protocol(protocol, self.info.recipe, changed.append), self.info.recipe.input
-        video = decode_video(source, settings.resize, _KEPT_BYTES, fps=settings.fps)
-        found = self.prediction(video, self.logits(video, chosen), chosen, threshold)
-        return dataclasses.replace(found, warnings=(*changed, *found.warnings))
+        return predicted(self._scoring, source, protocol, threshold, self._forward)
 
     def logits(self, video: DecodedVideo, protocol: Protocol) -> dict[str, FloatArray]:
         """Return logits (classes,) of each stream, averaged over the protocol's windows and crops.
@@ -146,8 +124,7 @@ class Recognizer:
         Raises:
             CheckpointError: no stream of this run was trained.
         """
-        self._require_usable()
-        return mean_logits(scored(protocol_windows(video, self.info.recipe, protocol), self._forward))
+        return video_logits(self._scoring, video, protocol, self._forward)
 
     def prediction(
         self,
@@ -157,26 +134,7 @@ class Recognizer:
         threshold: float | None = None,
     ) -> Prediction:
         """Return the prediction for a video from its averaged logits; `threshold` is that of `predict`."""
-        if threshold is None and self.calibration is not None:
-            threshold = self.calibration.threshold
-        warnings = [video.warning] if video.warning else []
-        length = clip_span(self.info.recipe.model.num_frames, self.info.recipe.input.frame_stride)
-        if video.num_frames < length:
-            warnings.append(
-                f"it has {video.num_frames} of the {length} frames that a clip needs; "
-                "the last frame was repeated"
-            )
-        warnings += filter(None, [self.rate_warning(video.fps)])
-        return Prediction(
-            source=source_name(video.source),
-            classes=self.classes,
-            scores=self.fuse(logits),
-            streams=self._stream_scores(logits),
-            num_frames=video.num_frames,
-            protocol=protocol.name,
-            warnings=tuple(warnings),
-            threshold=threshold,
-        )
+        return self._scoring.prediction(video, logits, protocol, threshold)
 
     def rate_warning(self, fps: float | None) -> str | None:
         """Return a warning if a video's rate is far from those of training; None: it is not, or is unknown.
@@ -184,17 +142,7 @@ class Recognizer:
         Args:
             fps: the video's own frames per second.
         """
-        metadata = self.info.metadata
-        if not fps or not metadata.min_fps or not metadata.max_fps:
-            return None
-        rate = sampled_rate(fps, self.info.recipe.input.fps)
-        if metadata.min_fps / FAR_RATE < rate < metadata.max_fps * FAR_RATE:
-            return None
-        trained = " to ".join(dict.fromkeys(f"{rate:.4g}" for rate in (metadata.min_fps, metadata.max_fps)))
-        return (
-            f"it has {rate:.4g} frames per second, but training saw {trained}: the same motion looks "
-            f"{'slower' if rate > metadata.max_fps else 'faster'}; train with input.fps to sample by time"
-        )
+        return self._scoring.rate_warning(fps)
 
     def windows(
         self,
@@ -219,10 +167,8 @@ class Recognizer:
             VideoError: the video cannot be read.
             CheckpointError: no stream of this run was trained.
         """
-        self._require_windows(hop_seconds)
-        return self._along(
-            VideoReader(source), source, hop_seconds, self._forward, self._prediction_of, on_warning
-        )
+        scoring = self._scoring
+        return scored_along(scoring, source, hop_seconds, self._forward, scoring.window_of, on_warning)
 
     def features(
         self,
@@ -247,44 +193,7 @@ class Recognizer:
         Raises:
             UsageError, VideoError, CheckpointError: as `windows`.
         """
-        self._require_windows(hop_seconds)
-        return self._along(VideoReader(source), source, hop_seconds, self._embed, _features_of, on_warning)
-
-    def _along(
-        self,
-        reader: VideoReader,
-        source: Source,
-        hop_seconds: float,
-        forward: Callable[[Tensor], Mapping[str, Tensor]],
-        result: Callable[[ScoredWindow], _Result],
-        on_warning: Callable[[str], None] | None,
-    ) -> Iterator[_Result]:
-        """Yield the result of each window along a video; then issue warnings, or call `on_warning`."""
-        settings = self.info.recipe.input
-        with reader:
-            require_resizable(source, reader.size, settings.resize)
-            is_sampled = settings.fps and reader.fps
-            frames = at_rate(reader.frames(), settings.fps) if is_sampled else reader.frames()
-            windows = sliding_windows(frames, self.info.recipe, hop_seconds)
-            yield from map(result, scored(windows, forward))
-            rates = (unsampled_warning(reader.fps, settings.fps), self.rate_warning(reader.fps))
-            for warning in filter(None, (reader.warning, *rates)):
-                if on_warning is not None:
-                    on_warning(warning)
-                else:
-                    warn_of_video(source_name(source), warning)
-
-    def _prediction_of(self, window: ScoredWindow) -> WindowPrediction:
-        return self._window(window.start_seconds, window.end_seconds, window.logits)
-
-    def _window(
-        self, start_seconds: float, end_seconds: float, logits: Mapping[str, npt.NDArray[np.floating]]
-    ) -> WindowPrediction:
-        """Return the scores of a window from its logits (classes,) per stream."""
-        values = {name: vector.astype(np.float32) for name, vector in logits.items()}
-        return WindowPrediction(
-            start_seconds, end_seconds, self.classes, self.fuse(values), self._stream_scores(values)
-        )
+        return scored_along(self._scoring, source, hop_seconds, self._embed, features_of, on_warning)
 
     def stream(
         self,
@@ -314,19 +223,10 @@ class Recognizer:
             VideoError: the source cannot be opened, ends with an error, or does not come back.
             CheckpointError: no stream of this run was trained, or its scores are not finite.
         """
-        self._require_usable()
-        recipe, chosen = self.info.recipe, settings or StreamSettings()
+        self._scoring.require_usable()
+        ring = WindowRing(self.model, self.info.recipe, self.trained_streams)
         live = live_source(source, frame_size=frame_size, fps=fps)
-        ring = WindowRing(self.model, recipe, self.trained_streams)
-        threshold = chosen.threshold
-        if threshold is None and self.calibration is not None:
-            threshold = self.calibration.threshold
-        return decisions(
-            live,
-            WindowScorer(ring, self._calibrated, self._window, recipe.input.fps, self.rate_warning),
-            dataclasses.replace(chosen, threshold=threshold),
-            on_event or ignore,
-        )
+        return decided(self._scoring, ring, live, settings, on_event)
 
     def segment(
         self,
@@ -365,56 +265,27 @@ class Recognizer:
         Raises:
             UsageError: as `SegmentSettings.rule`.
         """
-        threshold = None if self.calibration is None else self.calibration.threshold
-        return settings.rule(self.classes, threshold)
+        return settings.rule(self.classes, self._scoring.threshold(None))
 
     def fuse(self, logits: Mapping[str, FloatArray]) -> FloatArray:
         """Return fused scores of logits (…, classes) per stream, with the recipe's method and weights.
 
         The logits are those of `logits`; the fused scores of a calibrated run have its fused temperature.
         """
-        return fused_scores(logits, self.info.recipe.fusion, self.calibration)
-
-    def _stream_scores(self, logits: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-        normalize = FUSIONS[self.info.recipe.fusion.method]
-        return {name: normalize(vector) for name, vector in logits.items()}
+        return self._scoring.fuse(logits)
 
     @torch.inference_mode()
     def _forward(self, clips: Tensor) -> dict[str, Tensor]:
         frames = self.model.preprocess(clips.to(self._device()))
         by_stream = {"spatial": self.model.spatial, "temporal": self.model.temporal}
         logits = {name: by_stream[name](frames) for name in self.trained_streams}
-        return self._calibrated(logits)
-
-    def _calibrated(self, logits: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return logits divided by the temperatures of their streams.
-
-        All logits pass here, so that predictions, windows, streams, tests and saved scores agree.
-        """
-        if self.calibration is None:
-            return logits
-        return {name: values / self.calibration.temperature(name) for name, values in logits.items()}
+        return self._scoring.calibrated(logits)
 
     @torch.inference_mode()
     def _embed(self, clips: Tensor) -> dict[str, Tensor]:
         frames = self.model.preprocess(clips.to(self._device()))
         by_stream = {"spatial": self.model.spatial_embedding, "temporal": self.model.temporal_embedding}
         return {name: by_stream[name](frames) for name in self.trained_streams}
-
-    def _require_windows(self, hop_seconds: object) -> None:
-        if not (isinstance(hop_seconds, int | float) and 0 < hop_seconds < float("inf")):
-            raise UsageError(f"hop_seconds is {hop_seconds!r}; expected a positive number of seconds")
-        self._require_usable()
-
-    def _require_usable(self) -> None:
-        if not self.info.recipe.input.size:
-            raise CheckpointError(
-                "the description of this run has input.size 0; expected the size that it used"
-            )
-        if not self.trained_streams:
-            raise CheckpointError(
-                "this run has a MotionNet but no trained stream; train spatial and temporal"
-            )
 
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
@@ -485,8 +356,3 @@ class Recognizer:
             start_seconds=start_seconds,
             short_side=short_side,
         )
-
-
-def _features_of(window: ScoredWindow) -> WindowFeatures:
-    vectors = {name: values.astype(np.float32) for name, values in window.logits.items()}
-    return WindowFeatures(window.start_seconds, window.end_seconds, vectors)

@@ -17,8 +17,8 @@ from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.data.clip_cache import resized
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.types import Image
+from hidden_two_stream.video.crops import center_crop
 from hidden_two_stream.video.sampling import clip_span
-from hidden_two_stream.video.transforms import apply_crop, center_crop_box
 
 __all__ = ["WindowRing"]
 
@@ -96,8 +96,7 @@ class WindowRing:
     def _prepared(self, image: Image) -> Tensor:
         """Return the resized and cropped frame, (3, size, size) uint8, on the model's device."""
         frame = resized(image[None], self._settings.resize)
-        size = self._settings.size
-        cropped = apply_crop(frame, center_crop_box(frame.shape[-2], frame.shape[-1], size), size)[0]
+        cropped = center_crop(frame, self._settings.size)[0]
         return cropped.to(next(self._model.parameters()).device)
 
     def _frames_of(self, images: Sequence[Tensor]) -> Tensor:

@@ -6,19 +6,20 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from hidden_two_stream.errors import CheckpointError, UsageError
-from hidden_two_stream.inference.ring import WindowRing
-from hidden_two_stream.types import Decision, WindowPrediction, require_threshold
-from hidden_two_stream.video.newest import GIVE_UP_SECONDS, NewestFrames
+from hidden_two_stream.inference.scoring import Scoring
+from hidden_two_stream.inference.windows import as_numbers
+from hidden_two_stream.types import Decision, Image, WindowPrediction, require_threshold
+from hidden_two_stream.video.newest import GIVE_UP_SECONDS, NewestFrames, ignore
 from hidden_two_stream.video.sources.live import LiveFrame, LiveSource
 
-__all__ = ["StreamSettings", "WindowScorer", "decisions"]
+__all__ = ["Ring", "StreamSettings", "WindowScorer", "decided", "decisions"]
 
 _RATE_FRAMES = 50  # frames over which the rate is measured
 
@@ -55,6 +56,22 @@ class StreamSettings:
                 raise UsageError(f"{name} is {value!r}; expected 0 seconds or more")
 
 
+class Ring(Protocol):
+    """The newest window of a stream of frames, such as `inference.ring.WindowRing`.
+
+    Attributes:
+        span: frames from the first to the last of a window.
+    """
+
+    span: int
+
+    def clear(self) -> None:
+        """Forget all frames."""
+
+    def push(self, image: Image) -> Mapping[str, Any] | None:
+        """Return the logits (classes,) of the window that ends with a new frame; None: too few frames."""
+
+
 @dataclass
 class WindowScorer:
     """Scores the window that ends with a new frame.
@@ -67,8 +84,8 @@ class WindowScorer:
         rate_warning: frames per second → what is wrong with them.
     """
 
-    ring: WindowRing
-    calibrated: Callable[[dict[str, Tensor]], dict[str, Tensor]]
+    ring: Ring
+    calibrated: Callable[[Mapping[str, Any]], dict[str, Any]]
     window: Callable[[float, float, Mapping[str, npt.NDArray[np.floating]]], WindowPrediction]
     fps: float
     rate_warning: Callable[[float], str | None]
@@ -102,11 +119,42 @@ class WindowScorer:
         found = self.ring.push(frame.image)
         if found is None:
             return None
-        logits = {name: values.double().cpu().numpy() for name, values in self.calibrated(found).items()}
+        logits = {name: as_numbers(values) for name, values in self.calibrated(found).items()}
         for name, values in logits.items():
             if not np.isfinite(values).all():
                 raise CheckpointError(f"the {name} stream gives scores that are not finite")
         return self.window(self._times[0], frame.seconds, logits)
+
+
+def decided(
+    scoring: Scoring,
+    ring: Ring,
+    source: LiveSource,
+    settings: StreamSettings | None = None,
+    on_event: Callable[[str], None] | None = None,
+    calibrated: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None,
+) -> Iterator[Decision]:
+    """Return an iterator over decisions about a live source, by the description of a run.
+
+    Args:
+        scoring: temperatures, fusion, threshold and rates of the run.
+        ring: the newest window.
+        source: where frames come from.
+        settings: how to decide; None: `StreamSettings()`.
+        on_event: is called with a line when something happens to the source.
+        calibrated: the ring's logits → logits divided by the temperatures; None: those of the run.
+
+    Raises:
+        VideoError, CheckpointError: as `Recognizer.stream`.
+    """
+    chosen = settings or StreamSettings()
+    fps = scoring.info.recipe.input.fps
+    return decisions(
+        source,
+        WindowScorer(ring, calibrated or scoring.calibrated, scoring.window, fps, scoring.rate_warning),
+        replace(chosen, threshold=scoring.threshold(chosen.threshold)),
+        on_event or ignore,
+    )
 
 
 def decisions(

@@ -19,8 +19,8 @@ from hidden_two_stream.errors import UsageError, warn_of_video
 from hidden_two_stream.inference.motion_estimator import MotionEstimator
 from hidden_two_stream.motion.tracking import SMALLEST_BOX_PX, inside_frame, step_box, step_points
 from hidden_two_stream.types import FloatArray, Frame, Image
+from hidden_two_stream.video.crops import short_side_size
 from hidden_two_stream.video.reader import Source, VideoReader, source_name
-from hidden_two_stream.video.transforms import short_side_size
 
 __all__ = ["Box", "Point", "Track", "TrackedFrame", "track", "validate_target"]
 

@@ -13,24 +13,27 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from hidden_two_stream.config.schema import Recipe
-from hidden_two_stream.data.clip_cache import DecodedVideo, resized
+from hidden_two_stream.data.clip_cache import DecodedVideo, Resizer, resized
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.types import Frame
+from hidden_two_stream.video.crops import center_crop, five_crop, stack, ten_crop
 from hidden_two_stream.video.sampling import center_start, clip_indices, clip_span, uniform_starts
-from hidden_two_stream.video.transforms import apply_crop, center_crop_box, five_crop, ten_crop
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = [
     "DEFAULT_PROTOCOL",
     "Protocol",
     "ScoredWindow",
     "Window",
+    "as_numbers",
     "parse_protocol",
     "protocol_windows",
     "run_protocol",
@@ -160,7 +163,9 @@ def protocol_windows(video: DecodedVideo, recipe: Recipe, protocol: Protocol) ->
 # -- sliding windows -------------------------------------------------------------------------------
 
 
-def sliding_windows(frames: Iterable[Frame], recipe: Recipe, hop_seconds: float) -> Iterator[Window]:
+def sliding_windows(
+    frames: Iterable[Frame], recipe: Recipe, hop_seconds: float, resizer: Resizer = resized
+) -> Iterator[Window]:
     """Yield windows whose starts are `hop_seconds` apart, in constant memory.
 
     A window starts at the first frame at or after each multiple of `hop_seconds`. The last window ends with
@@ -171,6 +176,7 @@ def sliding_windows(frames: Iterable[Frame], recipe: Recipe, hop_seconds: float)
         recipe: input size, and number and stride of the frames of a clip.
         hop_seconds: time between the starts of two windows, above 0. If it is shorter than the time between
             two frames, every frame starts a window.
+        resizer: resizes the frames.
     """
     length, stride = recipe.model.num_frames, recipe.input.frame_stride
     span = clip_span(length, stride)
@@ -181,7 +187,7 @@ def sliding_windows(frames: Iterable[Frame], recipe: Recipe, hop_seconds: float)
             yield _window(recent, length, stride, frame.pts_seconds)
         if recent:
             duration = frame.pts_seconds - recent[-1][1]
-        image = _center_crop(resized(frame.image[None], recipe.input.resize), recipe)[0]
+        image = center_crop(resizer(frame.image[None], recipe.input.resize), recipe.input.size)[0]
         recent.append((image, frame.pts_seconds))
         first = recent[0][1]
         waiting = len(recent) == span and first >= next_start - 1e-9
@@ -193,21 +199,15 @@ def sliding_windows(frames: Iterable[Frame], recipe: Recipe, hop_seconds: float)
 
 def _window(recent: deque[tuple[Tensor, float]], length: int, stride: int, end_seconds: float) -> Window:
     indices = clip_indices(0, length, stride, len(recent))
-    clip = torch.stack([recent[index][0] for index in indices])
+    clip = stack([recent[index][0] for index in indices])
     return Window(clip[None], recent[0][1], end_seconds)
 
 
 def _crops(clip: Tensor, recipe: Recipe, number: int) -> Tensor:
     """Return 1, 5 or 10 crops of a clip: (T, 3, h, w) → (crops, T, 3, size, size)."""
     if number == 1:
-        return _center_crop(clip, recipe)[None]
+        return center_crop(clip, recipe.input.size)[None]
     return (ten_crop if number == 10 else five_crop)(clip, recipe.input.size)
-
-
-def _center_crop(clip: Tensor, recipe: Recipe) -> Tensor:
-    """Return the center crop of a clip: (T, 3, h, w) → (T, 3, size, size)."""
-    size = recipe.input.size
-    return apply_crop(clip, center_crop_box(clip.shape[-2], clip.shape[-1], size), size)
 
 
 # -- scores ----------------------------------------------------------------------------------------
@@ -247,8 +247,8 @@ def scored(
             clips.extend(window.clips)
         while len(clips) >= batch_size or (window is None and clips):
             batch, clips = clips[:batch_size], clips[batch_size:]
-            for name, logits in forward(torch.stack(batch)).items():
-                values = logits.double().cpu().numpy()
+            for name, logits in forward(stack(batch)).items():
+                values = as_numbers(logits)
                 if not np.isfinite(values).all():
                     raise CheckpointError(
                         f"the {name} stream gives scores that are not finite; train it again with a lower "
@@ -256,3 +256,11 @@ def scored(
                     )
                 rows.setdefault(name, []).extend(values)
             yield from complete()
+
+
+def as_numbers(values: Tensor | npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Return a tensor on any device, or an array, as a float64 array."""
+    if isinstance(values, np.ndarray):
+        return values.astype(np.float64)
+    numbers: npt.NDArray[np.float64] = values.double().cpu().numpy()
+    return numbers

@@ -68,6 +68,7 @@ def _resize_over_zeros(x: Tensor, height: int, width: int) -> Tensor:
     Convention: pixel centers, `align_corners=False`. For factor 2 the result equals the reference's 4×4
     deconvolution.
     """
-    identity = torch.eye(2, 3, device=x.device, dtype=x.dtype).expand(len(x), 2, 3)
-    grid = functional.affine_grid(identity, [len(x), 1, height, width], align_corners=False)
+    batch = x.shape[0]  # len() would fix the batch of an export
+    identity = torch.eye(2, 3, device=x.device, dtype=x.dtype).expand(batch, 2, 3)
+    grid = functional.affine_grid(identity, [batch, 1, height, width], align_corners=False)
     return functional.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

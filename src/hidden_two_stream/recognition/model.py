@@ -207,6 +207,12 @@ class HiddenTwoStream(nn.Module):
         logits: Tensor = self.temporal_stream(*inputs)
         return pyramid, logits
 
+    def motion_and_embedding(self, frames: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Return flow pyramid and `temporal_embedding` of `frames` from one pass through MotionNet."""
+        self._require("temporal_stream")
+        pyramid, inputs = self._hidden_motion(frames, needs_flow=True)
+        return pyramid, cast(Stream, self.temporal_stream).embedding(*inputs)
+
     def spatial(self, frames: Tensor) -> Tensor:
         """Return logits (B, classes) from the middle frame of `frames` (B, T, 3, H, W)."""
         self._require("spatial_stream")

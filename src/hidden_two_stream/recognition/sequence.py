@@ -57,8 +57,9 @@ def motion_windows(flow: Tensor, height: int, width: int) -> tuple[Tensor, Tenso
         column j, and its values sum to 1.
     """
     vectors = flow.detach().unflatten(1, (2, 4))
-    number = vectors[0, 0].numel()
-    camera = vectors.flatten(2).sort(dim=2).values[..., (number - 1) // 2]
+    # The median is the largest of the lower half, which needs no sorting.
+    lower_half = (vectors[0, 0].numel() + 1) // 2
+    camera = vectors.flatten(2).topk(lower_half, dim=2, largest=False, sorted=False).values.amax(dim=2)
     speed = (vectors - camera[..., None, None, None]).square().sum(dim=1).mean(dim=1).sqrt()
     speed = functional.adaptive_avg_pool2d(speed[:, None], (height, width))[:, 0]
     moving = (speed - _STILL * speed.amax(dim=(1, 2), keepdim=True)).clamp(min=0) + 1e-4

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hidden_two_stream.config.schema import StageConfig
+from hidden_two_stream.video.crops import center_crop_box, flip
 from hidden_two_stream.video.sampling import clip_indices, spread_starts
-from hidden_two_stream.video.transforms import apply_crop, center_crop_box, flip
+from hidden_two_stream.video.transforms import apply_crop
 
 if TYPE_CHECKING:
     from hidden_two_stream.training.loop import TrainingRun

@@ -22,12 +22,12 @@ from torch import Tensor, nn
 
 from hidden_two_stream.config.validation import LIMITS
 from hidden_two_stream.errors import CheckpointError, UsageError
+from hidden_two_stream.files import parse_description
 from hidden_two_stream.motion.networks.build import MOTION_NETWORKS, build_motion
 from hidden_two_stream.tensors import (
     in_half_precision,
     mismatches,
     not_finite,
-    parse_description,
     read_metadata,
     read_tensors,
     write_tensors,

@@ -17,11 +17,11 @@ from typing import Any
 from torch import nn
 
 from hidden_two_stream.errors import CheckpointError, UsageError
+from hidden_two_stream.files import parse_description
 from hidden_two_stream.tensors import (
     in_half_precision,
     mismatches,
     not_finite,
-    parse_description,
     read_metadata,
     read_tensors,
     write_tensors,

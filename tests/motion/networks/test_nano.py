@@ -436,6 +436,15 @@ def finest_alone() -> NanoMotionNet:
     return network
 
 
+@pytest.mark.parametrize(("height", "width"), [(40, 48), (64, 100), (130, 128)])
+def test_without_gradients_images_are_grayed_before_they_are_enlarged(height: int, width: int) -> None:
+    """The order changes the time, and the images only by rounding."""
+    network, frames = NanoMotionNet(), torch.rand(2, 3, 3, height, width)
+    expected = network.gray_frames(frames).detach()
+    with torch.no_grad():
+        torch.testing.assert_close(network.gray_frames(frames), expected, rtol=0, atol=1e-6)
+
+
 def test_predictions_go_to_their_points() -> None:
     """Four outputs for u, then four for v: top left, top right, bottom left, bottom right."""
     network = finest_alone()

@@ -114,10 +114,20 @@ class NanoMotionNet(nn.Module):
         They have half the size of the frames; the same size below 128 px on the shorter side, and twice the
         size below 64 px.
         """
-        red, green, blue = _prepared(frames).flatten(0, 1).split(1, dim=1)
-        gray = (red * self.luma[0]).addcmul_(green, self.luma[1]).addcmul_(blue, self.luma[2])
-        clip: Tensor = _halved(gray).unflatten(0, frames.shape[:2])
+        check_frames(frames)
+        if torch.is_grad_enabled():  # as ever: training amplifies rounding, and would give other weights
+            gray = self._luma_of(_prepared(frames))
+        else:  # one channel is enlarged in a third of the time of three
+            gray = _prepared(self._luma_of(frames))
+        clip: Tensor = _halved(gray.flatten(0, 1)).unflatten(0, frames.shape[:2])
         return clip
+
+    def _luma_of(self, frames: Tensor) -> Tensor:
+        """Gray images (B, T, 1, H, W) of `frames` (B, T, 3, H, W)."""
+        red, green, blue = frames.flatten(0, 1).split(1, dim=1)
+        gray = (red * self.luma[0]).addcmul_(green, self.luma[1]).addcmul_(blue, self.luma[2])
+        images: Tensor = gray.unflatten(0, frames.shape[:2])
+        return images
 
     def features(self, frames: Tensor) -> list[Tensor]:
         """Features of a clip, and its flow, which is refined together with them.
@@ -137,7 +147,7 @@ class NanoMotionNet(nn.Module):
             images.append(_halved(images[-1].flatten(0, 1)).unflatten(0, (batch, num_frames)))
         contexts = self._contexts(images[0][:, :-1].flatten(0, 1), len(images))
 
-        flow = contrast.new_zeros(len(contexts[-1]), 2, 1, 1)
+        flow = contrast.new_zeros(contexts[-1].shape[0], 2, 1, 1)  # len() would fix the batch of an export
         hidden = flow
         pyramid: list[Tensor] = []
         refiners = (self.refine2, self.refine3, self.refine4)
@@ -245,8 +255,7 @@ def _enlarged_size(frames: Tensor) -> tuple[int, int]:
 
 
 def _prepared(frames: Tensor) -> Tensor:
-    """`frames` (B, T, 3, H, W), enlarged if small and padded to whole strides."""
-    check_frames(frames)
+    """Images (B, T, C, H, W), enlarged if small and padded to whole strides."""
     size = _enlarged_size(frames)
     if size != frames.shape[-2:]:
         merged = functional.interpolate(frames.flatten(0, 1), size, mode="bilinear", align_corners=False)

@@ -1,0 +1,1 @@
+"""Trained recognizers for other runtimes: ONNX files and PyTorch's exported programs."""
