@@ -87,19 +87,18 @@ def print_rows(root: Path, recipe: str) -> None:
     if not data.exists():
         write_benchmark(folder, NAME)
     tious = " | ".join(f"{tiou:g}" for tiou in (0.3, 0.4, 0.5, 0.6, 0.7))
-    print(f"| trained on | mAP @{tious} | boundary, s | time right | threshold | training, s |")
+    print(f"| trained on | mAP @{tious} | boundary, s | time right | least similarity | training, s |")
     print("|---|" + "---:|" * 9)
     for name, left_out in MODELS.items():
         run = root / name.replace(" ", "-")
         recognizer, seconds = trained(without(data, left_out), run, recipe)
-        calibration = recognizer.calibration
-        threshold = None if calibration is None else calibration.threshold
-        reached = "none" if threshold is None else f"{threshold:.2f}"
+        prototypes = None if recognizer.calibration is None else recognizer.calibration.prototypes
+        reached = "none" if prototypes is None else f"{prototypes.least:.2f}"
         if "background" in recognizer.classes and left_out:
             unlabeled, right = rejected(recognizer, data, left_out)
             print(
-                f"\n{name}, threshold {reached}: {unlabeled:.1%} of the time of {' and '.join(left_out)} has "
-                f"no label, {right:.1%} of the time of the others has the right one"
+                f"\n{name}, least similarity {reached}: {unlabeled:.1%} of the time of "
+                f"{' and '.join(left_out)} has no label, {right:.1%} of that of the others has the right one"
             )
             continue
         found = hts.evaluate_segments(recognizer, without(data, left_out), quiet=True)

@@ -399,6 +399,9 @@ def run_info(data: Mapping[str, Any], file: Path) -> RunInfo:
         if not isinstance(provenance, Mapping):
             raise ValueError(f"its provenance is {provenance!r}")
         metadata = RunMetadata.from_dict(provenance)
+        prototypes = None if metadata.calibration is None else metadata.calibration.prototypes
+        if prototypes is not None and len(prototypes.vectors) != len(classes):
+            raise ValueError(f"it has {len(prototypes.vectors)} prototypes of {len(classes)} classes")
     except (AttributeError, KeyError, TypeError, ValueError, UsageError) as error:
         raise CheckpointError(f"the description in {str(file)!r} is damaged: {error}") from error
     cleaned = tuple(map(clean_text, classes))  # earlier versions kept "é" as a folder spelled it

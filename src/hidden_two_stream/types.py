@@ -117,6 +117,10 @@ def require_threshold(threshold: object) -> None:
         )
 
 
+def _fits(value: float | None, least: float | None) -> bool:
+    return least is None or value is None or value >= least
+
+
 @dataclass(frozen=True)
 class Prediction:
     """The label and scores of one video.
@@ -129,7 +133,10 @@ class Prediction:
         num_frames: frames that were decoded from the source.
         protocol: test protocol, for example "10x1".
         warnings: facts that a user should know, for example that decoding stopped early.
-        threshold: the fused score below which no class fits; None: a class always fits.
+        threshold: the fused score below which no class fits; None: every score does.
+        similarity: how like those of the best class the logits are, −1…1, see `recognition.prototypes`; None:
+            the run has no prototypes.
+        least_similarity: the similarity below which no class fits; None: it does not count.
     """
 
     source: str
@@ -140,11 +147,13 @@ class Prediction:
     protocol: str = ""
     warnings: tuple[str, ...] = ()
     threshold: float | None = None
+    similarity: float | None = None
+    least_similarity: float | None = None
 
     @property
     def known(self) -> bool:
-        """Whether a class fits: the highest fused score reaches the threshold, or there is none."""
-        return self.threshold is None or self.score >= self.threshold
+        """Whether a class fits: the highest fused score and the similarity reach their limits."""
+        return _fits(self.score, self.threshold) and _fits(self.similarity, self.least_similarity)
 
     @property
     def label(self) -> str | None:
@@ -175,6 +184,8 @@ class Prediction:
             "best": self.best,
             "score": self.score,
             "threshold": self.threshold,
+            "similarity": self.similarity,
+            "least_similarity": self.least_similarity,
             "top": [{"label": name, "score": score} for name, score in self.top(k)],
             "streams": {
                 name: {"label": self.classes[int(np.argmax(vector))], "score": float(np.max(vector))}
@@ -203,6 +214,7 @@ class WindowPrediction:
         classes: class names, in the order of all score vectors.
         scores: (classes,) float32 fused scores, which sum to 1.
         streams: (classes,) float32 scores of each stream ("spatial", "temporal"), which sum to 1.
+        similarity: how like those of the best class the logits are, −1…1; None: the run has no prototypes.
     """
 
     start_seconds: float
@@ -210,6 +222,7 @@ class WindowPrediction:
     classes: tuple[str, ...]
     scores: FloatArray
     streams: Mapping[str, FloatArray]
+    similarity: float | None = None
 
     @property
     def label(self) -> str:
@@ -236,9 +249,10 @@ class Decision:
         classes: class names, in the order of all score vectors.
         scores: (classes,) float32 fused scores, which sum to 1.
         streams: (classes,) float32 scores of each stream ("spatial", "temporal"), which sum to 1.
-        threshold: the fused score below which no class fits; None: a class always fits.
+        threshold: the fused score below which no class fits; None: every score does.
         latency_seconds: time from the arrival of the newest frame to this decision.
         num_dropped: frames that were dropped since the decision before.
+        similarity, least_similarity: as of a `Prediction`; the mean over the windows of the decision.
     """
 
     start_seconds: float
@@ -250,11 +264,18 @@ class Decision:
     threshold: float | None
     latency_seconds: float
     num_dropped: int
+    similarity: float | None = None
+    least_similarity: float | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether a class fits: the highest fused score and the similarity reach their limits."""
+        return _fits(self.score, self.threshold) and _fits(self.similarity, self.least_similarity)
 
     @property
     def label(self) -> str | None:
         """The class with the highest fused score; None if no class fits."""
-        return self.best if self.threshold is None or self.score >= self.threshold else None
+        return self.best if self.known else None
 
     @property
     def best(self) -> str:
@@ -276,6 +297,8 @@ class Decision:
             "best": self.best,
             "score": self.score,
             "threshold": self.threshold,
+            "similarity": self.similarity,
+            "least_similarity": self.least_similarity,
             "scores": dict(zip(self.classes, self.scores.tolist(), strict=True)),
             "latency_seconds": round(self.latency_seconds, 6),
             "num_dropped": self.num_dropped,

@@ -16,7 +16,7 @@ from hidden_two_stream.evaluation import label_lists, npz
 from hidden_two_stream.export import onnx_file
 from hidden_two_stream.inference import scoring, segment_settings
 from hidden_two_stream.motion import tracking
-from hidden_two_stream.recognition import image_encoder
+from hidden_two_stream.recognition import image_encoder, prototypes
 from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.video import limits, times
 from hidden_two_stream.video.sources import ffmpeg, images, pipe
@@ -48,6 +48,7 @@ def row_of(name: str) -> str:
         ("`input.fps`", f"{validation.MIN_FPS:g} to {validation.MAX_FPS:g} frames"),
         ("difference between a video's rate", f"a factor of {times.FAR_RATE:g}"),
         ("moving average over scores", f"{segment_settings.LONGEST_SMOOTHING_SECONDS:g} s"),
+        ("classes with prototypes", f" {prototypes.MOST_CLASSES} |"),
         ("`model.num_frames` ×", f"{validation.MAX_CLIP_PIXELS:,}"),
         ("any other number", f"{validation.LARGEST_FLOAT:g}"),
         ("A recipe file may have", f"{plain.MAX_BYTES:,} bytes, {plain.MAX_DEPTH} levels"),

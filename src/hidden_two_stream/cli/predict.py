@@ -28,8 +28,8 @@ def add_arguments(parser: Parser) -> None:
         "--threshold",
         type=float,
         metavar="SCORE",
-        help="fused score below which no class fits; 0: a class always fits (default: that of the run's "
-        "calibration)",
+        help="fused score below which no class fits; 0: a class always fits (default: the run's calibration "
+        "decides)",
     )
     add_protocol(parser)
     add_device(parser)

@@ -30,7 +30,8 @@ SETTINGS = tuple(item.name for item in fields(SegmentSettings))
 _HELP = {
     "hop_seconds": "time between two windows; less is finer and slower",
     "smoothing_seconds": "length of the moving average over the scores; 0: none",
-    "enter": "score that a segment must reach (default: the threshold of the run's calibration, else 0.5)",
+    "enter": "score that a segment must reach, whatever the run's calibration says about what is known "
+    "(default: 0.5, or the calibration's threshold if it has no prototypes)",
     "leave": "score above which it extends to both sides (default: 0.6 of --enter)",
     "bridge_seconds": "a shorter gap within one class is closed",
     "shortest_seconds": "a shorter segment is dropped",

@@ -47,8 +47,8 @@ def add_arguments(parser: Parser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--threshold", type=float, metavar="SCORE",
-        help="fused score below which no class fits; 0: a class always fits (default: that of the run's "
-        "calibration)",
+        help="fused score below which no class fits; 0: a class always fits (default: the run's calibration "
+        "decides)",
     )  # fmt: skip
     parser.add_argument(
         "--all-frames", action="store_true",

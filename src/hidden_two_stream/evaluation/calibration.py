@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from hidden_two_stream.recognition.calibration import (
     log_likelihood_loss,
 )
 from hidden_two_stream.recognition.fusion import FUSIONS
+from hidden_two_stream.recognition.prototypes import fit_prototypes
 from hidden_two_stream.types import FloatArray
 
 __all__ = ["calibration_errors", "calibration_figures", "expected_calibration_error", "fit_calibration"]
@@ -80,6 +81,7 @@ def fit_calibration(
         {name: expected_calibration_error(values, labels) for name, values in after.items()},
         {name: log_likelihood_loss(values, labels) for name, values in before.items()},
         {name: log_likelihood_loss(values, labels) for name, values in after.items()},
+        fit_prototypes(calibrated, labels, after["fused"].argmax(axis=1)),
     )
 
 
@@ -95,7 +97,9 @@ def calibration_figures(recognizer: Recognizer, evaluation: Evaluation | None) -
     calibration = recognizer.calibration
     if calibration is None:
         return None
-    figures = asdict(calibration)
+    figures = asdict(replace(calibration, prototypes=None))
+    figures["least_similarity"] = None if calibration.prototypes is None else calibration.prototypes.least
+    del figures["prototypes"]
     if evaluation is not None:
         figures["test"] = calibration_errors([(evaluation, calibration)], recognizer.info.recipe.fusion)
     return figures

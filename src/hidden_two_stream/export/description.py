@@ -8,6 +8,7 @@ from typing import Any
 
 from hidden_two_stream.checkpoint import RunInfo
 from hidden_two_stream.inference.onnx_recognizer import INPUT
+from hidden_two_stream.inference.scoring import Scoring
 
 __all__ = ["description", "without_folders"]
 
@@ -27,7 +28,7 @@ def description(info: RunInfo, outputs: Sequence[str], precision: str) -> dict[s
         precision: "float32" or "int8".
     """
     recipe, plain = info.recipe, info.to_dict()
-    threshold = None if info.metadata.calibration is None else info.metadata.calibration.threshold
+    scoring = Scoring.of(info)
     return {
         **plain,
         "recipe": without_folders(plain["recipe"]),
@@ -41,7 +42,8 @@ def description(info: RunInfo, outputs: Sequence[str], precision: str) -> dict[s
             "frame_stride": recipe.input.frame_stride,
             "fps": recipe.input.fps,
             "outputs": list(outputs),
-            "threshold": threshold,
+            "threshold": scoring.threshold(None),
+            "least_similarity": scoring.least_similarity(None),
             "precision": precision,
         },
     }

@@ -19,6 +19,7 @@ from hidden_two_stream.inference.segment_settings import SegmentRule, SegmentSet
 from hidden_two_stream.inference.segments import (
     TimedScores,
     find_segments,
+    known_windows,
     smoothed,
     time_line,
     watched,
@@ -256,7 +257,8 @@ class Recognizer:
         chosen = settings or SegmentSettings()
         rule = self.segment_rule(chosen)
         windows = self.windows(source, chosen.hop_seconds, on_warning=on_warning)
-        pieces = smoothed(time_line(windows), chosen.smoothing_seconds)
+        known = known_windows(windows, self._scoring.least_similarity(chosen.enter))
+        pieces = smoothed(time_line(known), chosen.smoothing_seconds)
         return find_segments(watched(pieces, on_scores), rule)
 
     def segment_rule(self, settings: SegmentSettings) -> SegmentRule:

@@ -110,10 +110,25 @@ class Scoring:
         return {name: normalize(vector) for name, vector in logits.items()}
 
     def threshold(self, given: float | None) -> float | None:
-        """Return the fused score below which no class fits: the given one, or that of the calibration."""
-        if given is None and self.calibration is not None:
+        """Return the fused score below which no class fits: the given one, or that of the calibration.
+
+        Where the calibration has prototypes, they tell what is of no class, and its threshold is not used.
+        """
+        if given is None and self.calibration is not None and self.calibration.prototypes is None:
             return self.calibration.threshold
         return given
+
+    def similarity(self, logits: Mapping[str, FloatArray], scores: FloatArray) -> float | None:
+        """Return how like those of its best class a clip's logits (classes,) are; None: no prototypes."""
+        if self.calibration is None or self.calibration.prototypes is None:
+            return None
+        return float(self.calibration.prototypes.similarity(logits, int(np.argmax(scores))))
+
+    def least_similarity(self, threshold: float | None) -> float | None:
+        """Return the similarity below which no class fits; None: a threshold was given, or no prototypes."""
+        if threshold is not None or self.calibration is None or self.calibration.prototypes is None:
+            return None
+        return self.calibration.prototypes.least
 
     def prediction(
         self,
@@ -138,15 +153,18 @@ class Scoring:
                 "the last frame was repeated"
             )
         warnings += filter(None, [self.rate_warning(video.fps)])
+        scores = self.fuse(logits)
         return Prediction(
             source=source_name(video.source),
             classes=self.info.classes,
-            scores=self.fuse(logits),
+            scores=scores,
             streams=self.stream_scores(logits),
             num_frames=video.num_frames,
             protocol=protocol.name,
             warnings=tuple(warnings),
             threshold=self.threshold(threshold),
+            similarity=self.similarity(logits, scores),
+            least_similarity=self.least_similarity(threshold),
         )
 
     def rate_warning(self, fps: float | None) -> str | None:
@@ -172,9 +190,11 @@ class Scoring:
     ) -> WindowPrediction:
         """Return the scores of a window from its calibrated logits (classes,) per stream."""
         values = {name: vector.astype(np.float32) for name, vector in logits.items()}
+        scores = self.fuse(values)
         return WindowPrediction(
-            start_seconds, end_seconds, self.info.classes, self.fuse(values), self.stream_scores(values)
-        )
+            start_seconds, end_seconds, self.info.classes, scores, self.stream_scores(values),
+            self.similarity(values, scores),
+        )  # fmt: skip
 
     def window_of(self, window: ScoredWindow) -> WindowPrediction:
         """Return the scores of a window that `windows.scored` yields."""

@@ -25,7 +25,8 @@ class SegmentSettings:
         hop_seconds: time between the starts of two windows, s, above 0. A smaller hop gives finer boundaries
             and takes longer.
         smoothing_seconds: length of the moving average over the scores, s; 0 does not smooth.
-        enter: smoothed score, 0…1, that a segment of a class must reach. None: the threshold of the run's
+        enter: smoothed score, 0…1, that a segment of a class must reach; windows that are of no known class
+            count, too, if it is given. None: 0.5; or, without prototypes, the threshold of the run's
             calibration if it has one, else 0.5.
         leave: smoothed score, 0…1, above which the segment extends to both sides; at most `enter`. None:
             0.6 · `enter`.

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from hidden_two_stream.inference.segment_settings import SegmentRule
 from hidden_two_stream.types import Segment, WindowPrediction
 
-__all__ = ["TimedScores", "find_segments", "smoothed", "time_line", "watched"]
+__all__ = ["TimedScores", "find_segments", "known_windows", "smoothed", "time_line", "watched"]
 
 Scores = npt.NDArray[np.float64]
 
@@ -50,6 +50,23 @@ class TimedScores:
     def middle(self) -> float:
         """Middle of the interval."""
         return 0.5 * (self.start_seconds + self.end_seconds)
+
+
+def known_windows(
+    windows: Iterable[WindowPrediction], least_similarity: float | None
+) -> Iterator[WindowPrediction]:
+    """Yield windows; the scores of one whose logits are less similar than this are 0: it shows nothing known.
+
+    Args:
+        windows: as `Recognizer.windows` yields them.
+        least_similarity: the limit; None: all windows stay as they are.
+    """
+    for window in windows:
+        similarity = window.similarity
+        if least_similarity is None or similarity is None or similarity >= least_similarity:
+            yield window
+        else:
+            yield replace(window, scores=np.zeros_like(window.scores))
 
 
 def time_line(windows: Iterable[WindowPrediction], triangular: bool = True) -> Iterator[TimedScores]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -32,8 +32,8 @@ class StreamSettings:
         every_seconds: shortest time between two decisions; 0: one for each frame.
         smooth_seconds: scores are the mean over the windows that ended in the last so many seconds; 0: those
             of the newest window.
-        threshold: the fused score below which no class fits, 0…1; 0: a class always fits; None: the threshold
-            of the run's calibration if it has one.
+        threshold: the fused score below which no class fits, 0…1; 0: a class always fits; None: the run's
+            calibration decides, if there is one.
         all_frames: drop no frame; a slow computer then falls behind.
         give_up_seconds: how long to try to open a camera or a stream again that broke off.
 
@@ -154,11 +154,16 @@ def decided(
         WindowScorer(ring, calibrated or scoring.calibrated, scoring.window, fps, scoring.rate_warning),
         replace(chosen, threshold=scoring.threshold(chosen.threshold)),
         on_event or ignore,
+        scoring.least_similarity(chosen.threshold),
     )
 
 
 def decisions(
-    source: LiveSource, scorer: WindowScorer, settings: StreamSettings, on_event: Callable[[str], None]
+    source: LiveSource,
+    scorer: WindowScorer,
+    settings: StreamSettings,
+    on_event: Callable[[str], None],
+    least_similarity: float | None = None,
 ) -> Iterator[Decision]:
     """Yield a decision for each frame that is scored; the source is open while the iterator is.
 
@@ -167,6 +172,7 @@ def decisions(
         scorer: scores the window that ends with a frame.
         settings: how to decide; `threshold` is used as it is.
         on_event: is called with a line when something happens to the source.
+        least_similarity: the similarity below which no class fits; None: it does not count.
 
     Raises:
         VideoError, CheckpointError: as `Recognizer.stream`.
@@ -207,7 +213,14 @@ def decisions(
                 threshold=settings.threshold,
                 latency_seconds=time.monotonic() - frame.arrived,
                 num_dropped=lost,
+                similarity=_mean_similarity(recent),
+                least_similarity=least_similarity,
             )
+
+
+def _mean_similarity(windows: Iterable[WindowPrediction]) -> float | None:
+    values = [window.similarity for window in windows if window.similarity is not None]
+    return float(np.mean(values)) if values else None
 
 
 def _mean(rows: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from hidden_two_stream.config.schema import FusionConfig
 from hidden_two_stream.config.stages import STREAMS
 from hidden_two_stream.recognition.fusion import fuse, softmax
+from hidden_two_stream.recognition.prototypes import Prototypes, conformal_limit
 from hidden_two_stream.types import FloatArray
 
 __all__ = [
@@ -37,9 +38,6 @@ LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.05, 100.0
 FEWEST_CLIPS = 5
 """Held-back clips that a fit needs; with fewer, temperatures stay 1."""
 
-MISSED_SHARE = 0.05
-"""Share of the correctly labeled clips that may fall below the threshold."""
-
 _HALVINGS = 60
 _SMALLEST_SCORE = 1e-38  # scores are float32: a smaller one is 0, whose logarithm is not finite
 
@@ -58,6 +56,8 @@ class Calibration:
         temperatures: divisor of the logits of each stream.
         fused_temperature: temperature of the fused scores, see `with_temperature`.
         threshold: the fused score below which no class fits; None: too few clips for one.
+        prototypes: what the classes' logits look like; None: too few clips. Where there are prototypes, they
+            decide which clips are of no class, and not the threshold: they notice far more.
         num_clips: number of held-back clips.
         ece_before, ece_after: expected calibration error without and with the temperatures, 0…1.
         nll_before, nll_after: mean negative log likelihood without and with the temperatures, nats.
@@ -71,6 +71,7 @@ class Calibration:
     ece_after: Mapping[str, float] = field(default_factory=dict)
     nll_before: Mapping[str, float] = field(default_factory=dict)
     nll_after: Mapping[str, float] = field(default_factory=dict)
+    prototypes: Prototypes | None = None
 
     def temperature(self, stream: str) -> float:
         """Return the temperature of a stream; 1 for a stream that was not calibrated."""
@@ -84,9 +85,12 @@ class Calibration:
             ValueError: a field is missing or unknown, a stream is unknown, or a number is out of range.
         """
         names = set(cls.__dataclass_fields__)
-        if not isinstance(data, Mapping) or set(data) != names:
+        if not isinstance(data, Mapping) or set(data) | {"prototypes"} != names:  # older runs have none
             raise ValueError(f"its calibration is {str(data)[:60]!r}; expected {', '.join(sorted(names))}")
-        calibration = cls(**data)
+        prototypes = data.get("prototypes")
+        if prototypes is not None:
+            prototypes = Prototypes.from_dict(prototypes, STREAMS)
+        calibration = cls(**{**data, "prototypes": prototypes})
         count, threshold = calibration.num_clips, calibration.threshold
         if type(count) is not int or count < 0:
             raise ValueError(f"its calibration has num_clips {str(count)[:60]!r}; expected a whole number")
@@ -194,10 +198,8 @@ def log_likelihood_loss(scores: _Floats, labels: _Labels) -> float:
 def fit_threshold(scores: _Floats, labels: _Labels) -> float | None:
     """Return the score that at most 5% of the clips with the correct label will fall below.
 
-    Of n correctly labeled held-back clips, it is the k-th smallest highest score, k = ⌊0.05 · (n + 1)⌋. A
-    new clip that is labeled correctly falls below it with a probability of at most 0.05, whatever the
-    scores' distribution, if it is drawn as these clips were (split conformal prediction: Papadopoulos et
-    al., ECML 2002).
+    A new clip that is labeled correctly falls below it with a probability of at most 0.05, whatever the
+    scores' distribution, if it is drawn as these clips were, see `conformal_limit`.
 
     Args:
         scores: (N, classes) fused scores.
@@ -206,6 +208,4 @@ def fit_threshold(scores: _Floats, labels: _Labels) -> float | None:
     Returns:
         The threshold; None with fewer than 19 correct clips, which cannot keep such a promise.
     """
-    highest = np.sort(scores.max(axis=1)[scores.argmax(axis=1) == labels])
-    rank = math.floor(MISSED_SHARE * (len(highest) + 1) + 1e-9)
-    return float(highest[rank - 1]) if rank >= 1 else None
+    return conformal_limit(scores.max(axis=1)[scores.argmax(axis=1) == labels])

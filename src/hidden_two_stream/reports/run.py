@@ -125,8 +125,10 @@ def _calibration_facts(recognizer: Recognizer, evaluation: Evaluation | None) ->
         return {}
     temperatures = figures["temperatures"] | {"fused": figures["fused_temperature"]}
     facts = {"temperatures": ", ".join(f"{name} {value:.3g}" for name, value in temperatures.items())}
-    if figures["threshold"] is not None:
-        facts["no class fits below"] = f"{figures['threshold']:.2f}"
+    if figures["least_similarity"] is not None:
+        facts["no class fits below"] = f"a similarity of {figures['least_similarity']:.2f}"
+    elif figures["threshold"] is not None:
+        facts["no class fits below"] = f"a score of {figures['threshold']:.2f}"
     held = number_of(figures["num_clips"], "held-back video")
     for place, found in {held: figures, "test videos": figures.get("test")}.items():
         if found:
