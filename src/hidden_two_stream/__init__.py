@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from hidden_two_stream.experiments.compare import compare
     from hidden_two_stream.experiments.cross_validation import CrossValidation, cross_validate
     from hidden_two_stream.inference.annotator import Annotator, load_annotator
+    from hidden_two_stream.inference.explanation import Explanation
     from hidden_two_stream.inference.frame_scores import FrameScores, FrameSettings
     from hidden_two_stream.inference.motion_estimator import MotionEstimator, motion_estimator
     from hidden_two_stream.inference.predictor import Recognizer, load
@@ -53,6 +54,7 @@ _HOMES = {
     "CrossValidation": "experiments.cross_validation",
     "Decision": "types",
     "Evaluation": "evaluation.accuracy",
+    "Explanation": "inference.explanation",
     "FrameEvaluation": "evaluation.frame_metrics",
     "FrameLabelSettings": "training.frame_labels",
     "FrameScores": "inference.frame_scores",
@@ -98,6 +100,7 @@ __all__ = [
     "CrossValidation",
     "Decision",
     "Evaluation",
+    "Explanation",
     "FrameEvaluation",
     "FrameLabelSettings",
     "FrameScores",

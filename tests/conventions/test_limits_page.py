@@ -13,7 +13,7 @@ from hidden_two_stream.config import plain, validation
 from hidden_two_stream.data.annotations import format as label_format
 from hidden_two_stream.data.annotations import label_file
 from hidden_two_stream.evaluation import label_lists, npz
-from hidden_two_stream.inference import predictor, segment_settings
+from hidden_two_stream.inference import explain, predictor, segment_settings
 from hidden_two_stream.motion import tracking
 from hidden_two_stream.recognition import image_encoder
 from hidden_two_stream.training.resources import Resources
@@ -42,6 +42,8 @@ def row_of(name: str) -> str:
         ("frames of all videos kept", f"{Resources().cache_mb} MiB"),
         ("box to follow", f"{tracking.SMALLEST_BOX_PX} px a side"),
         ("worker processes", f" {options._MOST_WORKERS} |"),
+        ("windows of an explained video", f" {explain.MOST_WINDOWS} |"),
+        ("stretches of an explained video", f" {explain.MOST_STRETCHES} |"),
         ("wait for a URL", f"{ffmpeg.URL_TIMEOUT_SECONDS:g} s"),
         ("wait for the first bytes", f"{pipe._WAIT_SECONDS:g} s"),
         ("`input.fps`", f"{validation.MIN_FPS:g} to {validation.MAX_FPS:g} frames"),

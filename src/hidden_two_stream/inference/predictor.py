@@ -18,6 +18,8 @@ from hidden_two_stream.data.clip_cache import DecodedVideo, decode_video, requir
 from hidden_two_stream.data.record import TrainingRecord, read_record
 from hidden_two_stream.errors import CheckpointError, UsageError, warn_of_video
 from hidden_two_stream.inference.aggregate import mean_logits
+from hidden_two_stream.inference.explain import DEFAULT_STRETCHES, check_explained, explain_video
+from hidden_two_stream.inference.explanation import Explanation
 from hidden_two_stream.inference.motion_estimator import MotionEstimator, smallest_side
 from hidden_two_stream.inference.ring import WindowRing
 from hidden_two_stream.inference.segment_settings import SegmentRule, SegmentSettings
@@ -34,6 +36,7 @@ from hidden_two_stream.inference.windows import (
     DEFAULT_PROTOCOL,
     Protocol,
     ScoredWindow,
+    parse_protocol,
     protocol_windows,
     run_protocol,
     scored,
@@ -137,6 +140,34 @@ class Recognizer:
         video = decode_video(source, settings.resize, _KEPT_BYTES, fps=settings.fps)
         found = self.prediction(video, self.logits(video, chosen), chosen, threshold)
         return dataclasses.replace(found, warnings=(*changed, *found.warnings))
+
+    def explain(
+        self,
+        source: Source,
+        label: str | None = None,
+        protocol: str = DEFAULT_PROTOCOL,
+        *,
+        stretches: int = DEFAULT_STRETCHES,
+    ) -> Explanation:
+        """Return where and when a video shows evidence for a class.
+
+        Args:
+            source: as for `predict`.
+            label: the class to explain; None: the best one.
+            protocol: "center" or "Nx1", with up to `inference.explain.MOST_WINDOWS` windows.
+            stretches: equal parts of the video, each of which is once replaced by a still frame; fewer in a
+                short video.
+
+        Raises:
+            UsageError: an argument is wrong.
+            VideoError: the video cannot be read.
+            CheckpointError: no stream of this run was trained.
+        """
+        self._require_usable()
+        chosen, settings = parse_protocol(protocol), self.info.recipe.input
+        check_explained(chosen, stretches)
+        video = decode_video(source, settings.resize, _KEPT_BYTES, fps=settings.fps)
+        return explain_video(self, self._forward, video, label, chosen, stretches)
 
     def logits(self, video: DecodedVideo, protocol: Protocol) -> dict[str, FloatArray]:
         """Return logits (classes,) of each stream, averaged over the protocol's windows and crops.
