@@ -8,7 +8,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from hidden_two_stream.files import atomic_write, folder_names, write_json
@@ -104,7 +103,8 @@ def heat_overlay(image: Image, heat: FloatArray) -> Image:
     gray = (image @ np.array([0.299, 0.587, 0.114]))[..., None] * 0.7 + 60
     color = np.array([255.0, 210.0, 0.0]) * (1 - strength) + np.array([225.0, 20.0, 30.0]) * strength
     share = 0.85 * np.sqrt(strength)
-    return np.rint(gray * (1 - share) + color * share).astype(np.uint8)
+    mixed: Image = np.rint(gray * (1 - share) + color * share).astype(np.uint8)
+    return mixed
 
 
 def _chosen(windows: Sequence[ExplainedWindow]) -> list[ExplainedWindow]:
@@ -149,8 +149,10 @@ def _pair_flow(window: ExplainedWindow) -> FloatArray:
     return resize_flow(flow, *window.clip.shape[1:3]).numpy()
 
 
-def _speed(window: ExplainedWindow) -> npt.NDArray[np.floating]:
-    return np.hypot(*_pair_flow(window))
+def _speed(window: ExplainedWindow) -> FloatArray:
+    u, v = _pair_flow(window)
+    speed: FloatArray = np.hypot(u, v)
+    return speed
 
 
 def _fitted(image: Image) -> Image:
@@ -188,11 +190,11 @@ def _side(image: Image, window: ExplainedWindow, top: int) -> None:
 def _chart(image: Image, explanation: Explanation, top: int) -> None:
     """Draw the drop of each score over time as steps."""
     stretches = explanation.stretches
-    left, right, bottom = _LEFT, image.shape[1] - _RIGHT, top + _CHART
+    left, right, bottom = _LEFT, int(image.shape[1]) - _RIGHT, top + _CHART
     put_text(image, "Score drop when these frames stand still", 14, top - 34, 10, _INK)
     names = list(stretches[0].drops) if len(stretches[0].drops) > 2 else list(stretches[0].drops)[-1:]
     values = [stretch.drops[name] for stretch in stretches for name in names]
-    high, low = max(_LEAST_SCALE, *values), min(0.0, *values)
+    high, low = max([_LEAST_SCALE, *values]), min([0.0, *values])
     start, end = stretches[0].start_seconds, stretches[-1].end_seconds
 
     def x_of(seconds: float) -> int:
