@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from hidden_two_stream.inference.segment_settings import SegmentSettings
     from hidden_two_stream.inference.stream import StreamSettings
     from hidden_two_stream.inference.tracker import TrackedFrame, track
+    from hidden_two_stream.reports.run_card import RunCard, inspect
     from hidden_two_stream.training.fit import TrainingResult
     from hidden_two_stream.training.frame_labels import FrameLabelSettings
     from hidden_two_stream.training.frame_runs import evaluate_annotator, train_frames
@@ -65,6 +66,7 @@ _HOMES = {
     "Recipe": "config.schema",
     "Recognizer": "inference.predictor",
     "Resources": "training.resources",
+    "RunCard": "reports.run_card",
     "RunInfo": "checkpoint",
     "Segment": "types",
     "SegmentEvaluation": "evaluation.segments",
@@ -80,6 +82,7 @@ _HOMES = {
     "evaluate": "evaluation.evaluate",
     "evaluate_annotator": "training.frame_runs",
     "evaluate_segments": "evaluation.segments",
+    "inspect": "reports.run_card",
     "load": "inference.predictor",
     "load_annotator": "inference.annotator",
     "load_recipe": "config.loading",
@@ -111,6 +114,7 @@ __all__ = [
     "Recipe",
     "Recognizer",
     "Resources",
+    "RunCard",
     "RunInfo",
     "Segment",
     "SegmentEvaluation",
@@ -127,6 +131,7 @@ __all__ = [
     "evaluate",
     "evaluate_annotator",
     "evaluate_segments",
+    "inspect",
     "load",
     "load_annotator",
     "load_recipe",
