@@ -403,3 +403,15 @@ def test_wrong_ways_to_ask_for_an_explanation(
     assert code == 2
     assert message in err
     assert len(err.splitlines()) == 1
+
+
+def test_a_trained_run_has_a_card(small_run: Path, hts: Hts) -> None:
+    code, out, _ = hts("inspect", small_run, "--json")
+    card = json.loads(out)
+    assert code == 0
+    assert card["provenance"]["data_license"] == "CC0-1.0"
+    assert (card["num_train"], card["num_test"]) == (16, 8)
+    assert card["results"]["accuracy"] == json.loads((small_run / "results.json").read_text())["accuracy"]
+    assert {curve["stage"] for curve in card["curves"]} == {"motion", "spatial", "temporal", "joint"}
+    code, out, _ = hts("inspect", small_run)
+    assert "license       CC0-1.0" in out
