@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from torch.nn import functional
 from hidden_two_stream.checkpoint import RunInfo, RunMetadata, build_model
 from hidden_two_stream.config.schema import InputConfig, ModelConfig, Recipe
 from hidden_two_stream.errors import CheckpointError, UsageError
+from hidden_two_stream.inference import predictor
 from hidden_two_stream.inference.activation_maps import activation_maps, activations, log_odds, mapped_layer
 from hidden_two_stream.inference.explain import MOST_STRETCHES, MOST_WINDOWS
 from hidden_two_stream.inference.explanation import Explanation
@@ -23,6 +25,7 @@ from hidden_two_stream.recognition.calibration import Calibration
 from hidden_two_stream.recognition.image_encoder import EncoderConfig, plain_config
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.types import RawClip
+from hidden_two_stream.video.writer import write_video
 from hidden_two_stream.weights.motion import load_motion_weights
 
 from ..encoders import TINY
@@ -309,6 +312,26 @@ def test_frames_of_no_window_are_said_to_be_in_none(sequence: Recognizer) -> Non
     found = sequence.explain(clip, protocol="center", stretches=3)
     assert [stretch.num_windows for stretch in found.stretches] == [0, 1, 0]
     assert [stretch.drops["fused"] for stretch in found.stretches[::2]] == [0, 0]
+
+
+def test_a_wide_long_file_is_explained_as_its_frames_are(
+    sequence: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every second frame of a wide video whose frames are not kept in memory."""
+    settings = dataclasses.replace(sequence.info.recipe.input, frame_stride=2)
+    info = dataclasses.replace(
+        sequence.info, recipe=dataclasses.replace(sequence.info.recipe, input=settings)
+    )
+    strided = Recognizer(sequence.model, info)
+    clip = np.pad(quadrant_clip(51, 0, 2, num=30), ((0, 0), (0, 0), (32, 32), (0, 0)))
+    write_video(tmp_path / "wide.mp4", clip)
+    kept = strided.explain(tmp_path / "wide.mp4", "right", protocol="3x1")
+    monkeypatch.setattr(predictor, "_KEPT_BYTES", 0)
+    again = strided.explain(tmp_path / "wide.mp4", "right", protocol="3x1")
+    assert again.to_dict() == kept.to_dict()
+    assert kept.box == (0.25, 0, 0.75, 1)
+    assert kept.windows[1].times_seconds[:3] == pytest.approx((0.12, 0.2, 0.28))
+    assert kept.windows[0].clip.shape == (11, SIDE, SIDE, 3)
 
 
 # -- the doors -------------------------------------------------------------------------------------

@@ -68,7 +68,8 @@ class WindowFrames:
         parts = min(stretches, max(1, video.num_frames // _FEWEST_FRAMES))
         pieces = tuple(itertools.pairwise(round(p * video.num_frames / parts) for p in range(parts + 1)))
         used = sorted({*itertools.chain(*windows), *map(middle, pieces)})
-        images = video.read(used, recipe.input.resize)
+        # One by one: `read` would hold all frames at their full size.
+        images = torch.cat(list(video.read_clips([[index] for index in used], recipe.input.resize)))
         height, width = images.shape[-2:]
         box = center_crop_box(height, width, size)
         sides = (
