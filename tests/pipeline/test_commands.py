@@ -385,6 +385,7 @@ def test_predict_explains(small_run: Path, small_data: Path, hts: Hts, tmp_path:
     )
     assert code == 0
     assert "only the center crops of 2x5" in err
+    assert out.splitlines()[1] == f"  why: {folder / videos[0].stem}.png"
     assert json.loads((folder / f"{videos[0].stem}.json").read_text())["label"] == "up"
 
 

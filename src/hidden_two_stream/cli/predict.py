@@ -86,6 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
                     failed.append({"source": source, "reason": explained.reason})
                 else:
                     predictions[-1]["explanation"] = explained
+                    if not arguments.json:
+                        print_text(one_line(f"  why: {explained['image']}"))
             for warning in prediction.warnings:
                 note(f"hts: {prediction.source}: {warning}")
     except KeyboardInterrupt:
