@@ -28,11 +28,11 @@ from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.config.stages import trained_streams
 from hidden_two_stream.data.record import read_record
 from hidden_two_stream.errors import CheckpointError, UsageError
-from hidden_two_stream.evaluation.accuracy import wilson_interval
 from hidden_two_stream.files import read_json
 from hidden_two_stream.progress import number_of
 from hidden_two_stream.reports.curves import run_curves
 from hidden_two_stream.reports.data import Curve
+from hidden_two_stream.reports.run_results import read_results, stage_seconds
 from hidden_two_stream.reports.run_speed import Speed, measure_speed
 
 __all__ = ["PartSize", "RunCard", "inspect"]
@@ -139,7 +139,7 @@ def inspect(run: str | Path, *, speed: bool = False, device: str = "cpu") -> Run
     file, tensors, data, info = read_description(run)
     folder = path if path.is_dir() else file.parent
     notes: list[str] = []
-    results = _read_results(folder, notes) if path.is_dir() else {}
+    results = read_results(folder, notes) if path.is_dir() else {}
     built = info.recipe.model.streams
     kind = _kind(data, info)
     card = RunCard(
@@ -153,7 +153,7 @@ def inspect(run: str | Path, *, speed: bool = False, device: str = "cpu") -> Run
         parts=_parts(tensors),
         files=_files(folder) if path.is_dir() else {file.name: file.stat().st_size},
         curves=run_curves(folder) if path.is_dir() else (),
-        seconds=_seconds(results),
+        seconds=stage_seconds(results),
     )
     card = _with_record(card, path, notes)
     if speed:
@@ -222,58 +222,6 @@ def _unfinished(folder: Path) -> RunCard:
 
 _PLANNED = ("data", "test_fraction", "held_out", "seed", "warm_start", "versions", "data_license")
 """Fields that a plan and the metadata of a run share."""
-
-
-def _read_results(folder: Path, notes: list[str]) -> dict[str, Any]:
-    path = folder / RESULTS_FILE
-    if not path.exists():
-        notes.append(f"no {RESULTS_FILE}: the run was not tested here")
-        return {}
-    try:
-        found = read_json(path)
-        _check_results(found)
-    except (OSError, TypeError, ValueError) as error:
-        notes.append(f"{RESULTS_FILE} is damaged: {error}")
-        return {}
-    accuracy, count = found.get("accuracy"), found.get("num_test_videos")
-    if accuracy and count and "accuracy_interval_95" not in found:  # of one fold of hts cross-validate
-        found["accuracy_interval_95"] = {
-            name: wilson_interval(value, count) for name, value in accuracy.items()
-        }
-    return dict(found)
-
-
-def _check_results(found: Any) -> None:
-    """Check the figures that the card shows.
-
-    Raises:
-        TypeError, ValueError: one of them is missing or is no number.
-    """
-    if not isinstance(found, dict):
-        raise ValueError("it is no JSON object")
-    accuracy, intervals = found.get("accuracy", {}), found.get("accuracy_interval_95", {})
-    if not (isinstance(accuracy, dict) and isinstance(intervals, dict)):
-        raise ValueError("its accuracies are no JSON objects")
-    for name, value in accuracy.items():
-        low, high = intervals.get(name, (0.0, 1.0))
-        numbers: list[object] = [value, low, high, found.get("chance", 0.5)]
-        numbers += [found.get("num_test_videos", 0), found.get("num_trained_on") or 0]
-        for number in numbers:
-            if type(number) not in (int, float):
-                raise ValueError(f"its accuracy of {name} has {str(number)[:60]!r}; expected a number")
-    for part in ("test", "cross_fitted"):
-        figures = found.get(part)
-        if isinstance(figures, dict) and "macro_f1" in figures:
-            for name in ("accuracy", "macro_f1", "macro_bout_f1", "num_videos"):
-                if type(figures.get(name)) not in (int, float):
-                    raise ValueError(f"its {name} is {str(figures.get(name))[:60]!r}; expected a number")
-
-
-def _seconds(results: Mapping[str, Any]) -> dict[str, float]:
-    """Return the training time of each stage; that of a fold is one number."""
-    found = results.get("seconds", {})
-    pairs = found.items() if isinstance(found, Mapping) else [("all stages", found)]
-    return {str(name): float(seconds) for name, seconds in pairs if isinstance(seconds, int | float)}
 
 
 def _with_record(card: RunCard, path: Path, notes: list[str]) -> RunCard:
