@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hidden_two_stream.experiments.cross_validation import CrossValidation, cross_validate
     from hidden_two_stream.export.export import Export, export_model
     from hidden_two_stream.inference.annotator import Annotator, load_annotator
+    from hidden_two_stream.inference.explanation import Explanation
     from hidden_two_stream.inference.frame_scores import FrameScores, FrameSettings
     from hidden_two_stream.inference.motion_estimator import MotionEstimator, motion_estimator
     from hidden_two_stream.inference.onnx_recognizer import OnnxRecognizer, load_onnx
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from hidden_two_stream.inference.segment_settings import SegmentSettings
     from hidden_two_stream.inference.stream import StreamSettings
     from hidden_two_stream.inference.tracker import TrackedFrame, track
+    from hidden_two_stream.reports.run_card import RunCard, inspect
     from hidden_two_stream.training.fit import TrainingResult
     from hidden_two_stream.training.frame_labels import FrameLabelSettings
     from hidden_two_stream.training.frame_runs import evaluate_annotator, train_frames
@@ -56,6 +58,7 @@ _HOMES = {
     "Decision": "types",
     "Evaluation": "evaluation.accuracy",
     "Export": "export.export",
+    "Explanation": "inference.explanation",
     "FrameEvaluation": "evaluation.frame_metrics",
     "FrameLabelSettings": "training.frame_labels",
     "FrameScores": "inference.frame_scores",
@@ -67,6 +70,7 @@ _HOMES = {
     "Recipe": "config.schema",
     "Recognizer": "inference.predictor",
     "Resources": "training.resources",
+    "RunCard": "reports.run_card",
     "RunInfo": "checkpoint",
     "Segment": "types",
     "SegmentEvaluation": "evaluation.segments",
@@ -83,6 +87,7 @@ _HOMES = {
     "evaluate_annotator": "training.frame_runs",
     "evaluate_segments": "evaluation.segments",
     "export_model": "export.export",
+    "inspect": "reports.run_card",
     "load": "inference.predictor",
     "load_annotator": "inference.annotator",
     "load_onnx": "inference.onnx_recognizer",
@@ -104,6 +109,7 @@ __all__ = [
     "CrossValidation",
     "Decision",
     "Evaluation",
+    "Explanation",
     "Export",
     "FrameEvaluation",
     "FrameLabelSettings",
@@ -116,6 +122,7 @@ __all__ = [
     "Recipe",
     "Recognizer",
     "Resources",
+    "RunCard",
     "RunInfo",
     "Segment",
     "SegmentEvaluation",
@@ -133,6 +140,7 @@ __all__ = [
     "evaluate_annotator",
     "evaluate_segments",
     "export_model",
+    "inspect",
     "load",
     "load_annotator",
     "load_onnx",

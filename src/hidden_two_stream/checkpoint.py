@@ -71,6 +71,7 @@ class RunMetadata:
     Attributes:
         stages: the training stages behind the weights, including those of warm starts.
         data: the dataset: an absolute path, or its name.
+        data_license: license of the data, as the user gave it; None: not given.
         split: description of how the data was divided into training and test videos.
         test_fraction: part of each class held back for the test if the data has no split of its own.
         held_out: "column=value" of the videos held back for the test instead.
@@ -106,6 +107,7 @@ class RunMetadata:
     versions: Mapping[str, str] = field(default_factory=dict)
     imported_from: Mapping[str, str] | None = None
     calibration: Calibration | None = None
+    data_license: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, as `from_dict` reads it."""
@@ -143,6 +145,7 @@ _EARLIER_NAMES = {"taken": "warm_start"}
 
 _METADATA_TYPES: dict[str, Any] = {
     "data": str,
+    "data_license": str | None,
     "split": str,
     "test_fraction": float | int,
     "held_out": str | None,

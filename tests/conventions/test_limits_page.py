@@ -10,11 +10,12 @@ import pytest
 from hidden_two_stream import files, tensors
 from hidden_two_stream.cli import options
 from hidden_two_stream.config import plain, validation
+from hidden_two_stream.data import check
 from hidden_two_stream.data.annotations import format as label_format
 from hidden_two_stream.data.annotations import label_file
 from hidden_two_stream.evaluation import label_lists, npz
 from hidden_two_stream.export import onnx_file
-from hidden_two_stream.inference import scoring, segment_settings
+from hidden_two_stream.inference import explain, scoring, segment_settings
 from hidden_two_stream.motion import tracking
 from hidden_two_stream.recognition import image_encoder, prototypes
 from hidden_two_stream.training.resources import Resources
@@ -40,9 +41,12 @@ def row_of(name: str) -> str:
         ("resized frame that", f"{limits.MAX_ENLARGED_PIXELS / 10**6:g} million pixels"),
         ("image file", f"{images._MOST_BYTES / 10**9:.2f} GB"),
         ("frames of one video kept", f"{scoring.KEPT_BYTES // MIB} MiB"),
-        ("frames of all videos kept", f"{Resources().cache_mb} MiB"),
+        ("frames of all videos kept by `train`", f"{Resources().cache_mb} MiB"),
         ("box to follow", f"{tracking.SMALLEST_BOX_PX} px a side"),
         ("worker processes", f" {options._MOST_WORKERS} |"),
+        ("frames of all videos kept by `hts check`", f" {check._KEPT_BYTES >> 20} MiB"),
+        ("windows of an explained video", f" {explain.MOST_WINDOWS} |"),
+        ("stretches of an explained video", f" {explain.MOST_STRETCHES} |"),
         ("wait for a URL", f"{ffmpeg.URL_TIMEOUT_SECONDS:g} s"),
         ("wait for the first bytes", f"{pipe._WAIT_SECONDS:g} s"),
         ("`input.fps`", f"{validation.MIN_FPS:g} to {validation.MAX_FPS:g} frames"),

@@ -37,7 +37,10 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_run(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder after three steps per stage."""
     folder = tmp_path_factory.mktemp("run") / "run"
-    assert main(["train", "--data", str(small_data), "--out", str(folder), *QUICK]) == 0
+    assert (
+        main(["train", "--data", str(small_data), "--out", str(folder), "--data-license", "CC0-1.0", *QUICK])
+        == 0
+    )
     return folder
 
 

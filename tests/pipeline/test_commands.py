@@ -361,3 +361,58 @@ def test_what_training_does_not_mirror_the_test_does_not_mirror(
     assert (ten.protocol, [text.startswith(said) for text in ten.warnings]) == ("2x5", [True])
     assert five.warnings == ()
     assert hidden_two_stream.evaluate(recognizer, small_data, protocol="2x10", workers=0).protocol == "2x5"
+
+
+def test_predict_explains(small_run: Path, small_data: Path, hts: Hts, tmp_path: Path) -> None:
+    videos = sorted((small_data.parent / "videos").rglob("test_*.mp4"))[:2]  # of one name, in two folders
+    folder = tmp_path / "why"
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    code, out, err = hts("predict", small_run, *videos, broken, "--explain", folder, "--json")
+    result = json.loads(out)
+    assert code == 1
+    assert [each["source"] for each in result["unreadable"]] == [str(broken)]
+    explained = [row["explanation"] for row in result["predictions"]]
+    assert len({row["image"] for row in explained}) == 2
+    for row, prediction in zip(explained, result["predictions"], strict=True):
+        numbers = json.loads(Path(row["numbers"]).read_text())
+        assert numbers["source"] == prediction["source"]
+        assert numbers["score"] == pytest.approx(prediction["score"], abs=1e-5)
+        assert set(numbers["windows"][0]["maps"]) == {"spatial", "temporal"}
+        assert read_video(row["image"])[1].num_frames == 1
+    code, out, err = hts(
+        "predict", small_run, videos[0], "--explain", folder, "--explain-class", "up", "--protocol", "2x5"
+    )
+    assert code == 0
+    assert "only the center crops of 2x5" in err
+    assert out.splitlines()[1] == f"  why: {folder / videos[0].stem}.png"
+    assert json.loads((folder / f"{videos[0].stem}.json").read_text())["label"] == "up"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--explain-class", "up"], "--explain-class needs --explain FOLDER"),
+        (["--explain", "F", "--explain-class", "fly"], "'fly'; this run has the classes down"),
+        (["--explain", "F", "--protocol", "26x1"], "Nx1 with N up to 25"),
+    ],
+)
+def test_wrong_ways_to_ask_for_an_explanation(
+    small_run: Path, small_data: Path, hts: Hts, options: list[str], message: str
+) -> None:
+    code, _, err = hts("predict", small_run, small_data, *options)
+    assert code == 2
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_trained_run_has_a_card(small_run: Path, hts: Hts) -> None:
+    code, out, _ = hts("inspect", small_run, "--json")
+    card = json.loads(out)
+    assert code == 0
+    assert card["provenance"]["data_license"] == "CC0-1.0"
+    assert (card["num_train"], card["num_test"]) == (16, 8)
+    assert card["results"]["accuracy"] == json.loads((small_run / "results.json").read_text())["accuracy"]
+    assert {curve["stage"] for curve in card["curves"]} == {"motion", "spatial", "temporal", "joint"}
+    code, out, _ = hts("inspect", small_run)
+    assert "license       CC0-1.0" in out

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from hidden_two_stream.cli.options import Parser, add_device, add_protocol, open_scorer
+from hidden_two_stream.cli.options import Parser, add_device, add_protocol, open_scorer, path
 from hidden_two_stream.cli.output import print_json, print_text
 from hidden_two_stream.cli.sources import Failure, add_videos, attempt, named_videos
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.printing import one_line
 from hidden_two_stream.progress import note
+
+if TYPE_CHECKING:
+    from hidden_two_stream.inference.onnx_recognizer import OnnxRecognizer
+    from hidden_two_stream.inference.predictor import Recognizer
+    from hidden_two_stream.inference.windows import Protocol
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
@@ -31,6 +39,16 @@ def add_arguments(parser: Parser) -> None:
         help="fused score below which no class fits; 0: a class always fits (default: the run's calibration "
         "decides)",
     )
+    parser.add_argument(
+        "--explain",
+        type=path,
+        metavar="FOLDER",
+        help="also write where and when each stream sees its evidence: a picture (NAME.png) and numbers "
+        "(NAME.json) into FOLDER",
+    )
+    parser.add_argument(
+        "--explain-class", metavar="CLASS", help="the class to explain (default: the best one of each video)"
+    )
     add_protocol(parser)
     add_device(parser)
 
@@ -47,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     recognizer = open_scorer(arguments)
     protocol = run_protocol(arguments.protocol, recognizer.info.recipe, note)
     sources, left_out = named_videos(arguments.sources, "labeled")
+    explainer = _explainer(arguments, recognizer, protocol, sources)
     predictions: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     result = {"run": arguments.run, "predictions": predictions, "unreadable": failed, "left_out": left_out}
@@ -60,6 +79,14 @@ def run(arguments: argparse.Namespace) -> int:
             predictions.append(prediction.to_dict(arguments.top))
             if not arguments.json:
                 print_text(one_line(prediction.line(arguments.top)))
+            if explainer is not None:
+                explained = attempt(source, partial(explainer.write, source), arguments.debug)
+                if isinstance(explained, Failure):
+                    failed.append({"source": source, "reason": explained.reason})
+                else:
+                    predictions[-1]["explanation"] = explained
+                    if not arguments.json:
+                        print_text(one_line(f"  why: {explained['image']}"))
             for warning in prediction.warnings:
                 note(f"hts: {prediction.source}: {warning}")
     except KeyboardInterrupt:
@@ -69,3 +96,63 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(result)
     return 1 if failed else 0
+
+
+def _explainer(
+    arguments: argparse.Namespace,
+    recognizer: Recognizer | OnnxRecognizer,
+    protocol: Protocol,
+    sources: Sequence[str],
+) -> _Explainer | None:
+    """Return what explains each video, after a check of the arguments; None: nothing is to be explained.
+
+    Raises:
+        UsageError: there is no such class, the protocol has too many windows, or the model is exported.
+        MissingDependencyError: OpenCV, which draws the text, is not installed.
+        OutputError: the folder cannot be made.
+    """
+    if arguments.explain is None:
+        if arguments.explain_class is not None:
+            raise UsageError("--explain-class needs --explain FOLDER")
+        return None
+    from hidden_two_stream.inference.onnx_recognizer import OnnxRecognizer
+
+    if isinstance(recognizer, OnnxRecognizer):
+        raise UsageError("--explain needs gradients, which an ONNX file does not give; name the run itself")
+    from hidden_two_stream.files import make_folder
+    from hidden_two_stream.inference.explain import DEFAULT_STRETCHES, check_explained
+    from hidden_two_stream.inference.windows import parse_protocol
+    from hidden_two_stream.reports.drawing import opencv
+    from hidden_two_stream.reports.explanation import explanation_names
+
+    single = parse_protocol("center" if protocol.name == "center" else f"{protocol.clips}x1")
+    check_explained(single, DEFAULT_STRETCHES)
+    wanted = arguments.explain_class
+    if wanted is not None and wanted not in recognizer.classes:
+        known = ", ".join(recognizer.classes)
+        raise UsageError(f"--explain-class is {wanted!r}; this run has the classes {known}")
+    opencv()
+    if single != protocol:
+        note(f"hts: explained with protocol {single.name}: only the center crops of {protocol.name}")
+    return _Explainer(
+        recognizer, wanted, single.name, make_folder(arguments.explain), explanation_names(sources)
+    )
+
+
+@dataclass(frozen=True)
+class _Explainer:
+    """Explains videos, and writes the explanations."""
+
+    recognizer: Recognizer
+    label: str | None
+    protocol: str
+    folder: Path
+    names: Mapping[str, str]
+
+    def write(self, source: str) -> dict[str, str]:
+        """Write the explanation of one video and return the paths of its files."""
+        from hidden_two_stream.reports.explanation import write_explanation
+
+        explanation = self.recognizer.explain(source, self.label, self.protocol)
+        picture, numbers = write_explanation(explanation, self.folder, self.names[source])
+        return {"image": str(picture), "numbers": str(numbers)}

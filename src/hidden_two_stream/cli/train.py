@@ -76,6 +76,11 @@ def add_arguments(parser: Parser) -> None:
     add_from_scratch(parser)
     parser.add_argument("--resume", action="store_true", help="continue the interrupted run in --out")
     add_allow_duplicates(parser)
+    parser.add_argument(
+        "--data-license",
+        metavar="TEXT",
+        help="license of the data, to be kept with the run, such as CC-BY-4.0",
+    )
     add_protocol(parser)
     add_resources(parser)
 
@@ -109,6 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
             protocol=arguments.protocol,
             seed=arguments.seed,
             allow_duplicates=arguments.allow_duplicates,
+            data_license=arguments.data_license,
             resources=resources(arguments),
         )
     if not result.is_first:
@@ -122,7 +128,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _reject_changes(arguments: argparse.Namespace) -> None:
     """Reject options that --resume would ignore, because a run keeps its settings."""
     kept = ("data", "recipe", "set", "stage", "test_fraction", "hold_out", "motion_from", "spatial_from",
-            "temporal_from", "init", "from_scratch", "protocol", "seed")  # fmt: skip
+            "temporal_from", "init", "from_scratch", "protocol", "seed", "data_license")  # fmt: skip
     given = {name for name in ("set", "from_scratch") if getattr(arguments, name)}
     given |= arguments.given
     changed = [f"--{name.replace('_', '-')}" for name in kept if name in given]

@@ -5,19 +5,29 @@ from __future__ import annotations
 import dataclasses
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from hidden_two_stream.data.clip_cache import open_clip_cache
+from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo, open_clip_cache
+from hidden_two_stream.data.clip_motion import MEASURED_SIDE, ClipMotion
 from hidden_two_stream.data.duplicates import Duplicates, find_duplicates
 from hidden_two_stream.data.index import read_dataset_index
-from hidden_two_stream.data.samples import SPLITS, DatasetIndex, LeftOut, look_alike_lines, unreadable_lines
+from hidden_two_stream.data.samples import (
+    SPLITS,
+    DatasetIndex,
+    LeftOut,
+    Sample,
+    look_alike_lines,
+    unreadable_lines,
+)
+from hidden_two_stream.data.unusual import class_balance, other_rates, rate_counts, unusual_lengths
 from hidden_two_stream.progress import with_progress
 
 __all__ = ["ClassCount", "DatasetCheck", "Spread", "check_dataset"]
 
 _MOST_SIZES = 10
+_KEPT_BYTES = 512 << 20  # decoded frames for the measuring of motion; without, they are decoded twice
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,10 @@ class DatasetCheck:
         warnings: what is wrong with readable samples, and with the dataset.
         duplicates: groups of samples that show the same frames.
         left_out: files of the dataset's folder that are neither videos nor their frames.
+        rates: number of videos of each frame rate, the most frequent first.
+        other_rates: samples whose rate is not that of most videos, with their rates.
+        short, long: samples that are very short or long, with their lengths; see `data.unusual`.
+        motion: how much moves in each readable sample; empty: it was not measured.
     """
 
     data: str
@@ -74,16 +88,39 @@ class DatasetCheck:
     warnings: tuple[str, ...]
     duplicates: tuple[Duplicates, ...] = ()
     left_out: LeftOut = field(default_factory=LeftOut)
+    rates: Mapping[str, int] = field(default_factory=dict)
+    other_rates: tuple[str, ...] = ()
+    short: tuple[str, ...] = ()
+    long: tuple[str, ...] = ()
+    motion: tuple[ClipMotion, ...] = ()
+
+    @property
+    def still(self) -> tuple[str, ...]:
+        """Samples in which nothing moves."""
+        return tuple(clip.name for clip in self.motion if clip.nothing_moves)
+
+    @property
+    def everything_moves(self) -> tuple[str, ...]:
+        """Samples in which most of the frame moves, as with a moving camera."""
+        return tuple(clip.name for clip in self.motion if clip.everything_moves)
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready form: the attributes by name."""
         return asdict(dataclasses.replace(self, duplicates=())) | {
             "duplicates": [group.to_dict() for group in self.duplicates],
             "left_out": self.left_out.to_dict(),
+            "still": list(self.still),
+            "everything_moves": list(self.everything_moves),
         }
 
 
-def check_dataset(data: str, workers: int = 0, num_frames: int = 11, quiet: bool = False) -> DatasetCheck:
+def check_dataset(
+    data: str,
+    workers: int = 0,
+    num_frames: int = 11,
+    quiet: bool = False,
+    measure: Callable[[Sample, DecodedVideo], ClipMotion] | None = None,
+) -> DatasetCheck:
     """Decode all videos of a dataset and return facts about it.
 
     Args:
@@ -91,6 +128,8 @@ def check_dataset(data: str, workers: int = 0, num_frames: int = 11, quiet: bool
         workers: processes that decode; 0 decodes in this one.
         num_frames: frames of a clip. In a shorter video the last frame repeats.
         quiet: show no progress.
+        measure: measures the motion of a sample: `inference.clip_motion.motion_measure`; None: none is
+            measured.
 
     Raises:
         UsageError, DataError: as `read_dataset_index`.
@@ -101,22 +140,17 @@ def check_dataset(data: str, workers: int = 0, num_frames: int = 11, quiet: bool
         len(dataset.samples),
         quiet,
         lambda progress: open_clip_cache(
-            dataset.samples, 64, budget_bytes=0, workers=workers, progress=progress
+            dataset.samples,
+            MEASURED_SIDE,
+            budget_bytes=_KEPT_BYTES if measure else 0,
+            workers=workers,
+            progress=progress,
         ),
     )
     readable = Counter(sample.label for sample in cache.samples)
     lengths = [video.num_frames for video in cache.videos]
+    short, long = unusual_lengths(cache.samples, cache.videos, num_frames)
     sizes = Counter(video.size for video in cache.videos)
-    warnings = [
-        f"{sample.name}: {video.warning}"
-        for sample, video in zip(cache.samples, cache.videos, strict=True)
-        if video.warning
-    ]
-    warnings += look_alike_lines(dataset.classes)
-    if dataset.test_split == "val":
-        warnings.append("no video is in the split test, so val is the test part")
-    if len(dataset.classes) == 1:
-        warnings.append(f"{dataset.classes[0]} is the only class; a recognizer needs at least two")
     return DatasetCheck(
         data=data,
         num_videos=len(dataset.samples),
@@ -130,10 +164,45 @@ def check_dataset(data: str, workers: int = 0, num_frames: int = 11, quiet: bool
         sizes={f"{width}x{height}": n for (height, width), n in sizes.most_common(_MOST_SIZES)},
         fps=_spread([round(video.fps, 2) for video in cache.videos if video.fps]),
         unreadable=tuple(unreadable_lines(cache.unreadable)),
-        warnings=tuple(warnings),
+        warnings=tuple(_warnings(dataset, cache, readable)),
         duplicates=find_duplicates(cache.samples, cache.videos),
         left_out=dataset.left_out,
+        rates=rate_counts(cache.videos),
+        other_rates=other_rates(cache.samples, cache.videos),
+        short=short,
+        long=long,
+        motion=() if measure is None else _motion(cache, measure, quiet),
     )
+
+
+def _warnings(dataset: DatasetIndex, cache: ClipCache, readable: Mapping[str, int]) -> list[str]:
+    warnings = [
+        f"{sample.name}: {video.warning}"
+        for sample, video in zip(cache.samples, cache.videos, strict=True)
+        if video.warning
+    ]
+    warnings += look_alike_lines(dataset.classes)
+    if dataset.test_split == "val":
+        warnings.append("no video is in the split test, so val is the test part")
+    if len(dataset.classes) == 1:
+        warnings.append(f"{dataset.classes[0]} is the only class; a recognizer needs at least two")
+    balance = class_balance({label: readable[label] for label in dataset.classes})
+    return [*warnings, balance] if balance else warnings
+
+
+def _motion(
+    cache: ClipCache, measure: Callable[[Sample, DecodedVideo], ClipMotion], quiet: bool
+) -> tuple[ClipMotion, ...]:
+    """Return the motion of all samples, in order."""
+
+    def work(progress: Callable[[int, int], None]) -> tuple[ClipMotion, ...]:
+        found = []
+        for sample, video in zip(cache.samples, cache.videos, strict=True):
+            found.append(measure(sample, video))
+            progress(len(found), len(cache.samples))
+        return tuple(found)
+
+    return with_progress("motion", len(cache.samples), quiet, work)
 
 
 def _split_counts(dataset: DatasetIndex) -> dict[str, int]:

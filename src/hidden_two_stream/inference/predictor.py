@@ -10,11 +10,20 @@ import torch
 from torch import Tensor
 
 from hidden_two_stream.checkpoint import RunInfo, load_run
-from hidden_two_stream.data.clip_cache import DecodedVideo
+from hidden_two_stream.data.clip_cache import DecodedVideo, decode_video
 from hidden_two_stream.data.record import TrainingRecord, read_record
+from hidden_two_stream.inference.explain import DEFAULT_STRETCHES, check_explained, explain_video
+from hidden_two_stream.inference.explanation import Explanation
 from hidden_two_stream.inference.motion_estimator import MotionEstimator, smallest_side
 from hidden_two_stream.inference.ring import WindowRing
-from hidden_two_stream.inference.scoring import Scoring, features_of, predicted, scored_along, video_logits
+from hidden_two_stream.inference.scoring import (
+    KEPT_BYTES,
+    Scoring,
+    features_of,
+    predicted,
+    scored_along,
+    video_logits,
+)
 from hidden_two_stream.inference.segment_settings import SegmentRule, SegmentSettings
 from hidden_two_stream.inference.segments import (
     TimedScores,
@@ -29,6 +38,7 @@ from hidden_two_stream.inference.tracker import Box, Point, Track, track
 from hidden_two_stream.inference.windows import (
     DEFAULT_PROTOCOL,
     Protocol,
+    parse_protocol,
 )
 from hidden_two_stream.recognition.calibration import Calibration
 from hidden_two_stream.recognition.model import HiddenTwoStream
@@ -116,6 +126,34 @@ class Recognizer:
             CheckpointError: no stream of this run was trained.
         """
         return predicted(self._scoring, source, protocol, threshold, self._forward)
+
+    def explain(
+        self,
+        source: Source,
+        label: str | None = None,
+        protocol: str = DEFAULT_PROTOCOL,
+        *,
+        stretches: int = DEFAULT_STRETCHES,
+    ) -> Explanation:
+        """Return where and when a video shows evidence for a class.
+
+        Args:
+            source: as for `predict`.
+            label: the class to explain; None: the best one.
+            protocol: "center" or "Nx1", with up to `inference.explain.MOST_WINDOWS` windows.
+            stretches: equal parts of the video, each of which is once replaced by a still frame; fewer in a
+                short video.
+
+        Raises:
+            UsageError: an argument is wrong.
+            VideoError: the video cannot be read.
+            CheckpointError: no stream of this run was trained.
+        """
+        self._scoring.require_usable()
+        chosen, settings = parse_protocol(protocol), self.info.recipe.input
+        check_explained(chosen, stretches)
+        video = decode_video(source, settings.resize, KEPT_BYTES, fps=settings.fps)
+        return explain_video(self, self._forward, video, label, chosen, stretches)
 
     def logits(self, video: DecodedVideo, protocol: Protocol) -> dict[str, FloatArray]:
         """Return logits (classes,) of each stream, averaged over the protocol's windows and crops.

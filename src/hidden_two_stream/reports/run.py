@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hidden_two_stream.checkpoint import UNREADABLE_FILE, read_metrics
+from hidden_two_stream.checkpoint import UNREADABLE_FILE
 from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo
 from hidden_two_stream.environment import machine, versions
 from hidden_two_stream.evaluation.accuracy import Evaluation
@@ -19,7 +19,8 @@ from hidden_two_stream.motion.color import flow_to_color
 from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.metrics import endpoint_error
 from hidden_two_stream.progress import number_of
-from hidden_two_stream.reports.data import Curve, ExampleVideo, FlowStrip, ReportData, Timing
+from hidden_two_stream.reports.curves import run_curves
+from hidden_two_stream.reports.data import ExampleVideo, FlowStrip, ReportData, Timing
 from hidden_two_stream.reports.images import color_wheel_image
 from hidden_two_stream.reports.page import write_report
 from hidden_two_stream.synthetic.dataset import load_ground_truth
@@ -31,7 +32,6 @@ _REPORT_FILE = "report.html"
 _NUM_EXAMPLES = 8
 _NUM_THUMBNAILS = 4
 _MAX_WARNINGS = 50
-_NOT_CURVES = ("stage", "step", "seconds", "learning_rate_factor", "gradient_norm")
 
 
 def write_run_report(
@@ -87,7 +87,7 @@ def write_run_report(
         classes=recognizer.classes,
         confusion=evaluation.confusion() if evaluation else None,
         per_class=per_class,
-        curves=_curves(folder),
+        curves=run_curves(folder),
         flow_strips=strips,
         wheel=color_wheel_image(),
         examples=_examples(recognizer, videos, evaluation, chosen),
@@ -137,17 +137,6 @@ def _calibration_facts(recognizer: Recognizer, evaluation: Evaluation | None) ->
                 for name, before in found["ece_before"].items()
             )
     return facts
-
-
-def _curves(folder: Path) -> list[Curve]:
-    found: dict[tuple[str, str], tuple[list[int], list[float]]] = {}
-    for line in read_metrics(folder):
-        for name, value in line.items():
-            if name not in _NOT_CURVES:
-                steps, values = found.setdefault((line["stage"], name), ([], []))
-                steps.append(line["step"])
-                values.append(value)
-    return [Curve(stage, name, steps, values) for (stage, name), (steps, values) in found.items()]
 
 
 def _choose_examples(videos: ClipCache, evaluation: Evaluation | None) -> list[int]:

@@ -76,6 +76,7 @@ class Plan:
         allow_duplicates: test even on videos that are in training too.
         contents: digests of the video files and of what was decoded, see `training.continuity`.
         versions: versions of the libraries that the run began with.
+        data_license: license of the data; None: not given.
     """
 
     data: str
@@ -90,6 +91,7 @@ class Plan:
     allow_duplicates: bool = False
     contents: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    data_license: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested plain data, as `from_dict` reads it."""
@@ -137,6 +139,7 @@ _PLAN_TYPES: dict[str, Any] = {
     "fingerprint": str,
     "contents": Mapping,
     "versions": Mapping,
+    "data_license": str | None,
 }
 
 
@@ -153,6 +156,7 @@ def train(
     protocol: str = DEFAULT_PROTOCOL,
     seed: int = 0,
     allow_duplicates: bool = False,
+    data_license: str | None = None,
     resources: Resources | None = None,
 ) -> TrainingResult:
     """Train a recognizer, test it, and write a run folder with a report.
@@ -171,6 +175,7 @@ def train(
         protocol: test protocol: "center", or "NxM" for N clips and M crops.
         seed: seed of the split and of everything random.
         allow_duplicates: test even on videos that are in training too, under another name or as frames.
+        data_license: license of the data, kept with the run.
         resources: hardware and progress.
 
     Returns:
@@ -187,6 +192,7 @@ def train(
     plan = make_plan(
         data, recipe, overrides, stage=stage, test_fraction=test_fraction, held_out=held_out,
         warm_start=warm_start, protocol=protocol, seed=seed, allow_duplicates=allow_duplicates,
+        data_license=data_license,
     )  # fmt: skip
     return run_plan(Path(out), plan, resources or Resources())[0]
 
@@ -221,18 +227,21 @@ def make_plan(
     protocol: str = DEFAULT_PROTOCOL,
     seed: int = 0,
     allow_duplicates: bool = False,
+    data_license: str | None = None,
 ) -> Plan:
     """Return the plan of a run. The arguments are those of `train`.
 
     Raises:
         UsageError: the recipe, a field, the stage, the protocol, the dataset's split or the image encoder is
-            unknown.
+            unknown, or the license is empty.
         CheckpointError: the download of an image encoder's description fails.
         MissingDependencyError: the library of an image encoder is not installed.
     """
     if stage != "all" and stage not in STAGE_NAMES:
         raise UsageError(f"unknown stage {stage!r}; choose all, {', '.join(STAGE_NAMES)}")
     require_seed(seed)
+    if data_license is not None and not str(data_license).strip():
+        raise UsageError("the license of the data is empty; give its name or leave it out")
     parse_protocol(protocol)  # report a wrong protocol before the training, not after it
     source = absolute_data(data)
     loaded = load_recipe(recipe, overrides)
@@ -246,6 +255,7 @@ def make_plan(
         protocol=protocol,
         held_out=held_out,
         allow_duplicates=allow_duplicates,
+        data_license=data_license,
     )
 
 
@@ -317,7 +327,12 @@ def _run_prepared(
         protocol=plan.protocol,
         stages=plan.stages,
         warm_start=plan.warm_start,
-        metadata=RunMetadata(data=plan.data, test_fraction=plan.test_fraction, held_out=plan.held_out),
+        metadata=RunMetadata(
+            data=plan.data,
+            test_fraction=plan.test_fraction,
+            held_out=plan.held_out,
+            data_license=plan.data_license,
+        ),
         resume=resuming,
     )
     result = fit(task, resources, fabric)
