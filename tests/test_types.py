@@ -70,6 +70,8 @@ def test_the_dictionary_of_a_prediction_survives_json() -> None:
         "best": "jump",
         "score": 0.5,
         "threshold": None,
+        "similarity": None,
+        "least_similarity": None,
         "top": [{"label": "jump", "score": 0.5}, {"label": "walk", "score": 0.25}],
         "streams": {
             "spatial": {"label": "walk", "score": 0.75},

@@ -128,6 +128,7 @@ def test_the_description_says_what_a_host_needs(run: Path, exported: Export) -> 
         "fps": 0.0,
         "outputs": list(exported.outputs),
         "threshold": 0.25,
+        "least_similarity": None,
         "precision": "float32",
     }
     ours, theirs = load(run).info, load_onnx(exported.path).info

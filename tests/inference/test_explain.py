@@ -326,7 +326,7 @@ def test_a_wide_long_file_is_explained_as_its_frames_are(
     clip = np.pad(quadrant_clip(51, 0, 2, num=30), ((0, 0), (0, 0), (32, 32), (0, 0)))
     write_video(tmp_path / "wide.mp4", clip)
     kept = strided.explain(tmp_path / "wide.mp4", "right", protocol="3x1")
-    monkeypatch.setattr(predictor, "_KEPT_BYTES", 0)
+    monkeypatch.setattr(predictor, "KEPT_BYTES", 0)
     again = strided.explain(tmp_path / "wide.mp4", "right", protocol="3x1")
     assert again.to_dict() == kept.to_dict()
     assert kept.box == (0.25, 0, 0.75, 1)
