@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ from hidden_two_stream.export import export, onnx_file
 from hidden_two_stream.export.export import Export, export_model
 from hidden_two_stream.inference.onnx_recognizer import INPUT, OnnxRecognizer, load_onnx
 from hidden_two_stream.inference.predictor import Recognizer, load
+from hidden_two_stream.inference.segment_settings import SegmentSettings
 from hidden_two_stream.inference.stream import StreamSettings
+from hidden_two_stream.recognition.prototypes import Prototypes
 from hidden_two_stream.synthetic.clips import generate_clip
 from hidden_two_stream.types import RawClip
 from hidden_two_stream.video.writer import write_video
 
-from .runs import CLASSES, make_clips, make_run
+from .runs import CALIBRATION, CLASSES, make_clips, make_run
 
 ABSENT = "the extra 'export' is not installed"
 onnx = pytest.importorskip("onnx", reason=ABSENT)
@@ -234,6 +237,28 @@ def test_short_videos_arrays_and_undecoded_frames_too(
     expected = load_onnx(exported.path).predict(video)
     monkeypatch.setattr(scoring, "KEPT_BYTES", 1)
     np.testing.assert_array_equal(load_onnx(exported.path).predict(video).scores, expected.scores)
+
+
+def test_what_is_of_no_known_class_is_that_of_the_run(run: Path, exported: Export, video: Path) -> None:
+    """The limit lies in the middle of the windows' similarities: some are known, and some are not."""
+    recognizer, session = load(run), load_onnx(exported.path).session
+    settings = SegmentSettings(leave=0, shortest_seconds=0, smoothing_seconds=0, hop_seconds=0.04)
+
+    def loaded(least: float) -> tuple[OnnxRecognizer, Recognizer]:
+        prototypes = Prototypes(("spatial", "temporal"), np.eye(5, 10).tolist(), least)
+        metadata = replace(recognizer.info.metadata, calibration=replace(CALIBRATION, prototypes=prototypes))
+        info = replace(recognizer.info, metadata=metadata)
+        return OnnxRecognizer(session, info), Recognizer(recognizer.model, info)
+
+    ours, theirs = loaded(-1.0)
+    similar = [window.similarity for window in theirs.windows(video, 0.04)]
+    assert [window.similarity for window in ours.windows(video, 0.04)] == pytest.approx(similar, abs=1e-4)
+    whole = list(map(str, theirs.segment(video, settings)))
+    middle = float(np.median(np.array(similar, float))) + 1e-3
+    ours, theirs = loaded(middle)
+    parts = list(map(str, theirs.segment(video, settings)))
+    assert list(map(str, ours.segment(video, settings))) == parts != whole
+    assert ours.predict(video).label == theirs.predict(video).label
 
 
 def test_windows_features_and_segments_are_those_of_the_run(run: Path, exported: Export, video: Path) -> None:

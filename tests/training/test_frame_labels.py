@@ -341,6 +341,8 @@ def test_networks_whose_pairs_depend_on_the_window_are_refused(
         (["--held-out", "person=9"], "no recording has person '9'"),
         (["--group", "cage"], "has no column 'cage'"),
         (["--size", "5"], "expected 32 to 1024 px"),
+        (["--grid", "2"], "expected ROWSxCOLUMNS"),
+        (["--grid", "1x9"], "the grid is (1, 9)"),
         (["--steps", "0"], "steps is 0"),
         (["--base", "nowhere"], "nowhere"),
     ],

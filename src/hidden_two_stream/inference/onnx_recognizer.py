@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,16 @@ from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.data.clip_cache import DecodedVideo
 from hidden_two_stream.errors import CheckpointError, MissingDependencyError, UsageError
 from hidden_two_stream.files import parse_description
-from hidden_two_stream.inference.scoring import Scoring, features_of, predicted, scored_along, video_logits
-from hidden_two_stream.inference.segment_settings import SegmentSettings
-from hidden_two_stream.inference.segments import (
-    TimedScores,
-    find_segments,
-    smoothed,
-    time_line,
-    watched,
+from hidden_two_stream.inference.scoring import (
+    Scoring,
+    features_of,
+    predicted,
+    scored_along,
+    segmented,
+    video_logits,
 )
+from hidden_two_stream.inference.segment_settings import SegmentSettings
+from hidden_two_stream.inference.segments import TimedScores
 from hidden_two_stream.inference.stream import StreamSettings, decided
 from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, Protocol
 from hidden_two_stream.types import Decision, Image, Prediction, Segment, WindowFeatures, WindowPrediction
@@ -191,11 +193,8 @@ class OnnxRecognizer:
         on_warning: Callable[[str], None] | None = None,
     ) -> Iterator[Segment]:
         """Return an iterator over what happens when in a video, as `Recognizer.segment` does."""
-        chosen = settings or SegmentSettings()
-        rule = chosen.rule(self.classes, self._scoring.threshold(None))
-        windows = self.windows(source, chosen.hop_seconds, on_warning=on_warning)
-        pieces = smoothed(time_line(windows), chosen.smoothing_seconds)
-        return find_segments(watched(pieces, on_scores), rule)
+        windows = partial(self.windows, source, on_warning=on_warning)
+        return segmented(self._scoring, windows, settings, on_scores)
 
     def stream(
         self,

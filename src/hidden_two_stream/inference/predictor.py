@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,17 +23,11 @@ from hidden_two_stream.inference.scoring import (
     features_of,
     predicted,
     scored_along,
+    segmented,
     video_logits,
 )
 from hidden_two_stream.inference.segment_settings import SegmentRule, SegmentSettings
-from hidden_two_stream.inference.segments import (
-    TimedScores,
-    find_segments,
-    known_windows,
-    smoothed,
-    time_line,
-    watched,
-)
+from hidden_two_stream.inference.segments import TimedScores
 from hidden_two_stream.inference.stream import StreamSettings, decided
 from hidden_two_stream.inference.tracker import Box, Point, Track, track
 from hidden_two_stream.inference.windows import (
@@ -117,8 +112,8 @@ class Recognizer:
                 give the same result.
             protocol: "center" or "NxM", see `inference.windows.Protocol`. For a run whose training mirrored
                 no clips, "Nx10" becomes "Nx5", with a warning.
-            threshold: the fused score below which no class fits, 0…1; 0: a class always fits; None: the
-                threshold of the run's calibration if it has one.
+            threshold: the fused score below which no class fits, 0…1; 0: a class always fits; None: the run's
+                calibration decides, if it has one: by prototypes, or else by its threshold.
 
         Raises:
             UsageError: the path, the protocol or the threshold is wrong.
@@ -292,12 +287,8 @@ class Recognizer:
             UsageError: the settings name a class that the run does not have, or as `windows`.
             VideoError, CheckpointError: as `windows`.
         """
-        chosen = settings or SegmentSettings()
-        rule = self.segment_rule(chosen)
-        windows = self.windows(source, chosen.hop_seconds, on_warning=on_warning)
-        known = known_windows(windows, self._scoring.least_similarity(chosen.enter))
-        pieces = smoothed(time_line(known), chosen.smoothing_seconds)
-        return find_segments(watched(pieces, on_scores), rule)
+        windows = partial(self.windows, source, on_warning=on_warning)
+        return segmented(self._scoring, windows, settings, on_scores)
 
     def segment_rule(self, settings: SegmentSettings) -> SegmentRule:
         """Return when segments begin and end, by the settings and this run's calibration.
@@ -305,7 +296,7 @@ class Recognizer:
         Raises:
             UsageError: as `SegmentSettings.rule`.
         """
-        return settings.rule(self.classes, self._scoring.threshold(None))
+        return self._scoring.segment_rule(settings)
 
     def fuse(self, logits: Mapping[str, FloatArray]) -> FloatArray:
         """Return fused scores of logits (…, classes) per stream, with the recipe's method and weights.

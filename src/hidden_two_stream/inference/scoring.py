@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,15 @@ from hidden_two_stream.config.stages import trained_streams
 from hidden_two_stream.data.clip_cache import DecodedVideo, Resizer, decode_video, require_resizable, resized
 from hidden_two_stream.errors import CheckpointError, UsageError, warn_of_video
 from hidden_two_stream.inference.aggregate import mean_logits
+from hidden_two_stream.inference.segment_settings import SegmentRule, SegmentSettings
+from hidden_two_stream.inference.segments import (
+    TimedScores,
+    find_segments,
+    known_windows,
+    smoothed,
+    time_line,
+    watched,
+)
 from hidden_two_stream.inference.windows import (
     Protocol,
     ScoredWindow,
@@ -30,6 +39,7 @@ from hidden_two_stream.recognition.fusion import FUSIONS
 from hidden_two_stream.types import (
     FloatArray,
     Prediction,
+    Segment,
     WindowFeatures,
     WindowPrediction,
     require_threshold,
@@ -38,15 +48,13 @@ from hidden_two_stream.video.reader import Source, VideoReader, source_name
 from hidden_two_stream.video.sampling import clip_span
 from hidden_two_stream.video.times import FAR_RATE, at_rate, sampled_rate, unsampled_warning
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = [
     "KEPT_BYTES",
     "Scoring",
     "features_of",
     "predicted",
     "scored_along",
+    "segmented",
     "video_logits",
 ]
 
@@ -129,6 +137,14 @@ class Scoring:
         if threshold is not None or self.calibration is None or self.calibration.prototypes is None:
             return None
         return self.calibration.prototypes.least
+
+    def segment_rule(self, settings: SegmentSettings) -> SegmentRule:
+        """Return when segments begin and end, by the settings and the calibration.
+
+        Raises:
+            UsageError: as `SegmentSettings.rule`.
+        """
+        return settings.rule(self.info.classes, self.threshold(None))
 
     def prediction(
         self,
@@ -246,6 +262,30 @@ def video_logits(
     """
     scoring.require_usable()
     return mean_logits(scored(protocol_windows(video, scoring.info.recipe, protocol), forward))
+
+
+def segmented(
+    scoring: Scoring,
+    windows: Callable[[float], Iterator[WindowPrediction]],
+    settings: SegmentSettings | None,
+    on_scores: Callable[[TimedScores], None] | None,
+) -> Iterator[Segment]:
+    """Return an iterator over what happens when along a video.
+
+    Args:
+        scoring: description of the run.
+        windows: hop in seconds → the scores of the windows along the video.
+        settings: windows, smoothing and thresholds; None: `SegmentSettings()`.
+        on_scores: called with the scores of each short interval, in order.
+
+    Raises:
+        UsageError: the settings name a class that the run does not have.
+    """
+    chosen = settings or SegmentSettings()
+    rule = scoring.segment_rule(chosen)
+    known = known_windows(windows(chosen.hop_seconds), scoring.least_similarity(chosen.enter))
+    pieces = smoothed(time_line(known), chosen.smoothing_seconds)
+    return find_segments(watched(pieces, on_scores), rule)
 
 
 def features_of(window: ScoredWindow) -> WindowFeatures:
