@@ -222,6 +222,7 @@ def _files(data: Path, actions: tuple[str, ...], people: list[str]) -> list[Path
 
 
 def main() -> None:
+    """Print all measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--run", help="run for the camera and the files (default: the stream that ships)")
