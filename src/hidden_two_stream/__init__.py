@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from hidden_two_stream.experiments.compare import compare
     from hidden_two_stream.experiments.cross_validation import CrossValidation, cross_validate
     from hidden_two_stream.export.export import Export, export_model
+    from hidden_two_stream.export.web import WebExport, export_web
+    from hidden_two_stream.export.web_project import import_web
     from hidden_two_stream.inference.annotator import Annotator, load_annotator
     from hidden_two_stream.inference.explanation import Explanation
     from hidden_two_stream.inference.frame_scores import FrameScores, FrameSettings
@@ -79,6 +81,7 @@ _HOMES = {
     "TrackedFrame": "inference.tracker",
     "TrainingResult": "training.fit",
     "VideoWarning": "errors",
+    "WebExport": "export.web",
     "WindowFeatures": "types",
     "WindowPrediction": "types",
     "compare": "experiments.compare",
@@ -87,6 +90,8 @@ _HOMES = {
     "evaluate_annotator": "training.frame_runs",
     "evaluate_segments": "evaluation.segments",
     "export_model": "export.export",
+    "export_web": "export.web",
+    "import_web": "export.web_project",
     "inspect": "reports.run_card",
     "load": "inference.predictor",
     "load_annotator": "inference.annotator",
@@ -131,6 +136,7 @@ __all__ = [
     "TrackedFrame",
     "TrainingResult",
     "VideoWarning",
+    "WebExport",
     "WindowFeatures",
     "WindowPrediction",
     "__version__",
@@ -140,6 +146,8 @@ __all__ = [
     "evaluate_annotator",
     "evaluate_segments",
     "export_model",
+    "export_web",
+    "import_web",
     "inspect",
     "load",
     "load_annotator",

@@ -29,6 +29,7 @@ from hidden_two_stream.cli import (
     fuse,
     generate,
     import_caffe,
+    import_web,
     inspect,
     labels,
     predict,
@@ -68,6 +69,7 @@ COMMANDS: dict[str, ModuleType] = {
     "track": track,
     "features": features,
     "export": export,
+    "import-web": import_web,
     "import-caffe": import_caffe,
 }
 """The module of each command, with `SUMMARY`, `add_arguments` and `run`."""
