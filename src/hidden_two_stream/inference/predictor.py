@@ -148,7 +148,13 @@ class Recognizer:
         chosen, settings = parse_protocol(protocol), self.info.recipe.input
         check_explained(chosen, stretches)
         video = decode_video(source, settings.resize, KEPT_BYTES, fps=settings.fps)
-        return explain_video(self, self._forward, video, label, chosen, stretches)
+        return self.explanation(video, label, chosen, stretches)
+
+    def explanation(
+        self, video: DecodedVideo, label: str | None, protocol: Protocol, stretches: int
+    ) -> Explanation:
+        """Return the explanation of a decoded video; the arguments are those of `explain`."""
+        return explain_video(self, self._forward, video, label, protocol, stretches)
 
     def logits(self, video: DecodedVideo, protocol: Protocol) -> dict[str, FloatArray]:
         """Return logits (classes,) of each stream, averaged over the protocol's windows and crops.

@@ -82,6 +82,7 @@ class ExampleVideo:
         truth: the true class, or None if unknown.
         top: fused (class, score) pairs, best first, scores in 0..1.
         streams: the best (class, score) pair of each stream.
+        evidence: (caption, image) pairs that show where a stream sees evidence for the best class.
     """
 
     title: str
@@ -89,6 +90,7 @@ class ExampleVideo:
     truth: str | None
     top: Sequence[tuple[str, float]]
     streams: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+    evidence: Sequence[tuple[str, Image]] = ()
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from hidden_two_stream.reports.images import color_wheel_image, png_bytes
 from hidden_two_stream.types import FloatArray, Image
 from hidden_two_stream.video.finding import source_stem
 
-__all__ = ["explanation_image", "explanation_names", "heat_overlay", "write_explanation"]
+__all__ = ["evidence_images", "explanation_image", "explanation_names", "heat_overlay", "write_explanation"]
 
 _MOST_ROWS = 6
 _TILE, _GAP, _LEFT, _TOP, _RIGHT = 192, 10, 178, 96, 24
@@ -88,6 +88,18 @@ def explanation_image(explanation: Explanation) -> Image:
             image[top : top + _TILE, left : left + _TILE] = _fitted(draw(window))
     _chart(image, explanation, chart_top)
     return image
+
+
+def evidence_images(window: ExplainedWindow) -> list[tuple[str, Image]]:
+    """Return a captioned image of the evidence of each stream in a window; red is the strongest."""
+    full = {name: float(maps.max()) or 1.0 for name, maps in window.maps.items()}
+    found = []
+    if "spatial" in full:
+        spatial = heat_overlay(window.clip[window.middle], window.maps["spatial"][0] / full["spatial"])
+        found.append(("evidence in the frame", spatial))
+    if "temporal" in full:
+        found.append(("evidence in the motion", _temporal(window, full["temporal"])))
+    return found
 
 
 def heat_overlay(image: Image, heat: FloatArray) -> Image:

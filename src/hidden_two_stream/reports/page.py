@@ -203,7 +203,8 @@ def _example_videos(data: ReportData) -> _Section | None:
         "examples",
         "Example videos",
         "Frames of single videos, and the most likely classes with their scores. "
-        "Green is the true class, red a wrong one.",
+        "Green is the true class, red a wrong one. Colors over a gray frame show where a stream sees "
+        "evidence for the best class.",
         f'<div class="predictions">{cards}</div>' if cards else "",
     )
 
@@ -233,8 +234,14 @@ def _example_card(example: ExampleVideo) -> str:
     )
     alone = f'<div class="said">{streams}</div>' if streams else ""
     thumbnails = f'<div class="thumbs">{frames}</div>' if frames else ""
+    figures = "".join(
+        f"<figure>{image_tag(pixels, f'{caption} in {example.title}', 160)}"
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        for caption, pixels in example.evidence
+    )
+    evidence = f'<div class="thumbs evidence">{figures}</div>' if figures else ""
     name = f'<div class="file">{escape(example.title)}</div>'
-    return f'<div class="card">{thumbnails}{verdict}{name}{scores}{alone}</div>'
+    return f'<div class="card">{thumbnails}{verdict}{name}{scores}{alone}{evidence}</div>'
 
 
 # -- confusion matrix ------------------------------------------------------------------------------

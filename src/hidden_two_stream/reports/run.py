@@ -20,7 +20,8 @@ from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.metrics import endpoint_error
 from hidden_two_stream.progress import number_of
 from hidden_two_stream.reports.curves import run_curves
-from hidden_two_stream.reports.data import ExampleVideo, FlowStrip, ReportData, Timing
+from hidden_two_stream.reports.data import ExampleVideo, FlowStrip, Image, ReportData, Timing
+from hidden_two_stream.reports.explanation import evidence_images
 from hidden_two_stream.reports.images import color_wheel_image
 from hidden_two_stream.reports.page import write_report
 from hidden_two_stream.synthetic.dataset import load_ground_truth
@@ -90,7 +91,8 @@ def write_run_report(
         curves=run_curves(folder),
         flow_strips=strips,
         wheel=color_wheel_image(),
-        examples=_examples(recognizer, videos, evaluation, chosen),
+        # The videos of all folds were scored by several runs, so none of these can explain them.
+        examples=_examples(recognizer, videos, evaluation, chosen, is_explained=not folds),
         timings=timings,
         timings_protocol=timings_protocol,
         seconds=seconds,
@@ -197,7 +199,11 @@ def _flow_strip(recognizer: Recognizer, label: str, video: DecodedVideo) -> Flow
 
 
 def _examples(
-    recognizer: Recognizer, videos: ClipCache, evaluation: Evaluation | None, chosen: Sequence[int]
+    recognizer: Recognizer,
+    videos: ClipCache,
+    evaluation: Evaluation | None,
+    chosen: Sequence[int],
+    is_explained: bool,
 ) -> list[ExampleVideo]:
     if evaluation is None:
         return []
@@ -209,6 +215,10 @@ def _examples(
         logits = {name: vectors[row] for name, vectors in evaluation.logits.items()}
         prediction = recognizer.prediction(video, logits, parse_protocol(evaluation.protocol))
         clip = _middle_clip(recognizer, video)[1].permute(0, 2, 3, 1).numpy()
+        evidence: Sequence[tuple[str, Image]] = ()
+        if is_explained:
+            why = recognizer.explanation(video, prediction.best, parse_protocol("center"), 1)
+            evidence = evidence_images(why.windows[0])
         shown = np.linspace(0, len(clip) - 1, _NUM_THUMBNAILS).round().astype(int)
         streams = {
             name: (recognizer.classes[int(scores.argmax())], float(scores.max()))
@@ -221,6 +231,7 @@ def _examples(
                 truth=sample.label,
                 top=prediction.top(3),
                 streams=streams,
+                evidence=evidence,
             )
         )
     return examples
