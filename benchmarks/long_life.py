@@ -83,8 +83,8 @@ def judged(name: str, found: Callable[[], Iterator[Sample]], rows: list[tuple[st
     first, last = settled[0], settled[-1]
     growth = last[1] / first[1] - 1
     print(
-        f"{name}: memory {first[1]:.0f} → {last[1]:.0f} MB ({growth:+.1%}), open files {first[2]} → {last[2]}, "
-        f"{len(samples)} samples",
+        f"{name}: memory {first[1]:.0f} → {last[1]:.0f} MB ({growth:+.1%}), open files {first[2]} → "
+        f"{last[2]}, {len(samples)} samples",
         flush=True,
     )
     return growth <= _MOST_GROWTH and last[2] <= first[2]
@@ -109,14 +109,14 @@ def main() -> int:
                 recognizer, folder, arguments.minutes
             ),
         }
-        flat = all([judged(name, work, rows) for name, work in works.items()])
+        are_flat = [judged(name, work, rows) for name, work in works.items()]
     print(f"Shipped stream, 128 px. Machine: {machine()}.")
     if arguments.out is not None:
         with arguments.out.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows(
                 [("work", "share_done", "memory_mb", "open_files"), *rows]
             )
-    return 0 if flat else 1
+    return 0 if all(are_flat) else 1
 
 
 if __name__ == "__main__":
