@@ -248,6 +248,28 @@ def test_the_page_works_without_a_network_and_then_has_threads(page: WebExport) 
         assert found.page.evaluate("hiddenTwoStream.network.threads") >= 2
 
 
+@pytest.mark.slow
+def test_the_graphics_processor_is_used_if_its_scores_are_the_same_and_it_is_faster(page: WebExport) -> None:
+    software = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan")
+    with serve(page.path) as address, open_page(address, args=software) as found:
+        ready(found)
+        found.page.click("#tab-about")
+        found.page.click("text=Compare and use WebGPU")
+        found.page.wait_for_function("/instead of|Not used/.test(document.body.innerText)", timeout=120_000)
+        text = panel(found, "about")
+        assert "same scores (largest difference" in text, text
+        assert "WebGPU is slower here and not used" in text  # a graphics processor in software
+        assert found.page.evaluate("hiddenTwoStream.network.provider") == "wasm"
+        assert found.errors == []
+
+
+def test_a_browser_without_webgpu_keeps_webassembly(opened: OpenPage) -> None:
+    opened.page.click("#tab-about")
+    opened.page.click("text=Compare and use WebGPU")
+    opened.page.wait_for_selector("#panel-about .bad")
+    assert "Not used: this browser has no WebGPU here." in panel(opened, "about")
+
+
 def test_a_missing_file_has_a_message(page: WebExport, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(page.path, broken)

@@ -27,7 +27,7 @@ export class AboutPanel {
       ),
       element(
         "div.card", {}, element("h2", {}, "Graphics processor"),
-        element("p", {}, "WebGPU can be faster. It is used only if it gives the same scores."),
+        element("p", {}, "WebGPU can be faster. It is used only if it is, and gives the same scores."),
         button("Compare and use WebGPU", () => this._tryWebGpu()), this._status,
       ),
       element(
@@ -53,8 +53,10 @@ export class AboutPanel {
     const { length, size } = this._network;
     const clip = Array.from({ length }, (_, t) => Uint8Array.from({ length: 3 * size * size }, (_, at) => (at * 31 + t * 7) % 256));
     try {
-      const { difference, before, after } = await this._network.useWebGpu(clip);
-      say(this._status, `Same scores (largest difference ${difference.toPrecision(1)}). ${before.toFixed(0)} → ${after.toFixed(0)} ms a window.`);
+      const { difference, before, after, isUsed } = await this._network.useWebGpu(clip);
+      const verdict = isUsed ? "WebGPU is used now" : "WebGPU is slower here and not used";
+      const times = `${after.toFixed(0)} ms a window instead of ${before.toFixed(0)}`;
+      say(this._status, `${verdict}: ${times}; same scores (largest difference ${difference.toPrecision(1)}).`);
     } catch (error) {
       say(this._status, `Not used: ${error.message}.`, true);
     }

@@ -19,7 +19,7 @@ async function loadSession({ model, runtime, provider, threads }) {
   if (runtime.wasm) ort.env.wasm.wasmBinary = runtime.wasm;
   ort.env.wasm.wasmPaths = { mjs: runtime.glue ? scriptUrl(runtime.glue) : runtime.glueUrl };
   if (session) await session.release();
-  session = await ort.InferenceSession.create(model, { executionProviders: [provider] });
+  session = await ort.InferenceSession.create(model, { executionProviders: [provider], logSeverityLevel: 3 });
   return { outputs: session.outputNames };
 }
 
