@@ -81,7 +81,7 @@ def _row(command: argparse.ArgumentParser, action: argparse.Action) -> str:
     names = ", ".join(action.option_strings)
     shown = " ".join(part for part in (names, *_values(command, action)) if part)
     text = command._get_formatter()._expand_help(action) if action.help else ""
-    return f"| `{_cell(shown)}` | {_cell(_sentence(_escaped(text)))} |"
+    return f"| `{_cell(shown)}` | {_cell(_escaped(text))} |"
 
 
 def _cell(text: str) -> str:

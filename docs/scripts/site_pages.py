@@ -23,6 +23,7 @@ RENAMED = {
 """Pages of the site that lie outside docs/ in the repository; the home page is docs/index.md."""
 LANGUAGES = {".py": "python", ".yaml": "yaml", ".md": "markdown", ".sh": "bash", ".toml": "toml"}
 LINK = re.compile(r"(\]\()([^)\s]+)(\))")
+FILE_NAME = re.compile(r"\[([\w-]+\.md)\]\(\1(#[^)\s]*)?\)")
 FENCE = re.compile(r"^ *(`{3,}|~{3,})")
 
 
@@ -101,8 +102,13 @@ class Pages:
         def place(found: re.Match[str]) -> str:
             return found[1] + self._place(found[2], folder, source) + found[3]
 
-        written = outside_fences(text, lambda part: LINK.sub(place, part))
+        written = outside_fences(text, lambda part: FILE_NAME.sub(self._titled, LINK.sub(place, part)))
         (self._target / name).write_text(written, encoding="utf-8")
+
+    def _titled(self, found: re.Match[str]) -> str:
+        """Return a link that is named after its file with the title of the page instead."""
+        text = (self._root / DOCS / found[1]).read_text(encoding="utf-8")
+        return f"[{text.splitlines()[0].removeprefix('# ')}]({found[1]}{found[2] or ''})"
 
     def _place(self, target: str, folder: str, source: str) -> str:
         """Return where in the site the file is that a link leads to."""

@@ -31,7 +31,7 @@ def write_places(root: Path) -> None:
     for number, name in enumerate(
         ("new/clip.mp4", "new/001.mp4", "clip.mp4", "video.mp4", "new.mp4", "a.mp4", "b.mp4")
     ):
-        clip = action_clip("wave_both", 50 + number, 32)
+        clip = action_clip("wave_both", 50 + number, 80)
         write_video(root / name, clip.repeat(2, axis=1).repeat(2, axis=2))
     for part in ("part1", "part2"):
         write_video(root / "archive" / part / "x.mp4", action_clip("squats", len(part), 32))

@@ -108,6 +108,14 @@ def test_a_text_that_nothing_generates_is_refused(repository: Path, tmp_path: Pa
         Pages(tmp_path / "pages", repository).write({})
 
 
+def test_a_link_that_names_a_file_gets_the_title_of_its_page(repository: Path, tmp_path: Path) -> None:
+    (repository / "docs" / "a.md").write_text("# A\n\n[b.md](b.md#x), [the b](b.md), `[b.md]`\n")
+    (repository / "docs" / "b.md").write_text("# The *second* page\n\ntext\n")
+    Pages(tmp_path / "pages", repository).write({})
+    text = (tmp_path / "pages" / "a.md").read_text()
+    assert "[The *second* page](b.md#x), [the b](b.md), `[b.md]`" in text
+
+
 def test_code_stays_as_it_is() -> None:
     text = "a\n```\nb\n~~~~\nc\n```\nd\n~~~~md\n```\ne\n~~~~\nf\n"
     assert outside_fences(text, str.upper) == "A\n```\nb\n~~~~\nc\n```\nD\n~~~~md\n```\ne\n~~~~\nF\n"
