@@ -27,7 +27,7 @@ from hidden_two_stream.environment import machine
 
 LEFT_OUT = "…"
 SHIM = """#!{python}
-import json, os, sys
+import json, os, shutil, sys
 from hidden_two_stream.cli.main import main
 change = json.loads(os.environ.get("HTS_DOC_CHANGES", "{{}}"))
 words = [change.get("words", {{}}).get(word, word) for word in sys.argv[1:]]
@@ -35,6 +35,8 @@ given = set(words)
 added = [groups for key, groups in change.get("arguments", {{}}).items() if set(key.split()) <= given]
 for group in added[0] if added else []:
     words += group if group[0] == "--set" or group[0] not in given else []
+if change.get("retrain") and words[0] == "train" and "--out" in words:
+    shutil.rmtree(words[words.index("--out") + 1], ignore_errors=True)
 sys.exit(main(words))
 """
 """The `hts` that pages call: this checkout's, with words that a test may replace and arguments it may add."""

@@ -13,19 +13,18 @@ from hidden_two_stream.synthetic.untrimmed import ACTIONS, action_clip, recordin
 from hidden_two_stream.types import Segment
 from hidden_two_stream.video.writer import write_video
 
-LABELS = ("wave_both", "squats", "background")
+LABELS = {"wave": "wave_both", "squats": "squats", "background": "stand_still"}
+"""The classes, and the generated action of each."""
 PEOPLE = ("1", "2", "3")
 
 
 def write_places(root: Path) -> None:
     """Write videos/, new/, archive/, labels.csv, tables of recordings, and single clips."""
     rows = []
-    for label in LABELS:
+    for label, action in LABELS.items():
         for number, person in enumerate(PEOPLE * 2):
             name = f"videos/{label}/{number:03}.mp4"
-            write_video(
-                root / name, action_clip("stand_still" if label == "background" else label, number, 32)
-            )
+            write_video(root / name, action_clip(action, number, 32))
             rows.append({"path": name, "label": label, "subject": person})
     _table(root / "labels.csv", rows)
     for number, name in enumerate(
@@ -45,7 +44,7 @@ def _write_recordings(root: Path) -> None:
         truth = recording(seed, seconds=10)
         write_video(root / name, np.stack(list(truth.frames())))
         rows += [
-            {"path": name, "label": LABELS[ACTIONS.index(part.label) % 2],
+            {"path": name, "label": ("wave", "squats")[ACTIONS.index(part.label) % 2],
              "start_seconds": part.start_seconds, "end_seconds": part.end_seconds}
             for part in truth.segments
         ]  # fmt: skip
@@ -67,6 +66,19 @@ def _write_recordings(root: Path) -> None:
             }
         )
     _table(root / "recordings.csv", listed)
+    _write_labels(root)
+
+
+def _write_labels(root: Path) -> None:
+    """Write label files of other tools: BORIS, DeepEthogram and subtitles."""
+    bouts = [Segment(0.4, 1.2, "groom"), Segment(2.0, 3.0, "rear")]
+    labels = [Annotations.of("clip.mp4", bouts)]
+    hts.write_annotations(root / "project.boris", labels)
+    for name in ("a", "b"):
+        hts.write_annotations(root / f"{name}.srt", labels)
+        (root / "DATA" / name).mkdir(parents=True)
+        table = root / "DATA" / name / f"{name}_labels.csv"
+        hts.write_annotations(table, labels, "deepethogram", fps=25, num_frames=250)
 
 
 def _table(path: Path, rows: list[dict[str, object]] | list[dict[str, str]]) -> None:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from doc_places import write_places
 from page_commands import ROOT, Block, blocks, calls
 from run_page import LEFT_OUT, Done, environment, outputs, run
@@ -35,7 +36,7 @@ CHANGES = {
         ],
         "train": SMALL,
         "cross-validate": SMALL,
-        "compare": SMALL,
+        "compare": [*SMALL, ["--methods", "nearest-motion,frames"]],
         "train-frames": [["--steps", "10"], ["--size", "32"]],
         "predict": [["--protocol", "center"]],
         "evaluate": [["--workers", "0"]],
@@ -45,6 +46,7 @@ CHANGES = {
     },
     # There is no camera and no network where tests run.
     "words": {"0": "clip.mp4", "rtsp://192.168.1.20/stream1": "clip.mp4", "SOURCE": "clip.mp4"},
+    "retrain": True,  # pages show several ways to train into one folder
 }
 FFMPEG = """#!{python}
 import sys
@@ -60,8 +62,14 @@ TRAINS = ("README.md", "docs/own-data.md")
 """Pages whose own commands train runs/mine; the others find it trained."""
 PAGES = (
     *TRAINS, "docs/behaviors.md", "docs/live.md", "docs/export.md", "docs/tracking.md", "docs/features.md",
-    "docs/several-machines.md",
+    "docs/several-machines.md", "docs/usage.md", "docs/labels.md",
 )  # fmt: skip
+OTHER_GUIDES = {
+    "docs/tutorial.md": "runs with the reader's own settings, in a test of its own",
+    "docs/few-clips.md": "its commands need recordings of people that are not in the repository",
+    "docs/paper.md": "its commands need UCF101",
+}
+"""Guides whose commands are only parsed, or run elsewhere."""
 NO_PYTHON = {
     "README.md": "its command for Python is `hts.train` with the default settings, which takes minutes",
     "docs/export.md": "its Python names clips that the reader has in memory",
@@ -99,6 +107,12 @@ def runnable(block: Block) -> Block:
         return block
     lines = [line for line in block.commands if not {call.program for call in calls(line)} & {"pip", "make"}]
     return replace(block, text="\n".join(lines))
+
+
+def test_every_guide_runs_or_says_why_not() -> None:
+    nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+    (guides,) = (part["How-to guides"] for part in nav if "How-to guides" in part)
+    assert {f"docs/{name}" for guide in guides for name in guide.values()} <= {*PAGES, *OTHER_GUIDES}
 
 
 @pytest.mark.slow
