@@ -9,7 +9,7 @@ import numpy as np
 
 import hidden_two_stream as hts
 from hidden_two_stream.data.annotations.model import Annotations
-from hidden_two_stream.synthetic.untrimmed import ACTIONS, action_clip, recording
+from hidden_two_stream.synthetic.untrimmed import action_clip, recording
 from hidden_two_stream.types import Segment
 from hidden_two_stream.video.writer import write_video
 
@@ -41,12 +41,12 @@ def _write_recordings(root: Path) -> None:
     """Write long.mp4 and recording.mp4 with segments.csv, and three recordings with bouts."""
     rows = []
     for seed, name in enumerate(("long.mp4", "recording.mp4")):
-        truth = recording(seed, seconds=10)
+        truth = recording(seed, seconds=24)
         write_video(root / name, np.stack(list(truth.frames())))
         rows += [
-            {"path": name, "label": ("wave", "squats")[ACTIONS.index(part.label) % 2],
+            {"path": name, "label": ("wave", "squats")[number % 2],
              "start_seconds": part.start_seconds, "end_seconds": part.end_seconds}
-            for part in truth.segments
+            for number, part in enumerate(truth.segments)
         ]  # fmt: skip
     _table(root / "segments.csv", rows)
     (root / "boris").mkdir()
