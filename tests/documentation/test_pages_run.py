@@ -39,7 +39,6 @@ CHANGES = {
         "compare": [*SMALL, ["--methods", "nearest-motion,frames"]],
         "train-frames": [["--steps", "10"], ["--size", "32"]],
         "predict": [["--protocol", "center"]],
-        "evaluate": [["--workers", "0"]],
         "stream": [["--seconds", "1"]],
         "export": [["--windows", "2"]],
         "check": [["--workers", "0"]],
