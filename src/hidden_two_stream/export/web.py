@@ -82,7 +82,8 @@ def export_web(
             package, which the page can be taught with.
         out: the folder to write, or with `single` the .html file.
         single: put everything into one file, which browsers open from the disk, too. It has no WebGPU.
-        data, num_windows: as `export_model`.
+        data: labeled videos, whose windows are compared; see `export_model`.
+        num_windows: windows to compare, at least 1.
         title: heading of the page; None: "Hidden Two-Stream".
         runtime: see `web_runtime.runtime_files`.
 

@@ -223,7 +223,8 @@ class Recognizer:
         window's logits, before calibration.
 
         Args:
-            source, hop_seconds: as for `windows`, with the same windows.
+            source: as for `windows`.
+            hop_seconds: as for `windows`; the windows are the same.
             on_warning: called after the last window if something is wrong with the video, with the reason;
                 None: a `VideoWarning` is issued.
 
@@ -376,7 +377,10 @@ class Recognizer:
 
         Args:
             source: as for `predict`.
-            points, box, start_seconds, short_side: see `inference.tracker.track`.
+            points: see `inference.tracker.track`.
+            box: see `inference.tracker.track`.
+            start_seconds: see `inference.tracker.track`.
+            short_side: see `inference.tracker.track`.
 
         Warns:
             VideoWarning: after the last frame, if something is wrong with the video.
