@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 from hidden_two_stream._version import __version__
 
 if TYPE_CHECKING:
+    from hidden_two_stream.apps.serving import app
+    from hidden_two_stream.apps.settings import AppSettings
     from hidden_two_stream.checkpoint import RunInfo
     from hidden_two_stream.config.loading import load_recipe, recipe_names
     from hidden_two_stream.config.schema import Recipe
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Annotator": "inference.annotator",
+    "AppSettings": "apps.settings",
     "Comparison": "evaluation.comparison",
     "CrossValidation": "experiments.cross_validation",
     "Decision": "types",
@@ -81,6 +84,7 @@ _HOMES = {
     "VideoWarning": "errors",
     "WindowFeatures": "types",
     "WindowPrediction": "types",
+    "app": "apps.serving",
     "compare": "experiments.compare",
     "cross_validate": "experiments.cross_validation",
     "evaluate": "evaluation.evaluate",
@@ -105,6 +109,7 @@ _HOMES = {
 
 __all__ = [
     "Annotator",
+    "AppSettings",
     "Comparison",
     "CrossValidation",
     "Decision",
@@ -134,6 +139,7 @@ __all__ = [
     "WindowFeatures",
     "WindowPrediction",
     "__version__",
+    "app",
     "compare",
     "cross_validate",
     "evaluate",
