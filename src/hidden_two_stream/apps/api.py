@@ -12,6 +12,7 @@ from starlette.routing import Route
 from hidden_two_stream.apps.job_requests import JOB_REQUESTS
 from hidden_two_stream.apps.jobs import QueueFullError, UnknownError
 from hidden_two_stream.apps.pages import file_response
+from hidden_two_stream.apps.probing import THUMBNAIL
 from hidden_two_stream.apps.state import AppState
 from hidden_two_stream.apps.uploads import TooLargeError
 from hidden_two_stream.apps.worker_process import JobStoppedError
@@ -50,6 +51,7 @@ def routes(state: AppState) -> list[Route]:
         ("GET", "/state", _state),
         ("POST", "/videos", _add_video),
         ("GET", "/videos/{video}/file", _video_file),
+        ("GET", "/videos/{video}/thumbnail", _video_thumbnail),
         ("DELETE", "/videos/{video}", _remove_video),
         ("GET", "/jobs", _all_jobs),
         ("POST", "/jobs", _add_job),
@@ -64,6 +66,7 @@ def routes(state: AppState) -> list[Route]:
         ("PUT", "/projects/{project}/clips/{clip}", _label_clip),
         ("DELETE", "/projects/{project}/clips/{clip}", _remove_clip),
         ("GET", "/projects/{project}/clips/{clip}/file", _clip_file),
+        ("GET", "/projects/{project}/clips/{clip}/thumbnail", _clip_thumbnail),
     ]
     return [Route(path, _answered(state, endpoint), methods=[method]) for method, path, endpoint in table]
 
@@ -95,6 +98,10 @@ async def _add_video(state: AppState, request: Request) -> Any:
 
 async def _video_file(state: AppState, request: Request) -> Any:
     return file_response(state.uploads.get(request.path_params["video"]).path)
+
+
+async def _video_thumbnail(state: AppState, request: Request) -> Any:
+    return file_response(state.uploads.get(request.path_params["video"]).path.with_name(THUMBNAIL))
 
 
 async def _remove_video(state: AppState, request: Request) -> Any:
@@ -192,6 +199,14 @@ async def _clip_file(state: AppState, request: Request) -> Any:
     path = project.path(project.clip(request.path_params["clip"]))
     if not path.is_file():
         raise UnknownError(f"the file {path.name!r} is gone; remove the clip")
+    return file_response(path)
+
+
+async def _clip_thumbnail(state: AppState, request: Request) -> Any:
+    project = state.projects.get(request.path_params["project"])
+    path = project.thumbnail(project.clip(request.path_params["clip"]))
+    if not path.is_file():
+        raise UnknownError("this clip has no small image")
     return file_response(path)
 
 

@@ -1,8 +1,8 @@
 """Protects a server on this machine from other web sites, and isolates its page.
 
 A page of another site can send requests to 127.0.0.1, and can let its own name point there (DNS rebinding).
-So every request must name this server as its host, and a request that changes something must not come from the
-page of another origin. The headers of the answers isolate the page, which gives it threads (cross-origin
+So every request must name this server as its host, and a request that changes something must not come from
+the page of another origin. The headers of the answers isolate the page, which gives it threads (cross-origin
 isolation, HTML standard, section 7.1.4), and keep other sites from embedding answers.
 """
 

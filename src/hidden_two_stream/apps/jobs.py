@@ -79,7 +79,7 @@ class Job:
         if self.state != "running" or self.progress is None:
             return None
         _, since, first = self._phase
-        steps = self.progress["done"] - first
+        steps: int = self.progress["done"] - first
         if steps < 1:
             return None
         left: int = max(0, self.progress["total"] - self.progress["done"])

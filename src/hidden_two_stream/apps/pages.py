@@ -36,7 +36,7 @@ MEDIA_TYPES: Mapping[str, str] = {
     ".gz": "application/gzip",
     ".map": "application/json",
 }
-"""Suffix → media type. The system's own table can say otherwise, and a page with wrong types does not start."""
+"""Suffix → media type. The system's own table can differ, and a page with wrong types does not start."""
 
 _ADDED = (
     '<link rel="stylesheet" href="server/server.css"><script type="module" src="server/server.js"></script>'

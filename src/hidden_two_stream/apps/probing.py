@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 
 from hidden_two_stream.errors import HiddenTwoStreamError, VideoError
+from hidden_two_stream.reports.images import png_bytes
+from hidden_two_stream.types import Image
 from hidden_two_stream.video.reader import VideoReader
 
-__all__ = ["length_text", "probe_video", "video_seconds"]
+__all__ = ["THUMBNAIL", "length_text", "probe_video", "video_seconds"]
+
+THUMBNAIL = "thumbnail.png"
+"""A small image of the first frame, written beside an uploaded video."""
+
+_THUMBNAIL_SIDE = 120
 
 
 def probe_video(path: str, name: str, max_seconds: float) -> dict[str, Any]:
     """Return facts about a video, ready for JSON: "seconds", "width", "height", "fps".
 
-    The first frame is decoded. The length is that of the packets, which costs no decoding and holds where a
-    header is wrong.
+    The first frame is decoded, and kept small as `THUMBNAIL` beside the video. The length is that of the
+    packets, which costs no decoding and holds where a header is wrong.
 
     Args:
         path: the file; its name says nothing about its format.
@@ -30,6 +39,7 @@ def probe_video(path: str, name: str, max_seconds: float) -> dict[str, Any]:
         with VideoReader(path) as reader:
             height, width = reader.size
             fps = reader.fps
+            image = next(reader.frames(0, 1)).image
         seconds = video_seconds(path, fps, max_seconds)
     except VideoError as error:
         raise VideoError(name, error.reason) from error
@@ -38,10 +48,18 @@ def probe_video(path: str, name: str, max_seconds: float) -> dict[str, Any]:
     if seconds > max_seconds:
         raise VideoError(
             name,
-            f"it is {length_text(seconds)} long; expected at most {length_text(max_seconds)}: cut it, or start "
-            "the application with a larger --max-minutes",
+            f"it is {length_text(seconds)} long; expected at most {length_text(max_seconds)}: cut it, or "
+            "start the application with a larger --max-minutes",
         )
+    Path(path).with_name(THUMBNAIL).write_bytes(png_bytes(_small(image)))
     return {"seconds": round(seconds, 3), "width": width, "height": height, "fps": fps}
+
+
+def _small(image: Image) -> Image:
+    factor = min(1.0, _THUMBNAIL_SIDE / min(image.shape[:2]))
+    height, width = (max(1, round(side * factor)) for side in image.shape[:2])
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+    return np.asarray(frame.reformat(width, height, interpolation="AREA").to_ndarray(), np.uint8)
 
 
 def video_seconds(path: str, fps: float | None, most: float) -> float:

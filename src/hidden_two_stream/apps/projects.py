@@ -21,6 +21,7 @@ from typing import Any
 
 from hidden_two_stream.apps.jobs import UnknownError
 from hidden_two_stream.apps.names import clean_label, disk_name
+from hidden_two_stream.apps.probing import THUMBNAIL
 from hidden_two_stream.errors import DataError, UsageError
 from hidden_two_stream.files import make_folder, read_json, write_json, write_text
 
@@ -31,7 +32,8 @@ MOST_CLIPS = 2000
 MOST_INTERVALS = 500
 """Intervals of a clip."""
 
-_FILE, _CLIPS, _RUNS, _LABELS = "project.json", "clips", "runs", "labels.csv"
+_FILE, _LABELS = "project.json", "labels.csv"
+_CLIPS, _RUNS, _THUMBNAILS = "clips", "runs", "thumbnails"
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,10 @@ class Project:
         """Return where the file of a clip lies."""
         return self.folder / _CLIPS / clip.file
 
+    def thumbnail(self, clip: Clip) -> Path:
+        """Return where the small image of a clip lies."""
+        return self.folder / _THUMBNAILS / f"{clip.id}.png"
+
     def counts(self) -> dict[str, int]:
         """Return the number of samples of each class."""
         found = Counter(row[1] for clip in self.clips for row in clip.rows())
@@ -132,7 +138,8 @@ class Project:
         few = [name for name, number in counts.items() if number < 2]
         if few:
             raise DataError(
-                f"class {few[0]!r} has a single clip; expected at least two: one to learn from and one to test with"
+                f"class {few[0]!r} has a single clip; expected at least two: one to learn from "
+                "and one to test with"
             )
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -216,6 +223,8 @@ class ProjectStore:
         clip = Clip(key, f"{key}-{disk_name(name, 'video')}", name, seconds, chosen)
         folder = make_folder(project.folder / _CLIPS)
         shutil.move(upload, folder / clip.file)
+        make_folder(project.folder / _THUMBNAILS)
+        shutil.move(upload.with_name(THUMBNAIL), project.thumbnail(clip))
         changed = replace(project, clips=(*project.clips, clip))
         return self._written(_with_classes(changed)), clip
 
@@ -242,6 +251,7 @@ class ProjectStore:
         clips = tuple(each for each in project.clips if each.id != clip.id)
         changed = self._written(replace(project, clips=clips))
         project.path(clip).unlink(missing_ok=True)
+        project.thumbnail(clip).unlink(missing_ok=True)
         return changed
 
     def add_class(self, project: Project, name: str) -> Project:

@@ -142,8 +142,8 @@ class UploadStore:
         settings = self._settings
         if num_bytes > settings.max_upload_bytes:
             raise TooLargeError(
-                f"{title!r} is larger than {settings.max_upload_mb:g} MB; cut it, or start the application with "
-                "a larger --max-upload"
+                f"{title!r} is larger than {settings.max_upload_mb:g} MB; cut it, or start the application "
+                "with a larger --max-upload"
             )
         arriving = sum(size for other, size in self._arriving.items() if other != key)
         stored = sum(upload.num_bytes for upload in self._uploads.values()) + arriving

@@ -88,7 +88,8 @@ def _answer(task: dict[str, Any]) -> dict[str, Any]:
     except HiddenTwoStreamError as error:
         return {"error": " ".join(str(error).split())}
     except Exception as error:
-        traceback.print_exc()
+        if sys.flags.dev_mode:
+            traceback.print_exc()
         return {"error": unexpected(error)}
 
 
