@@ -55,7 +55,7 @@ def write_preview(path: str, seconds: float, out: Path, estimator: MotionEstimat
     Returns:
         "file", its name; "width" and "height", px; "max_px": motion of full color, px of the network's
         frames; None without flow. It is set by fast motion (99th percentile of the speed of a pair of frames,
-        95th over the pairs) near the beginning, so that it is the same in the whole video.
+        80th over the pairs) near the beginning, so that it is the same in the whole video.
 
     Raises:
         VideoError: the video cannot be read.
@@ -134,7 +134,7 @@ def _colored(flow: FloatArray, size: tuple[int, ...], max_px: float) -> Image:
 def _fast_motion(estimator: MotionEstimator, path: str) -> float:
     flows = (pair for _, flow in estimator.flow_windows(path, on_warning=lambda _: None) for pair in flow)
     speeds = [float(np.percentile(np.hypot(*pair), 99)) for pair in islice(flows, _SCALE_PAIRS)]
-    return max(_SLOWEST_PX, float(np.percentile(speeds, 95)) if speeds else 0.0)
+    return max(_SLOWEST_PX, float(np.percentile(speeds, 80)) if speeds else 0.0)
 
 
 def _counted(images: Iterable[tuple[float, Image]], seconds: float) -> Iterator[tuple[float, Image]]:

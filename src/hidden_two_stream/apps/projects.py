@@ -1,7 +1,7 @@
 """Projects on disk: labeled clips, and the runs that were trained on them.
 
 hts-projects/NAME/project.json     classes, clips, labels
-                  clips/           the uploaded files
+                  clips/           the uploaded files; thumbnails/ has small images of them
                   labels.csv       what `hts train --data` reads; written before each training
                   runs/1, runs/2   the trained runs
 """
