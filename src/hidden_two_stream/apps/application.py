@@ -25,22 +25,22 @@ __all__ = ["create_app"]
 
 
 def create_app(
-    runs: Sequence[str | Path] = (), settings: AppSettings | None = None, page: Path | None = None
+    runs: Sequence[str | Path] = (), settings: AppSettings | None = None, *, recognizes: bool = False
 ) -> Starlette:
     """Return the application. It keeps files in a temporary folder, which goes when its life span ends.
 
     Args:
         runs: run folders to offer; those of the projects come with them.
         settings: limits and folders; None: `AppSettings()`.
-        page: a folder of `hts export --format web`, which recognizes actions in the browser; None: the page
-            has only the panels of the server.
+        recognizes: export the first run in the background, or without runs the stream that ships with the
+            package, so that the page also recognizes and learns inside the browser.
 
     Raises:
         UsageError, CheckpointError: a run cannot be used.
     """
     chosen = settings or AppSettings()
     folder = Path(tempfile.mkdtemp(prefix="hts-app-"))
-    state = AppState(chosen, folder, page)
+    state = AppState(chosen, folder)
     try:
         state.add_runs(runs)
     except BaseException:
@@ -49,6 +49,8 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        if recognizes:
+            state.page.make(None if not runs else str(runs[0]))
         try:
             yield
         finally:
@@ -79,10 +81,9 @@ async def _own_file(request: Request) -> Response:
 
 
 def _page(state: AppState):  # type: ignore[no-untyped-def]
-    root = state.page or PAGE_FILES
-
     async def page(request: Request) -> Response:
-        return _file(root, request.path_params["name"], has_recognizer=state.page is not None)
+        root = state.page.folder
+        return _file(root or PAGE_FILES, request.path_params["name"], has_recognizer=root is not None)
 
     return page
 

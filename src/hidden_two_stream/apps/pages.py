@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path, PurePosixPath
 
 from starlette.responses import FileResponse, HTMLResponse, Response
@@ -41,17 +40,19 @@ MEDIA_TYPES: Mapping[str, str] = {
 _ADDED = (
     '<link rel="stylesheet" href="server/server.css"><script type="module" src="server/server.js"></script>'
 )
+_OFFLINE = "offline.js"  # would keep the page after the server has ended, at an address that others use, too
 _RECOGNIZER = '<script type="module" src="app.js"></script>'
 
 
-def export_page(run: str, folder: str) -> dict[str, str]:
-    """Write the page of a run into a folder: a task of the worker.
+def export_page(run: str | None, folder: str) -> dict[str, str]:
+    """Write the page of a run into a folder; None: a page that can only be taught. A task of the worker.
 
     Raises:
         HiddenTwoStreamError: as `export.web.export_web`.
     """
-    export_web = import_module("hidden_two_stream.export.web").export_web
-    export_web(run, folder)
+    from hidden_two_stream.export.web import export_web  # needs PyTorch, which the server does not
+
+    export_web(run, folder, title=None if run is None else Path(run).name)
     return {"folder": folder}
 
 
@@ -69,7 +70,7 @@ def page_response(root: Path, name: str, *, has_recognizer: bool = True, has_pan
     """
     parts = PurePosixPath(name or "index.html").parts
     path = root.joinpath(*parts)
-    if any(part.startswith(".") or "\\" in part for part in parts) or not path.is_file():
+    if name == _OFFLINE or any(part.startswith(".") or "\\" in part for part in parts) or not path.is_file():
         raise UnknownError(f"there is no file {name[:100]!r} of the page")
     if not path.resolve().is_relative_to(root.resolve()):
         raise UnknownError(f"there is no file {name[:100]!r} of the page")

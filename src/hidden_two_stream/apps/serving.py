@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
-import tempfile
 import webbrowser
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from hidden_two_stream.apps.settings import AppSettings
-from hidden_two_stream.errors import HiddenTwoStreamError, MissingDependencyError, UsageError
+from hidden_two_stream.errors import MissingDependencyError, UsageError
 from hidden_two_stream.progress import note
 
 __all__ = ["app"]
@@ -30,8 +28,8 @@ def app(
     """Serve the local application until Ctrl-C: videos, comparison, labeling and training in a page.
 
     Args:
-        runs: run folders to offer; the first one also recognizes actions in the browser. None: the page is
-            for labeling and training.
+        runs: run folders to offer; the first one also recognizes actions inside the browser. None: the page
+            is for teaching, labeling and training.
         settings: where to listen, limits, folder of the projects; None: `AppSettings()`.
         open_browser: open the page in the default browser.
         on_ready: called with the address once the page can be opened; None: the address is printed.
@@ -53,9 +51,8 @@ def app(
     from hidden_two_stream.apps.application import create_app
 
     chosen = settings or AppSettings()
-    with ExitStack() as stack:
-        listening = stack.enter_context(_bound(chosen))
-        application = create_app(runs, chosen, _page_of(runs, stack))
+    with _bound(chosen) as listening:
+        application = create_app(runs, chosen, recognizes=True)
         address = f"http://{_shown_host(chosen.host)}:{listening.getsockname()[1]}/"
         if not chosen.is_local:
             note(
@@ -126,29 +123,3 @@ def _shown_host(host: str) -> str:
     if host in ("0.0.0.0", "::"):
         return socket.gethostname()
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
-
-
-def _page_of(runs: tuple[str | Path, ...], stack: ExitStack) -> Path | None:
-    """Return a folder with the page of the first run; None: there is none, or it cannot be exported."""
-    if not runs:
-        return None
-    from hidden_two_stream.apps.runs import OfferedRun
-    from hidden_two_stream.apps.worker_process import WorkerProcess
-
-    run = OfferedRun.read(Path(runs[0]))
-    folder = Path(tempfile.mkdtemp(prefix="hts-page-"))
-    stack.callback(shutil.rmtree, folder, ignore_errors=True)
-    worker = WorkerProcess(grace_seconds=2.0)
-    stack.callback(worker.close)
-    note(f"making the page of {run.name!r} ...")
-
-    def hear(message: Mapping[str, Any]) -> None:
-        if "note" in message:
-            note(str(message["note"]))
-
-    try:
-        worker.run({"kind": "page", "run": str(run.folder), "folder": str(folder)}, hear)
-    except HiddenTwoStreamError as error:
-        note(f"the page cannot recognize inside the browser: {error}; videos, comparison and training work")
-        return None
-    return folder

@@ -9,6 +9,7 @@ from typing import Any
 
 from hidden_two_stream._version import __version__
 from hidden_two_stream.apps.jobs import Job, JobQueue
+from hidden_two_stream.apps.page_maker import PageMaker
 from hidden_two_stream.apps.projects import Project, ProjectStore
 from hidden_two_stream.apps.runs import OfferedRun, RunList
 from hidden_two_stream.apps.settings import AppSettings
@@ -39,14 +40,13 @@ class AppState:
     Attributes:
         settings: as given.
         folder: temporary files, deleted at the end.
-        page: the folder of the page with a recognizer; None: the page has none.
+        page: makes the page that recognizes inside the browser.
         pages: folders of the pages of runs, by id of the run.
         problems: what was found wrong at the start, a line each.
     """
 
     settings: AppSettings
     folder: Path
-    page: Path | None = None
     runs: RunList = field(default_factory=RunList)
     pages: dict[str, Path] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -54,6 +54,7 @@ class AppState:
     def __post_init__(self) -> None:
         self.projects = ProjectStore(self.settings.projects)
         self.uploads = UploadStore(self.folder / "videos", self.settings)
+        self.page = PageMaker(self.folder / "page")
         self.jobs = JobQueue(self.folder / "jobs", self.settings.queue_length, self._on_done)
 
     def add_runs(self, folders: Sequence[str | Path]) -> None:
@@ -80,6 +81,7 @@ class AppState:
 
     def close(self) -> None:
         """End all processes."""
+        self.page.close()
         self.jobs.close()
         self.uploads.close()
 
@@ -95,6 +97,7 @@ class AppState:
             "protocols": PROTOCOLS,
             "recipes": RECIPES,
             "pages": sorted(self.pages),
+            "page": self.page.to_dict(),
             "limits": {
                 "bytes": settings.max_upload_bytes,
                 "seconds": settings.max_seconds,

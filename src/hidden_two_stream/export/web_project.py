@@ -93,7 +93,9 @@ def _info(project: Mapping[str, Any], base: RunInfo, source: Path) -> RunInfo:
             raise ValueError(f"its classes are {list(classes)}; expected two or more different names")
         stream, fps, clips = project["stream"], project["fps"], project["clips"]
         if (stream,) != base.recipe.model.streams:
-            raise ValueError(f"its stream is {stream!r}; that of its network is {base.recipe.model.streams[0]!r}")
+            raise ValueError(
+                f"its stream is {stream!r}; that of its network is {base.recipe.model.streams[0]!r}"
+            )
         if not _is_number(fps) or not 0 <= fps <= _MOST_FPS:
             raise ValueError(f"its fps is {fps!r}; expected 0 to {_MOST_FPS:g}")
         if not isinstance(project["mirror"], bool):
@@ -106,7 +108,9 @@ def _info(project: Mapping[str, Any], base: RunInfo, source: Path) -> RunInfo:
         raise CheckpointError(f"the description in {str(source)!r} is damaged: {error}") from error
     recipe = base.recipe
     settings = replace(recipe.input, fps=float(fps), flip=project["mirror"])
-    stage = replace(getattr(recipe, stream), steps=_FIT.steps, optimizer=_FIT.optimizer, weight_decay=_FIT.weight_decay)
+    stage = replace(
+        getattr(recipe, stream), steps=_FIT.steps, optimizer=_FIT.optimizer, weight_decay=_FIT.weight_decay
+    )
     before = base.metadata
     sampled = [min(rate, fps) if fps else rate for rate in rates]
     metadata = RunMetadata(
