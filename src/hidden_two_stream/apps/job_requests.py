@@ -81,10 +81,11 @@ def _train(state: AppState, data: Mapping[str, Any]) -> tuple[str, dict[str, Any
     load_recipe(recipe, changes)  # a wrong change is said now, and not when the job runs
     again = data.get("continue")
     if again is None:
-        out, labels = project.next_run(), project.write_labels()
-        out.mkdir(parents=True)  # a second job that waits must not take the same
+        out = project.next_run(_waiting_runs(state, project.id))
+        labels = project.write_labels(out)
     else:
-        out, labels = _stopped_run(project.runs(), again), project.folder / "labels.csv"
+        out = _stopped_run(project.runs(), again)
+        labels = project.labels_of(out)
     task = {
         "data": str(labels),
         "out": str(out),
@@ -94,6 +95,14 @@ def _train(state: AppState, data: Mapping[str, Any]) -> tuple[str, dict[str, Any
     }
     about = {"project": project.id, "run": out.name, "recipe": recipe}
     return f"Training {project.name} {out.name}", task, about
+
+
+def _waiting_runs(state: AppState, project: str) -> list[str]:
+    """Return the names of the runs of a project whose training waits or has just begun."""
+    jobs = (
+        job for job in state.jobs.all() if job["kind"] == "train" and job["state"] in ("queued", "running")
+    )
+    return [job["about"]["run"] for job in jobs if job["about"]["project"] == project]
 
 
 def _stopped_run(runs: list[Path], name: object) -> Path:
@@ -106,7 +115,7 @@ def _stopped_run(runs: list[Path], name: object) -> Path:
 
 def _page(state: AppState, data: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str, Any]]:
     run = state.runs.get(_text(data, "run"))
-    task = {"run": str(run.folder), "folder": JobQueue.FOLDER}
+    task = {"run": str(run.folder), "folder": JobQueue.FOLDER, "title": run.name}
     return f"Page of {run.name}", task, {"run": run.id}
 
 

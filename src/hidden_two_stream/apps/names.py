@@ -44,5 +44,5 @@ def clean_label(label: object, what: str) -> str:
         raise UsageError(f"{what} is empty; give it a name")
     if len(text) > LONGEST_NAME or one_line(text) != text:
         shown = one_line(text)[:40]
-        raise UsageError(f"{what} is {shown!r}; expected at most {LONGEST_NAME} plain characters")
+        raise UsageError(f"{what} is '{shown}'; expected at most {LONGEST_NAME} plain characters")
     return text

@@ -51,7 +51,8 @@ class PageMaker:
 
     def _work(self, run: str | None) -> None:
         try:
-            self._worker.run({"kind": "page", "run": run, "folder": str(self._target)}, lambda _: None)
+            task = {"kind": "page", "run": run, "folder": str(self._target), "title": None}
+            self._worker.run(task, lambda _: None)
             self.folder = self._target
         except JobStoppedError:
             pass

@@ -44,7 +44,7 @@ _OFFLINE = "offline.js"  # would keep the page after the server has ended, at an
 _RECOGNIZER = '<script type="module" src="app.js"></script>'
 
 
-def export_page(run: str | None, folder: str) -> dict[str, str]:
+def export_page(run: str | None, folder: str, title: str | None) -> dict[str, str]:
     """Write the page of a run into a folder; None: a page that can only be taught. A task of the worker.
 
     Raises:
@@ -52,7 +52,7 @@ def export_page(run: str | None, folder: str) -> dict[str, str]:
     """
     from hidden_two_stream.export.web import export_web  # needs PyTorch, which the server does not
 
-    export_web(run, folder, title=None if run is None else Path(run).name)
+    export_web(run, folder, title=title)
     return {"folder": folder}
 
 

@@ -16,21 +16,22 @@ from hidden_two_stream.video.reader import VideoReader
 __all__ = ["THUMBNAIL", "length_text", "probe_video", "video_seconds"]
 
 THUMBNAIL = "thumbnail.png"
-"""A small image of the first frame, written beside an uploaded video."""
+"""Name of the small image of an upload's first frame, in its folder."""
 
 _THUMBNAIL_SIDE = 120
 
 
-def probe_video(path: str, name: str, max_seconds: float) -> dict[str, Any]:
+def probe_video(path: str, name: str, max_seconds: float, thumbnail: str) -> dict[str, Any]:
     """Return facts about a video, ready for JSON: "seconds", "width", "height", "fps".
 
-    The first frame is decoded, and kept small as `THUMBNAIL` beside the video. The length is that of the
+    The first frame is decoded, and kept small. The length is that of the
     packets, which costs no decoding and holds where a header is wrong.
 
     Args:
         path: the file; its name says nothing about its format.
         name: what its owner calls it, for messages.
         max_seconds: longest video that is accepted, s.
+        thumbnail: the PNG file to write with a small image of the first frame.
 
     Raises:
         VideoError: it is no video, or too long.
@@ -51,7 +52,7 @@ def probe_video(path: str, name: str, max_seconds: float) -> dict[str, Any]:
             f"it is {length_text(seconds)} long; expected at most {length_text(max_seconds)}: cut it, or "
             "start the application with a larger --max-minutes",
         )
-    Path(path).with_name(THUMBNAIL).write_bytes(png_bytes(_small(image)))
+    Path(thumbnail).write_bytes(png_bytes(_small(image)))
     return {"seconds": round(seconds, 3), "width": width, "height": height, "fps": fps}
 
 

@@ -2,8 +2,8 @@
 
 hts-projects/NAME/project.json     classes, clips, labels
                   clips/           the uploaded files; thumbnails/ has small images of them
-                  labels.csv       what `hts train --data` reads; written before each training
                   runs/1, runs/2   the trained runs
+                  labels/1.csv     what `hts train --data` read for a run
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import math
 import secrets
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,8 @@ MOST_CLIPS = 2000
 MOST_INTERVALS = 500
 """Intervals of a clip."""
 
-_FILE, _LABELS = "project.json", "labels.csv"
-_CLIPS, _RUNS, _THUMBNAILS = "clips", "runs", "thumbnails"
+_FILE = "project.json"
+_CLIPS, _LABELS, _RUNS, _THUMBNAILS = "clips", "labels", "runs", "thumbnails"
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class Clip:
     intervals: tuple[Interval, ...] = ()
 
     def rows(self) -> list[tuple[str, str, str, str]]:
-        """Return its samples as path, label, start and end."""
-        path = f"{_CLIPS}/{self.file}"
+        """Return its samples as path (from the folder of the labels), label, start and end."""
+        path = f"../{_CLIPS}/{self.file}"
         if self.label is not None:
             return [(path, self.label, "", "")]
         return [(path, part.label, f"{part.start:g}", f"{part.end:g}") for part in self.intervals]
@@ -120,13 +120,17 @@ class Project:
         found = [path for path in (self.folder / _RUNS).glob("*") if path.is_dir() and path.name.isdecimal()]
         return sorted(found, key=lambda path: int(path.name))
 
-    def next_run(self) -> Path:
-        """Return the folder of a new run."""
-        runs = self.runs()
-        return self.folder / _RUNS / str(int(runs[-1].name) + 1 if runs else 1)
+    def next_run(self, taken: Iterable[str] = ()) -> Path:
+        """Return the folder of a new run; `taken` are names of runs that have no folder yet."""
+        names = [path.name for path in self.runs()] + list(taken)
+        return self.folder / _RUNS / str(1 + max(map(int, names), default=0))
 
-    def write_labels(self) -> Path:
-        """Write the list of samples for training, and return its path.
+    def labels_of(self, run: Path) -> Path:
+        """Return where the list of samples of a run lies."""
+        return self.folder / _LABELS / f"{run.name}.csv"
+
+    def write_labels(self, run: Path) -> Path:
+        """Write the list of samples for the training of a run, and return its path.
 
         Raises:
             DataError: there are fewer than two classes, or a class with fewer than two samples.
@@ -145,8 +149,8 @@ class Project:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(("path", "label", "start_seconds", "end_seconds"))
         writer.writerows(row for clip in self.clips for row in clip.rows())
-        write_text(self.folder / _LABELS, text.getvalue())
-        return self.folder / _LABELS
+        write_text(self.labels_of(run), text.getvalue(), make_parents=True)
+        return self.labels_of(run)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it ready for JSON."""

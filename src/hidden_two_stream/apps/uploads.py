@@ -14,6 +14,7 @@ import anyio
 
 from hidden_two_stream.apps.jobs import UnknownError
 from hidden_two_stream.apps.names import file_title
+from hidden_two_stream.apps.probing import THUMBNAIL
 from hidden_two_stream.apps.settings import AppSettings
 from hidden_two_stream.apps.worker_process import WorkerProcess
 from hidden_two_stream.errors import HiddenTwoStreamError, UsageError
@@ -154,7 +155,13 @@ class UploadStore:
             )
 
     def _probe(self, path: Path, title: str) -> dict[str, Any]:
-        task = {"kind": "probe", "path": str(path), "name": title, "max_seconds": self._settings.max_seconds}
+        task = {
+            "kind": "probe",
+            "path": str(path),
+            "name": title,
+            "max_seconds": self._settings.max_seconds,
+            "thumbnail": str(path.with_name(THUMBNAIL)),
+        }
         with self._probing:
             facts = self._prober.run(task, lambda _: None)
         if not isinstance(facts, dict):

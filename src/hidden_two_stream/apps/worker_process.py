@@ -111,7 +111,10 @@ class WorkerProcess:
         with self._guard:
             if self._closed:
                 raise JobStoppedError("stopped")
-            if self._process is None or self._process.poll() is not None:
+            if self._process is not None and self._process.poll() is not None:
+                _close_pipes(self._process)  # it died between two tasks
+                self._process = None
+            if self._process is None:
                 self._process = _start()
             self._stopping = False
             return self._process
@@ -121,10 +124,14 @@ class WorkerProcess:
             if self._process is process:
                 self._process = None
         process.wait()
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                with suppress(OSError):
-                    stream.close()
+        _close_pipes(process)
+
+
+def _close_pipes(process: subprocess.Popen[str]) -> None:
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            with suppress(OSError):
+                stream.close()
 
 
 def _start() -> subprocess.Popen[str]:
