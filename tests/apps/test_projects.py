@@ -237,7 +237,7 @@ def test_training_ends_in_a_run_that_predict_uses(
     assert folder == tmp_path / "projects" / project / "runs" / "1"
     code, printed, _ = hts("predict", folder, videos / "left-0.mp4", "--json")
     assert code == 0
-    assert json.loads(printed)["best"] in ("left", "up")
+    assert json.loads(printed)["predictions"][0]["best"] in ("left", "up")
     with TestClient(application(), base_url=ADDRESS) as client:  # the next start offers it, too
         assert [run["name"] for run in client.get("/api/state").json()["runs"]] == ["mine", "gestures 1"]
 

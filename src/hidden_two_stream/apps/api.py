@@ -61,7 +61,7 @@ def routes(state: AppState) -> list[Route]:
         ("POST", "/projects", _add_project),
         ("GET", "/projects/{project}", _project),
         ("POST", "/projects/{project}/classes", _add_class),
-        ("DELETE", "/projects/{project}/classes/{label}", _remove_class),
+        ("DELETE", "/projects/{project}/classes/{label:path}", _remove_class),
         ("POST", "/projects/{project}/clips", _add_clip),
         ("PUT", "/projects/{project}/clips/{clip}", _label_clip),
         ("DELETE", "/projects/{project}/clips/{clip}", _remove_clip),

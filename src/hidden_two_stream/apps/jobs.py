@@ -117,7 +117,7 @@ class JobQueue:
         self._folder, self._length, self._on_done = folder, length, on_done
         self._jobs: dict[str, Job] = {}
         self._changed = threading.Condition()
-        self._worker = WorkerProcess()
+        self._worker = WorkerProcess(folder / "scratch")
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
         self._thread.start()

@@ -26,7 +26,7 @@ class PageMaker:
         self.folder: Path | None = None
         self._target = folder
         self._problem: str | None = None
-        self._worker = WorkerProcess(grace_seconds=2.0)
+        self._worker = WorkerProcess(folder.with_name("scratch"), grace_seconds=2.0)
         self._thread: threading.Thread | None = None
 
     def make(self, run: str | None) -> None:

@@ -43,8 +43,8 @@ def app(
     missing = [name for name in _LIBRARIES if find_spec(name) is None]
     if missing:
         raise MissingDependencyError(
-            f"the application needs {' and '.join(missing)}; install them with: "
-            "pip install 'hidden-two-stream[app]'"
+            f"the application needs {' and '.join(missing)}; install {'it' if len(missing) == 1 else 'them'} "
+            "with: pip install 'hidden-two-stream[app]'"
         )
     import uvicorn
 

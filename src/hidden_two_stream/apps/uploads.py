@@ -70,7 +70,7 @@ class UploadStore:
         self._folder, self._settings = folder, settings
         self._uploads: dict[str, Upload] = {}
         self._arriving: dict[str, int] = {}
-        self._prober = WorkerProcess(grace_seconds=2.0)
+        self._prober = WorkerProcess(folder / "scratch", grace_seconds=2.0)
         self._probing = threading.Lock()
 
     async def receive(self, name: str, declared: str | None, chunks: AsyncIterator[bytes]) -> Upload:

@@ -39,11 +39,13 @@ class WorkerProcess:
     process never imports PyTorch. `run` belongs to one thread; `stop` may be called from any.
 
     Args:
+        scratch: folder for temporary files of the process; None: the system's. Whoever deletes it deletes
+            what a process left that was ended by force.
         grace_seconds: time between the request to stop and the end by force, s. Training saves its state.
     """
 
-    def __init__(self, grace_seconds: float = 20.0) -> None:
-        self._grace = grace_seconds
+    def __init__(self, scratch: Path | None = None, grace_seconds: float = 20.0) -> None:
+        self._scratch, self._grace = scratch, grace_seconds
         self._process: subprocess.Popen[str] | None = None
         self._guard = threading.Lock()
         self._closed = self._stopping = False
@@ -115,7 +117,7 @@ class WorkerProcess:
                 _close_pipes(self._process)  # it died between two tasks
                 self._process = None
             if self._process is None:
-                self._process = _start()
+                self._process = _start(self._scratch)
             self._stopping = False
             return self._process
 
@@ -134,10 +136,14 @@ def _close_pipes(process: subprocess.Popen[str]) -> None:
                 stream.close()
 
 
-def _start() -> subprocess.Popen[str]:
+def _start(scratch: Path | None) -> subprocess.Popen[str]:
     """Start a worker that Ctrl-C in the terminal does not reach."""
     package = str(Path(errors.__file__).resolve().parents[1])
     paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    if scratch is not None:
+        scratch.mkdir(parents=True, exist_ok=True)
+        environment |= dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))
     blocked = hasattr(signal, "pthread_sigmask")
     if blocked:  # until it ignores Ctrl-C, it must not print a traceback
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -148,7 +154,7 @@ def _start() -> subprocess.Popen[str]:
             stdout=subprocess.PIPE,
             text=True,
             encoding="utf-8",
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            env=environment,
         )
     except OSError as error:
         raise WorkerError(f"cannot start a worker process: {error.strerror or error}") from error
