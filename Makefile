@@ -28,6 +28,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -c constraints.txt -e ".[all,dev]" || \
 	  { if [ -e $@.old ]; then mv $@.old $@; fi; exit 1; }
 	@$(BIN)/python -m pip check
+	$(BIN)/python -m hidden_two_stream.export.web_runtime
 	@rm -f $@.old
 	@touch $@
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from hidden_two_stream.experiments.compare import compare
     from hidden_two_stream.experiments.cross_validation import CrossValidation, cross_validate
     from hidden_two_stream.export.export import Export, export_model
+    from hidden_two_stream.export.web import WebExport, export_web
+    from hidden_two_stream.export.web_project import import_web
     from hidden_two_stream.inference.annotator import Annotator, load_annotator
     from hidden_two_stream.inference.explanation import Explanation
     from hidden_two_stream.inference.frame_scores import FrameScores, FrameSettings
@@ -82,6 +84,7 @@ _HOMES = {
     "TrackedFrame": "inference.tracker",
     "TrainingResult": "training.fit",
     "VideoWarning": "errors",
+    "WebExport": "export.web",
     "WindowFeatures": "types",
     "WindowPrediction": "types",
     "app": "apps.serving",
@@ -91,6 +94,8 @@ _HOMES = {
     "evaluate_annotator": "training.frame_runs",
     "evaluate_segments": "evaluation.segments",
     "export_model": "export.export",
+    "export_web": "export.web",
+    "import_web": "export.web_project",
     "inspect": "reports.run_card",
     "load": "inference.predictor",
     "load_annotator": "inference.annotator",
@@ -136,6 +141,7 @@ __all__ = [
     "TrackedFrame",
     "TrainingResult",
     "VideoWarning",
+    "WebExport",
     "WindowFeatures",
     "WindowPrediction",
     "__version__",
@@ -146,6 +152,8 @@ __all__ = [
     "evaluate_annotator",
     "evaluate_segments",
     "export_model",
+    "export_web",
+    "import_web",
     "inspect",
     "load",
     "load_annotator",

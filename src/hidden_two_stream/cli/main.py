@@ -30,6 +30,7 @@ from hidden_two_stream.cli import (
     fuse,
     generate,
     import_caffe,
+    import_web,
     inspect,
     labels,
     predict,
@@ -70,6 +71,7 @@ COMMANDS: dict[str, ModuleType] = {
     "features": features,
     "export": export,
     "app": app,
+    "import-web": import_web,
     "import-caffe": import_caffe,
 }
 """The module of each command, with `SUMMARY`, `add_arguments` and `run`."""

