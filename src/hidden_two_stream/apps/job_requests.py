@@ -115,7 +115,7 @@ def _stopped_run(runs: list[Path], name: object) -> Path:
 
 def _page(state: AppState, data: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str, Any]]:
     run = state.runs.get(_text(data, "run"))
-    task = {"run": str(run.folder), "folder": JobQueue.FOLDER, "title": run.name}
+    task = {"run": str(run.folder), "folder": JobQueue.FOLDER, "title": run.name, "gently": False}
     return f"Page of {run.name}", task, {"run": run.id}
 
 

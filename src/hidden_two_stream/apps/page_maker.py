@@ -51,7 +51,7 @@ class PageMaker:
 
     def _work(self, run: str | None) -> None:
         try:
-            task = {"kind": "page", "run": run, "folder": str(self._target), "title": None}
+            task = {"kind": "page", "run": run, "folder": str(self._target), "title": None, "gently": True}
             self._worker.run(task, lambda _: None)
             self.folder = self._target
         except JobStoppedError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
@@ -44,14 +45,22 @@ _OFFLINE = "offline.js"  # would keep the page after the server has ended, at an
 _RECOGNIZER = '<script type="module" src="app.js"></script>'
 
 
-def export_page(run: str | None, folder: str, title: str | None) -> dict[str, str]:
+def export_page(run: str | None, folder: str, title: str | None, gently: bool) -> dict[str, str]:
     """Write the page of a run into a folder; None: a page that can only be taught. A task of the worker.
+
+    Args:
+        run: the run folder.
+        folder: the folder of the page.
+        title: heading of the page; None: the package's name.
+        gently: let other processes go first, from now on.
 
     Raises:
         HiddenTwoStreamError: as `export.web.export_web`.
     """
     from hidden_two_stream.export.web import export_web  # needs PyTorch, which the server does not
 
+    if gently and hasattr(os, "nice"):
+        os.nice(10)
     export_web(run, folder, title=title)
     return {"folder": folder}
 

@@ -18,6 +18,7 @@ export function trainCard(id) {
   const reason = make("p", { class: "muted small" });
   const status = jobStatus();
   status.element.hidden = true;
+  const notes = make("ul", { class: "notes small muted", "aria-label": "Messages of the training" });
   const place = make("div");
   let current = null;
   const go = button("Train", () => begin({}), "primary");
@@ -46,6 +47,7 @@ export function trainCard(id) {
 
   function update(job) {
     status.show(job);
+    notes.replaceChildren(...job.notes.map((text) => make("li", { text })));
     go.disabled = isActive(job) || reason.textContent !== "";
   }
 
@@ -70,7 +72,7 @@ export function trainCard(id) {
   const element = make("div", {}, recipes,
     make("details", {}, make("summary", { class: "small", text: "Change the recipe" }),
       make("p", { class: "muted small", text: "One field per line, as with hts train --set." }), changes),
-    make("div", { class: "row" }, go, reason), message.element, status.element, place);
+    make("div", { class: "row" }, go, reason), message.element, status.element, notes, place);
   return { element, show };
 }
 
