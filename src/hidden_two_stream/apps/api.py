@@ -19,7 +19,7 @@ from hidden_two_stream.apps.worker_process import JobStoppedError
 from hidden_two_stream.errors import HiddenTwoStreamError, OutputError, UsageError, WorkerError, unexpected
 from hidden_two_stream.files import parse_json
 
-__all__ = ["error_response", "routes"]
+__all__ = ["MOST_JSON_BYTES", "error_response", "routes"]
 
 _STATUS: Mapping[type[HiddenTwoStreamError], int] = {
     UnknownError: 404,
@@ -32,7 +32,8 @@ _STATUS: Mapping[type[HiddenTwoStreamError], int] = {
 }
 """Error → HTTP status: that of the first class that fits."""
 
-_MOST_JSON_BYTES = 1_000_000
+MOST_JSON_BYTES = 1_000_000
+"""Bytes of a request that is no video."""
 
 Endpoint = Callable[[AppState, Request], Awaitable[Any]]
 
@@ -220,8 +221,8 @@ async def _json(request: Request) -> dict[str, Any]:
     body = b""
     async for chunk in request.stream():
         body += chunk
-        if len(body) > _MOST_JSON_BYTES:
-            raise TooLargeError(f"the request has more than {_MOST_JSON_BYTES:,} bytes")
+        if len(body) > MOST_JSON_BYTES:
+            raise TooLargeError(f"the request has more than {MOST_JSON_BYTES:,} bytes")
     try:
         data = parse_json(body.decode("utf-8"))
     except ValueError as error:

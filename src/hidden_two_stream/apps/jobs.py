@@ -14,11 +14,12 @@ from typing import Any, Literal
 from hidden_two_stream.apps.worker_process import JobStoppedError, WorkerProcess
 from hidden_two_stream.errors import HiddenTwoStreamError, unexpected
 
-__all__ = ["Job", "JobQueue", "QueueFullError", "UnknownError"]
+__all__ = ["MOST_KEPT", "Job", "JobQueue", "QueueFullError", "UnknownError"]
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 
-_MOST_KEPT = 100
+MOST_KEPT = 100
+"""Jobs that are remembered."""
 _MOST_NOTES = 20
 
 
@@ -252,7 +253,7 @@ class JobQueue:
 
     def _forget_old(self) -> None:
         ended = [job for job in self._jobs.values() if job.ended]
-        for job in ended[: max(0, len(self._jobs) - _MOST_KEPT)]:
+        for job in ended[: max(0, len(self._jobs) - MOST_KEPT)]:
             self._forget(job)
 
     def _forget(self, job: Job) -> None:

@@ -11,13 +11,13 @@ from typing import Any
 import av
 import numpy as np
 import torch
+from torch.nn.functional import interpolate
 
 from hidden_two_stream.data.clip_cache import resized
 from hidden_two_stream.errors import OutputError, VideoError
 from hidden_two_stream.files import atomic_write
 from hidden_two_stream.inference.motion_estimator import MotionEstimator
 from hidden_two_stream.motion.color import flow_to_color
-from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.progress import ProgressLine
 from hidden_two_stream.types import FloatArray, Frame, Image
 from hidden_two_stream.video.reader import VideoReader
@@ -27,7 +27,7 @@ __all__ = ["preview_video", "write_preview", "write_webm"]
 _SHORT_SIDE, _LONGEST_SIDE = 240, 640
 _SCALE_PAIRS = 600  # pairs of frames at the beginning that set the motion of full color
 _SLOWEST_PX = 0.5
-_OPTIONS = {"deadline": "realtime", "cpu-used": "8", "crf": "10", "b": "4M"}
+_OPTIONS = {"deadline": "realtime", "cpu-used": "12", "crf": "12", "b": "3M"}
 
 
 def preview_video(path: str, name: str, seconds: float, folder: str) -> dict[str, Any]:
@@ -86,6 +86,7 @@ def write_webm(path: Path, images: Iterable[tuple[float, Image]]) -> None:
                 stream = container.add_stream("libvpx", rate=Fraction(1000), options=_OPTIONS)
                 stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
                 stream.codec_context.time_base = Fraction(1, 1000)
+                stream.codec_context.thread_count = 1  # its threads wait by spinning, and take the cores
                 before = -1
                 for seconds, image in chain((first,), pairs):
                     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
@@ -126,9 +127,10 @@ def _beside(
 
 
 def _colored(flow: FloatArray, size: tuple[int, ...], max_px: float) -> Image:
-    """Return flow in color, enlarged to a size (height, width)."""
-    large = resize_flow(torch.from_numpy(flow)[None], *size)[0].numpy()
-    return flow_to_color(large, max_px * size[1] / flow.shape[2])
+    """Return flow (2, h, w) in color, enlarged to a size (height, width) by mixing the colors."""
+    color = torch.from_numpy(flow_to_color(flow, max_px)).permute(2, 0, 1)
+    large = interpolate(color[None].float(), size, mode="bilinear", align_corners=False)[0]
+    return np.asarray(large.permute(1, 2, 0).round().byte().numpy())
 
 
 def _fast_motion(estimator: MotionEstimator, path: str) -> float:
