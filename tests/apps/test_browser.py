@@ -64,7 +64,7 @@ def test_a_clip_in_labels_out(opened: Callable[..., Any], data_root: Path, video
         assert page.locator(".result .bars li").count() == 5
         assert page.locator(".result .bars li:first-child .thin").count() == 2  # one for each stream
         assert page.locator(".curves polyline").count() == 4
-        page.wait_for_function("document.querySelector('.motion video').readyState >= 2", timeout=LONG)
+        page.wait_for_function("document.querySelector('.motion video')?.readyState >= 2", timeout=LONG)
         length = page.evaluate("document.querySelector('.motion video').duration")
         assert 2 < length < 6
         page.fill(".time-slider", "1.48")
@@ -263,7 +263,7 @@ def test_the_keyboard_reaches_everything(opened: Callable[..., Any], videos: Pat
     with opened() as found:
         page = found.page
         page.set_input_files(CHOOSE, videos / "up-0.mp4")
-        page.wait_for_selector(".result .answer", timeout=LONG)
+        page.wait_for_selector(".result .why", timeout=LONG)
         page.focus("#tab-videos")
         seen: list[str] = []
         while len(seen) < 40 and "Why?" not in seen:

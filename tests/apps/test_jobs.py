@@ -6,9 +6,10 @@ import io
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -16,7 +17,9 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from hidden_two_stream.apps.labeling import hop_seconds
+from hidden_two_stream.apps.early import receiving
+from hidden_two_stream.apps.jobs import Job
+from hidden_two_stream.apps.labeling import hop_seconds, label_video
 from hidden_two_stream.apps.worker_process import JobFailedError, JobStoppedError, WorkerProcess
 from hidden_two_stream.errors import WorkerError
 from hidden_two_stream.inference.predictor import load
@@ -52,6 +55,24 @@ def test_a_video_is_labeled_as_the_library_does(
     assert times[-1][1] == pytest.approx(1.2, abs=1e-3)
     assert all(one[1] == other[0] for one, other in pairwise(times))
     np.testing.assert_allclose(np.sum(result["along"], axis=1), 1, atol=1e-3)
+
+
+def test_the_label_is_known_before_the_motion_is_drawn(
+    videos: Path, run_folder: Path, tmp_path: Path
+) -> None:
+    known: list[Mapping[str, Any]] = []
+    with receiving(known.append):
+        result = label_video(
+            str(videos / "up-1.mp4"), "a", 1.2, str(run_folder), "center", str(tmp_path), "cpu"
+        )
+    assert [early["preview"] for early in known] == [None]
+    assert known[0] | {"preview": result["preview"]} == result
+    assert (tmp_path / result["preview"]["file"]).is_file()
+    job = Job("id", "label", "a", {}, {}, tmp_path, state="running")
+    assert not job.to_dict(None)["has_result"]
+    job.hear({"early": known[0]})
+    assert job.to_dict(None)["has_result"]
+    assert job.to_dict(None)["result"] == known[0]
 
 
 def test_the_preview_shows_frames_beside_their_flow(

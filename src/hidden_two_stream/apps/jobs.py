@@ -45,7 +45,7 @@ class Job:
         state: where it stands.
         progress: the last {"title", "done", "total", "note"}; None: nothing yet.
         notes: messages of the package while it ran, the latest last.
-        result: what the task returned, ready for JSON.
+        result: what the task returned, or knows early, ready for JSON.
         error: why it failed, in one line.
         began, ended: time.monotonic() of the start and the end.
     """
@@ -69,6 +69,9 @@ class Job:
         """Take a message of the worker."""
         if "note" in message:
             self.notes = [*self.notes[1 - _MOST_NOTES :], message["note"]]
+            return
+        if "early" in message:
+            self.result = message["early"]
             return
         progress = message["progress"]
         if self._phase[0] != progress["title"]:
@@ -101,6 +104,7 @@ class Job:
             "seconds_left": self.seconds_left(),
             "notes": self.notes,
             "error": self.error,
+            "has_result": self.result is not None,
             "result": self.result if with_result else None,
         }
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from hidden_two_stream.apps.early import show_early
 from hidden_two_stream.apps.loaded import recognizer_of
 from hidden_two_stream.apps.preview import write_preview
 from hidden_two_stream.errors import VideoError
@@ -40,7 +41,8 @@ def label_video(
         device: where to compute.
 
     Returns:
-        What the page shows, ready for JSON; `preview` is the name of a file in `folder`.
+        What the page shows, ready for JSON; `preview` as of `write_preview`. All but the preview is handed
+        out early.
 
     Raises:
         VideoError: the video cannot be read.
@@ -54,10 +56,23 @@ def label_video(
             line.update(1)
         hop = hop_seconds(seconds)
         scores, segments, warnings = _along(recognizer, path, seconds, hop)
+        result = _result(name, prediction, scores, segments, hop, [*prediction.warnings, *warnings])
+        show_early(result)
         estimator = recognizer.motion_estimator if hasattr(recognizer.model, "motion_net") else None
         preview = write_preview(path, seconds, Path(folder) / PREVIEW, estimator)
     except VideoError as error:
         raise VideoError(name, error.reason) from error
+    return result | {"preview": preview}
+
+
+def _result(
+    name: str,
+    prediction: Prediction,
+    scores: list[TimedScores],
+    segments: list[Segment],
+    hop: float,
+    warnings: list[str],
+) -> dict[str, Any]:
     return {
         "name": name,
         **_scores(prediction),
@@ -73,8 +88,8 @@ def label_video(
             }
             for segment in segments
         ],
-        "preview": preview,
-        "warnings": list(dict.fromkeys([*prediction.warnings, *warnings])),
+        "preview": None,
+        "warnings": list(dict.fromkeys(warnings)),
     }
 
 

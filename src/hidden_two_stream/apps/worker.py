@@ -1,8 +1,8 @@
 """The worker process: does one task after the other, told by lines of JSON on its standard input.
 
 The application starts it as `python -m hidden_two_stream.apps.worker`, see `apps.worker_process`. Answers are
-lines of JSON on the standard output: {"progress": …} and {"note": …} while a task runs, then {"result": …},
-{"error": …} or {"stopped": …}. Whatever libraries print goes to stderr instead.
+lines of JSON on the standard output: {"progress": …}, {"note": …} and {"early": …} while a task runs, then
+{"result": …}, {"error": …} or {"stopped": …}. Whatever libraries print goes to stderr instead.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from importlib import import_module
 from types import FrameType
 from typing import Any, TextIO
 
+from hidden_two_stream.apps.early import receiving
 from hidden_two_stream.errors import HiddenTwoStreamError, Terminated, unexpected
 from hidden_two_stream.progress import listening
 
@@ -70,7 +71,8 @@ def main() -> int:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_read_lines, args=(lines,), daemon=True).start()
-    with suppress(Terminated, BrokenPipeError), listening(channel):
+    early = receiving(lambda result: channel.send({"early": result}))
+    with suppress(Terminated, BrokenPipeError), listening(channel), early:
         while line := lines.get():
             try:
                 channel.send(_answer(json.loads(line)))

@@ -55,7 +55,7 @@ class WorkerProcess:
 
         Args:
             task: "kind", a key of `apps.worker.TASKS`, and the arguments of its function.
-            on_message: gets each {"progress": …} and {"note": …}.
+            on_message: gets each {"progress": …}, {"note": …} and {"early": …}.
 
         Raises:
             JobFailedError: with the package's message.

@@ -17,7 +17,7 @@ export function labelResult(job, { canExplain = true } = {}) {
     make("h4", { text: "Labels over time" }),
     timeline(result, figure.video),
   ];
-  if (canExplain) parts.push(why(job));
+  if (canExplain && result.preview !== null) parts.push(why(job));
   return make("div", { class: "result" }, ...parts);
 }
 
@@ -56,6 +56,10 @@ const streamNames = { spatial: "look (spatial stream)", temporal: "motion (tempo
 
 function motionFigure(job) {
   const preview = job.result.preview;
+  if (preview === null) {
+    const text = "The hidden motion is being drawn …";
+    return { video: null, element: make("figure", { class: "motion pending" }, make("div", { class: "pending-motion muted", text })) };
+  }
   const video = make("video", {
     src: addressOf(`jobs/${job.id}/files/${preview.file}`), controls: true, loop: true, playsinline: true,
     width: preview.width, height: preview.height, "aria-label": `${job.result.name}, with its hidden motion in color`,

@@ -1,7 +1,7 @@
 // The panel "Videos": add videos, label them by the full protocol, look at them.
 
 import { addPanel } from "../panels.js";
-import { addressOf, ask, ended, events, isActive, jobs, start, state, upload } from "./api.js";
+import { addressOf, ask, ended, events, isActive, jobs, resultOf, start, state, upload } from "./api.js";
 import { button, choice, duration, filePicker, make, messageLine, percent, sentence, setOptions, takesDrops } from "./elements.js";
 import { jobStatus } from "./progress.js";
 import { labelResult } from "./results.js";
@@ -141,8 +141,14 @@ function videoCard(video, onAgain, onRemove) {
     status.show(found);
     if (found.state === "done") place.replaceChildren(labelResult(found));
   }
+  /** Show the label as soon as it is known; the motion is still being drawn. */
+  async function showEarly(id) {
+    const found = await resultOf(id);
+    if (current === id && found.result && place.childElementCount === 0) place.replaceChildren(labelResult(found));
+  }
   events.addEventListener("job", (event) => {
     if (event.detail.id === current) {
+      if (event.detail.state === "running" && event.detail.has_result) showEarly(current).catch(() => {});
       status.show(event.detail);
       again.disabled = isActive(event.detail);
     }
