@@ -289,3 +289,25 @@ def test_the_keyboard_reaches_everything(opened: Callable[..., Any], videos: Pat
             ".map((each) => each.outerHTML)"
         )
         assert unnamed == []
+
+
+def test_a_clip_is_recorded_with_the_camera(opened: Callable[..., Any]) -> None:
+    camera = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+    with opened(page={"args": camera}) as found:
+        page = found.page
+        page.click("#tab-train")
+        page.fill('input[aria-label="Name of a new project"]', "p")
+        page.click("text=New project")
+        page.fill('input[aria-label="Name of a new class"]', "wave")
+        page.click("text=Add class")
+        record = page.get_by_role("button", name="Record a clip of wave")
+        assert record.count() == 0  # hidden without the camera
+        page.click("text=Use the camera")
+        record.click()
+        page.get_by_text("1 clip", exact=True).wait_for(timeout=LONG)
+        name = page.inner_text(".class-card .clips .name")
+        assert name.startswith("camera ")
+        assert name.endswith(("1 s", "2 s"))  # a busy machine drops the first frames
+        page.click("text=Stop the camera")
+        record.wait_for(state="hidden")
+        assert found.errors == []

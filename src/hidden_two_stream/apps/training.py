@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hidden_two_stream.checkpoint import MODEL_FILE
+from hidden_two_stream.checkpoint import PLAN_FILE
 from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.training.runner import resume, train
-from hidden_two_stream.training.state import STATE_FILE
 
 __all__ = ["train_project"]
 
@@ -28,8 +27,7 @@ def train_project(data: str, out: str, recipe: str, changes: list[str], again: b
         Stopped: the task was stopped; the state is saved.
     """
     folder = Path(out)
-    # A run that stopped before its first saved state begins anew: there is nothing to continue.
-    if again and ((folder / STATE_FILE).exists() or (folder / MODEL_FILE).exists()):
+    if again and (folder / PLAN_FILE).exists():  # else it stopped before it had begun
         result = resume(folder, Resources(quiet=True))
     else:
         result = train(data, folder, recipe, changes, resources=Resources(quiet=True))

@@ -4,6 +4,7 @@ import { addPanel } from "../panels.js";
 import { addressOf, ask, events, state, upload } from "./api.js";
 import { button, choice, duration, filePicker, hueOf, make, messageLine, sentence, setOptions, takesDrops } from "./elements.js";
 import { marker } from "./marking.js";
+import { cameraRecorder } from "./record.js";
 import { trainCard } from "./train.js";
 
 export function addTeachPanel() {
@@ -74,6 +75,9 @@ function projectView(project) {
   const marking = marker(id, take);
   const training = trainCard(id);
   const cards = new Map();
+  const camera = cameraRecorder(message, () => {
+    for (const card of cards.values()) card.showCamera();
+  });
   add.addEventListener("submit", async (event) => {
     event.preventDefault();
     await attempt(async () => {
@@ -98,7 +102,7 @@ function projectView(project) {
 
   function show(changed) {
     for (const label of changed.classes) {
-      if (!cards.has(label)) cards.set(label, classCard(id, label, take, attempt));
+      if (!cards.has(label)) cards.set(label, classCard(id, label, take, attempt, camera));
     }
     for (const label of [...cards.keys()]) if (!changed.classes.includes(label)) cards.delete(label);
     changed.classes.forEach((label, number) => cards.get(label).show(changed, number));
@@ -111,14 +115,14 @@ function projectView(project) {
     make("div", { class: "card" },
       make("h3", { text: "1 · Clips of each movement" }),
       make("p", { class: "muted small", text: "A clip shows one movement, for one to ten seconds. Eight clips of each, of different people and places, are a good start." }),
-      classes, add, message.element),
+      camera.element, classes, add, message.element),
     make("div", { class: "card" }, make("h3", { text: "2 · Or mark parts of a longer video" }), marking.element),
     make("div", { class: "card" }, make("h3", { text: "3 · Train" }), training.element));
   show(project);
   return { id, element, show };
 }
 
-function classCard(id, label, take, attempt) {
+function classCard(id, label, take, attempt, camera) {
   const count = make("span", { class: "muted small" });
   const clips = make("ul", { class: "clips" });
   const message = messageLine();
@@ -141,11 +145,25 @@ function classCard(id, label, take, attempt) {
     else message.say("");
   }
 
+  const record = button("Record", async () => {
+    record.disabled = true;
+    try {
+      await add([await camera.record()]);
+    } catch (error) {
+      message.fail(error);
+    }
+    record.disabled = false;
+    record.focus();
+  });
+  record.setAttribute("aria-label", `Record a clip of ${label}`);
+  const showCamera = () => { record.hidden = !camera.isOn; };
+  showCamera();
+
   const swatch = make("span", { class: "swatch" });
   const element = make("section", { class: "class-card drop", "aria-label": `Class ${label}` },
     make("div", { class: "row spread" },
       make("div", { class: "row" }, swatch, make("h4", { text: label }), count),
-      make("div", { class: "row" }, filePicker("Add clips", add, { label: `Add clips of ${label}` }), remove)),
+      make("div", { class: "row" }, record, filePicker("Add clips", add, { label: `Add clips of ${label}` }), remove)),
     clips, message.element);
   takesDrops(element, add);
 
@@ -160,6 +178,6 @@ function classCard(id, label, take, attempt) {
       make("span", { class: "name", title: clip.name, text: `${clip.name} · ${duration(clip.seconds)}` }),
       make("button", { type: "button", text: "×", "aria-label": `Remove ${clip.name}`, on: { click: () => attempt(async () => take(await ask("DELETE", `projects/${id}/clips/${clip.id}`))) } }))));
   }
-  return { element, show };
+  return { element, show, showCamera };
 }
 

@@ -135,6 +135,7 @@ function videoCard(video, onAgain, onRemove) {
     const runName = state.runs.find((run) => run.id === job.about.run)?.name ?? "";
     used.textContent = runName ? `· by ${runName}` : "";
     status.show(job);
+    again.disabled = isActive(job);
     if (!isOld) place.replaceChildren();
     const found = await ended(id).catch((error) => ({ state: "failed", error: error.message, id }));
     if (current !== id) return;
