@@ -64,6 +64,25 @@ def test_clips_are_kept_and_come_back(
     assert [path.name for path in left] == ["project.json"]
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.mp4", "video/mp4"),
+        ("a.webm", "video/webm"),
+        ("a.html", "application/octet-stream"),
+        ("a.svg", "application/octet-stream"),
+        ("a", "application/octet-stream"),
+    ],
+)
+def test_a_clip_is_never_served_as_a_page(client: TestClient, videos: Path, name: str, kind: str) -> None:
+    project = make(client)
+    content = (videos / "left-0.mp4").read_bytes()
+    answer = client.post(f"/api/projects/{project}/clips", params={"name": name}, content=content)
+    found = client.get(f"/api/projects/{project}/clips/{answer.json()['clip']}/file")
+    assert found.content == content
+    assert found.headers["content-type"] == kind
+
+
 def test_intervals_become_samples(client: TestClient, videos: Path, tmp_path: Path) -> None:
     project = make(client)
     clip = add(client, project, videos / "left-0.mp4")["clip"]

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from hidden_two_stream.apps.job_requests import JOB_REQUESTS
 from hidden_two_stream.apps.jobs import QueueFullError, UnknownError
-from hidden_two_stream.apps.pages import file_response
+from hidden_two_stream.apps.pages import file_response, video_response
 from hidden_two_stream.apps.probing import THUMBNAIL
 from hidden_two_stream.apps.state import AppState
 from hidden_two_stream.apps.uploads import TooLargeError
@@ -98,7 +98,7 @@ async def _add_video(state: AppState, request: Request) -> Any:
 
 
 async def _video_file(state: AppState, request: Request) -> Any:
-    return file_response(state.uploads.get(request.path_params["video"]).path)
+    return video_response(state.uploads.get(request.path_params["video"]).path)
 
 
 async def _video_thumbnail(state: AppState, request: Request) -> Any:
@@ -200,7 +200,7 @@ async def _clip_file(state: AppState, request: Request) -> Any:
     path = project.path(project.clip(request.path_params["clip"]))
     if not path.is_file():
         raise UnknownError(f"the file {path.name!r} is gone; remove the clip")
-    return file_response(path)
+    return video_response(path)
 
 
 async def _clip_thumbnail(state: AppState, request: Request) -> Any:

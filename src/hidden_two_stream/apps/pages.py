@@ -10,7 +10,15 @@ from starlette.responses import FileResponse, HTMLResponse, Response
 
 from hidden_two_stream.apps.jobs import UnknownError
 
-__all__ = ["MEDIA_TYPES", "OWN_FILES", "PAGE_FILES", "export_page", "file_response", "page_response"]
+__all__ = [
+    "MEDIA_TYPES",
+    "OWN_FILES",
+    "PAGE_FILES",
+    "export_page",
+    "file_response",
+    "page_response",
+    "video_response",
+]
 
 PAGE_FILES = Path(__file__).resolve().parents[1] / "export" / "page"
 """The files of the page without a recognizer."""
@@ -89,6 +97,14 @@ def page_response(root: Path, name: str, *, has_recognizer: bool = True, has_pan
     if not has_recognizer:
         text = text.replace(_RECOGNIZER, "")
     return HTMLResponse(text.replace("</body>", f"{_ADDED}\n</body>") if has_panels else text)
+
+
+_VIDEO_TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/mp4", ".webm": "video/webm"}
+
+
+def video_response(path: Path) -> Response:
+    """Return an uploaded file, always as a video or as bytes: named .html, it must not run as a page."""
+    return FileResponse(path, media_type=_VIDEO_TYPES.get(path.suffix.lower(), "application/octet-stream"))
 
 
 def file_response(path: Path) -> Response:
