@@ -306,3 +306,19 @@ def test_a_worker_that_dies_costs_one_task(videos: Path, tmp_path: Path) -> None
         worker.close()
     with pytest.raises(JobStoppedError):
         worker.run(task, lambda _: None)
+
+
+@pytest.mark.parametrize(("own", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_of_workers_sleep_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, own: str | None, expected: str
+) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if own is not None:
+        monkeypatch.setenv("OMP_WAIT_POLICY", own)
+    worker = WorkerProcess(grace_seconds=1.0)
+    with pytest.raises(JobFailedError):
+        worker.run({"kind": "probe"}, lambda _: None)
+    assert worker._process is not None
+    found = Path(f"/proc/{worker._process.pid}/environ").read_bytes()
+    worker.close()
+    assert f"OMP_WAIT_POLICY={expected}".encode() in found.split(b"\0")

@@ -23,6 +23,9 @@ _LOST = (
     "ran out"
 )
 
+_CALM = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""PyTorch's threads wait without spinning: the browser takes cores, too. The user's own setting wins."""
+
 
 class JobFailedError(HiddenTwoStreamError):
     """A task failed; the message is the package's own."""
@@ -140,7 +143,7 @@ def _start(scratch: Path | None) -> subprocess.Popen[str]:
     """Start a worker that Ctrl-C in the terminal does not reach."""
     package = str(Path(errors.__file__).resolve().parents[1])
     paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    environment = {**_CALM, **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     if scratch is not None:
         scratch.mkdir(parents=True, exist_ok=True)
         environment |= dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))
