@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -14,11 +14,42 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hidden_two_stream.errors import OutputError
 from hidden_two_stream.printing import one_line, print_error_line
 
-__all__ = ["ProgressLine", "kept_on_output_error", "note", "number_of", "with_progress"]
+__all__ = [
+    "ProgressLine",
+    "ProgressListener",
+    "kept_on_output_error",
+    "listening",
+    "note",
+    "number_of",
+    "with_progress",
+]
 
 T = TypeVar("T")
 
 _PLAIN_SECONDS = 10.0  # between lines if stderr is not a terminal
+
+
+class ProgressListener(Protocol):
+    """Gets what is shown on stderr, for another place such as a page."""
+
+    def progressed(self, title: str, done: int, total: int, note: str) -> None:
+        """Take the progress of a task: `done` of its `total` steps, with a note beside them."""
+
+    def noted(self, text: str) -> None:
+        """Take a message of one line."""
+
+
+_listeners: list[ProgressListener] = []
+
+
+@contextmanager
+def listening(listener: ProgressListener) -> Iterator[None]:
+    """In the block, hand all progress and messages of this process to a listener too, quiet or not."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
 
 
 class ProgressLine:
@@ -61,6 +92,8 @@ class ProgressLine:
 
     def update(self, done: int, note: str = "") -> None:
         """Show that `done` steps are done, with a `note` beside them."""
+        for listener in _listeners:
+            listener.progressed(self.title, done, self.total, note)
         if self._bar is not None:
             with suppress(OSError):
                 self._bar.update(self._task, completed=done, note=note)
@@ -75,6 +108,8 @@ class ProgressLine:
 
 def note(text: str, *, quiet: bool = False) -> None:
     """Print one line to stderr, unless `quiet`."""
+    for listener in _listeners:
+        listener.noted(text)
     if not quiet:
         print_error_line(one_line(text))
 

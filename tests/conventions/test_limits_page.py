@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from hidden_two_stream import files, tensors
+from hidden_two_stream.apps import api, jobs, names, projects
+from hidden_two_stream.apps.settings import AppSettings
 from hidden_two_stream.cli import options
 from hidden_two_stream.config import plain, validation
 from hidden_two_stream.data import check
@@ -72,6 +74,15 @@ def row_of(name: str) -> str:
         ("levels of elements in an XML", f" {label_file.MAX_DEPTH} |"),
         ("rows of a label file", f" {label_format._MOST_FRAMES:,} |"),
         ("name of a fold's folder", f"{files._LONGEST_NAME} bytes"),
+        ("uploaded file", f"{AppSettings().max_upload_mb:g} MB"),
+        ("uploaded video |", f"{AppSettings().max_minutes:g} min"),
+        ("uploaded videos together", f"{AppSettings().max_stored_mb:g} MB"),
+        ("jobs that wait", f" {AppSettings().queue_length} "),
+        ("jobs that are remembered", f" {jobs.MOST_KEPT} "),
+        ("request of the page", f"{api.MOST_JSON_BYTES:,} bytes"),
+        ("clips of a project", f" {projects.MOST_CLIPS} "),
+        ("marked parts of a clip", f" {projects.MOST_INTERVALS} "),
+        ("name of a class", f"{names.LONGEST_NAME} characters"),
     ],
 )
 def test_a_limit_is_on_the_page(name: str, value: str) -> None:

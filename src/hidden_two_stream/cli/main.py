@@ -17,6 +17,7 @@ from types import FrameType, ModuleType
 from hidden_two_stream._version import __version__
 from hidden_two_stream.cli import (
     annotate,
+    app,
     bench,
     check,
     compare,
@@ -69,6 +70,7 @@ COMMANDS: dict[str, ModuleType] = {
     "track": track,
     "features": features,
     "export": export,
+    "app": app,
     "import-web": import_web,
     "import-caffe": import_caffe,
 }
