@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hidden_two_stream.cli.options import DATA_HELP, Parser, path, path_text, show
 from hidden_two_stream.errors import UsageError
+from hidden_two_stream.progress import note
 
 if TYPE_CHECKING:
     from hidden_two_stream.export.export import Export
@@ -18,6 +19,7 @@ __all__ = ["SUMMARY", "add_arguments", "run"]
 SUMMARY = "write a run for other runtimes: an ONNX file, a program of torch.export, or a web page"
 
 _WEB_ONLY = ("single_file", "title", "runtime")
+_WAIT = "tracing the network and comparing it with the run: half a minute or more"
 
 
 def add_arguments(parser: Parser) -> None:
@@ -84,6 +86,7 @@ def _model(arguments: argparse.Namespace) -> Export:
             raise UsageError(f"--{name.replace('_', '-')} is for --format web; leave it out")
     if arguments.run is None:
         raise UsageError(f"--format {arguments.format} needs a RUN to export")
+    note(_WAIT)
     file = f"model{'-int8' if arguments.int8 else ''}{FORMATS[arguments.format]}"
     return export_model(
         arguments.run,
@@ -100,6 +103,7 @@ def _web(arguments: argparse.Namespace) -> WebExport:
 
     if arguments.int8:
         raise UsageError("--int8 is for --format onnx; leave it out")
+    note(_WAIT)
     name = "web.html" if arguments.single_file else "web"
     return export_web(
         arguments.run,
