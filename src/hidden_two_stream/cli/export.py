@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,7 +87,6 @@ def _model(arguments: argparse.Namespace) -> Export:
             raise UsageError(f"--{name.replace('_', '-')} is for --format web; leave it out")
     if arguments.run is None:
         raise UsageError(f"--format {arguments.format} needs a RUN to export")
-    note(_WAIT)
     file = f"model{'-int8' if arguments.int8 else ''}{FORMATS[arguments.format]}"
     return export_model(
         arguments.run,
@@ -95,6 +95,7 @@ def _model(arguments: argparse.Namespace) -> Export:
         data=arguments.data,
         num_windows=arguments.windows,
         int8=arguments.int8,
+        on_trace=partial(note, _WAIT, quiet=arguments.quiet),
     )
 
 
@@ -103,7 +104,6 @@ def _web(arguments: argparse.Namespace) -> WebExport:
 
     if arguments.int8:
         raise UsageError("--int8 is for --format onnx; leave it out")
-    note(_WAIT)
     name = "web.html" if arguments.single_file else "web"
     return export_web(
         arguments.run,
@@ -113,6 +113,7 @@ def _web(arguments: argparse.Namespace) -> WebExport:
         num_windows=arguments.windows,
         title=arguments.title,
         runtime=arguments.runtime,
+        on_trace=partial(note, _WAIT, quiet=arguments.quiet),
     )
 
 
