@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hidden_two_stream.cli.output import print_json, print_text
+from hidden_two_stream.environment import collector_paused
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.progress import note
 
@@ -316,13 +317,15 @@ def open_scorer(arguments: argparse.Namespace) -> Recognizer | OnnxRecognizer:
         UsageError: an ONNX file is to be used on another device than the CPU.
         CheckpointError: no stream was trained.
     """
-    from hidden_two_stream.inference.onnx_recognizer import ONNX_SUFFIX, load_onnx
+    with collector_paused():
+        from hidden_two_stream.inference.onnx_recognizer import ONNX_SUFFIX, load_onnx
 
     found: Recognizer | OnnxRecognizer
     if arguments.run.lower().endswith(ONNX_SUFFIX):
         if arguments.device != "cpu":
             raise UsageError(f"--device is {arguments.device}, but ONNX files run on the cpu; leave it out")
-        found = load_onnx(arguments.run)
+        with collector_paused():
+            found = load_onnx(arguments.run)
     else:
         found = open_recognizer(arguments)
     if not found.trained_streams:
@@ -332,6 +335,7 @@ def open_scorer(arguments: argparse.Namespace) -> Recognizer | OnnxRecognizer:
 
 def open_recognizer(arguments: argparse.Namespace) -> Recognizer:
     """Return the recognizer of the run that the command names."""
-    from hidden_two_stream.inference.predictor import load
+    with collector_paused():
+        from hidden_two_stream.inference.predictor import load
 
-    return load(arguments.run, arguments.device)
+        return load(arguments.run, arguments.device)

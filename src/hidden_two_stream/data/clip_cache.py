@@ -19,7 +19,6 @@ import numpy.typing as npt
 from hidden_two_stream.data.content import Content, ContentReader
 from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.errors import HiddenTwoStreamError, UsageError, VideoError, unexpected
-from hidden_two_stream.parallel import LOST_WORKER, run_in_processes
 from hidden_two_stream.types import Frame, RawClip
 from hidden_two_stream.video.crops import concatenate, short_side_size
 from hidden_two_stream.video.limits import resized_too_large
@@ -406,6 +405,8 @@ def _decode_all(
         for sample in samples:
             yield _decode_sample((sample, size, fps, 0 if budget.exceeded else budget.total - budget.kept))
         return
+    from hidden_two_stream.parallel import run_in_processes
+
     tasks = ((sample, size, fps, budget.share) for sample in samples)
     for outcome, frames in run_in_processes(_decode_apart, tasks, workers, _lost):
         yield _unpacked(outcome, frames)
@@ -440,6 +441,8 @@ def _unpacked(outcome: _Outcome, frames: npt.NDArray[np.uint8] | None) -> _Outco
 
 
 def _lost(task: _Task) -> _Parcel:
+    from hidden_two_stream.parallel import LOST_WORKER
+
     return VideoError(task[0].path, LOST_WORKER), None
 
 
