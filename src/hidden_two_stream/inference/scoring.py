@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,6 +30,7 @@ from hidden_two_stream.inference.segments import (
 from hidden_two_stream.inference.windows import (
     Protocol,
     ScoredWindow,
+    protocol_frames,
     protocol_windows,
     run_protocol,
     scored,
@@ -243,7 +245,14 @@ def predicted(
     require_threshold(threshold)
     recipe, changed = scoring.info.recipe, list[str]()
     chosen = run_protocol(protocol, recipe, changed.append)
-    video = decode_video(source, recipe.input.resize, KEPT_BYTES, fps=recipe.input.fps, resizer=resizer)
+    video = decode_video(
+        source,
+        recipe.input.resize,
+        KEPT_BYTES,
+        fps=recipe.input.fps,
+        resizer=resizer,
+        choose=partial(protocol_frames, recipe, chosen),
+    )
     logits = video_logits(scoring, video, chosen, forward)
     found = scoring.prediction(video, logits, chosen, threshold)
     return replace(found, warnings=(*changed, *found.warnings))

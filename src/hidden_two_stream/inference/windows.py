@@ -35,6 +35,7 @@ __all__ = [
     "Window",
     "as_numbers",
     "parse_protocol",
+    "protocol_frames",
     "protocol_windows",
     "run_protocol",
     "scored",
@@ -147,15 +148,26 @@ def run_protocol(name: str, recipe: Recipe, note: Callable[[str], None]) -> Prot
     return used
 
 
+def protocol_frames(recipe: Recipe, protocol: Protocol, num_frames: int) -> set[int]:
+    """Return the frames of a video that its windows use, which depend on the number of its frames."""
+    return set(itertools.chain.from_iterable(_protocol_clips(recipe, protocol, num_frames)))
+
+
+def _protocol_clips(recipe: Recipe, protocol: Protocol, num_frames: int) -> list[tuple[int, ...]]:
+    """Return the frame numbers of each window."""
+    length, stride = recipe.model.num_frames, recipe.input.frame_stride
+    starts = protocol.starts(num_frames, length, stride)
+    return [clip_indices(start, length, stride, num_frames) for start in starts]
+
+
 def protocol_windows(video: DecodedVideo, recipe: Recipe, protocol: Protocol) -> Iterator[Window]:
     """Yield the windows of a decoded video that a test protocol chooses for this recipe."""
-    settings, length, protocol = recipe.input, recipe.model.num_frames, protocol.for_run(recipe)
-    starts = protocol.starts(video.num_frames, length, settings.frame_stride)
-    clips = [clip_indices(start, length, settings.frame_stride, video.num_frames) for start in starts]
-    for start, indices, clip in zip(starts, clips, video.read_clips(clips, settings.resize), strict=True):
+    crops = protocol.for_run(recipe).crops
+    clips = _protocol_clips(recipe, protocol, video.num_frames)
+    for indices, clip in zip(clips, video.read_clips(clips, recipe.input.resize), strict=True):
         yield Window(
-            _crops(clip, recipe, protocol.crops),
-            float(video.pts_seconds[start]),
+            _crops(clip, recipe, crops),
+            float(video.pts_seconds[indices[0]]),
             video.frame_end_seconds(indices[-1]),
         )
 
