@@ -224,7 +224,7 @@ def predicted(
     source: Source,
     protocol: str,
     threshold: float | None,
-    forward: Callable[[Any], Mapping[str, Any]],
+    logits: Callable[[DecodedVideo, Protocol], Mapping[str, FloatArray]],
     resizer: Resizer | None = None,
 ) -> Prediction:
     """Return the label and scores of one video.
@@ -234,7 +234,7 @@ def predicted(
         source: a video.
         protocol: name of the test protocol.
         threshold: see `Scoring.threshold`.
-        forward: clips → calibrated logits of each stream.
+        logits: returns the calibrated logits (classes,) of each stream.
         resizer: resizes the frames; None: `data.clip_cache.resized`.
 
     Raises:
@@ -253,8 +253,7 @@ def predicted(
         resizer=resizer,
         choose=partial(protocol_frames, recipe, chosen),
     )
-    logits = video_logits(scoring, video, chosen, forward)
-    found = scoring.prediction(video, logits, chosen, threshold)
+    found = scoring.prediction(video, logits(video, chosen), chosen, threshold)
     return replace(found, warnings=(*changed, *found.warnings))
 
 
