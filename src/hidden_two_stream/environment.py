@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import platform
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ from contextlib import contextmanager
 from hidden_two_stream._version import __version__
 from hidden_two_stream.progress import number_of
 
-__all__ = ["collector_paused", "machine", "versions"]
+__all__ = ["THREADS_VARIABLE", "collector_paused", "machine", "thread_limit", "versions"]
+
+THREADS_VARIABLE = "OMP_NUM_THREADS"
 
 
 def versions() -> dict[str, str]:
@@ -61,3 +64,23 @@ def collector_paused() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+@contextmanager
+def thread_limit(number: int) -> Iterator[None]:
+    """Let torch compute with a number of threads in the block, also if it is imported there only."""
+    torch = sys.modules.get("torch")
+    before = None if torch is None else torch.get_num_threads()
+    variable = os.environ.get(THREADS_VARIABLE)
+    os.environ[THREADS_VARIABLE] = str(number)
+    if torch is not None:
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        if torch is not None:
+            torch.set_num_threads(before)
+        if variable is None:
+            del os.environ[THREADS_VARIABLE]
+        else:
+            os.environ[THREADS_VARIABLE] = variable
