@@ -268,10 +268,10 @@ def load_run(source: str | Path) -> tuple[HiddenTwoStream, RunInfo]:
         raise CheckpointError(
             f"{str(file)!r} labels frames, not clips; use hts annotate, or hidden_two_stream.load_annotator"
         )
-    try:
-        import torch
+    from hidden_two_stream.tensors import shapes_only
 
-        with torch.device("meta"):  # the loaded weights replace the parameters: no second copy
+    try:
+        with shapes_only():  # the loaded weights replace the parameters: no second copy
             model = build_model(info.recipe, len(info.classes))
     except UsageError as error:
         raise CheckpointError(f"{str(file)!r} cannot be rebuilt: {error}") from error

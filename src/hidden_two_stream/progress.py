@@ -6,13 +6,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Protocol, Self, TypeVar
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from hidden_two_stream.errors import OutputError
 from hidden_two_stream.printing import one_line, print_error_line
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 __all__ = [
     "ProgressLine",
@@ -67,15 +67,7 @@ class ProgressLine:
         self._quiet = quiet
         self._bar: Progress | None = None
         if not quiet and sys.stderr is not None and sys.stderr.isatty():
-            columns = (
-                TextColumn("{task.description:<10}", markup=False),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-            )
-            self._bar = Progress(
-                *columns, TextColumn("{task.fields[note]}", markup=False), console=Console(stderr=True)
-            )
+            self._bar = _bar()
             self._task = self._bar.add_task(one_line(title), total=total, completed=done, note="")
         self._began = self._printed = time.monotonic()
 
@@ -104,6 +96,21 @@ class ProgressLine:
             rate = (now - self._began) / max(1, done - self.first)
             left = rate * (self.total - done)
             print_error_line(one_line(f"{self.title:<10} {done}/{self.total}  {left:.0f} s left  {note}"))
+
+
+def _bar() -> Progress:
+    """Return a bar whose tasks have the field `note`."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description:<10}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+        console=Console(stderr=True),
+    )
 
 
 def note(text: str, *, quiet: bool = False) -> None:

@@ -41,8 +41,9 @@ from hidden_two_stream.cli import (
     train,
     train_frames,
 )
-from hidden_two_stream.cli.options import Parser
+from hidden_two_stream.cli.options import Parser, number_of_threads
 from hidden_two_stream.cli.output import OutputClosedError
+from hidden_two_stream.environment import thread_limit
 from hidden_two_stream.errors import HiddenTwoStreamError, Terminated, unexpected
 from hidden_two_stream.progress import note
 
@@ -154,7 +155,11 @@ def _run(arguments: argparse.Namespace) -> int:
     debug: bool = arguments.debug
     try:
         run: Callable[[argparse.Namespace], int] = COMMANDS[arguments.command].run
-        return run(arguments)
+        threads = number_of_threads(arguments)
+        if threads is None:
+            return run(arguments)
+        with thread_limit(threads):
+            return run(arguments)
     except HiddenTwoStreamError as error:
         if debug:
             raise

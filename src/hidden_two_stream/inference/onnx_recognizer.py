@@ -148,7 +148,7 @@ class OnnxRecognizer:
         self, source: Source, protocol: str = DEFAULT_PROTOCOL, *, threshold: float | None = None
     ) -> Prediction:
         """Return the label and scores of one video, as `Recognizer.predict` does."""
-        return predicted(self._scoring, source, protocol, threshold, self._logits, array_resized)
+        return predicted(self._scoring, source, protocol, threshold, self.logits, array_resized)
 
     def logits(self, video: DecodedVideo, protocol: Protocol) -> dict[str, npt.NDArray[np.float32]]:
         """Return logits (classes,) of each stream, averaged over the protocol's windows and crops.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Generator, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import av
@@ -13,7 +14,7 @@ from av.video.stream import VideoStream
 
 from hidden_two_stream.errors import VideoError
 from hidden_two_stream.progress import number_of
-from hidden_two_stream.types import Frame
+from hidden_two_stream.types import Frame, LazyFrame
 from hidden_two_stream.video.limits import frame_too_large
 from hidden_two_stream.video.sources.ffmpeg import RGBConverter, decoding_reason
 from hidden_two_stream.video.sources.gray_depth import depth_of, depth_warning, is_deep, used_depth
@@ -52,6 +53,7 @@ class FileSource:
         self.name = name
         self.fps: float | None = None
         self.times_repaired = False
+        self.expected_frames: int | None = None
         self._address = address
         self._path = path
         self._is_opened = False
@@ -109,6 +111,15 @@ class FileSource:
         finally:
             if decoded is not None:
                 decoded.close()
+
+    def scan(self) -> Generator[LazyFrame, None, None]:
+        """Yield all frames, converted when their image is asked for."""
+        decoded = self._decode(0)
+        try:
+            for number, frame, seconds in decoded:
+                yield LazyFrame(partial(self._to_rgb, frame), number, seconds)
+        finally:
+            decoded.close()
 
     def between(self, start_seconds: float, end_seconds: float) -> Generator[Frame, None, None]:
         """Yield the frames with start_seconds <= time < end_seconds; end if times prove unusable.
@@ -215,6 +226,7 @@ class FileSource:
         with self._open() as container:
             stream = self._video_stream(container)
             self.fps = float(stream.average_rate) if stream.average_rate else None
+            self.expected_frames = None if self._path is None else _announced(container, stream)
             clock = FrameClock(stream.time_base, self.fps)
             losses = LossCheck(container, stream, self._path)
             try:
@@ -274,3 +286,14 @@ class FileSource:
                 yield from container.decode(self._video_stream(container))
             except av.FFmpegError:  # decoding in order meets the damage again, and reports it
                 return
+
+
+def _announced(container: InputContainer, stream: VideoStream) -> int | None:
+    """Number of frames that the header gives, or length × rate; None: it says neither."""
+    if stream.frames:
+        return stream.frames
+    if not stream.average_rate:
+        return None
+    if stream.duration and stream.time_base:
+        return round(stream.duration * stream.time_base * stream.average_rate)
+    return round(container.duration * stream.average_rate / av.time_base) if container.duration else None
