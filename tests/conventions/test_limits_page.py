@@ -39,6 +39,7 @@ def row_of(name: str) -> str:
         ("decoded frame", f"{limits.MAX_FRAME_PIXELS // 10**6} million pixels"),
         ("resized frame |", f"{limits.MAX_RESIZED_PIXELS // 10**6} million pixels"),
         ("resized frame that", f"{limits.MAX_ENLARGED_PIXELS / 10**6:g} million pixels"),
+        ("all frames of a GIF", f" {limits.MAX_ANIMATION_PIXELS // 10**9} billion pixels"),
         ("image file", f"{images._MOST_BYTES / 10**9:.2f} GB"),
         ("frames of one video kept", f"{scoring.KEPT_BYTES // MIB} MiB"),
         ("frames of all videos kept by `train`", f"{Resources().cache_mb} MiB"),

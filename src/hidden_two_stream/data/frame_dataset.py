@@ -11,6 +11,7 @@ A column `split` (train, test) divides the recordings; other columns, such as su
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -229,8 +230,10 @@ def _label_files(path: Path) -> list[Recording]:
     for line, row in table.rows():
         places = {}
         for column in ("path", "labels"):
+            if not row[column]:
+                raise DataError(f"{path}, line {line}: {column} is empty")
             places[column] = _beside(path, row[column])
-            if not Path(places[column]).exists():
+            if not os.path.exists(places[column]):  # `Path.exists` raises an error about a very long name
                 raise DataError(f"{path}, line {line}: there is no {row[column]!r}")
         rest = {name: value for name, value in row.items() if name not in ("path", "labels", "split")}
         split = _split(row.get("split", ""), path, line)
@@ -250,7 +253,7 @@ def _segments(path: Path) -> list[Recording]:
         segments[_beside(path, one.video)] = list(one.segments)
     for line, row in table.rows():
         place = _beside(path, row["path"])
-        if not Path(place).exists():
+        if not os.path.exists(place):
             raise DataError(f"{path}, line {line}: there is no {row['path']!r}")
         rest = {name: value for name, value in row.items() if name not in (*_SEGMENT_COLUMNS, "split")}
         split = _split(row.get("split", ""), path, line)

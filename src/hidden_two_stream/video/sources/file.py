@@ -14,7 +14,7 @@ from av.video.stream import VideoStream
 from hidden_two_stream.errors import VideoError
 from hidden_two_stream.progress import number_of
 from hidden_two_stream.types import Frame
-from hidden_two_stream.video.limits import frame_too_large
+from hidden_two_stream.video.limits import animation_too_long, frame_too_large
 from hidden_two_stream.video.sources.ffmpeg import RGBConverter, decoding_reason
 from hidden_two_stream.video.sources.gray_depth import depth_of, depth_warning, is_deep, used_depth
 from hidden_two_stream.video.sources.losses import LossCheck
@@ -29,6 +29,8 @@ __all__ = ["FileSource"]
 _Timed = tuple[int, VideoFrame, float]
 """A frame's number in the video, from 0; the frame; its presentation time, s."""
 _Decoded = Generator[_Timed, None, None]
+
+_ANIMATIONS = ("gif", "apng")
 
 # Decoding on for fewer frames than this costs no more than opening the file again and seeking.
 _SEEK_GAIN = 32
@@ -55,6 +57,7 @@ class FileSource:
         self._address = address
         self._path = path
         self._is_opened = False
+        self._format = ""
         self._track: int | None = None
         self._count: int | None = None
         self._damaged_first = 0
@@ -69,6 +72,7 @@ class FileSource:
         self._stream_depth = depth_of([self._first[1]]) if path is None else None
         self._to_rgb = RGBConverter(self._first[1], self._depth, is_track=True)
         self.size = self._to_rgb.size
+        self._require_short_animation()
 
     @property
     def warning(self) -> str | None:
@@ -244,7 +248,9 @@ class FileSource:
         if is_pipe and self._is_opened:
             raise VideoError(self.name, READ_ONCE)
         self._is_opened = True
-        return open_container(self.name, self._address, is_url=self._path is None and not is_pipe)
+        container = open_container(self.name, self._address, is_url=self._path is None and not is_pipe)
+        self._format = container.format.name
+        return container
 
     def _video_stream(self, container: InputContainer) -> VideoStream:
         """The track that is read, ready to decode; the choice is made once."""
@@ -256,6 +262,21 @@ class FileSource:
         if reason:
             raise VideoError(self.name, reason)
         return stream
+
+    def _require_short_animation(self) -> None:
+        """Count the frames of an animation without decoding; raise a VideoError if they are too many."""
+        if self._path is None or self._format not in _ANIMATIONS:
+            return
+        with self._open() as container:
+            packets = container.demux(self._video_stream(container))
+            try:
+                number = sum(1 for packet in packets if packet.size)
+            except av.FFmpegError:
+                return  # decoding meets the damage, too, and reports it
+        reason = animation_too_long(number, *self.size)
+        if reason:
+            self.close()
+            raise VideoError(self.name, reason)
 
     # -- brightness
 
