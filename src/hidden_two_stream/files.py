@@ -57,6 +57,7 @@ def atomic_write(path: str | os.PathLike[str], *, make_parents: bool = False) ->
             device.
     """
     target = Path(path)
+    _require_nameable(target)
     part = target.parent / f".{target.stem[:40]}.{secrets.token_hex(4)}.part{target.suffix}"
     try:
         if make_parents:
@@ -78,6 +79,16 @@ def atomic_write(path: str | os.PathLike[str], *, make_parents: bool = False) ->
         # If the parent is not a folder, even deleting fails; that must not hide the error above.
         with suppress(OSError):
             part.unlink()
+
+
+def _require_nameable(path: Path) -> None:
+    """Raise an OutputError about a path that no system can open, as a name in a damaged file may give it."""
+    try:
+        is_nameable = b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        is_nameable = False
+    if not is_nameable:
+        raise OutputError(f"cannot write {str(path)!r}: no file can have this name; choose another path")
 
 
 def write_text(path: str | os.PathLike[str], text: str, *, make_parents: bool = False) -> None:
@@ -183,6 +194,7 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
         OutputError: the folder cannot be created or written to.
     """
     folder = Path(path)
+    _require_nameable(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
