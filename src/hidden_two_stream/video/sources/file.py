@@ -23,6 +23,7 @@ from hidden_two_stream.video.sources.pipe import READ_ONCE
 from hidden_two_stream.video.sources.seeking import SeekTable, read_seek_table
 from hidden_two_stream.video.sources.tracks import choose_track, video_stream
 from hidden_two_stream.video.times import FALLBACK_FPS, FrameClock
+from hidden_two_stream.watchdog import progressed
 
 __all__ = ["FileSource"]
 
@@ -192,6 +193,7 @@ class FileSource:
                 container.seek(table.pts[first], stream=stream)
                 stream.codec_context.reorder_depth = table.reorder_depth  # seeking may reset it
                 for frame in container.decode(stream):
+                    progressed()
                     if number == first and frame.pts is not None and frame.pts < table.pts[first]:
                         continue
                     if not table.agrees(number, frame) or (number == first and not frame.key_frame):
@@ -292,6 +294,8 @@ class FileSource:
         """Decode the file once more, up to the first error, without conversion."""
         with self._open() as container:
             try:
-                yield from container.decode(self._video_stream(container))
+                for frame in container.decode(self._video_stream(container)):
+                    progressed()
+                    yield frame
             except av.FFmpegError:  # decoding in order meets the damage again, and reports it
                 return
