@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hidden_two_stream.errors import HiddenTwoStreamError
+from hidden_two_stream.errors import HiddenTwoStreamError, VideoError
 
 __all__ = [
     "annotate",
@@ -224,10 +224,14 @@ def read_labels(path: Path, format: str) -> object:
 
 
 def read_clip(path: Path) -> Any:
-    """Decode a video as `hts check`, `hts train` and `hts predict` do."""
+    """Decode a video as `hts check`, `hts train` and `hts predict` do; a refusal must be a VideoError."""
     from hidden_two_stream.data.clip_cache import decode_video
     from hidden_two_stream.video.reader import VideoReader
 
-    found = decode_video(path, 32, 1 << 24, identify=True)
-    with VideoReader(path) as reader:
-        return found.num_frames, reader.read([found.num_frames - 1, 0]), reader.warning
+    try:
+        found = decode_video(path, 32, 1 << 24, identify=True)
+        with VideoReader(path) as reader:
+            return found.num_frames, reader.read([found.num_frames - 1, 0]), reader.warning
+    except HiddenTwoStreamError as error:
+        assert isinstance(error, VideoError), error
+        raise

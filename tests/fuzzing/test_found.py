@@ -100,6 +100,11 @@ def test_a_taxonomy_that_is_no_list(tmp_path: Path) -> None:
     assert "the taxonomy is '0.5'; expected a list" in damaged(tmp_path, "activitynet-set", change)
 
 
+def test_a_subset_that_is_no_text(tmp_path: Path) -> None:
+    message = damaged(tmp_path, "activitynet-set", lambda data: data.replace(b'"training"', b"{}"))
+    assert "'v0' has subset '{}'; expected" in message
+
+
 @pytest.mark.parametrize(
     ("file", "change", "reason"),
     [

@@ -167,8 +167,8 @@ def _activitynet_file(root: Path) -> Path:
 
 def _subset(path: Path, video: str, entry: Any) -> str | None:
     subset = entry.get("subset") if isinstance(entry, dict) else None
-    if subset not in _SUBSETS:
-        raise DataError(f"{path}: {video!r} has subset {subset!r}; expected {', '.join(_SUBSETS)}")
+    if not isinstance(subset, str) or subset not in _SUBSETS:
+        raise DataError(f"{path}: {video!r} has subset {str(subset)[:60]!r}; expected {', '.join(_SUBSETS)}")
     if _SUBSETS[subset] and not isinstance(entry.get("annotations"), list):
         raise DataError(f"{path}: {video!r} has no list of annotations; expected one in subset {subset}")
     return _SUBSETS[subset]
