@@ -233,5 +233,6 @@ def read_clip(path: Path) -> Any:
         with VideoReader(path) as reader:
             return found.num_frames, reader.read([found.num_frames - 1, 0]), reader.warning
     except HiddenTwoStreamError as error:
-        assert isinstance(error, VideoError), error
+        if not isinstance(error, VideoError):
+            raise TypeError(f"{type(error).__name__} about a video: {error}") from error
         raise

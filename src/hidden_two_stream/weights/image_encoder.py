@@ -72,7 +72,7 @@ def describe_encoder(name: str) -> EncoderConfig:
     if data is None:
         raise UsageError(f"the image encoder {name!r} has no {_CONFIG}; give the folder or id of a model")
     model_type = data.get("model_type")
-    if not isinstance(model_type, str):
+    if not isinstance(model_type, str | None):
         raise UsageError(
             f"{_CONFIG} of {name!r} has the model_type {str(model_type)[:60]!r}; expected a text"
         )

@@ -124,8 +124,8 @@ def motion_weights_info(source: str | Path) -> MotionWeights:
         or not isinstance(provenance, dict)
     ):
         raise CheckpointError(
-            f"the description in {str(path)!r} is damaged: num_frames {str(num_frames)[:60]!r}, provenance "
-            f"{str(provenance)[:60]!r}; download or copy the file again"
+            f"the description in {str(path)!r} is damaged: num_frames {repr(num_frames)[:60]}, provenance "
+            f"{repr(provenance)[:60]}; download or copy the file again"
         )
     if not isinstance(network, str) or network not in MOTION_NETWORKS:
         raise CheckpointError(
