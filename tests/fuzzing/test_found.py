@@ -17,6 +17,7 @@ from hidden_two_stream.checkpoint import read_metrics
 from hidden_two_stream.config.loading import load_recipe
 from hidden_two_stream.data.annotations.clock import clock_seconds
 from hidden_two_stream.data.annotations.files import read_annotations
+from hidden_two_stream.data.benchmarks.kinetics import read_kinetics
 from hidden_two_stream.data.splits import _natural_key
 from hidden_two_stream.errors import (
     CheckpointError,
@@ -152,6 +153,17 @@ def test_names_of_label_files_that_are_empty_or_too_long(tmp_path: Path) -> None
         tmp_path / "b", "frame-dataset", lambda data: data.replace(b"0.mp4", b"0" * 300), "labels.csv"
     )
     assert "labels.csv, line 2: there is no '000" in long
+
+
+def test_classes_of_a_list_whose_names_are_too_long_for_a_folder(tmp_path: Path) -> None:
+    text = f"label,youtube_id\n{'x' * 70_000},a\nwalk,b\n"
+    (tmp_path / "train.csv").write_text(text, encoding="utf-8")
+    assert read_kinetics(tmp_path / "train.csv").classes == ("walk", "x" * 70_000)
+
+
+def test_a_label_file_of_no_format_names_its_list(tmp_path: Path) -> None:
+    message = damaged(tmp_path, "frame-dataset", lambda data: data.replace(b"clip.json", b".."), "labels.csv")
+    assert "labels.csv: the labels of" in message
 
 
 # -- messages

@@ -169,7 +169,7 @@ def read_frame_dataset(
         recordings = _table(path)
     else:
         raise UsageError(f"nothing found at {str(data)!r}; expected a CSV or a folder")
-    known = _names(recordings)
+    known = _names(recordings, str(data))
     chosen = known if names is None else tuple(map(clean_text, names))
     unknown = [name for name in chosen if name not in known]
     if unknown:
@@ -184,17 +184,20 @@ def read_frame_dataset(
     return FrameDataset(str(data), marked, chosen, number_elsewhere(listed, paths))
 
 
-def _names(recordings: Sequence[Recording]) -> tuple[str, ...]:
-    """Return all behaviors, in the order in which they occur."""
+def _names(recordings: Sequence[Recording], source: str) -> tuple[str, ...]:
+    """Return all behaviors, in the order in which they occur; errors name the list, `source`, too."""
     found: dict[str, None] = {}
     for recording in recordings:
         if recording.labels is None:
             found |= dict.fromkeys(segment.label for segment in recording.segments)
             continue
-        form = detect_format(recording.labels)
-        rate = FALLBACK_FPS if form.counts_frames else None
-        for one in read_annotations(recording.labels, form.name, fps=rate):
-            found |= dict.fromkeys(one.labels)
+        try:
+            form = detect_format(recording.labels)
+            rate = FALLBACK_FPS if form.counts_frames else None
+            for one in read_annotations(recording.labels, form.name, fps=rate):
+                found |= dict.fromkeys(one.labels)
+        except (DataError, UsageError) as error:
+            raise type(error)(f"{source}: the labels of {recording.path!r}: {error}") from error
     return tuple(found)
 
 
