@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hidden_two_stream import files, tensors
+from hidden_two_stream import errors, files, tensors, watchdog
 from hidden_two_stream.cli import options
 from hidden_two_stream.config import plain, validation
 from hidden_two_stream.data import check
@@ -65,6 +65,9 @@ def row_of(name: str) -> str:
         ("layers in the configuration", f" {image_encoder.MAX_LAYERS} "),
         ("header of a safetensors", f"{tensors.MAX_HEADER_BYTES // MIB} MiB"),
         ("ONNX file", f"{onnx_file.MOST_BYTES / 10**9:.1f} GB"),
+        ("whole number in a JSON file", f" {files._MOST_DIGITS} digits"),
+        ("message of an error", f" {errors._LONGEST_MESSAGE:,} characters"),
+        ("decoding one frame in a worker", f" {watchdog.STUCK_SECONDS:g} s"),
         ("JSON file of a run", f"{files.MAX_JSON_BYTES // MIB} MiB"),
         ("arrays of a score file", f"{npz.LARGEST_BYTES // MIB} MiB"),
         ("arrays in a score file", f"{npz._MOST_ARRAYS:,}"),
