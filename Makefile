@@ -1,7 +1,7 @@
 # `make` alone lists the targets. Windows: see CONTRIBUTING.md.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint types docs wheel clean
+.PHONY: help setup demo test test-slow fuzz lint types docs wheel clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -40,6 +40,9 @@ test: setup ## the quick tests; ARGS are handed to pytest
 
 test-slow: setup ## the tests that train for longer
 	$(PYTEST) -m slow $(ARGS)
+
+fuzz: setup ## read thousands of damaged files; N and VIDEOS say how many, ARGS are handed on
+	$(BIN)/python -m fuzz --files $(or $(N),10000) --videos $(or $(VIDEOS),4000) $(ARGS)
 
 lint: setup ## style
 	$(BIN)/ruff check

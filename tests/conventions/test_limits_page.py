@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hidden_two_stream import files, tensors
+from hidden_two_stream import errors, files, tensors, watchdog
 from hidden_two_stream.apps import api, jobs, names, projects
 from hidden_two_stream.apps.settings import AppSettings
 from hidden_two_stream.cli import options
@@ -41,6 +41,7 @@ def row_of(name: str) -> str:
         ("decoded frame", f"{limits.MAX_FRAME_PIXELS // 10**6} million pixels"),
         ("resized frame |", f"{limits.MAX_RESIZED_PIXELS // 10**6} million pixels"),
         ("resized frame that", f"{limits.MAX_ENLARGED_PIXELS / 10**6:g} million pixels"),
+        ("all frames of a GIF", f" {limits.MAX_ANIMATION_PIXELS // 10**9} billion pixels"),
         ("image file", f"{images._MOST_BYTES / 10**9:.2f} GB"),
         ("frames of one video kept", f"{scoring.KEPT_BYTES // MIB} MiB"),
         ("frames of all videos kept by `train`", f"{Resources().cache_mb} MiB"),
@@ -67,6 +68,9 @@ def row_of(name: str) -> str:
         ("layers in the configuration", f" {image_encoder.MAX_LAYERS} "),
         ("header of a safetensors", f"{tensors.MAX_HEADER_BYTES // MIB} MiB"),
         ("ONNX file", f"{onnx_file.MOST_BYTES / 10**9:.1f} GB"),
+        ("whole number in a JSON file", f" {files._MOST_DIGITS} digits"),
+        ("message of an error", f" {errors._LONGEST_MESSAGE:,} characters"),
+        ("decoding one frame in a worker", f" {watchdog.STUCK_SECONDS:g} s"),
         ("JSON file of a run", f"{files.MAX_JSON_BYTES // MIB} MiB"),
         ("arrays of a score file", f"{npz.LARGEST_BYTES // MIB} MiB"),
         ("arrays in a score file", f"{npz._MOST_ARRAYS:,}"),

@@ -242,7 +242,11 @@ def _recipe_data(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise UsageError(f"the base of recipe {str(path)!r}: {error}") from None
     if origin.resolve() in seen:
         raise UsageError(f"recipe {str(path)!r} is its own base, by way of {str(base)!r}")
-    return _merged(_recipe_data(origin, (*seen, origin.resolve())), data)
+    try:
+        inherited = _recipe_data(origin, (*seen, origin.resolve()))
+    except UsageError as error:
+        raise UsageError(f"the base of recipe {str(path)!r}: {error}") from None
+    return _merged(inherited, data)
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from hidden_two_stream.video.crops import concatenate, short_side_size
 from hidden_two_stream.video.limits import resized_too_large
 from hidden_two_stream.video.reader import Source, VideoReader, source_name
 from hidden_two_stream.video.times import FALLBACK_FPS, at_rate, index_times, unsampled_warning
+from hidden_two_stream.watchdog import ended_when_stuck
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -511,7 +512,8 @@ def _decode_sample(task: _Task) -> _Outcome:
 
 def _decode_apart(task: _Task) -> _Parcel:
     """`_decode_sample` in another process, frames as an array: each tensor would hold a file open."""
-    outcome = _decode_sample(task)
+    with ended_when_stuck():
+        outcome = _decode_sample(task)
     if isinstance(outcome, HiddenTwoStreamError) or outcome.frames is None:
         return outcome, None
     return replace(outcome, frames=None), outcome.frames.numpy()

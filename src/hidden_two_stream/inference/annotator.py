@@ -20,6 +20,7 @@ from hidden_two_stream.checkpoint import (
     save_run,
 )
 from hidden_two_stream.errors import CheckpointError, UsageError
+from hidden_two_stream.files import parse_json
 from hidden_two_stream.inference.frame_features import FeatureParts, VideoFeatures, frame_features
 from hidden_two_stream.inference.frame_scores import (
     FrameScores,
@@ -209,7 +210,7 @@ def load_annotator(source: str | Path, device: str = "cpu") -> Annotator:
 def _facts(text: object, count: int, file: Path) -> dict[str, Any]:
     """Return the checked description of an annotator."""
     try:
-        found: Any = json.loads(text) if isinstance(text, str) else None
+        found: Any = parse_json(text) if isinstance(text, str) else None
         thresholds = [float(value) for value in found["thresholds"]]
         facts = {
             "exclusive": found["exclusive"],

@@ -122,7 +122,10 @@ class Plan:
         for name, kind in _PLAN_TYPES.items():
             if not isinstance(getattr(plan, name), kind):
                 raise ValueError(f"its {name} is {str(getattr(plan, name))[:60]!r}")
-        parse_protocol(plan.protocol)
+        try:
+            parse_protocol(plan.protocol)
+        except UsageError as error:
+            raise ValueError(f"its protocol cannot be used: {error}") from None
         return plan
 
 

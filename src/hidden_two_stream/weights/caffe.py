@@ -30,7 +30,7 @@ from hidden_two_stream.weights.fetch import file_sha256
 
 __all__ = ["ImportedCaffe", "import_caffe", "read_class_names"]
 
-_NUMBERED = re.compile(r"(\d+)\s+(\S.*)")
+_NUMBERED = re.compile(r"(\d{1,9})\s+(\S.*)")
 
 
 @dataclass(frozen=True)

@@ -125,8 +125,8 @@ def motion_weights_info(source: str | Path) -> MotionWeights:
         or not isinstance(provenance, dict)
     ):
         raise CheckpointError(
-            f"the description in {str(path)!r} is damaged: num_frames {num_frames!r}, provenance "
-            f"{provenance!r}; download or copy the file again"
+            f"the description in {str(path)!r} is damaged: num_frames {repr(num_frames)[:60]}, provenance "
+            f"{repr(provenance)[:60]}; download or copy the file again"
         )
     if not isinstance(network, str) or network not in MOTION_NETWORKS:
         raise CheckpointError(

@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 from hidden_two_stream.errors import VideoError
 from hidden_two_stream.progress import number_of
 from hidden_two_stream.types import Frame, LazyFrame
-from hidden_two_stream.video.limits import frame_too_large
+from hidden_two_stream.video.limits import animation_too_long, frame_too_large
 from hidden_two_stream.video.sources.ffmpeg import RGBConverter, decoding_reason
 from hidden_two_stream.video.sources.gray_depth import depth_of, depth_warning, is_deep, used_depth
 from hidden_two_stream.video.sources.losses import LossCheck
@@ -24,12 +24,15 @@ from hidden_two_stream.video.sources.pipe import READ_ONCE
 from hidden_two_stream.video.sources.seeking import SeekTable, read_seek_table
 from hidden_two_stream.video.sources.tracks import choose_track, video_stream
 from hidden_two_stream.video.times import FALLBACK_FPS, FrameClock
+from hidden_two_stream.watchdog import progressed
 
 __all__ = ["FileSource"]
 
 _Timed = tuple[int, VideoFrame, float]
 """A frame's number in the video, from 0; the frame; its presentation time, s."""
 _Decoded = Generator[_Timed, None, None]
+
+_ANIMATIONS = ("gif", "apng")
 
 # Decoding on for fewer frames than this costs no more than opening the file again and seeking.
 _SEEK_GAIN = 32
@@ -57,6 +60,7 @@ class FileSource:
         self._address = address
         self._path = path
         self._is_opened = False
+        self._format = ""
         self._track: int | None = None
         self._count: int | None = None
         self._damaged_first = 0
@@ -71,6 +75,7 @@ class FileSource:
         self._stream_depth = depth_of([self._first[1]]) if path is None else None
         self._to_rgb = RGBConverter(self._first[1], self._depth, is_track=True)
         self.size = self._to_rgb.size
+        self._require_short_animation()
 
     @property
     def warning(self) -> str | None:
@@ -199,6 +204,7 @@ class FileSource:
                 container.seek(table.pts[first], stream=stream)
                 stream.codec_context.reorder_depth = table.reorder_depth  # seeking may reset it
                 for frame in container.decode(stream):
+                    progressed()
                     if number == first and frame.pts is not None and frame.pts < table.pts[first]:
                         continue
                     if not table.agrees(number, frame) or (number == first and not frame.key_frame):
@@ -256,7 +262,9 @@ class FileSource:
         if is_pipe and self._is_opened:
             raise VideoError(self.name, READ_ONCE)
         self._is_opened = True
-        return open_container(self.name, self._address, is_url=self._path is None and not is_pipe)
+        container = open_container(self.name, self._address, is_url=self._path is None and not is_pipe)
+        self._format = container.format.name
+        return container
 
     def _video_stream(self, container: InputContainer) -> VideoStream:
         """The track that is read, ready to decode; the choice is made once."""
@@ -268,6 +276,21 @@ class FileSource:
         if reason:
             raise VideoError(self.name, reason)
         return stream
+
+    def _require_short_animation(self) -> None:
+        """Count the frames of an animation without decoding; raise a VideoError if they are too many."""
+        if self._path is None or self._format not in _ANIMATIONS:
+            return
+        with self._open() as container:
+            packets = container.demux(self._video_stream(container))
+            try:
+                number = sum(1 for packet in packets if packet.size)
+            except av.FFmpegError:
+                return  # decoding meets the damage, too, and reports it
+        reason = animation_too_long(number, *self.size)
+        if reason:
+            self.close()
+            raise VideoError(self.name, reason)
 
     # -- brightness
 
@@ -283,7 +306,9 @@ class FileSource:
         """Decode the file once more, up to the first error, without conversion."""
         with self._open() as container:
             try:
-                yield from container.decode(self._video_stream(container))
+                for frame in container.decode(self._video_stream(container)):
+                    progressed()
+                    yield frame
             except av.FFmpegError:  # decoding in order meets the damage again, and reports it
                 return
 
