@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -226,6 +227,8 @@ def training_batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Return an iterator over batches: clips (B, segments, T, C, size, size) and labels (B,) int64.
 
+    While one batch is used, the next is made: in the decoding processes, or in a thread of this one.
+
     Args:
         clips: the dataset, indexed by `ClipKey`.
         sampler: which clips make up each batch.
@@ -242,7 +245,17 @@ def training_batches(
         _WithErrors(clips), batch_sampler=sampler, num_workers=processes, collate_fn=_collated
     )
     # The loader draws a random number when it starts: that must be here, not within the first step.
-    return _checked(iter(loader), processes)
+    batches = _checked(iter(loader), processes)
+    return batches if processes else _one_ahead(batches)
+
+
+def _one_ahead(batches: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield batches; a thread makes the next one while one is used."""
+    with ThreadPoolExecutor(1, "next-batch") as thread:
+        coming = thread.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = thread.submit(next, batches, None)
+            yield batch
 
 
 def _checked(batches: Iterator[Any], processes: int) -> Iterator[tuple[Tensor, Tensor]]:
