@@ -14,18 +14,27 @@ from torch import nn
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.experiments import machine_speed
 from hidden_two_stream.experiments.machine_speed import measure_machine
-from hidden_two_stream.experiments.speed_works import GROUPS, Work, works_of
+from hidden_two_stream.experiments.speed_inputs import Work
+from hidden_two_stream.experiments.speed_works import GROUPS, works_of
 
 Hts = Callable[..., tuple[int, str, str]]
 
 
 def test_every_work_runs_and_has_a_name_of_its_own(tmp_path: Path) -> None:
     skipped: dict[str, str] = {}
-    for group in ("decoding", "stream", "training"):
+    for group in ("decoding", "loading", "stream", "training"):
         works = works_of(group, tmp_path, skipped)
         assert len({work.name for work in works}) == len(works) > 0
         works[0].call()
     assert skipped == {}
+
+
+def test_loading_gives_another_batch_at_each_call_and_the_same_both_ways(tmp_path: Path) -> None:
+    cached, again = works_of("loading", tmp_path, {})
+    first, second = cached.call(), cached.call()
+    assert first.shape == second.shape == (8, 16, 3, 128, 128)
+    assert not first.equal(second)
+    assert again.call().equal(first)
 
 
 def test_shares_follow_the_operations(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +78,7 @@ def test_without_opencv_only_the_classical_methods_are_left_out(
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"groups": ("speed",)}, "unknown group 'speed'; choose from decoding, motion"),
+        ({"groups": ("speed",)}, "unknown group 'speed'; choose from decoding, loading"),
         ({"rounds": 0}, "the number of rounds is 0"),
         ({"num_threads": 0}, "the number of threads is 0"),
     ],
@@ -93,6 +102,7 @@ def test_the_command_prints_and_writes_the_same(hts: Hts, tmp_path: Path) -> Non
     assert code == 0
     assert "nano, one new frame" in printed
     assert "GFLOP/s" in printed
+    assert list(data["memory_mb"]) == ["stream"]
 
 
 @pytest.mark.parametrize(

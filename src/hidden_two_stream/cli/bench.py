@@ -28,7 +28,7 @@ def add_arguments(parser: Parser) -> None:
         "groups",
         nargs="*",
         metavar="GROUP",
-        help="what to time: decoding, motion, recognition, stream, export, training (default: all)",
+        help="what to time: decoding, loading, motion, recognition, stream, export, training (default: all)",
     )
     parser.add_argument("--rounds", type=int, metavar="N", help=f"turns of each work (default: {_ROUNDS})")
     parser.add_argument(
@@ -90,9 +90,11 @@ def speed_text(table: SpeedTable) -> str:
             lines += ["", f"{group:<{width}}         ms   per second of video   of peak"]
         lines.append(f"{row.name:<{width}} {_numbers(row)}  {row.note}".rstrip())
     lines += ["", *(f"not timed: {name}: {reason}" for name, reason in table.skipped.items())]
-    memory = "" if table.memory_mb is None else f"; largest memory {table.memory_mb:.0f} MB"
+    if table.memory_mb:
+        memory = ", ".join(f"{group} {number:.0f}" for group, number in table.memory_mb.items())
+        lines.append(f"largest memory so far, MB, after each group: {memory}")
     lines += [
-        f"medians of {table.rounds} turns; peak {table.peak_gflops:.1f} GFLOP/s, by a matrix product{memory}",
+        f"medians of {table.rounds} turns; peak {table.peak_gflops:.1f} GFLOP/s",
         table.machine,
     ]
     return "\n".join(lines).lstrip("\n")
