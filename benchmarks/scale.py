@@ -228,8 +228,8 @@ def plan_table(
 ) -> list[str]:
     """Return time, price and limit by recipe, hardware and number of machines."""
     lines = [
-        f"{collection.hours:,.0f} hours, {collection.hours * collection.bytes_per_hour / PB:.2f} PB; time and "
-        "limit by number of machines; price with one machine, or with several while the storage is no limit",
+        f"{collection.hours:,.0f} hours, {collection.hours * collection.bytes_per_hour / PB:.2f} PB; time "
+        "and limit by number of machines; price with one machine, or more while the storage is no limit",
         "",
         "| networks | machines | "
         + " | ".join(f"{number:,}" for number in arguments.machines)
