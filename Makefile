@@ -1,7 +1,7 @@
 # `make` alone lists the targets. Windows: see CONTRIBUTING.md.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow fuzz lint types docs wheel clean
+.PHONY: help setup demo test test-slow fuzz bench lint types docs wheel clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -43,6 +43,10 @@ test-slow: setup ## the tests that train for longer
 
 fuzz: setup ## read thousands of damaged files; N and VIDEOS say how many, ARGS are handed on
 	$(BIN)/python -m fuzz --files $(or $(N),10000) --videos $(or $(VIDEOS),4000) $(ARGS)
+
+bench: setup ## time this machine into build/bench.json, and compare with a committed TABLE
+	$(BIN)/hts bench -o build/bench.json $(ARGS)
+	$(BIN)/python benchmarks/guard.py $(or $(TABLE),docs/bench-epyc.json) --measured build/bench.json
 
 lint: setup ## style
 	$(BIN)/ruff check
