@@ -18,7 +18,20 @@ PACKAGE = "hidden_two_stream"
 SOURCE = Path(__file__).resolve().parents[2] / "src" / PACKAGE
 
 LAYERS: tuple[tuple[set[str], ...], ...] = (
-    ({"_version", "errors", "types", "files", "printing", "progress", "environment", "parallel", "tensors"},),
+    (
+        {
+            "_version",
+            "errors",
+            "types",
+            "files",
+            "printing",
+            "progress",
+            "environment",
+            "parallel",
+            "tensors",
+            "batch_share",
+        },
+    ),
     ({"config"}, {"convnets"}),
     ({"video"}, {"motion"}),
     ({"data"}, {"recognition"}),
