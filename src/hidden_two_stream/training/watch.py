@@ -16,6 +16,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from typing import Self
@@ -32,8 +33,7 @@ FROZEN_SECONDS = 20
 """A process without a heartbeat for this long counts as frozen."""
 
 _ROUND_SECONDS = 1.0
-_STORE_SECONDS = 6  # three attempts in a row must fail before the first process counts as gone
-_ATTEMPTS = 3
+_STORE_SECONDS = 3600  # the watch counts rounds instead
 _GRACE_SECONDS = 3.0  # for the main thread to notice a failure on its own
 _LINGER_SECONDS = 8.0  # for the others to read what failed
 _LEFT, _FAILURE = "left", "failure"
@@ -56,13 +56,17 @@ class Watch:
         self._reports_alone = self.rank == 1 or fabric.local_rank == 0
         self._closed = threading.Event()
         self._reporting = threading.Lock()
+        self._rounds = 0
+        self._found: str | None = None
+        self._first_is_gone = False
         if self.world > 1:
             self._children = _taken_children(fabric)
             self._store, self._first_pid = _shared_store(fabric)
 
     def __enter__(self) -> Self:
         if self.world > 1:
-            threading.Thread(target=self._watch, name="hts-watch", daemon=True).start()
+            for work in (self._exchange, self._watch):
+                threading.Thread(target=work, name=f"hts{work.__name__}", daemon=True).start()
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
@@ -82,7 +86,7 @@ class Watch:
     def _leave(self) -> None:
         """Leave the others; the first process, which holds the store, waits for them."""
         with suppress(RuntimeError):
-            self._store.set(str(self.rank), _LEFT)
+            self._within_time(lambda: self._store.set(str(self.rank), _LEFT))
             end = time.monotonic() + _LINGER_SECONDS
             while self.rank == 0 and time.monotonic() < end:
                 if all(self._beat(rank) == _LEFT or self._ended(rank) for rank in range(1, self.world)):
@@ -103,7 +107,8 @@ class Watch:
 
     def _leave_other(self, error: BaseException) -> None:
         """Leave the report of an error to the first process, if there still is one."""
-        try:
+
+        def leave() -> None:
             if _is_foreign(error):
                 time.sleep(_ROUND_SECONDS)
             else:
@@ -112,6 +117,9 @@ class Watch:
             end = time.monotonic() + _LINGER_SECONDS  # launchers end all processes when one has failed
             while self._beat(0) != _LEFT and time.monotonic() < end:
                 time.sleep(0.1)
+
+        try:
+            self._within_time(leave)
         except RuntimeError:
             self._report_first("ended")
         raise SystemExit(_exit_code(error)) from error
@@ -128,30 +136,40 @@ class Watch:
 
     # -- the thread ---------------------------------------------------------------------------------
 
-    def _watch(self) -> None:
+    def _exchange(self) -> None:
+        """Send a heartbeat each round, and look for one reason why the run must end."""
         beats: dict[int, tuple[str, int]] = {}
-        number = misses = 0
+        try:
+            while self._found is None and not self._closed.wait(_ROUND_SECONDS):
+                self._rounds += 1
+                self._store.set(str(self.rank), str(self._rounds))
+                self._found = self._failure() or self._ended_child() or self._frozen(beats)
+        except RuntimeError:
+            self._first_is_gone = True
+
+    def _watch(self) -> None:
+        """End this process if the run must end and the main thread does not notice."""
+        seen = waited = 0
         while not self._closed.wait(_ROUND_SECONDS):
-            number += 1
-            try:
-                self._store.set(str(self.rank), str(number))
-                found = self._failure() or self._ended_child() or self._frozen(beats)
-                misses = 0
-            except RuntimeError:
-                misses += 1
-                if misses < _ATTEMPTS or self._closed.wait(_GRACE_SECONDS):
-                    continue
-                with self._reporting:
-                    self._report_first("does not answer any more")
-                    self._end()
-            if found and not self._closed.wait(_GRACE_SECONDS):
-                with self._reporting:
-                    if self.rank == 0:
-                        note(f"hts: {found}; {_ADVICE}")
-                    else:
-                        with suppress(RuntimeError):
-                            self._store.compare_set(_FAILURE, "", f"1\n{found}")
-                    self._end()
+            waited = 0 if self._rounds != seen else waited + 1
+            seen = self._rounds
+            frozen = waited * _ROUND_SECONDS >= FROZEN_SECONDS and self._found is None
+            if not (self._found or self._first_is_gone or frozen):
+                continue
+            if self._closed.wait(_GRACE_SECONDS):
+                return
+            with self._reporting:
+                self._report()
+                self._end()
+
+    def _report(self) -> None:
+        if self._found is None:
+            self._report_first("ended" if self._first_is_gone else "does not answer any more")
+        elif self.rank == 0:
+            note(f"hts: {self._found}; {_ADVICE}")
+        else:
+            with suppress(RuntimeError):
+                self._within_time(lambda: self._store.compare_set(_FAILURE, "", f"1\n{self._found}"))
 
     def _frozen(self, beats: dict[int, tuple[str, int]]) -> str | None:
         """Return which process has sent no heartbeat for long; `beats` are the last ones, and their age."""
@@ -170,6 +188,27 @@ class Watch:
             with suppress(OSError):
                 os.kill(self._first_pid, signal.SIGKILL)
         os._exit(1)
+
+    def _within_time(self, work: Callable[[], object]) -> None:
+        """Call `work`, which asks the store.
+
+        Raises:
+            RuntimeError: the store is gone, or does not answer for long; its own timeouts do not hold where
+                the process that has it is frozen.
+        """
+        failed: list[RuntimeError] = []
+
+        def call() -> None:
+            try:
+                work()
+            except RuntimeError as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=call, daemon=True)
+        thread.start()
+        thread.join(_LINGER_SECONDS + 2)
+        if failed or thread.is_alive():
+            raise RuntimeError("the store does not answer")
 
     # -- what happened -------------------------------------------------------------------------------
 
