@@ -167,7 +167,12 @@ def torchrun(**more: str) -> dict[str, str]:
         (torchrun(WORLD_SIZE="4"), {"devices": 2}, "counts 4 .* make 2; give --devices 2 --num-nodes 2"),
         ({"WORLD_SIZE": "two"}, {}, "WORLD_SIZE='two'; expected a number"),
         (
-            {"SLURM_NTASKS": "4", "SLURM_NNODES": "2", "SLURM_JOB_NAME": "train"},
+            {
+                "SLURM_NTASKS": "4",
+                "SLURM_NTASKS_PER_NODE": "2",
+                "SLURM_NNODES": "2",
+                "SLURM_JOB_NAME": "train",
+            },
             {},
             "Slurm counts 4 .* give --devices 2 --num-nodes 2",
         ),
@@ -227,6 +232,6 @@ def test_a_run_of_several_processes_is_resumed_by_those_that_can_share_its_steps
         world_size = 2
 
     with pytest.raises(
-        UsageError, match="3 processes, whose steps in stage spatial have 3 batches; .* 1 or 3"
+        UsageError, match=r"3 processes, whose steps in stage spatial have 3 batches; .* 1 or 3"
     ):
         _shared_among(run, None, Two(), ["spatial", "temporal"])  # type: ignore[arg-type]
