@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -139,6 +140,24 @@ def test_one_process_that_fails_ends_all_with_one_line(failure: str, data: Path,
     assert state["num_test_videos"] == 8
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="the signals are POSIX")
+def test_ctrl_c_reaches_all_processes_and_is_one_line(data: Path, tmp_path: Path) -> None:
+    """In a terminal, each process of the command receives it."""
+    out = tmp_path / "run"
+    longer = {"spatial.steps=12": "spatial.steps=100000"}
+    words = [longer.get(word, word) for word in command(data, out, 2)]
+    run = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    end = time.monotonic() + 120
+    while not (out / "state.safetensors").exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    os.killpg(run.pid, signal.SIGINT)
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert len(errors.splitlines()) == 1
+    assert "stopped in stage spatial after step" in errors
+
+
 def test_two_processes_test_as_one_does(data: Path, tmp_path: Path) -> None:
     """The test of one trained run: the same scores to the last digit, each video once."""
     out = tmp_path / "run"
@@ -188,6 +207,14 @@ def test_another_number_of_processes_than_the_launcher_is_refused(
         Resources(accelerator="cpu", **resources).fabric()
     with pytest.raises(UsageError, match=r"in one process|runs on one device|expected a number"):
         Resources(accelerator="cpu", **resources).single_device("compare")
+
+
+def test_of_the_processes_of_a_launcher_one_names_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in torchrun(RANK="1", LOCAL_RANK="1").items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        Resources(accelerator="cpu").fabric()
+    assert ended.value.code == 2
 
 
 def test_a_launcher_of_one_process_is_fine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from hidden_two_stream.errors import UsageError
 
-__all__ = ["Distribution", "Launch", "find_launch", "open_fabric", "quiet_start"]
+__all__ = ["Distribution", "Launch", "find_launch", "open_fabric", "quiet_start", "refused"]
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,8 @@ def open_fabric(accelerator: str, devices: str | int, num_nodes: int, precision:
     """Return a Fabric that is not launched yet.
 
     Raises:
-        UsageError: the number of processes that a launcher started is another one.
+        UsageError: the number of processes that a launcher started is another one; SystemExit instead in all
+            but the first of them.
         ValueError, TypeError, RuntimeError, ImportError: this machine has no such device or precision.
     """
     launch = find_launch()
@@ -112,11 +113,17 @@ def open_fabric(accelerator: str, devices: str | int, num_nodes: int, precision:
         if fabric.strategy._start_method == "popen":  # not in a notebook
             fabric = Fabric(**asked, strategy=Distribution())  # type: ignore[arg-type]
     if launch is not None and launch.world != world:
-        raise UsageError(
+        raise refused(
             f"{launch.who} counts {launch.world} processes, but --devices {devices} and --num-nodes "
             f"{num_nodes} make {world}; {launch.advice()}"
         )
     return fabric
+
+
+def refused(reason: str) -> UsageError | SystemExit:
+    """Return the error of all processes that a launcher started; only the first one reports it."""
+    number = os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or "0"
+    return UsageError(reason) if number == "0" else SystemExit(UsageError.exit_code)
 
 
 @contextmanager

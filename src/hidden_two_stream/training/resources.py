@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 
 from hidden_two_stream.data.clip_cache import default_workers
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.training.launcher import find_launch, open_fabric, quiet_start
+from hidden_two_stream.training.launcher import find_launch, open_fabric, quiet_start, refused
 
 __all__ = ["Resources"]
 
@@ -74,7 +74,7 @@ class Resources:
                 raise UsageError(f"{task} runs on one device; leave out {option}")
         launch = find_launch()
         if launch is not None and launch.world > 1:
-            raise UsageError(f"{task} runs in one process, but {launch.who} counts {launch.world}; start one")
+            raise refused(f"{task} runs in one process, but {launch.who} counts {launch.world}; start one")
         return self.fabric()
 
 
