@@ -1,7 +1,7 @@
 # `make` alone lists the targets. Windows: see CONTRIBUTING.md.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint types wheel clean
+.PHONY: help setup demo test test-slow fuzz lint types docs wheel clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -25,7 +25,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	    "name one with 'make setup PYTHON=/path/to/python3.11'" >&2; exit 1; }
 	@if ! { [ -e $@ ] && $(BIN)/python -m pip --version >/dev/null 2>&1; }; then $(PYTHON) -m venv --clear .venv; fi
 	@if [ -e $@ ]; then mv $@ $@.old; fi
-	$(BIN)/python -m pip install -c constraints.txt -e ".[all,dev]" || \
+	$(BIN)/python -m pip install -c constraints.txt -e ".[all,dev,docs]" || \
 	  { if [ -e $@.old ]; then mv $@.old $@; fi; exit 1; }
 	@$(BIN)/python -m pip check
 	$(BIN)/python -m hidden_two_stream.export.web_runtime
@@ -41,12 +41,18 @@ test: setup ## the quick tests; ARGS are handed to pytest
 test-slow: setup ## the tests that train for longer
 	$(PYTEST) -m slow $(ARGS)
 
+fuzz: setup ## read thousands of damaged files; N and VIDEOS say how many, ARGS are handed on
+	$(BIN)/python -m fuzz --files $(or $(N),10000) --videos $(or $(VIDEOS),4000) $(ARGS)
+
 lint: setup ## style
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
 types: setup ## types
 	$(BIN)/mypy --strict src
+
+docs: setup ## build the documentation site into build/site; a warning or a broken link is an error
+	$(BIN)/python docs/scripts/build_site.py
 
 wheel: setup ## build the wheel, install it into an empty environment, and run it there
 	rm -rf dist $(WHEEL_ENV)
@@ -56,5 +62,5 @@ wheel: setup ## build the wheel, install it into an empty environment, and run i
 	cd $(WHEEL_ENV) && time bin/hts --help
 
 clean: ## remove what was built (not .venv, not runs)
-	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf build dist .cache .mypy_cache .ruff_cache .pytest_cache
 	find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -80,7 +80,7 @@ def read_columns(run: Path, classes: Sequence[str]) -> list[Column]:
         if not video.is_file():
             raise UsageError(f"no test clip {str(video)!r}; give a folder of hts demo and classes of it")
         with VideoReader(video) as reader:
-            frames = np.stack(list(reader.frames()))
+            frames = np.stack([frame.image for frame in reader.frames()])
         flow = resize_flow(torch.from_numpy(recognizer.flow(video)), TILE, TILE).numpy()
         columns.append(Column(label, frames, flow, recognizer.predict(video)))
     return columns

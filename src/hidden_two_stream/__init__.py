@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 from hidden_two_stream._version import __version__
 
 if TYPE_CHECKING:
+    from hidden_two_stream.apps.serving import app
+    from hidden_two_stream.apps.settings import AppSettings
     from hidden_two_stream.checkpoint import RunInfo
     from hidden_two_stream.config.loading import load_recipe, recipe_names
     from hidden_two_stream.config.schema import Recipe
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Annotator": "inference.annotator",
+    "AppSettings": "apps.settings",
     "Comparison": "evaluation.comparison",
     "CrossValidation": "experiments.cross_validation",
     "Decision": "types",
@@ -84,6 +87,7 @@ _HOMES = {
     "WebExport": "export.web",
     "WindowFeatures": "types",
     "WindowPrediction": "types",
+    "app": "apps.serving",
     "compare": "experiments.compare",
     "cross_validate": "experiments.cross_validation",
     "evaluate": "evaluation.evaluate",
@@ -110,6 +114,7 @@ _HOMES = {
 
 __all__ = [
     "Annotator",
+    "AppSettings",
     "Comparison",
     "CrossValidation",
     "Decision",
@@ -140,6 +145,7 @@ __all__ = [
     "WindowFeatures",
     "WindowPrediction",
     "__version__",
+    "app",
     "compare",
     "cross_validate",
     "evaluate",
@@ -167,7 +173,10 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    from hidden_two_stream.environment import collector_paused
+
+    with collector_paused():
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -11,7 +11,10 @@ def run() -> int:
     """Run the command of this process; Ctrl-C ends it in one line even while its modules are loaded."""
     _fill_closed_streams()
     try:
-        from hidden_two_stream.cli.main import main
+        from hidden_two_stream.environment import collector_paused
+
+        with collector_paused():
+            from hidden_two_stream.cli.main import main
 
         return main()
     except KeyboardInterrupt:  # main deals with those that come later

@@ -19,7 +19,7 @@ from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.data.samples import clean_text
 from hidden_two_stream.errors import CheckpointError, TrainingError, UsageError
-from hidden_two_stream.files import parse_description, parse_json, write_json
+from hidden_two_stream.files import parse_description, parse_json, read_limited, write_json
 from hidden_two_stream.recognition.calibration import Calibration
 
 if TYPE_CHECKING:
@@ -268,10 +268,10 @@ def load_run(source: str | Path) -> tuple[HiddenTwoStream, RunInfo]:
         raise CheckpointError(
             f"{str(file)!r} labels frames, not clips; use hts annotate, or hidden_two_stream.load_annotator"
         )
-    try:
-        import torch
+    from hidden_two_stream.tensors import shapes_only
 
-        with torch.device("meta"):  # the loaded weights replace the parameters: no second copy
+    try:
+        with shapes_only():  # the loaded weights replace the parameters: no second copy
             model = build_model(info.recipe, len(info.classes))
     except UsageError as error:
         raise CheckpointError(f"{str(file)!r} cannot be rebuilt: {error}") from error
@@ -305,7 +305,7 @@ def read_config(folder: Path) -> RunInfo:
     """
     file = folder / CONFIG_FILE
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_limited(file)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"cannot read the description of a run from {str(file)!r}: {error}") from error
     return run_info(parse_description(text, file, FORMAT_VERSION), file)
@@ -429,16 +429,35 @@ def _class_names(classes: object) -> tuple[str, ...]:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Return all logged lines of a run, up to the first one that is incomplete, as of a killed run."""
+    """Return all logged lines of a run, up to the first one that is incomplete, as of a killed run.
+
+    Each has a stage and a step; all other values are numbers, or None where one was not finite.
+
+    Raises:
+        CheckpointError: the log is too large, or cannot be read.
+    """
     lines: list[dict[str, Any]] = []
     path = folder / METRICS_FILE
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    try:
+        text = read_limited(path, errors="replace") if path.exists() else ""
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot read {str(path)!r}: {error}; delete it to go without") from error
     for line in text.splitlines():
         try:
             numbers = parse_json(line)
         except ValueError:
             break
-        if not isinstance(numbers, dict) or type(numbers.get("step")) is not int or "stage" not in numbers:
+        if not _is_logged(numbers):
             break
         lines.append(numbers)
     return lines
+
+
+def _is_logged(line: object) -> bool:
+    """Whether the data of a line are what `training.log` writes."""
+    return (
+        isinstance(line, dict)
+        and type(line.get("step")) is int
+        and isinstance(line.get("stage"), str)
+        and all(type(value) in (int, float, type(None)) for key, value in line.items() if key != "stage")
+    )

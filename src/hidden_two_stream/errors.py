@@ -24,6 +24,8 @@ __all__ = [
     "warn_of_video",
 ]
 
+_LONGEST_MESSAGE = 2000  # characters; a path alone may have 4096 bytes, but hardly does
+
 
 class Terminated(KeyboardInterrupt):
     """A signal asked the process to end, as Ctrl-C does, and what is in progress is cleaned up.
@@ -38,9 +40,24 @@ class Terminated(KeyboardInterrupt):
 
 
 class HiddenTwoStreamError(Exception):
-    """Base class of all errors that this package raises on purpose."""
+    """Base class of all errors that this package raises on purpose.
+
+    The message is one line of bounded length, whatever a damaged file brings into it.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(_one_line(str(message)))
+
+
+def _one_line(message: str) -> str:
+    """Return a message without line breaks; of a very long one, the middle is left out and counted."""
+    line = " ".join(message.splitlines())
+    if len(line) <= _LONGEST_MESSAGE:
+        return line
+    half = _LONGEST_MESSAGE // 2 - 20
+    return f"{line[:half]} … ({len(line) - 2 * half} characters) … {line[-half:]}"
 
 
 class UsageError(HiddenTwoStreamError):
@@ -111,4 +128,6 @@ def unexpected(error: Exception) -> str:
         return (
             f"not enough memory: {first_line or 'none is left'}; choose smaller frames, batches or --cache-mb"
         )
+    if isinstance(error, OSError) and error.filename is not None:  # a name that is too long, a lost disk
+        return _one_line(f"cannot use {str(error.filename)!r}: {error.strerror or error}; check the path")
     return f"unexpected {type(error).__name__}: {first_line}"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
+import stat
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -23,11 +25,14 @@ __all__ = [
     "parse_description",
     "parse_json",
     "read_json",
+    "read_limited",
     "write_json",
     "write_text",
 ]
 
 MAX_JSON_BYTES = 64 << 20
+_MOST_DIGITS = 300  # of a whole number; a float can take its value
+_MANY_DIGITS = re.compile(f"[0-9]{{{_MOST_DIGITS}}}")
 _LONGEST_NAME = 240  # bytes in UTF-8; file systems allow 255
 _RESERVED = frozenset(
     ("", "con", "prn", "aux", "nul", *(f"{port}{digit}" for port in ("com", "lpt") for digit in range(10)))
@@ -52,6 +57,7 @@ def atomic_write(path: str | os.PathLike[str], *, make_parents: bool = False) ->
             device.
     """
     target = Path(path)
+    _require_nameable(target)
     part = target.parent / f".{target.stem[:40]}.{secrets.token_hex(4)}.part{target.suffix}"
     try:
         if make_parents:
@@ -73,6 +79,16 @@ def atomic_write(path: str | os.PathLike[str], *, make_parents: bool = False) ->
         # If the parent is not a folder, even deleting fails; that must not hide the error above.
         with suppress(OSError):
             part.unlink()
+
+
+def _require_nameable(path: Path) -> None:
+    """Raise an OutputError about a path that no system can open, as a name in a damaged file may give it."""
+    try:
+        is_nameable = b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        is_nameable = False
+    if not is_nameable:
+        raise OutputError(f"cannot write {str(path)!r}: no file can have this name; choose another path")
 
 
 def write_text(path: str | os.PathLike[str], text: str, *, make_parents: bool = False) -> None:
@@ -101,12 +117,19 @@ def parse_json(text: str) -> Any:
     """Return the data of a JSON text.
 
     Raises:
-        ValueError: the text is not JSON, or is nested too deeply or holds a number too long to be read.
+        ValueError: the text is not JSON, is nested too deeply, or holds a whole number of more than 300
+            digits, which no float can take.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, parse_int=_whole_number if _MANY_DIGITS.search(text) else None)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"it holds a whole number of {len(digits)} digits; expected at most {_MOST_DIGITS}")
+    return int(digits)
 
 
 def parse_description(text: str, file: Path, version: int) -> dict[str, Any]:
@@ -139,12 +162,29 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
     Raises:
         OSError: the file is missing or unreadable.
-        ValueError: the file is too large, or as `parse_json`.
+        ValueError: as `read_limited` and `parse_json`.
+    """
+    return parse_json(read_limited(path))
+
+
+def read_limited(path: str | os.PathLike[str], errors: str = "strict") -> str:
+    """Return the text of a regular UTF-8 file of at most 64 MiB.
+
+    Args:
+        path: the file; not a pipe or a device, whose text may have no end.
+        errors: what to do with bytes that are not UTF-8, as for `open`.
+
+    Raises:
+        OSError: the file is missing or unreadable.
+        ValueError: it is too large, no regular file, or no UTF-8 text.
     """
     file = Path(path)
-    if file.stat().st_size > MAX_JSON_BYTES:
-        raise ValueError(f"it has {file.stat().st_size:,} bytes; expected at most {MAX_JSON_BYTES:,}")
-    return parse_json(file.read_text(encoding="utf-8"))
+    facts = file.stat()
+    if not stat.S_ISREG(facts.st_mode):
+        raise ValueError("it is no regular file")
+    if facts.st_size > MAX_JSON_BYTES:
+        raise ValueError(f"it has {facts.st_size:,} bytes; expected at most {MAX_JSON_BYTES:,}")
+    return file.read_text(encoding="utf-8", errors=errors)
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:
@@ -154,6 +194,7 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
         OutputError: the folder cannot be created or written to.
     """
     folder = Path(path)
+    _require_nameable(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:

@@ -25,8 +25,8 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 LOST_WORKER = (
-    "its worker process ended without a result: a library crashed, or the system stopped the process, for "
-    "example because memory ran out"
+    "its worker process ended without a result: a library crashed or made no progress for minutes, or the "
+    "system stopped the process, for example because memory ran out"
 )
 """The reason for a task whose worker process died, also when it ran alone."""
 

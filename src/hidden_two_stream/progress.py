@@ -6,19 +6,50 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Self, TypeVar
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from hidden_two_stream.errors import OutputError
 from hidden_two_stream.printing import one_line, print_error_line
 
-__all__ = ["ProgressLine", "kept_on_output_error", "note", "number_of", "with_progress"]
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+__all__ = [
+    "ProgressLine",
+    "ProgressListener",
+    "kept_on_output_error",
+    "listening",
+    "note",
+    "number_of",
+    "with_progress",
+]
 
 T = TypeVar("T")
 
 _PLAIN_SECONDS = 10.0  # between lines if stderr is not a terminal
+
+
+class ProgressListener(Protocol):
+    """Gets what is shown on stderr, for another place such as a page."""
+
+    def progressed(self, title: str, done: int, total: int, note: str) -> None:
+        """Take the progress of a task: `done` of its `total` steps, with a note beside them."""
+
+    def noted(self, text: str) -> None:
+        """Take a message of one line."""
+
+
+_listeners: list[ProgressListener] = []
+
+
+@contextmanager
+def listening(listener: ProgressListener) -> Iterator[None]:
+    """In the block, hand all progress and messages of this process to a listener too, quiet or not."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
 
 
 class ProgressLine:
@@ -36,15 +67,7 @@ class ProgressLine:
         self._quiet = quiet
         self._bar: Progress | None = None
         if not quiet and sys.stderr is not None and sys.stderr.isatty():
-            columns = (
-                TextColumn("{task.description:<10}", markup=False),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-            )
-            self._bar = Progress(
-                *columns, TextColumn("{task.fields[note]}", markup=False), console=Console(stderr=True)
-            )
+            self._bar = _bar()
             self._task = self._bar.add_task(one_line(title), total=total, completed=done, note="")
         self._began = self._printed = time.monotonic()
 
@@ -61,6 +84,8 @@ class ProgressLine:
 
     def update(self, done: int, note: str = "") -> None:
         """Show that `done` steps are done, with a `note` beside them."""
+        for listener in _listeners:
+            listener.progressed(self.title, done, self.total, note)
         if self._bar is not None:
             with suppress(OSError):
                 self._bar.update(self._task, completed=done, note=note)
@@ -73,8 +98,25 @@ class ProgressLine:
             print_error_line(one_line(f"{self.title:<10} {done}/{self.total}  {left:.0f} s left  {note}"))
 
 
+def _bar() -> Progress:
+    """Return a bar whose tasks have the field `note`."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description:<10}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+        console=Console(stderr=True),
+    )
+
+
 def note(text: str, *, quiet: bool = False) -> None:
     """Print one line to stderr, unless `quiet`."""
+    for listener in _listeners:
+        listener.noted(text)
     if not quiet:
         print_error_line(one_line(text))
 

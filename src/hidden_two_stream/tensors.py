@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,6 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.files import atomic_write
@@ -22,6 +24,7 @@ __all__ = [
     "on_device",
     "read_metadata",
     "read_tensors",
+    "shapes_only",
     "write_tensors",
 ]
 
@@ -155,6 +158,27 @@ def in_half_precision(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             f"{overflow[0]} is not finite in half precision; expected weights below 65504; train them again"
         )
     return halved
+
+
+@contextmanager
+def shapes_only() -> Iterator[None]:
+    """Build modules on the meta device in the block: with names, shapes and types, but without numbers."""
+    with torch.device("meta"), _NoDraws():
+        yield
+
+
+class _NoDraws(TorchFunctionMode):
+    """Leaves out initial values.
+
+    On the meta device they have no effect, but `normal_` would import torch's compiler, which takes longer
+    than all else.
+    """
+
+    def __torch_function__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init" or func in (Tensor.normal_, Tensor.uniform_):
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 def on_device(module: Module, device: str | torch.device) -> Module:

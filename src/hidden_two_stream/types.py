@@ -6,7 +6,7 @@ Inside the package bare tensors are passed, with the shapes of the project's con
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ __all__ = [
     "FloatArray",
     "Frame",
     "Image",
+    "LazyFrame",
     "Prediction",
     "RawClip",
     "Segment",
@@ -55,6 +56,25 @@ class Frame:
     image: Image = field(repr=False)
     index: int
     pts_seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LazyFrame:
+    """A `Frame` whose image is made when it is asked for: most frames of a long video are not.
+
+    Attributes:
+        convert: returns the image.
+        index, pts_seconds: as for `Frame`.
+    """
+
+    convert: Callable[[], Image] = field(repr=False)
+    index: int
+    pts_seconds: float
+
+    @property
+    def image(self) -> Image:
+        """(H, W, 3) uint8 RGB, made anew by each call."""
+        return self.convert()
 
 
 @dataclass(frozen=True)

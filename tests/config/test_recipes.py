@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 import yaml
 
 from hidden_two_stream.checkpoint import build_model
+from hidden_two_stream.config import loading
 from hidden_two_stream.config.loading import RECIPES, load_recipe, recipe_from_dict, recipe_names
 from hidden_two_stream.config.schema import (
     BackgroundConfig,
@@ -97,6 +99,52 @@ def test_every_field_survives_being_written() -> None:
             # The stage of a stream that is not there has no steps. For image encoders, see below.
             encoder = {"model": ["encoder"]} | {key: ["encoder_learning_rate"] for key in STAGE_NAMES}
             assert same == (["steps"] if section == "spatial" else []) + encoder.get(section, [])
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_written_recipes_are_read_as_the_parser_reads_them(name: str) -> None:
+    """Complete descriptions do not pass the parser, which takes long to import."""
+    recipe = load_recipe(name, {"input.size": 64, "input.resize": [64, 80]})
+    data = json.loads(json.dumps(recipe.to_dict()))
+    parsed = loading._checked([f"--recipe={json.dumps(data)}"], "here")
+    assert loading._as_written(Recipe, data) == parsed == recipe_from_dict(data, "here") == recipe
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value"),
+    [
+        ("input", "fps", 5),
+        ("input", "size", 64.0),
+        ("input", "flip", 1),
+        ("input", "resize", [64]),
+        ("input", "resize", [64, 80, 3]),
+        ("input", "resize", "64"),
+        ("input", "crop_scales", [1, 0.5]),
+        ("input", "crop_scales", "1.0"),
+        ("model", "motion", "nan0"),
+        ("model", "streams", ["temporal", "other"]),
+        ("model", "encoder", None),
+        ("motion", "steps", True),
+        ("motion", "steps", -1),
+        ("motion", "milestones", [1, "2"]),
+        ("fusion", "temporal_weight", float("nan")),
+    ],
+)
+def test_other_values_are_converted_or_refused_as_by_the_parser(
+    section: str, field: str, value: object
+) -> None:
+    data = Recipe().to_dict()
+    assert field in data[section]
+    data[section][field] = value
+
+    def outcome(read: Callable[[], Recipe]) -> object:
+        try:
+            return plain(read())
+        except UsageError as error:
+            return str(error)
+
+    parser = outcome(lambda: loading._checked([f"--recipe={loading._plain_json(data, 'here')}"], "here"))
+    assert outcome(lambda: recipe_from_dict(data, "here")) == parser
 
 
 def test_fields_of_an_image_encoder_survive_being_written() -> None:

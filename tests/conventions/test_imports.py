@@ -30,6 +30,7 @@ LAYERS: tuple[tuple[set[str], ...], ...] = (
             "parallel",
             "tensors",
             "batch_share",
+            "watchdog",
         },
     ),
     ({"config"}, {"convnets"}),
@@ -42,6 +43,7 @@ LAYERS: tuple[tuple[set[str], ...], ...] = (
     ({"reports"}, {"export"}),
     ({"training"},),
     ({"experiments"},),
+    ({"apps"},),
     ({"cli", "__main__"},),
 )
 PLACES = {
@@ -156,7 +158,17 @@ def test_downward_import_is_allowed(tmp_path: Path, file: str, code: str) -> Non
 
 
 def test_importing_the_package_is_cheap() -> None:
-    heavy = ["torch", "av", "cv2", "matplotlib", "transformers", "onnx", "onnxruntime"]
+    heavy = [
+        "torch",
+        "av",
+        "cv2",
+        "matplotlib",
+        "transformers",
+        "onnx",
+        "onnxruntime",
+        "starlette",
+        "uvicorn",
+    ]
     code = f"import sys, {PACKAGE}; print(*(name for name in {heavy} if name in sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hidden_two_stream import files, tensors
+from hidden_two_stream import errors, files, tensors, watchdog
+from hidden_two_stream.apps import api, jobs, names, projects
+from hidden_two_stream.apps.settings import AppSettings
 from hidden_two_stream.cli import options
 from hidden_two_stream.config import plain, validation
 from hidden_two_stream.data import check
@@ -40,11 +42,13 @@ def row_of(name: str) -> str:
         ("decoded frame", f"{limits.MAX_FRAME_PIXELS // 10**6} million pixels"),
         ("resized frame |", f"{limits.MAX_RESIZED_PIXELS // 10**6} million pixels"),
         ("resized frame that", f"{limits.MAX_ENLARGED_PIXELS / 10**6:g} million pixels"),
+        ("all frames of a GIF", f" {limits.MAX_ANIMATION_PIXELS // 10**9} billion pixels"),
         ("image file", f"{images._MOST_BYTES / 10**9:.2f} GB"),
         ("frames of one video kept", f"{scoring.KEPT_BYTES // MIB} MiB"),
         ("frames of all videos kept by `train`", f"{Resources().cache_mb} MiB"),
         ("box to follow", f"{tracking.SMALLEST_BOX_PX} px a side"),
-        ("worker processes", f" {options._MOST_WORKERS} |"),
+        ("worker processes", f" {options.MOST_WORKERS} |"),
+        ("threads of a command", f" {options._MOST_THREADS} |"),
         ("frames of all videos kept by `hts check`", f" {check._KEPT_BYTES >> 20} MiB"),
         ("windows of an explained video", f" {explain.MOST_WINDOWS} |"),
         ("stretches of an explained video", f" {explain.MOST_STRETCHES} |"),
@@ -66,6 +70,9 @@ def row_of(name: str) -> str:
         ("layers in the configuration", f" {image_encoder.MAX_LAYERS} "),
         ("header of a safetensors", f"{tensors.MAX_HEADER_BYTES // MIB} MiB"),
         ("ONNX file", f"{onnx_file.MOST_BYTES / 10**9:.1f} GB"),
+        ("whole number in a JSON file", f" {files._MOST_DIGITS} digits"),
+        ("message of an error", f" {errors._LONGEST_MESSAGE:,} characters"),
+        ("decoding one frame in a worker", f" {watchdog.STUCK_SECONDS:g} s"),
         ("JSON file of a run", f"{files.MAX_JSON_BYTES // MIB} MiB"),
         ("arrays of a score file", f"{npz.LARGEST_BYTES // MIB} MiB"),
         ("arrays in a score file", f"{npz._MOST_ARRAYS:,}"),
@@ -74,6 +81,15 @@ def row_of(name: str) -> str:
         ("levels of elements in an XML", f" {label_file.MAX_DEPTH} |"),
         ("rows of a label file", f" {label_format._MOST_FRAMES:,} |"),
         ("name of a fold's folder", f"{files._LONGEST_NAME} bytes"),
+        ("uploaded file", f"{AppSettings().max_upload_mb:g} MB"),
+        ("uploaded video |", f"{AppSettings().max_minutes:g} min"),
+        ("uploaded videos together", f"{AppSettings().max_stored_mb:g} MB"),
+        ("jobs that wait", f" {AppSettings().queue_length} "),
+        ("jobs that are remembered", f" {jobs.MOST_KEPT} "),
+        ("request of the page", f"{api.MOST_JSON_BYTES:,} bytes"),
+        ("clips of a project", f" {projects.MOST_CLIPS} "),
+        ("marked parts of a clip", f" {projects.MOST_INTERVALS} "),
+        ("name of a class", f"{names.LONGEST_NAME} characters"),
     ],
 )
 def test_a_limit_is_on_the_page(name: str, value: str) -> None:

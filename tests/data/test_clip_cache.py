@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import os
 import pickle
+import re
 import signal
+import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,8 @@ from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.errors import UsageError, VideoError
 from hidden_two_stream.types import RawClip
 from hidden_two_stream.video.reader import Source, VideoReader
+from hidden_two_stream.video.sources.ffmpeg import RGBConverter
+from hidden_two_stream.video.sources.file import FileSource
 from hidden_two_stream.video.writer import write_video
 
 DECODE_APART = store_module._decode_apart
@@ -351,6 +356,163 @@ def test_parts_of_a_real_video_far_from_its_start(data_root: Path) -> None:
         part = decode_video(path, 16, budget, *whole.pts_seconds[[200, 220]].tolist())
         assert (part.first_frame, part.num_frames) == (200, 20)
         torch.testing.assert_close(part.read(range(20), 16), whole.frames[200:220], rtol=0, atol=0)
+
+
+# -- only some frames ------------------------------------------------------------------------------
+
+
+def thirds(num_frames: int) -> set[int]:
+    """Every third frame, counted from the last: which ones depends on the number of frames."""
+    return set(range(num_frames - 1, -1, -3))
+
+
+def write_images(folder: Path, clip: RawClip) -> Path:
+    folder.mkdir()
+    for number, image in enumerate(clip):
+        path = folder / f"{number}.png"
+        with av.open(str(path), "w", format="image2", options={"update": "1"}) as container:
+            stream = container.add_stream("png", rate=1)
+            stream.height, stream.width, stream.pix_fmt = *image.shape[:2], "rgb24"
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            container.mux([*stream.encode(frame), *stream.encode(None)])
+    return folder
+
+
+def same_video(chosen: DecodedVideo, whole: DecodedVideo, choose: Callable[[int], Iterable[int]]) -> None:
+    """All facts are the same, and the chosen frames are kept."""
+    assert chosen == dataclasses.replace(whole, frames=chosen.frames, num_bytes=chosen.num_bytes)
+    np.testing.assert_array_equal(chosen.pts_seconds, whole.pts_seconds)
+    np.testing.assert_array_equal(chosen.numbers, whole.numbers)
+    indices = sorted(choose(whole.num_frames))
+    assert chosen.places is not None
+    assert chosen.frames is not None
+    assert sorted(chosen.places) == indices
+    assert (len(chosen.frames), chosen.num_bytes) == (len(indices), chosen.frames.nbytes)
+    assert torch.equal(chosen.read(indices, 16), whole.read(indices, 16))
+    others = sorted(set(range(whole.num_frames)) - set(indices))[:3]
+    assert torch.equal(chosen.read(others, 16), whole.read(others, 16))  # decoded anew
+    mixed = [others, indices[:2]] if others and others[0] < indices[0] else [indices[:2], others]
+    for one, other in zip(chosen.read_clips(mixed, 16), whole.read_clips(mixed, 16), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("fps", [0.0, 4.0, 25.0])
+@pytest.mark.parametrize("kind", ["mp4", "mkv", "array", "folder"])
+@pytest.mark.parametrize("choose", [thirds, lambda number: range(number // 2, number // 2 + 1)])
+def test_chosen_frames_are_those_of_the_whole_video(
+    tmp_path: Path, kind: str, fps: float, choose: Callable[[int], Iterable[int]]
+) -> None:
+    clip, source = moving(23), tmp_path / f"clip.{kind}"
+    if kind == "folder":
+        write_images(source, clip)
+    elif kind != "array":
+        write_video(source, clip, fps=10)
+    given: Source = clip if kind == "array" else source
+    whole = decode_video(given, 16, 1 << 30, fps=fps)
+    same_video(decode_video(given, 16, 1 << 30, fps=fps, choose=choose), whole, choose)
+
+
+@pytest.mark.parametrize("announced", [None, 1, 2, 22, 23, 24, 400])
+@pytest.mark.parametrize("fps", [0.0, 4.0, 25.0])
+def test_a_wrong_number_in_the_header_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, announced: int | None, fps: float
+) -> None:
+    path = tmp_path / "a.mp4"
+    write_video(path, moving(23), fps=10)
+    whole = decode_video(path, 16, 1 << 30, fps=fps)
+    monkeypatch.setattr(FileSource, "expected_frames", property(lambda _: announced, lambda *_: None), False)
+    found = decode_video(path, 16, 1 << 30, fps=fps, choose=thirds)
+    if announced is None:
+        assert found.places is None
+        assert found.frames is not None
+        assert torch.equal(found.frames, whole.read(range(whole.num_frames), 16))
+    else:
+        same_video(found, whole, thirds)
+
+
+@pytest.mark.parametrize(("kind", "wrong", "images"), [("mp4", 0, 8), ("mp4", 1, 8), ("array", 0, 8)])
+def test_other_frames_are_neither_converted_nor_resized(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, wrong: int, images: int
+) -> None:
+    """Of 23 frames, 8 are converted; if the header is wrong by one, the frames for it are, too."""
+    path = tmp_path / "a.mp4"
+    write_video(path, moving(23), fps=10)
+    converted: list[int] = []
+    call = RGBConverter.__call__
+
+    def counted(self: RGBConverter, frame: av.VideoFrame) -> Any:
+        converted.append(1)
+        return call(self, frame)
+
+    monkeypatch.setattr(RGBConverter, "__call__", counted)
+    resized_frames: list[int] = []
+
+    def resize(clip: RawClip, size: Any) -> Tensor:
+        resized_frames.append(len(clip))
+        return resized(clip, size)
+
+    announced = property(lambda _: 23 + wrong, lambda *_: None)
+    monkeypatch.setattr(FileSource, "expected_frames", announced, False)
+    source: Source = moving(23) if kind == "array" else path
+    decode_video(source, 16, 1 << 30, choose=thirds, resizer=resize)
+    assert sum(resized_frames) == images + wrong * len(thirds(24) & set(range(23)))
+    assert len(converted) == (0 if kind == "array" else sum(resized_frames))
+
+
+def test_chosen_frames_beyond_the_budget_are_decoded_when_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    write_video(path, moving(23), fps=10)
+    whole = decode_video(path, 16, 1 << 30)
+    frame = whole.num_bytes // 23
+    assert decode_video(path, 16, 8 * frame, choose=thirds).frames is not None
+    found = decode_video(path, 16, 8 * frame - 1, choose=thirds)
+    assert (found.frames, found.places, found.num_bytes) == (None, None, 8 * frame)
+    assert torch.equal(found.read([1, 4], 16), whole.read([1, 4], 16))
+
+
+def test_a_stream_keeps_all_frames(tmp_path: Path) -> None:
+    """It cannot be read again, should the header be wrong."""
+    path, pipe = tmp_path / "a.mkv", tmp_path / "pipe"
+    write_video(path, moving(9), fps=10)
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(path.read_bytes()))
+    writer.start()
+    found = decode_video(pipe, 16, 1 << 30, choose=lambda _: [0])
+    writer.join()
+    assert (found.num_frames, found.places) == (9, None)
+    assert torch.equal(found.read(range(9), 16), decode_video(path, 16, 1 << 30).read(range(9), 16))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_store_of_chosen_frames(samples: list[Sample], workers: int) -> None:
+    """Labeled parts are kept whole; contents are those of all frames."""
+    whole = open_clip_cache(samples, 16)
+    chosen = open_clip_cache(samples, 16, workers=workers, choose=thirds)
+    for sample, video, other in zip(chosen.samples, chosen.videos, whole.videos, strict=True):
+        assert video.content is not None
+        assert other.content is not None
+        assert video.content.digest == other.content.digest
+        if sample.start_seconds is None:
+            same_video(video, other, thirds)
+        else:
+            assert video.frames is not None
+            assert torch.equal(video.frames, other.read(range(other.num_frames), 16))
+
+
+def test_chosen_frames_of_damaged_and_odd_videos(data_root: Path) -> None:
+    for path in sorted((data_root / "odd").glob("*.*"))[:24]:
+        try:
+            whole = decode_video(path, 16, 1 << 30)
+        except (UsageError, VideoError) as error:
+            with pytest.raises(type(error), match=re.escape(str(error))):
+                decode_video(path, 16, 1 << 30, choose=thirds)
+        else:
+            found = decode_video(path, 16, 1 << 30, choose=thirds)
+            if found.places is None:  # the file says nothing about its length
+                assert path.suffix == ".webm"
+                assert torch.equal(found.frames, whole.frames)
+            else:
+                same_video(found, whole, thirds)
 
 
 # -- processes -------------------------------------------------------------------------------------

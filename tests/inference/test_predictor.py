@@ -152,7 +152,7 @@ def test_logits_are_averaged_before_the_softmax(
     """Dark frames are very sure of class 0, bright ones a bit of class 1: the two averages disagree."""
 
     def spatial(frames: Tensor) -> Tensor:
-        bright = frames[:, LENGTH // 2].mean(dim=(1, 2, 3)) > 0
+        bright = frames[:, frames.shape[1] // 2].mean(dim=(1, 2, 3)) > 0
         return torch.where(bright[:, None], torch.tensor([0.0, 3.0, 0.0]), torch.tensor([9.0, 0.0, 0.0]))
 
     monkeypatch.setattr(recognizer.model, "spatial", spatial)
@@ -166,7 +166,11 @@ def test_the_mean_is_over_clips_not_over_batches(
     recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """20 clips come as 16 and 4; each counts the same."""
-    monkeypatch.setattr(recognizer.model, "spatial", lambda frames: frames[:, LENGTH // 2].mean((2, 3)))
+
+    def middle(frames: Tensor) -> Tensor:
+        return frames[:, frames.shape[1] // 2].mean((2, 3))
+
+    monkeypatch.setattr(recognizer.model, "spatial", middle)
     frames = np.zeros((30, 64, 64, 3), np.uint8)
     frames += np.arange(30, dtype=np.uint8)[:, None, None, None]
     video = DecodedVideo(frames, 30, 0, (64, 64), None, None, torch.from_numpy(frames).permute(0, 3, 1, 2))

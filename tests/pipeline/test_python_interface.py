@@ -53,9 +53,11 @@ def test_each_public_name_is_what_it_says() -> None:
 def test_type_checkers_see_the_same_names() -> None:
     """Names are imported at their first use; type checkers read the same names from imports."""
     tree = ast.parse((ROOT / "src" / "hidden_two_stream" / "__init__.py").read_text(encoding="utf-8"))
+    (checked,) = (node for node in tree.body if isinstance(node, ast.If))
+    assert ast.unparse(checked.test) == "TYPE_CHECKING"
     seen = {
         alias.name: node.module
-        for node in ast.walk(tree)
+        for node in ast.walk(checked)
         if isinstance(node, ast.ImportFrom) and node.module
         for alias in node.names
         if node.module.startswith("hidden_two_stream.") and not alias.name.startswith("_")

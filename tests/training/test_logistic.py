@@ -16,7 +16,7 @@ from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.inference.predictor import load
 from hidden_two_stream.synthetic.dataset import write_dataset
-from hidden_two_stream.training.logistic import chains, logistic_regression, window_embeddings
+from hidden_two_stream.training.logistic import logistic_regression, window_embeddings
 from hidden_two_stream.training.loop import TrainingRun
 from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.training.runner import train
@@ -94,24 +94,6 @@ def test_logistic_regression_is_not_fitted_to_random_layers() -> None:
     for overrides in ({"temporal_init": "none"}, {"temporal_init": "none", "motion_init": "none"}):
         with pytest.raises(UsageError, match="the other layers would stay random"):
             load_recipe("quick", overrides)
-
-
-@pytest.mark.parametrize(
-    ("windows", "runs"),
-    [
-        ([[0, 1, 2], [2, 3, 4], [7, 8, 9]], [([0, 1, 2, 3, 4], [0, 2]), ([7, 8, 9], [0])]),
-        ([[0, 2, 4], [1, 3, 5], [2, 4, 6]], [([0, 2, 4], [0]), ([1, 3, 5], [0]), ([2, 4, 6], [0])]),
-        ([[0, 0, 1], [0, 1, 2]], [([0, 0, 1, 2], [0, 1])]),
-    ],
-)
-def test_overlapping_windows_share_frames(
-    windows: list[list[int]], runs: list[tuple[list[int], list[int]]]
-) -> None:
-    assert chains(windows, shared=True) == runs
-    assert chains(windows, shared=False) == [(window, [0]) for window in windows]
-    for frames, positions in runs:
-        for first in positions:
-            assert frames[first : first + 3] in windows
 
 
 @pytest.mark.parametrize("normalize_contrast", [False, True])

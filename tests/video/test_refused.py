@@ -147,9 +147,12 @@ def blank(suffix: str, height: int, width: int) -> bytes:
 
 
 @pytest.mark.parametrize("suffix", ["png", "gif", "bmp", "ppm"])
-def test_large_frames_are_refused_before_they_are_decoded(tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize("size", [(16384, 16384), (30000, 30000)])
+def test_large_frames_are_refused_before_they_are_decoded(
+    tmp_path: Path, suffix: str, size: tuple[int, int]
+) -> None:
     path = tmp_path / f"a.{suffix}"
-    path.write_bytes(blank(suffix, 16000, 16000))
+    path.write_bytes(blank(suffix, *size))
     assert "at most 40 million" in reason(path)
     if suffix != "gif":
         (tmp_path / "frames").mkdir()
@@ -217,6 +220,35 @@ def test_limits_of_resizing(before: tuple[int, int], after: tuple[int, int], is_
 def test_small_files_that_ask_for_gigabytes(data_root: Path, name: str, expected: str) -> None:
     with pytest.raises(VideoError, match=expected):
         decode_video(data_root / "faults" / "bombs" / name, 64, 1 << 28)
+
+
+def animation(height: int, width: int, num_frames: int) -> bytes:
+    """A GIF whose frames each change one pixel of a large picture, in 23 bytes."""
+    header = b"GIF89a" + struct.pack("<2H", width, height) + b"\x80\0\0" + bytes(3) + b"\xff" * 3
+    frame = b"\x21\xf9\4\4\4\0\0\0," + struct.pack("<4H", 0, 0, 1, 1) + b"\0\2\2D\1\0"
+    return header + num_frames * frame + b";"
+
+
+def test_an_animation_that_would_take_hours_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "a.gif").write_bytes(animation(4000, 4000, 20_000))
+    assert "its 20,000 frames of 4000 x 4000 have 320 billion pixels" in reason(tmp_path / "a.gif")
+
+
+def test_many_small_frames_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.gif").write_bytes(animation(32, 32, 20_000))
+    assert probe(tmp_path / "a.gif").num_frames == 20_000
+
+
+def test_an_animation_at_the_limit_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.gif").write_bytes(animation(8, 10, 5))
+    write_recording(tmp_path / "a.apng", moving_scene(5, 8, 10), "apng", "rgb24")
+    write_recording(tmp_path / "a.mkv", moving_scene(5, 8, 10), "ffv1")
+    monkeypatch.setattr("hidden_two_stream.video.limits.MAX_ANIMATION_PIXELS", 400)
+    assert {probe(tmp_path / name).num_frames for name in ("a.gif", "a.apng", "a.mkv")} == {5}
+    monkeypatch.setattr("hidden_two_stream.video.limits.MAX_ANIMATION_PIXELS", 399)
+    for name in ("a.gif", "a.apng"):
+        assert "billion pixels together" in reason(tmp_path / name)
+    assert probe(tmp_path / "a.mkv").num_frames == 5
 
 
 # ---------------------------------------------------------------- several images in a file

@@ -7,7 +7,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hidden_two_stream.cli.options import Parser, add_device, path
+from hidden_two_stream.cli.options import (
+    Parser,
+    add_device,
+    add_threads,
+    path,
+)
 from hidden_two_stream.cli.output import print_json, print_text
 from hidden_two_stream.cli.sources import Failure, add_videos, attempt, named_videos
 from hidden_two_stream.errors import UsageError
@@ -64,6 +69,7 @@ def add_arguments(parser: Parser) -> None:
         help="fill shorter gaps between two bouts of a behavior (default: none)",
     )  # fmt: skip
     add_device(parser)
+    add_threads(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

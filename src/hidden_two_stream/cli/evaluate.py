@@ -13,6 +13,7 @@ from hidden_two_stream.cli.options import (
     add_cache,
     add_device,
     add_protocol,
+    add_threads,
     add_workers,
     open_recognizer,
     path,
@@ -53,6 +54,7 @@ def add_arguments(parser: Parser) -> None:
     )
     add_protocol(parser)
     add_device(parser)
+    add_threads(parser)
     add_workers(parser)
     add_cache(parser)
     parser.add_argument(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hidden_two_stream.cli.options import DATA_HELP, Parser, path, path_text, show
 from hidden_two_stream.errors import UsageError
+from hidden_two_stream.progress import note
 
 if TYPE_CHECKING:
     from hidden_two_stream.export.export import Export
@@ -18,6 +20,7 @@ __all__ = ["SUMMARY", "add_arguments", "run"]
 SUMMARY = "write a run for other runtimes: an ONNX file, a program of torch.export, or a web page"
 
 _WEB_ONLY = ("single_file", "title", "runtime")
+_WAIT = "tracing the network and comparing it with the run: half a minute or more"
 
 
 def add_arguments(parser: Parser) -> None:
@@ -92,6 +95,7 @@ def _model(arguments: argparse.Namespace) -> Export:
         data=arguments.data,
         num_windows=arguments.windows,
         int8=arguments.int8,
+        on_trace=partial(note, _WAIT, quiet=arguments.quiet),
     )
 
 
@@ -109,6 +113,7 @@ def _web(arguments: argparse.Namespace) -> WebExport:
         num_windows=arguments.windows,
         title=arguments.title,
         runtime=arguments.runtime,
+        on_trace=partial(note, _WAIT, quiet=arguments.quiet),
     )
 
 

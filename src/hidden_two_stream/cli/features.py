@@ -6,7 +6,13 @@ import argparse
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hidden_two_stream.cli.options import Parser, add_device, open_recognizer, path
+from hidden_two_stream.cli.options import (
+    Parser,
+    add_device,
+    add_threads,
+    open_recognizer,
+    path,
+)
 from hidden_two_stream.cli.output import print_json, print_text
 from hidden_two_stream.cli.sources import Failure, add_videos, attempt, named_videos
 from hidden_two_stream.errors import CheckpointError, UsageError
@@ -41,6 +47,7 @@ def add_arguments(parser: Parser) -> None:
         help="time between the starts of two windows (default: %(default)s)",
     )
     add_device(parser)
+    add_threads(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

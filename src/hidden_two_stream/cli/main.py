@@ -17,6 +17,7 @@ from types import FrameType, ModuleType
 from hidden_two_stream._version import __version__
 from hidden_two_stream.cli import (
     annotate,
+    app,
     bench,
     check,
     compare,
@@ -40,8 +41,9 @@ from hidden_two_stream.cli import (
     train,
     train_frames,
 )
-from hidden_two_stream.cli.options import Parser
+from hidden_two_stream.cli.options import Parser, number_of_threads
 from hidden_two_stream.cli.output import OutputClosedError
+from hidden_two_stream.environment import thread_limit
 from hidden_two_stream.errors import HiddenTwoStreamError, Terminated, unexpected
 from hidden_two_stream.progress import note
 
@@ -69,6 +71,7 @@ COMMANDS: dict[str, ModuleType] = {
     "track": track,
     "features": features,
     "export": export,
+    "app": app,
     "import-web": import_web,
     "import-caffe": import_caffe,
 }
@@ -152,7 +155,11 @@ def _run(arguments: argparse.Namespace) -> int:
     debug: bool = arguments.debug
     try:
         run: Callable[[argparse.Namespace], int] = COMMANDS[arguments.command].run
-        return run(arguments)
+        threads = number_of_threads(arguments)
+        if threads is None:
+            return run(arguments)
+        with thread_limit(threads):
+            return run(arguments)
     except HiddenTwoStreamError as error:
         if debug:
             raise

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hidden_two_stream.cli.output import print_json, print_text
+from hidden_two_stream.environment import THREADS_VARIABLE, collector_paused
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.progress import note
 
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     from hidden_two_stream.inference.predictor import Recognizer
     from hidden_two_stream.training.resources import Resources
 
-_MOST_WORKERS = 256
+MOST_WORKERS = 256
+_MOST_THREADS = 256
 DATA_HELP = (
     "folder with one sub-folder of videos per class, a CSV with the columns path,label, or a dataset by "
     "name: ucf101:ROOT:SPLIT, hmdb51:ROOT:SPLIT, thumos14:ROOT, activitynet:ROOT, kinetics:ROOT, "
@@ -154,6 +157,35 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """Add --threads."""
+    parser.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="threads that compute (default: OMP_NUM_THREADS, or 1: more are slower beside other work)",
+    )
+
+
+def number_of_threads(arguments: argparse.Namespace) -> int | None:
+    """Return the number of threads of a command that has --threads; None: it has not, or OpenMP decides.
+
+    Raises:
+        UsageError: it is out of range.
+    """
+    if not hasattr(arguments, "threads"):
+        return None
+    number: int | None = arguments.threads
+    if number is not None:
+        if not 1 <= number <= _MOST_THREADS:
+            raise UsageError(f"--threads is {number}; expected 1 to {_MOST_THREADS}")
+        return number
+    given = os.environ.get(THREADS_VARIABLE, "").strip()
+    if not given:
+        return 1
+    return int(given) if given.isdecimal() and 1 <= int(given) <= _MOST_THREADS else None
+
+
 def add_workers(parser: argparse.ArgumentParser) -> None:
     """Add --workers."""
     parser.add_argument(
@@ -227,8 +259,8 @@ def workers(arguments: argparse.Namespace) -> int:
     number: int | None = arguments.workers
     if number is None:
         return default_workers()
-    if not 0 <= number <= _MOST_WORKERS:
-        raise UsageError(f"--workers is {number}; expected 0 to {_MOST_WORKERS}")
+    if not 0 <= number <= MOST_WORKERS:
+        raise UsageError(f"--workers is {number}; expected 0 to {MOST_WORKERS}")
     return number
 
 
@@ -322,13 +354,15 @@ def open_scorer(arguments: argparse.Namespace) -> Recognizer | OnnxRecognizer:
         UsageError: an ONNX file is to be used on another device than the CPU.
         CheckpointError: no stream was trained.
     """
-    from hidden_two_stream.inference.onnx_recognizer import ONNX_SUFFIX, load_onnx
+    with collector_paused():
+        from hidden_two_stream.inference.onnx_recognizer import ONNX_SUFFIX, load_onnx
 
     found: Recognizer | OnnxRecognizer
     if arguments.run.lower().endswith(ONNX_SUFFIX):
         if arguments.device != "cpu":
             raise UsageError(f"--device is {arguments.device}, but ONNX files run on the cpu; leave it out")
-        found = load_onnx(arguments.run)
+        with collector_paused():
+            found = load_onnx(arguments.run, number_of_threads(arguments) or 0)
     else:
         found = open_recognizer(arguments)
     if not found.trained_streams:
@@ -338,6 +372,7 @@ def open_scorer(arguments: argparse.Namespace) -> Recognizer | OnnxRecognizer:
 
 def open_recognizer(arguments: argparse.Namespace) -> Recognizer:
     """Return the recognizer of the run that the command names."""
-    from hidden_two_stream.inference.predictor import load
+    with collector_paused():
+        from hidden_two_stream.inference.predictor import load
 
-    return load(arguments.run, arguments.device)
+        return load(arguments.run, arguments.device)

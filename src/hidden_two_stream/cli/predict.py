@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hidden_two_stream.cli.options import Parser, add_device, add_protocol, open_scorer, path
+from hidden_two_stream.cli.options import (
+    MOST_WORKERS,
+    Parser,
+    add_device,
+    add_protocol,
+    add_threads,
+    open_scorer,
+    path,
+)
 from hidden_two_stream.cli.output import print_json, print_text
 from hidden_two_stream.cli.sources import Failure, add_videos, attempt, named_videos
-from hidden_two_stream.errors import UsageError
+from hidden_two_stream.errors import HiddenTwoStreamError, UsageError
 from hidden_two_stream.printing import one_line
 from hidden_two_stream.progress import note
 
@@ -20,6 +28,7 @@ if TYPE_CHECKING:
     from hidden_two_stream.inference.onnx_recognizer import OnnxRecognizer
     from hidden_two_stream.inference.predictor import Recognizer
     from hidden_two_stream.inference.windows import Protocol
+    from hidden_two_stream.types import Prediction
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
@@ -49,8 +58,16 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--explain-class", metavar="CLASS", help="the class to explain (default: the best one of each video)"
     )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes for many videos, each with one thread (default: %(default)s)",
+    )
     add_protocol(parser)
     add_device(parser)
+    add_threads(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -62,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--top is {arguments.top}; expected 1 or more")
     require_threshold(arguments.threshold)
     parse_protocol(arguments.protocol)
+    _check_workers(arguments)
     recognizer = open_scorer(arguments)
     protocol = run_protocol(arguments.protocol, recognizer.info.recipe, note)
     sources, left_out = named_videos(arguments.sources, "labeled")
@@ -70,8 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     failed: list[dict[str, str]] = []
     result = {"run": arguments.run, "predictions": predictions, "unreadable": failed, "left_out": left_out}
     try:
-        for source in sources:
-            predict = partial(recognizer.predict, source, protocol.name, threshold=arguments.threshold)
+        for source, predict in _work(arguments, recognizer, protocol, sources):
             prediction = attempt(source, predict, arguments.debug)
             if isinstance(prediction, Failure):
                 failed.append({"source": source, "reason": prediction.reason})
@@ -96,6 +113,50 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(result)
     return 1 if failed else 0
+
+
+def _check_workers(arguments: argparse.Namespace) -> None:
+    if not 1 <= arguments.workers <= MOST_WORKERS:
+        raise UsageError(f"--workers is {arguments.workers}; expected 1 to {MOST_WORKERS}")
+    if arguments.workers > 1 and arguments.explain is not None:
+        raise UsageError("--explain works in one process; leave out --workers")
+    if arguments.workers > 1 and (arguments.threads or 1) > 1:
+        raise UsageError("each of the --workers has one thread; leave out --threads")
+
+
+def _work(
+    arguments: argparse.Namespace,
+    recognizer: Recognizer | OnnxRecognizer,
+    protocol: Protocol,
+    sources: Sequence[str],
+) -> Iterator[tuple[str, Callable[[], Prediction]]]:
+    """Yield each video, and a function that returns its prediction or raises why there is none."""
+    workers = min(arguments.workers, len(sources))
+    if workers < 2:
+        for source in sources:
+            yield (
+                source,
+                partial(recognizer.predict, source, protocol.name, threshold=arguments.threshold),
+            )
+        return
+    from hidden_two_stream.inference.many import predict_many
+
+    outcomes = predict_many(
+        arguments.run,
+        sources,
+        protocol.name,
+        threshold=arguments.threshold,
+        workers=workers,
+        device=arguments.device,
+    )
+    for source, outcome in zip(sources, outcomes, strict=True):
+        yield source, partial(_returned, outcome)
+
+
+def _returned(outcome: Prediction | HiddenTwoStreamError) -> Prediction:
+    if isinstance(outcome, HiddenTwoStreamError):
+        raise outcome
+    return outcome
 
 
 def _explainer(

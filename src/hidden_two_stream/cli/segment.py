@@ -8,7 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hidden_two_stream.cli.options import Parser, add_device, open_recognizer, path
+from hidden_two_stream.cli.options import (
+    Parser,
+    add_device,
+    add_threads,
+    open_recognizer,
+    path,
+)
 from hidden_two_stream.cli.output import print_json, print_text
 from hidden_two_stream.cli.sources import Failure, add_videos, attempt, named_videos
 from hidden_two_stream.errors import CheckpointError, UsageError
@@ -78,6 +84,7 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument("--overlay", type=path, metavar="FILE", help="write the video with its labels: .mp4")
     add_device(parser)
+    add_threads(parser)
 
 
 @dataclass

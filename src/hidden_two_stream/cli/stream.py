@@ -9,7 +9,13 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from hidden_two_stream.cli.options import Parser, add_device, open_scorer, path_text
+from hidden_two_stream.cli.options import (
+    Parser,
+    add_device,
+    add_threads,
+    open_scorer,
+    path_text,
+)
 from hidden_two_stream.cli.output import print_json_line
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.progress import note, number_of
@@ -64,6 +70,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--fps", type=float, help="rate of raw frames, or what the camera is asked for")
     parser.add_argument("--seconds", type=float, metavar="SECONDS", help="stop after so much time")
     add_device(parser)
+    add_threads(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

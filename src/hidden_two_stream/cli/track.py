@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from hidden_two_stream.cli.options import Parser, add_device, add_motion_source, open_motion, path, show
+from hidden_two_stream.cli.options import (
+    Parser,
+    add_device,
+    add_motion_source,
+    add_threads,
+    open_motion,
+    path,
+    show,
+)
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.printing import one_line
 
@@ -45,6 +53,7 @@ def add_arguments(parser: Parser) -> None:
         "--overlay", type=path, metavar="FILE.mp4", help="also write the frames with what is followed"
     )
     add_device(parser)
+    add_threads(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -3,15 +3,20 @@
 Each video is decoded completely once, which gives the exact frame count and finds what is unreadable. Frames
 are kept as uint8 at the networks' input resolution if those of all videos fit the memory budget. Otherwise
 none are kept, and clips are decoded again when they are asked for. Both ways give the same pixels.
+
+Prediction uses few frames of a long video, and which ones depends on their number. So the number that the
+file announces says which frames are converted and resized while the video is decoded. If it is wrong, those
+that are missing are decoded again.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,17 +24,18 @@ import numpy.typing as npt
 from hidden_two_stream.data.content import Content, ContentReader
 from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.errors import HiddenTwoStreamError, UsageError, VideoError, unexpected
-from hidden_two_stream.parallel import LOST_WORKER, run_in_processes
-from hidden_two_stream.types import Frame, RawClip
+from hidden_two_stream.types import Frame, Image, LazyFrame, RawClip
 from hidden_two_stream.video.crops import concatenate, short_side_size
 from hidden_two_stream.video.limits import resized_too_large
 from hidden_two_stream.video.reader import Source, VideoReader, source_name
 from hidden_two_stream.video.times import FALLBACK_FPS, at_rate, index_times, unsampled_warning
+from hidden_two_stream.watchdog import ended_when_stuck
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
+    "Choice",
     "ClipCache",
     "DecodedVideo",
     "Resize",
@@ -47,6 +53,11 @@ Resize = int | tuple[int, int]
 Resizer = Callable[[RawClip, Resize], Any]
 """`resized`, or a function with the same pixels in NumPy arrays, for use without PyTorch."""
 
+Choice = Callable[[int], Iterable[int]]
+"""Number of frames of a video → the indices of those that are needed."""
+
+_Frame = TypeVar("_Frame", Frame, LazyFrame)
+
 _ROUNDING_SECONDS = 1e-6  # 0.1 + 0.2 s is the time of the frame at 0.3 s
 
 
@@ -61,13 +72,15 @@ class DecodedVideo:
         size: (height, width) of the decoded frames, before resizing.
         fps: mean frames per second; None where unknown.
         warning: what was wrong with the video, for example that decoding ended early; None: nothing.
-        frames: (num_frames, 3, h, w) uint8, resized; None where they were not kept.
+        frames: (num_frames, 3, h, w) uint8, resized, or only those of `places`; None where they were not
+            kept.
         pts_seconds: (num_frames,) float64 time of each frame; the first frame of the file is at 0.
-        num_bytes: memory of all resized frames, whether they were kept or not.
+        num_bytes: memory of the resized frames, whether they were kept or not.
         numbers: (num_frames,) number in the file of each frame; empty: they follow each other from
             `first_frame` on.
         content: what identifies the frames of the file, before they are sampled; None: not computed.
         resizer: resizes the frames, and so decides whether they are tensors or arrays; None: `resized`.
+        places: index of a frame → its place in `frames`; None: they are all there.
     """
 
     source: Source
@@ -82,6 +95,7 @@ class DecodedVideo:
     numbers: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64), compare=False)
     content: Content | None = field(default=None, compare=False, repr=False)
     resizer: Resizer | None = field(default=None, compare=False, repr=False)
+    places: Mapping[int, int] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not len(self.pts_seconds):
@@ -95,10 +109,15 @@ class DecodedVideo:
 
     def read(self, indices: Sequence[int], size: Resize) -> Tensor:
         """Return the frames at `indices` of the labeled part, (len, 3, h, w) uint8, resized to `size`."""
-        if self.frames is not None:
-            return self.frames[list(indices)]
+        if self.frames is not None and self._holds(indices):
+            return self.frames[[index if self.places is None else self.places[index] for index in indices]]
         with VideoReader(self.source) as reader:
             return (self.resizer or resized)(reader.read(self.file_numbers(indices)), size)
+
+    def _holds(self, indices: Iterable[int]) -> bool:
+        return self.frames is not None and (
+            self.places is None or all(index in self.places for index in indices)
+        )
 
     def file_numbers(self, indices: Sequence[int]) -> list[int]:
         """Return the numbers in the file of the frames at `indices`."""
@@ -114,7 +133,7 @@ class DecodedVideo:
                 first frames.
             size: as for `read`.
         """
-        if self.frames is not None or len(clips) == 1:
+        if self._holds(itertools.chain.from_iterable(clips)) or len(clips) == 1:
             yield from (self.read(indices, size) for indices in clips)
             return
         held: dict[int, Tensor] = {}
@@ -169,6 +188,7 @@ def decode_video(
     *,
     identify: bool = False,
     resizer: Resizer | None = None,
+    choose: Choice | None = None,
 ) -> DecodedVideo:
     """Decode a source completely, in bounded memory.
 
@@ -182,6 +202,7 @@ def decode_video(
             of their own are all taken, with a warning.
         identify: compute `content`.
         resizer: None: `resized`.
+        choose: the frames to resize and keep; None: all. All frames of a labeled part are kept.
 
     Raises:
         UsageError, VideoError: as `VideoReader`; also VideoError if a part in seconds is asked for and the
@@ -189,9 +210,10 @@ def decode_video(
     """
     with VideoReader(source) as reader:
         require_resizable(source, reader.size, size)
-        found = _Decoded(size, max_bytes, fps if reader.fps else 0.0, identify, resizer or resized)
+        rate = fps if reader.fps else 0.0
+        found = _Decoded(size, max_bytes, rate, identify, resizer or resized)
         if start_seconds is None and end_seconds is None:
-            found.add_all(reader.frames())
+            found.add_whole(reader, choose)
         else:
             _decode_part(source, reader, found, start_seconds or 0.0, _none_as_infinity(end_seconds))
         warnings = [reader.warning, unsampled_warning(reader.fps, fps)]
@@ -202,12 +224,13 @@ def decode_video(
             reader.size,
             reader.fps,
             "; ".join(filter(None, warnings)) or None,
-            None if found.kept is None else concatenate(found.kept),
+            None if found.kept is None else concatenate(list(found.kept.values())),
             np.zeros(0) if reader.times_repaired and not fps else np.array(found.times),
             found.num_bytes,
             np.array(found.numbers) if fps else np.zeros(0, np.int64),
             None if found.content is None else found.content.content(),
             resizer,
+            found.places,
         )
 
 
@@ -253,31 +276,77 @@ class _Decoded:
         self._max_bytes = max_bytes
         self._fps = fps
         self._identify = identify
+        self._chosen: frozenset[int] | None = None
         self.clear()
 
     def clear(self) -> None:
         """Forget all frames."""
         self.numbers: list[int] = []
         self.times: list[float] = []
-        self.kept: list[Tensor] | None = []
+        self.kept: dict[int, Tensor] | None = {}
         self.content = ContentReader() if self._identify else None
         self._frame_bytes = 0
 
     @property
     def num_bytes(self) -> int:
-        """Memory of all resized frames, whether they were kept or not."""
-        return len(self.times) * self._frame_bytes
+        """Memory of the resized frames, whether they were kept or not."""
+        return self._frame_bytes * (len(self.times) if self._chosen is None else len(self._chosen))
 
-    def add_all(self, frames: Iterable[Frame]) -> None:
+    @property
+    def places(self) -> dict[int, int] | None:
+        """Index of a frame → its place among those that were kept; None: all or none were."""
+        if self._chosen is None or self.kept is None:
+            return None
+        return {index: place for place, index in enumerate(self.kept)}
+
+    def add_whole(self, reader: VideoReader, choose: Choice | None) -> None:
+        """Take a whole video, but of its images only those at the indices that `choose` gives."""
+        expected = self._expected(reader)
+        if choose is None or expected is None:
+            self.add_all(reader.frames())
+            return
+        self._chosen = frozenset(choose(expected))
+        if self.content is None:
+            self.add_all(reader.scan())
+        else:
+            self.add_all(reader.frames())  # the content needs all images
+        self._complete(frozenset(choose(len(self.times))), reader)
+
+    def _expected(self, reader: VideoReader) -> int | None:
+        """Return how many frames the source announces, after sampling at the rate; it may be wrong."""
+        number = reader.expected_frames
+        if not number or not self._fps or not reader.fps:
+            return number or None
+        return math.floor((number - 1) / reader.fps * self._fps + 0.25) + 1  # as `at_rate`
+
+    def add_all(self, frames: Iterable[_Frame]) -> None:
         """Take frames that follow each other, sampled at the rate."""
-        watched = frames if self.content is None else self.content.watch(frames)
+        watched: Iterable[_Frame] = frames if self.content is None else self.content.watch(frames)
         for frame in at_rate(watched, self._fps) if self._fps else watched:
+            index = len(self.times)
             self.numbers.append(frame.index)
             self.times.append(frame.pts_seconds)
-            if self.kept is not None:
-                self.kept.append(self._resizer(frame.image[None], self._size))
-                self._frame_bytes = self.kept[-1].nbytes
-                self.kept = self.kept if self.num_bytes <= self._max_bytes else None
+            if self.kept is not None and (self._chosen is None or index in self._chosen):
+                self._keep(index, frame.image)
+
+    def _complete(self, chosen: frozenset[int], reader: VideoReader) -> None:
+        """Keep the chosen frames and no others; decode again for those that are missing."""
+        self._chosen = chosen
+        if self.kept is None:
+            return
+        self.kept = {index: image for index, image in self.kept.items() if index in chosen}
+        missing: dict[int, list[int]] = {}
+        for index in sorted(chosen - self.kept.keys()):
+            missing.setdefault(self.numbers[index], []).append(index)
+        for frame in reader.select(sorted(missing)) if missing else ():
+            for index in missing[frame.index]:
+                self._keep(index, frame.image)
+
+    def _keep(self, index: int, image: Image) -> None:
+        if self.kept is not None:
+            self.kept[index] = self._resizer(image[None], self._size)
+            self._frame_bytes = self.kept[index].nbytes
+            self.kept = self.kept if len(self.kept) * self._frame_bytes <= self._max_bytes else None
 
 
 @dataclass(frozen=True)
@@ -321,6 +390,7 @@ def open_clip_cache(
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
     fps: float = 0.0,
+    choose: Choice | None = None,
 ) -> ClipCache:
     """Decode all samples once, in worker processes.
 
@@ -331,7 +401,7 @@ def open_clip_cache(
             if and only if those of all samples fit, whatever the number of workers.
         workers: processes; 0 decodes in this one.
         progress: called with the number done and the total.
-        fps: as for `decode_video`.
+        fps, choose: as for `decode_video`.
 
     Raises:
         UsageError: the budget is negative.
@@ -341,7 +411,8 @@ def open_clip_cache(
         raise UsageError(f"the memory for decoded frames is {budget_bytes >> 20} MiB; expected 0 or more")
     budget = _Budget(budget_bytes, workers)
     outcomes: list[_Outcome] = []
-    for outcome in _decode_all(samples, size, fps, workers, budget):
+    tasks = [_Task(sample, size, fps, choose) for sample in samples]
+    for outcome in _decode_all(tasks, workers, budget):
         before = budget.exceeded
         if not isinstance(outcome, HiddenTwoStreamError):
             budget.count(outcome)
@@ -353,7 +424,7 @@ def open_clip_cache(
     if not budget.exceeded:  # videos that were too large for the share of one worker
         for index, outcome in enumerate(outcomes):
             if not isinstance(outcome, HiddenTwoStreamError) and outcome.frames is None:
-                outcomes[index] = _decode_sample((samples[index], size, fps, outcome.num_bytes))
+                outcomes[index] = _decode_sample(tasks[index]._replace(max_bytes=outcome.num_bytes))
     pairs = list(zip(samples, outcomes, strict=True))
     readable = [(sample, found) for sample, found in pairs if not isinstance(found, HiddenTwoStreamError)]
     unreadable = tuple((sample, found) for sample, found in pairs if isinstance(found, HiddenTwoStreamError))
@@ -393,29 +464,45 @@ class _Budget:
 
 _Outcome = DecodedVideo | HiddenTwoStreamError
 _Parcel = tuple[_Outcome, npt.NDArray[np.uint8] | None]
-_Task = tuple[Sample, Resize, float, int]
-"""Sample, size, frames per second (0: all), and bytes that its frames may take."""
 _FEWEST_FOR_WORKERS = 8
 
 
-def _decode_all(
-    samples: Sequence[Sample], size: Resize, fps: float, workers: int, budget: _Budget
-) -> Iterator[_Outcome]:
-    """Yield the outcome of each sample, in order. Each sample gets its share of the budget when it starts."""
-    if workers < 1 or len(samples) < _FEWEST_FOR_WORKERS:
-        for sample in samples:
-            yield _decode_sample((sample, size, fps, 0 if budget.exceeded else budget.total - budget.kept))
+class _Task(NamedTuple):
+    """A sample to decode, as `decode_video` takes it; `max_bytes` is given when it starts."""
+
+    sample: Sample
+    size: Resize
+    fps: float
+    choose: Choice | None
+    max_bytes: int = 0
+
+
+def _decode_all(tasks: Sequence[_Task], workers: int, budget: _Budget) -> Iterator[_Outcome]:
+    """Yield the outcome of each task, in order. Each sample gets its share of the budget when it starts."""
+    if workers < 1 or len(tasks) < _FEWEST_FOR_WORKERS:
+        for task in tasks:
+            left = 0 if budget.exceeded else budget.total - budget.kept
+            yield _decode_sample(task._replace(max_bytes=left))
         return
-    tasks = ((sample, size, fps, budget.share) for sample in samples)
-    for outcome, frames in run_in_processes(_decode_apart, tasks, workers, _lost):
+    from hidden_two_stream.parallel import run_in_processes
+
+    started = (task._replace(max_bytes=budget.share) for task in tasks)
+    for outcome, frames in run_in_processes(_decode_apart, started, workers, _lost):
         yield _unpacked(outcome, frames)
 
 
 def _decode_sample(task: _Task) -> _Outcome:
-    sample, size, fps, max_bytes = task
+    sample = task.sample
     try:
         return decode_video(
-            sample.path, size, max_bytes, sample.start_seconds, sample.end_seconds, fps, identify=True
+            sample.path,
+            task.size,
+            task.max_bytes,
+            sample.start_seconds,
+            sample.end_seconds,
+            task.fps,
+            identify=True,
+            choose=task.choose,
         )
     except HiddenTwoStreamError as error:
         return error
@@ -425,7 +512,8 @@ def _decode_sample(task: _Task) -> _Outcome:
 
 def _decode_apart(task: _Task) -> _Parcel:
     """`_decode_sample` in another process, frames as an array: each tensor would hold a file open."""
-    outcome = _decode_sample(task)
+    with ended_when_stuck():
+        outcome = _decode_sample(task)
     if isinstance(outcome, HiddenTwoStreamError) or outcome.frames is None:
         return outcome, None
     return replace(outcome, frames=None), outcome.frames.numpy()
@@ -440,7 +528,9 @@ def _unpacked(outcome: _Outcome, frames: npt.NDArray[np.uint8] | None) -> _Outco
 
 
 def _lost(task: _Task) -> _Parcel:
-    return VideoError(task[0].path, LOST_WORKER), None
+    from hidden_two_stream.parallel import LOST_WORKER
+
+    return VideoError(task.sample.path, LOST_WORKER), None
 
 
 def _without_frames(outcome: _Outcome) -> _Outcome:

@@ -9,13 +9,16 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from hidden_two_stream.types import Frame, Image
+from hidden_two_stream.types import Frame, Image, LazyFrame
 
 __all__ = ["MEAN_LEVELS", "Content", "ContentReader", "are_alike", "file_format"]
+
+_Frame = TypeVar("_Frame", Frame, LazyFrame)
 
 Outline = npt.NDArray[np.uint8]
 
@@ -57,7 +60,7 @@ class ContentReader:
         self._hash = hashlib.blake2b(digest_size=16)
         self._cells: list[Outline] = []
 
-    def watch(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+    def watch(self, frames: Iterable[_Frame]) -> Iterator[_Frame]:
         """Yield the frames, and take each."""
         for frame in frames:
             self.add(frame.image)

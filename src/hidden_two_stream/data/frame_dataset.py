@@ -11,6 +11,7 @@ A column `split` (train, test) divides the recordings; other columns, such as su
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -168,7 +169,7 @@ def read_frame_dataset(
         recordings = _table(path)
     else:
         raise UsageError(f"nothing found at {str(data)!r}; expected a CSV or a folder")
-    known = _names(recordings)
+    known = _names(recordings, str(data))
     chosen = known if names is None else tuple(map(clean_text, names))
     unknown = [name for name in chosen if name not in known]
     if unknown:
@@ -183,17 +184,20 @@ def read_frame_dataset(
     return FrameDataset(str(data), marked, chosen, number_elsewhere(listed, paths))
 
 
-def _names(recordings: Sequence[Recording]) -> tuple[str, ...]:
-    """Return all behaviors, in the order in which they occur."""
+def _names(recordings: Sequence[Recording], source: str) -> tuple[str, ...]:
+    """Return all behaviors, in the order in which they occur; errors name the list, `source`, too."""
     found: dict[str, None] = {}
     for recording in recordings:
         if recording.labels is None:
             found |= dict.fromkeys(segment.label for segment in recording.segments)
             continue
-        form = detect_format(recording.labels)
-        rate = FALLBACK_FPS if form.counts_frames else None
-        for one in read_annotations(recording.labels, form.name, fps=rate):
-            found |= dict.fromkeys(one.labels)
+        try:
+            form = detect_format(recording.labels)
+            rate = FALLBACK_FPS if form.counts_frames else None
+            for one in read_annotations(recording.labels, form.name, fps=rate):
+                found |= dict.fromkeys(one.labels)
+        except (DataError, UsageError) as error:
+            raise type(error)(f"{source}: the labels of {recording.path!r}: {error}") from error
     return tuple(found)
 
 
@@ -229,8 +233,10 @@ def _label_files(path: Path) -> list[Recording]:
     for line, row in table.rows():
         places = {}
         for column in ("path", "labels"):
+            if not row[column]:
+                raise DataError(f"{path}, line {line}: {column} is empty")
             places[column] = _beside(path, row[column])
-            if not Path(places[column]).exists():
+            if not os.path.exists(places[column]):  # `Path.exists` raises an error about a very long name
                 raise DataError(f"{path}, line {line}: there is no {row[column]!r}")
         rest = {name: value for name, value in row.items() if name not in ("path", "labels", "split")}
         split = _split(row.get("split", ""), path, line)
@@ -250,7 +256,7 @@ def _segments(path: Path) -> list[Recording]:
         segments[_beside(path, one.video)] = list(one.segments)
     for line, row in table.rows():
         place = _beside(path, row["path"])
-        if not Path(place).exists():
+        if not os.path.exists(place):
             raise DataError(f"{path}, line {line}: there is no {row['path']!r}")
         rest = {name: value for name, value in row.items() if name not in (*_SEGMENT_COLUMNS, "split")}
         split = _split(row.get("split", ""), path, line)

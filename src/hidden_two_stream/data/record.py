@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from hidden_two_stream.data.clip_cache import DecodedVideo
 from hidden_two_stream.data.content import are_alike, file_format
 from hidden_two_stream.data.samples import Sample, below_common_folder
 from hidden_two_stream.errors import CheckpointError
-from hidden_two_stream.files import write_json
+from hidden_two_stream.files import read_json, write_json
 from hidden_two_stream.video.finding import is_url
 
 __all__ = ["SAMPLES_FILE", "RecordedSample", "TrainingRecord", "absolute_names", "read_record"]
@@ -191,7 +190,7 @@ def read_record(run: Path) -> TrainingRecord | None:
     if not path.is_file():
         return None
     try:
-        found: Any = json.loads(path.read_text(encoding="utf-8"))
+        found: Any = read_json(path)
         if found["format_version"] != _FORMAT_VERSION:
             raise ValueError(f"its format version is {found['format_version']!r}")
         parts = {
@@ -210,7 +209,7 @@ def read_record(run: Path) -> TrainingRecord | None:
             tuple(map(str, found["earlier_digests"])),
             tuple(map(str, found["unknown"])),
         )
-    except (KeyError, OSError, RecursionError, TypeError, ValueError) as error:
+    except (KeyError, OSError, OverflowError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{str(path)!r} is damaged: {error}; delete it to use the run without its list of samples"
         ) from error

@@ -112,8 +112,10 @@ def group_values(dataset: DatasetIndex, column: str) -> tuple[str, ...]:
     return tuple(sorted(values, key=lambda value: (_natural_key(value), value)))
 
 
-def _natural_key(text: str) -> list[str | int]:
-    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"([0-9]+)", text))]
+def _natural_key(text: str) -> list[str | tuple[int, str]]:
+    parts = enumerate(re.split(r"([0-9]+)", text))
+    # A number is compared by its length first: `int` refuses thousands of digits.
+    return [(len(number := part.lstrip("0")), number) if i % 2 else part for i, part in parts]
 
 
 def hold_out(dataset: DatasetIndex, column: str, value: str) -> Split:

@@ -215,7 +215,7 @@ class Comparison:
                 recipe=_typed(found, "recipe", dict),
                 clips=_typed({"clips_per_class": None, **found}, "clips_per_class", (int, type(None))),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise DataError(f"these are no results of `hts compare`: {reason}; compare again") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hidden_two_stream.checkpoint import RunMetadata
@@ -16,7 +17,13 @@ from hidden_two_stream.data.splits import divide, own_split
 from hidden_two_stream.errors import CheckpointError, DataError, UsageError
 from hidden_two_stream.evaluation.accuracy import Evaluation, check_known, evaluate_videos
 from hidden_two_stream.inference.predictor import Recognizer, load
-from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol, run_protocol
+from hidden_two_stream.inference.windows import (
+    DEFAULT_PROTOCOL,
+    Protocol,
+    parse_protocol,
+    protocol_frames,
+    run_protocol,
+)
 from hidden_two_stream.progress import note, number_of, with_progress
 
 __all__ = ["PARTS", "evaluate"]
@@ -76,7 +83,7 @@ def evaluate(
     if not part.samples:
         raise DataError(f"no {part.split} videos in {str(data)!r} ({part.rule}); use --split all")
     check_known({sample.label for sample in part.samples}, recognizer.classes)
-    cache = _decode(part.samples, recognizer, workers, cache_mb, quiet)
+    cache = _decode(part.samples, recognizer, chosen, workers, cache_mb, quiet)
     cache, tested = _select_by_content(part, cache, recognizer.record, data)
     evaluation = with_progress(
         "evaluate", len(cache.samples), quiet, lambda done: evaluate_videos(recognizer, cache, chosen, done)
@@ -153,9 +160,17 @@ def _part_of_training(
 
 
 def _decode(
-    samples: tuple[Sample, ...], recognizer: Recognizer, workers: int | None, cache_mb: int, quiet: bool
+    samples: tuple[Sample, ...],
+    recognizer: Recognizer,
+    protocol: Protocol,
+    workers: int | None,
+    cache_mb: int,
+    quiet: bool,
 ) -> ClipCache:
-    """Decode the samples; name unreadable ones, and videos of another rate, on stderr."""
+    """Decode the samples, for the frames that the protocol uses.
+
+    Unreadable ones, and videos of another rate, are named on stderr.
+    """
     settings = recognizer.info.recipe.input
     processes = default_workers() if workers is None else workers
     cache = with_progress(
@@ -169,6 +184,7 @@ def _decode(
             workers=processes,
             progress=done,
             fps=settings.fps,
+            choose=partial(protocol_frames, recognizer.info.recipe, protocol),
         ),
     )
     for line in unreadable_lines(cache.unreadable):

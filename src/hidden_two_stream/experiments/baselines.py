@@ -28,6 +28,7 @@ from hidden_two_stream.recognition.backbones import build_backbone
 from hidden_two_stream.recognition.fusion import fuse
 from hidden_two_stream.recognition.model import Preprocessing
 from hidden_two_stream.recognition.streams import TemporalStream
+from hidden_two_stream.tensors import shapes_only
 from hidden_two_stream.training.fit import FitTask, evaluate_split, run_info, training_run
 from hidden_two_stream.training.loop import optimize
 from hidden_two_stream.training.resources import Resources
@@ -192,7 +193,7 @@ def load_baseline(source: str | Path) -> Baseline:
         raise CheckpointError(
             f"{str(source)!r} is not a baseline network of hts compare; open it with {opener}"
         )
-    with torch.device("meta"):  # the loaded weights replace the parameters
+    with shapes_only():  # the loaded weights replace the parameters
         model = BaselineModel(cast(BaselineInput, sees), info.recipe, len(info.classes))
     place_weights(model, tensors, file)
     return Baseline(model, info)

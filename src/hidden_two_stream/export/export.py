@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -83,6 +83,7 @@ def export_model(
     data: str | Path | None = None,
     num_windows: int = 16,
     int8: bool = False,
+    on_trace: Callable[[], None] = lambda: None,
 ) -> Export:
     """Export a trained run as one graph from frames to scores, and compare it with the run.
 
@@ -98,6 +99,7 @@ def export_model(
             on, or generated clips where they cannot be found.
         num_windows: windows to compare, at least 1.
         int8: quantize the ONNX file; `data` is needed.
+        on_trace: called before the network is traced, which takes longest.
 
     Raises:
         UsageError: an argument is wrong.
@@ -118,6 +120,7 @@ def export_model(
     windows = list(windows_of(parts.test, info.recipe, num_windows))
     if not windows:
         raise DataError(f"no readable video in {parts.name}; name labeled videos with --data")
+    on_trace()
     graph = ExportGraph(recognizer.model, info).eval()
     program = onnx_file.trace(graph, info.recipe)
     described = description(info, graph.outputs, "float32")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -74,6 +74,7 @@ def export_web(
     num_windows: int = 16,
     title: str | None = None,
     runtime: str | Path | None = None,
+    on_trace: Callable[[], None] = lambda: None,
 ) -> WebExport:
     """Export a run as a web page.
 
@@ -82,9 +83,11 @@ def export_web(
             package, which the page can be taught with.
         out: the folder to write, or with `single` the .html file.
         single: put everything into one file, which browsers open from the disk, too. It has no WebGPU.
-        data, num_windows: as `export_model`.
+        data: labeled videos, whose windows are compared; see `export_model`.
+        num_windows: windows to compare, at least 1.
         title: heading of the page; None: "Hidden Two-Stream".
         runtime: see `web_runtime.runtime_files`.
+        on_trace: see `export_model`.
 
     Raises:
         UsageError: an argument is wrong, or the folder holds something else.
@@ -99,7 +102,7 @@ def export_web(
     recognizer = shipped_recognizer() if run is None else run if isinstance(run, Recognizer) else load(run)
     with tempfile.TemporaryDirectory() as scratch:
         model = Path(scratch) / _MODEL
-        exported = export_model(recognizer, model, data=data, num_windows=num_windows)
+        exported = export_model(recognizer, model, data=data, num_windows=num_windows, on_trace=on_trace)
         described = _described(model, recognizer, title)
         network = {_MODEL: model.read_bytes(), **described}
     assets = network | libraries

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import nn
 
 from hidden_two_stream.checkpoint import (
@@ -21,6 +20,7 @@ from hidden_two_stream.checkpoint import (
     save_run,
 )
 from hidden_two_stream.errors import CheckpointError, UsageError
+from hidden_two_stream.files import parse_json
 from hidden_two_stream.inference.frame_features import FeatureParts, VideoFeatures, frame_features
 from hidden_two_stream.inference.frame_scores import (
     FrameScores,
@@ -31,7 +31,7 @@ from hidden_two_stream.inference.frame_scores import (
 )
 from hidden_two_stream.recognition.frame_head import FrameHead, frame_logits, frame_scores
 from hidden_two_stream.recognition.model import HiddenTwoStream
-from hidden_two_stream.tensors import on_device
+from hidden_two_stream.tensors import on_device, shapes_only
 from hidden_two_stream.types import FloatArray
 from hidden_two_stream.video.reader import Source, source_name
 
@@ -194,7 +194,7 @@ def load_annotator(source: str | Path, device: str = "cpu") -> Annotator:
             f"{str(file)!r} labels clips, not frames; train with hts train-frames, or use hts predict"
         )
     facts = _facts(text, len(info.classes), file)
-    with torch.device("meta"):
+    with shapes_only():
         networks = build_model(info.recipe, facts["network_classes"])
         head = FrameHead(
             facts["features"], len(info.classes) + facts["exclusive"], facts["width"], dropout=0.0
@@ -210,7 +210,7 @@ def load_annotator(source: str | Path, device: str = "cpu") -> Annotator:
 def _facts(text: object, count: int, file: Path) -> dict[str, Any]:
     """Return the checked description of an annotator."""
     try:
-        found: Any = json.loads(text) if isinstance(text, str) else None
+        found: Any = parse_json(text) if isinstance(text, str) else None
         thresholds = [float(value) for value in found["thresholds"]]
         facts = {
             "exclusive": found["exclusive"],

@@ -147,7 +147,8 @@ class MotionEstimator:
         """Yield the flow of `flow` window by window, in bounded memory.
 
         Args:
-            source, short_side: as for `flow`.
+            source: as for `flow`.
+            short_side: as for `flow`.
             on_warning: called after the last frame if something is wrong with the video, with the reason;
                 None: a `VideoWarning` is issued.
 

@@ -21,6 +21,7 @@ from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.data.clip_cache import DecodedVideo
 from hidden_two_stream.inference.windows import Protocol, Window, scored
 from hidden_two_stream.recognition.model import HiddenTwoStream
+from hidden_two_stream.recognition.pair_states import PairStates
 from hidden_two_stream.video.crops import center_crop_box
 from hidden_two_stream.video.sampling import clip_indices
 from hidden_two_stream.video.transforms import apply_crop
@@ -28,7 +29,6 @@ from hidden_two_stream.video.transforms import apply_crop
 __all__ = ["Forward", "StillFrames", "StillPairs", "WindowFrames", "window_logits"]
 
 _FEWEST_FRAMES = 3  # of a stretch; in fewer, hardly a motion can stop
-_BATCH = 32  # pairs per forward pass
 
 Forward = Callable[[Tensor], Mapping[str, Tensor]]
 """Clips (B, T, 3, size, size) uint8 → logits (B, classes) of each stream."""
@@ -149,8 +149,8 @@ class StillPairs:
     ) -> None:
         self._frames, self._model, self._streams = frames, model, streams
         self._temperatures = temperatures
-        self._states: dict[tuple[int, int], tuple[Tensor, ...]] = {}
         self._device = next(model.parameters()).device
+        self._pairs = PairStates(model, lambda numbers: self._input(numbers)[None])
 
     @torch.inference_mode()
     def logits(self, windows: Sequence[int], stretch: Stretch) -> Rows:
@@ -172,14 +172,8 @@ class StillPairs:
             (one, one if _holds(stretch, one) else other)
             for one, other in itertools.pairwise(self._frames.windows[window])
         ]
-        missing = [pair for pair in dict.fromkeys(pairs) if pair not in self._states]
-        for begin in range(0, len(missing), _BATCH):
-            batch = missing[begin : begin + _BATCH]
-            states = self._model.pair_states(torch.stack([self._input(pair) for pair in batch]))
-            self._states |= {pair: tuple(s[row] for s in states) for row, pair in enumerate(batch)}
-        joined = zip(*(self._states[pair] for pair in pairs), strict=True)
         size = self._frames.images.shape[-1]
-        return self._model.temporal_of_pairs(tuple(torch.cat(each)[None] for each in joined), size, size)
+        return self._model.temporal_of_pairs(self._pairs.of(pairs), size, size)
 
     def _input(self, numbers: Sequence[int]) -> Tensor:
         images: Tensor = self._model.preprocess(self._frames.of_numbers(numbers).to(self._device))

@@ -67,7 +67,12 @@ def load_onnx(source: str | Path, threads: int = 0) -> OnnxRecognizer:
     if not file.is_file():
         raise UsageError(f"no file at {str(source)!r}; give a model.onnx that `hts export` wrote")
     session = open_session(file, threads)
-    described = session.get_modelmeta().custom_metadata_map.get(DESCRIPTION_KEY)
+    try:
+        described = session.get_modelmeta().custom_metadata_map.get(DESCRIPTION_KEY)
+    except UnicodeDecodeError as error:
+        raise CheckpointError(
+            f"{str(file)!r} is damaged: a text in it is not UTF-8; export it again"
+        ) from error
     if described is None:
         raise CheckpointError(f"{str(file)!r} was not written by `hts export`: it has no description")
     info = run_info(parse_description(described, file, FORMAT_VERSION), file)
@@ -148,7 +153,7 @@ class OnnxRecognizer:
         self, source: Source, protocol: str = DEFAULT_PROTOCOL, *, threshold: float | None = None
     ) -> Prediction:
         """Return the label and scores of one video, as `Recognizer.predict` does."""
-        return predicted(self._scoring, source, protocol, threshold, self._logits, array_resized)
+        return predicted(self._scoring, source, protocol, threshold, self.logits, array_resized)
 
     def logits(self, video: DecodedVideo, protocol: Protocol) -> dict[str, npt.NDArray[np.float32]]:
         """Return logits (classes,) of each stream, averaged over the protocol's windows and crops.

@@ -13,6 +13,7 @@ from torch import Tensor
 from hidden_two_stream.checkpoint import RunInfo, load_run
 from hidden_two_stream.data.clip_cache import DecodedVideo, decode_video
 from hidden_two_stream.data.record import TrainingRecord, read_record
+from hidden_two_stream.inference.aggregate import mean_logits
 from hidden_two_stream.inference.explain import DEFAULT_STRETCHES, check_explained, explain_video
 from hidden_two_stream.inference.explanation import Explanation
 from hidden_two_stream.inference.motion_estimator import MotionEstimator, smallest_side
@@ -28,6 +29,7 @@ from hidden_two_stream.inference.scoring import (
 )
 from hidden_two_stream.inference.segment_settings import SegmentRule, SegmentSettings
 from hidden_two_stream.inference.segments import TimedScores
+from hidden_two_stream.inference.shared_windows import scored_sharing, windows_share_pairs
 from hidden_two_stream.inference.stream import StreamSettings, decided
 from hidden_two_stream.inference.tracker import Box, Point, Track, track
 from hidden_two_stream.inference.windows import (
@@ -120,7 +122,7 @@ class Recognizer:
             VideoError: the video cannot be read.
             CheckpointError: no stream of this run was trained.
         """
-        return predicted(self._scoring, source, protocol, threshold, self._forward)
+        return predicted(self._scoring, source, protocol, threshold, self.logits)
 
     def explain(
         self,
@@ -164,7 +166,12 @@ class Recognizer:
         Raises:
             CheckpointError: no stream of this run was trained.
         """
-        return video_logits(self._scoring, video, protocol, self._forward)
+        scoring, recipe, streams = self._scoring, self.info.recipe, self.trained_streams
+        if not windows_share_pairs(self.model, streams, recipe, protocol, video.num_frames):
+            return video_logits(scoring, video, protocol, self._forward)
+        scoring.require_usable()
+        windows = scored_sharing(self.model, streams, scoring.calibrated, video, recipe, protocol)
+        return mean_logits(windows)
 
     def prediction(
         self,
@@ -223,7 +230,8 @@ class Recognizer:
         window's logits, before calibration.
 
         Args:
-            source, hop_seconds: as for `windows`, with the same windows.
+            source: as for `windows`.
+            hop_seconds: as for `windows`; the windows are the same.
             on_warning: called after the last window if something is wrong with the video, with the reason;
                 None: a `VideoWarning` is issued.
 
@@ -376,7 +384,10 @@ class Recognizer:
 
         Args:
             source: as for `predict`.
-            points, box, start_seconds, short_side: see `inference.tracker.track`.
+            points: see `inference.tracker.track`.
+            box: see `inference.tracker.track`.
+            start_seconds: see `inference.tracker.track`.
+            short_side: see `inference.tracker.track`.
 
         Warns:
             VideoWarning: after the last frame, if something is wrong with the video.

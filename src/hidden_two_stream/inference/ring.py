@@ -16,6 +16,7 @@ from torch import Tensor
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.data.clip_cache import resized
 from hidden_two_stream.recognition.model import HiddenTwoStream
+from hidden_two_stream.recognition.pair_states import PairStates, pairs_of
 from hidden_two_stream.types import Image
 from hidden_two_stream.video.crops import center_crop
 from hidden_two_stream.video.sampling import clip_span
@@ -36,7 +37,6 @@ class WindowRing:
     Attributes:
         span: frames from the first to the last of a window.
         shares_pairs: whether the states of pairs are kept, so that a new frame costs one pair.
-        num_pairs: pairs that MotionNet has seen so far.
     """
 
     def __init__(self, model: HiddenTwoStream, recipe: Recipe, streams: Sequence[str]) -> None:
@@ -49,13 +49,20 @@ class WindowRing:
         self._frames: deque[Tensor] = deque(maxlen=self.span)
         # A branch behind another network than nano sees whole clips, but then pairs are not independent.
         self.shares_pairs = "temporal" in streams and model.pairs_are_independent
-        self._states: deque[tuple[Tensor, ...]] = deque(maxlen=self.span - self._stride)
-        self.num_pairs = 0
+        self._newest = -1
+        self._pairs = PairStates(model, self._numbered) if self.shares_pairs else None
+        self._num_pairs = 0
+
+    @property
+    def num_pairs(self) -> int:
+        """Pairs that MotionNet has seen so far."""
+        return self._num_pairs if self._pairs is None else self._pairs.num_pairs
 
     def clear(self) -> None:
         """Forget all frames: the next one is not the neighbor of the last."""
         self._frames.clear()
-        self._states.clear()
+        if self._pairs is not None:
+            self._pairs.clear()
 
     @torch.inference_mode()
     def push(self, image: Image) -> dict[str, Tensor] | None:
@@ -68,10 +75,10 @@ class WindowRing:
             None until there are enough frames for a window.
         """
         self._frames.append(self._prepared(image))
-        if self.shares_pairs and len(self._frames) > self._stride:
-            pair = self._frames_of((self._frames[-1 - self._stride], self._frames[-1]))
-            self._states.append(self._model.pair_states(pair))
-            self.num_pairs += 1
+        self._newest += 1
+        if self._pairs is not None and len(self._frames) > self._stride:
+            self._pairs.add([(self._newest - self._stride, self._newest)])
+            self._pairs.forget(self._newest - self.span + 1)
         if len(self._frames) < self.span:
             return None
         logits = {}
@@ -86,12 +93,15 @@ class WindowRing:
 
     def _temporal(self, window: Sequence[Tensor]) -> Tensor:
         """Return the temporal logits (1, classes) of a window of T frames, each (3, size, size)."""
-        if not self.shares_pairs:
-            self.num_pairs += self._length - 1
+        if self._pairs is None:
+            self._num_pairs += self._length - 1
             return self._model.temporal(self._frames_of(window))
-        kept = list(self._states)[:: self._stride]
-        states = tuple(torch.cat(parts, dim=1) for parts in zip(*kept, strict=True))
-        return self._model.temporal_of_pairs(states, *window[-1].shape[-2:])
+        numbers = range(self._newest - self.span + 1, self._newest + 1, self._stride)
+        return self._model.temporal_of_pairs(self._pairs.of(pairs_of(numbers)), *window[-1].shape[-2:])
+
+    def _numbered(self, numbers: Sequence[int]) -> Tensor:
+        """Return `frames` (1, len(numbers), 3, size, size) of frames that are kept."""
+        return self._frames_of([self._frames[number - self._newest - 1] for number in numbers])
 
     def _prepared(self, image: Image) -> Tensor:
         """Return the resized and cropped frame, (3, size, size) uint8, on the model's device."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,6 +30,7 @@ from hidden_two_stream.inference.segments import (
 from hidden_two_stream.inference.windows import (
     Protocol,
     ScoredWindow,
+    protocol_frames,
     protocol_windows,
     run_protocol,
     scored,
@@ -222,7 +224,7 @@ def predicted(
     source: Source,
     protocol: str,
     threshold: float | None,
-    forward: Callable[[Any], Mapping[str, Any]],
+    logits: Callable[[DecodedVideo, Protocol], Mapping[str, FloatArray]],
     resizer: Resizer | None = None,
 ) -> Prediction:
     """Return the label and scores of one video.
@@ -232,7 +234,7 @@ def predicted(
         source: a video.
         protocol: name of the test protocol.
         threshold: see `Scoring.threshold`.
-        forward: clips → calibrated logits of each stream.
+        logits: returns the calibrated logits (classes,) of each stream.
         resizer: resizes the frames; None: `data.clip_cache.resized`.
 
     Raises:
@@ -243,9 +245,15 @@ def predicted(
     require_threshold(threshold)
     recipe, changed = scoring.info.recipe, list[str]()
     chosen = run_protocol(protocol, recipe, changed.append)
-    video = decode_video(source, recipe.input.resize, KEPT_BYTES, fps=recipe.input.fps, resizer=resizer)
-    logits = video_logits(scoring, video, chosen, forward)
-    found = scoring.prediction(video, logits, chosen, threshold)
+    video = decode_video(
+        source,
+        recipe.input.resize,
+        KEPT_BYTES,
+        fps=recipe.input.fps,
+        resizer=resizer,
+        choose=partial(protocol_frames, recipe, chosen),
+    )
+    found = scoring.prediction(video, logits(video, chosen), chosen, threshold)
     return replace(found, warnings=(*changed, *found.warnings))
 
 

@@ -34,7 +34,11 @@ __all__ = [
     "ScoredWindow",
     "Window",
     "as_numbers",
+    "crops_of",
+    "finite_numbers",
     "parse_protocol",
+    "protocol_clips",
+    "protocol_frames",
     "protocol_windows",
     "run_protocol",
     "scored",
@@ -147,15 +151,26 @@ def run_protocol(name: str, recipe: Recipe, note: Callable[[str], None]) -> Prot
     return used
 
 
+def protocol_frames(recipe: Recipe, protocol: Protocol, num_frames: int) -> set[int]:
+    """Return the frames of a video that its windows use, which depend on the number of its frames."""
+    return set(itertools.chain.from_iterable(protocol_clips(recipe, protocol, num_frames)))
+
+
+def protocol_clips(recipe: Recipe, protocol: Protocol, num_frames: int) -> list[tuple[int, ...]]:
+    """Return the numbers of the frames of each window of a video."""
+    length, stride = recipe.model.num_frames, recipe.input.frame_stride
+    starts = protocol.starts(num_frames, length, stride)
+    return [clip_indices(start, length, stride, num_frames) for start in starts]
+
+
 def protocol_windows(video: DecodedVideo, recipe: Recipe, protocol: Protocol) -> Iterator[Window]:
     """Yield the windows of a decoded video that a test protocol chooses for this recipe."""
-    settings, length, protocol = recipe.input, recipe.model.num_frames, protocol.for_run(recipe)
-    starts = protocol.starts(video.num_frames, length, settings.frame_stride)
-    clips = [clip_indices(start, length, settings.frame_stride, video.num_frames) for start in starts]
-    for start, indices, clip in zip(starts, clips, video.read_clips(clips, settings.resize), strict=True):
+    crops = protocol.for_run(recipe).crops
+    clips = protocol_clips(recipe, protocol, video.num_frames)
+    for indices, clip in zip(clips, video.read_clips(clips, recipe.input.resize), strict=True):
         yield Window(
-            _crops(clip, recipe, protocol.crops),
-            float(video.pts_seconds[start]),
+            crops_of(clip, recipe, crops),
+            float(video.pts_seconds[indices[0]]),
             video.frame_end_seconds(indices[-1]),
         )
 
@@ -203,7 +218,7 @@ def _window(recent: deque[tuple[Tensor, float]], length: int, stride: int, end_s
     return Window(clip[None], recent[0][1], end_seconds)
 
 
-def _crops(clip: Tensor, recipe: Recipe, number: int) -> Tensor:
+def crops_of(clip: Tensor, recipe: Recipe, number: int) -> Tensor:
     """Return 1, 5 or 10 crops of a clip: (T, 3, h, w) → (crops, T, 3, size, size)."""
     if number == 1:
         return center_crop(clip, recipe.input.size)[None]
@@ -248,14 +263,23 @@ def scored(
         while len(clips) >= batch_size or (window is None and clips):
             batch, clips = clips[:batch_size], clips[batch_size:]
             for name, logits in forward(stack(batch)).items():
-                values = as_numbers(logits)
-                if not np.isfinite(values).all():
-                    raise CheckpointError(
-                        f"the {name} stream gives scores that are not finite; train it again with a lower "
-                        "learning rate, or use another checkpoint"
-                    )
-                rows.setdefault(name, []).extend(values)
+                rows.setdefault(name, []).extend(finite_numbers(name, logits))
             yield from complete()
+
+
+def finite_numbers(stream: str, logits: Tensor | npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Return the logits of a stream as a float64 array.
+
+    Raises:
+        CheckpointError: a logit is not finite.
+    """
+    values = as_numbers(logits)
+    if not np.isfinite(values).all():
+        raise CheckpointError(
+            f"the {stream} stream gives scores that are not finite; train it again with a lower "
+            "learning rate, or use another checkpoint"
+        )
+    return values
 
 
 def as_numbers(values: Tensor | npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

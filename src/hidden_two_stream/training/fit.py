@@ -30,6 +30,7 @@ from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, run_protocol
 from hidden_two_stream.progress import note, number_of, with_progress
 from hidden_two_stream.recognition.calibration import Calibration
 from hidden_two_stream.recognition.model import HiddenTwoStream
+from hidden_two_stream.tensors import shapes_only
 from hidden_two_stream.training.cross_fit import CrossFit, delete_cross_fits, labeled_stages
 from hidden_two_stream.training.loop import TrainingRun, optimize
 from hidden_two_stream.training.resources import Resources
@@ -194,7 +195,7 @@ def check_run(
         CheckpointError: a file of initial weights is damaged, or its download fails.
         MissingDependencyError: the library of an image encoder is not installed.
     """
-    with torch.device("meta"):
+    with shapes_only():
         build_model(recipe, 2)
     if not (warm_start or any(recipe.stage(name).steps for name in stages)):
         raise UsageError(
@@ -230,7 +231,7 @@ def check_batches(recipe: Recipe, stages: Sequence[str]) -> None:
         clips = recipe.stage(name).batch_size * (recipe.input.segments if stream else 1)
         if clips > 1:
             continue
-        with torch.device("meta"):
+        with shapes_only():
             model = build_model(recipe, 2)
             frames = torch.empty(1, num_frames, 3, size, size)
         select_trained(model, STAGES[name], train_encoder=recipe.stage(name).encoder_learning_rate > 0)

@@ -140,7 +140,7 @@ def _holder(descriptor: int) -> tuple[int, str]:
         os.lseek(descriptor, 0, os.SEEK_SET)
         data = parse_json(os.read(descriptor, 4096).decode())
         return int(data["pid"]), str(data["host"])
-    except (KeyError, OSError, TypeError, ValueError):
+    except (KeyError, OSError, OverflowError, TypeError, ValueError):
         return 0, ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hidden_two_stream.config.schema import StageConfig
+from hidden_two_stream.recognition.pair_states import PairStates, pairs_of
 from hidden_two_stream.video.crops import center_crop_box, flip
 from hidden_two_stream.video.sampling import clip_indices, spread_starts
 from hidden_two_stream.video.transforms import apply_crop
@@ -18,7 +19,7 @@ from hidden_two_stream.video.transforms import apply_crop
 if TYPE_CHECKING:
     from hidden_two_stream.training.loop import TrainingRun
 
-__all__ = ["LAST_LAYER", "chains", "fit_last_layer", "logistic_regression", "window_embeddings"]
+__all__ = ["LAST_LAYER", "fit_last_layer", "logistic_regression", "window_embeddings"]
 
 LAST_LAYER = StageConfig(steps=200, optimizer="logistic", weight_decay=0.003)
 """How the last layer is fitted unless a recipe says otherwise."""
@@ -113,39 +114,36 @@ def window_embeddings(model: Any, run: TrainingRun) -> tuple[Tensor, Tensor]:
         windows = [
             clip_indices(first, length, settings.frame_stride, available) for first in dict.fromkeys(starts)
         ]
-        for frames, positions in chains(windows, shared=model.pairs_are_independent):
-            clip = run.cache.clip(number, frames)
-            clip = apply_crop(
-                clip, center_crop_box(clip.shape[-2], clip.shape[-1], settings.size), settings.size
-            )
-            clips = torch.stack((clip, flip(clip)) if settings.flip else (clip,)).to(device)
-            vectors = model.pair_vectors(model.preprocess(clips))
-            for first in positions:
-                embedding = model.temporal_stream.embed(vectors[:, first : first + length - 1]).mean(dim=1)
-                found.append(embedding)
-                labels += [label] * len(embedding)
+        used = sorted({index for window in windows for index in window})
+        clip = run.cache.clip(number, used)
+        clip = apply_crop(clip, center_crop_box(clip.shape[-2], clip.shape[-1], settings.size), settings.size)
+        clips = torch.stack((clip, flip(clip)) if settings.flip else (clip,)).to(device)
+        for vectors in _window_vectors(model, clips, used, windows):
+            embedding = model.temporal_stream.embed(vectors).mean(dim=1)
+            found.append(embedding)
+            labels += [label] * len(embedding)
     return torch.cat(found), torch.tensor(labels, device=device)
 
 
-def chains(windows: Sequence[Sequence[int]], shared: bool) -> list[tuple[list[int], list[int]]]:
-    """Return windows of one video as few runs of frames, so that each pair of frames is computed once.
+def _window_vectors(
+    model: Any, clips: Tensor, used: Sequence[int], windows: Sequence[Sequence[int]]
+) -> Iterator[Tensor]:
+    """Yield the pair vectors (B, T−1, D) of each window.
 
     Args:
-        windows: frame numbers of each window, in the order of their first frames.
-        shared: join windows that overlap; if not, each window is a run of its own.
-
-    Returns:
-        For each run its frame numbers, and the positions in it where its windows begin.
+        model: as for `window_embeddings`.
+        clips: (B, n, 3, size, size) uint8.
+        used: the n numbers of their frames.
+        windows: numbers of the frames of each window.
     """
-    found: list[tuple[list[int], list[int]]] = []
-    for window in windows:
-        frames, positions = found[-1] if found else ([], [])
-        overlap = next(
-            (n for n in range(min(len(frames), len(window)), 0, -1) if frames[-n:] == list(window[:n])), 0
-        )
-        if shared and overlap:
-            positions.append(len(frames) - overlap)
-            frames += window[overlap:]
-        else:
-            found.append((list(window), [0]))
-    return found
+
+    def frames_of(numbers: Sequence[int]) -> Tensor:
+        frames: Tensor = model.preprocess(clips[:, [used.index(number) for number in numbers]])
+        return frames
+
+    if not model.pairs_are_independent:
+        yield from (model.pair_vectors(frames_of(window)) for window in windows)
+        return
+    states = PairStates(model, frames_of)
+    states.add(pair for window in windows for pair in pairs_of(window))
+    yield from (states.of(pairs_of(window))[0] for window in windows)

@@ -103,7 +103,8 @@ class LossScale:
         """
         if self._scaler is None or not tensors:
             return
-        saved = {name: tensor.item() for name, tensor in tensors.items() if tensor.numel() == 1}
+        single = {name: tensor for name, tensor in tensors.items() if tensor.numel() == 1}
+        saved = {name: tensor.item() for name, tensor in single.items() if not tensor.is_complex()}
         if saved.keys() != self.tensors().keys() or not saved["scale"] > 0 or min(saved.values()) < 0:
             raise CheckpointError(
                 f"the training state has a damaged loss scale: {saved}; train again into another folder"

@@ -128,7 +128,10 @@ class Plan:
                 raise ValueError(f"its {name} is {str(getattr(plan, name))[:60]!r}")
         if plan.processes < 1:
             raise ValueError(f"its processes is {plan.processes}")
-        parse_protocol(plan.protocol)
+        try:
+            parse_protocol(plan.protocol)
+        except UsageError as error:
+            raise ValueError(f"its protocol cannot be used: {error}") from None
         return plan
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from hidden_two_stream.checkpoint import build_model
@@ -17,6 +16,7 @@ from hidden_two_stream.files import read_json, write_json
 from hidden_two_stream.inference.predictor import Recognizer, load
 from hidden_two_stream.progress import note
 from hidden_two_stream.recognition.model import HiddenTwoStream
+from hidden_two_stream.tensors import shapes_only
 from hidden_two_stream.training.image_encoder import (
     begins_from_encoder,
     check_encoder_weights,
@@ -95,7 +95,7 @@ def check_initial_weights(recipe: Recipe, classes: Sequence[str], warm_start: Ma
     if teacher is not None:
         check_motion_weights(teacher)
     if _begins_from_image_weights(recipe, warm_start):
-        with torch.device("meta"):  # the check needs shapes only
+        with shapes_only():  # the check needs shapes only
             model = build_model(recipe, max(2, len(classes)))
         check_image_weights(model, recipe.model.backbone, recipe.init)
     if begins_from_encoder(recipe, warm_start):

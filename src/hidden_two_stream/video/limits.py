@@ -1,15 +1,17 @@
-"""How large a frame may be: one limit for decoded frames, one for resized ones.
+"""How large a frame may be, decoded and resized, and how large all frames of an animation together.
 
-A file of a few hundred bytes can ask for gigabytes, so both limits are checked before memory is taken.
+A file of a few hundred bytes can ask for gigabytes, so the limits are checked before memory is taken.
 """
 
 from __future__ import annotations
 
 __all__ = [
+    "MAX_ANIMATION_PIXELS",
     "MAX_ENLARGED_PIXELS",
     "MAX_FRAME_PIXELS",
     "MAX_RESIZED_PIXELS",
     "SIZE_REFUSED",
+    "animation_too_long",
     "frame_too_large",
     "resized_too_large",
 ]
@@ -22,6 +24,9 @@ MAX_RESIZED_PIXELS = 9_000_000
 
 MAX_ENLARGED_PIXELS = 2_100_000
 """Most pixels of a frame that is resized to more pixels; 1920 x 1080 has 2.07 million."""
+
+MAX_ANIMATION_PIXELS = 2_000_000_000
+"""Most pixels of all frames of a GIF or APNG: 23 bytes of one can ask for a frame of the full size."""
 
 _MILLIONS = MAX_FRAME_PIXELS // 10**6
 
@@ -36,6 +41,17 @@ def frame_too_large(height: int, width: int) -> str | None:
     return (
         f"its frames have {width} x {height} pixels; expected at most {_MILLIONS} million pixels: "
         "scale it down"
+    )
+
+
+def animation_too_long(num_frames: int, height: int, width: int) -> str | None:
+    """Why an animation of this many frames is not decoded, which could take hours; None: it is."""
+    pixels = num_frames * height * width
+    if pixels <= MAX_ANIMATION_PIXELS:
+        return None
+    return (
+        f"its {num_frames:,} frames of {width} x {height} have {pixels / 1e9:.3g} billion pixels together; "
+        f"expected at most {MAX_ANIMATION_PIXELS / 1e9:g} billion in an animation: convert it to a video"
     )
 
 

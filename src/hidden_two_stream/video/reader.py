@@ -36,14 +36,14 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from hidden_two_stream.errors import UsageError, VideoError
 from hidden_two_stream.progress import number_of
-from hidden_two_stream.types import Frame, RawClip, validate_clip
+from hidden_two_stream.types import Frame, LazyFrame, RawClip, validate_clip
 from hidden_two_stream.video.finding import is_url
 from hidden_two_stream.video.sources.array import ArraySource
 from hidden_two_stream.video.sources.base import FrameSource
@@ -54,6 +54,8 @@ from hidden_two_stream.video.sources.pipe import SILENT_PIPE, open_pipe
 from hidden_two_stream.video.sources.refused import refused_content, special_file
 
 __all__ = ["Source", "VideoInfo", "VideoReader", "probe", "read_video", "source_name"]
+
+_Frame = TypeVar("_Frame", Frame, LazyFrame)
 
 Source = str | os.PathLike[str] | npt.NDArray[Any]
 """A video file, a URL, a folder of frame images, or a (T, H, W, 3) uint8 array."""
@@ -95,7 +97,7 @@ class VideoReader:
 
     def __init__(self, source: Source) -> None:
         self._source = _open_source(source)
-        self._passes: weakref.WeakSet[Generator[Frame, None, None]] = weakref.WeakSet()
+        self._passes: weakref.WeakSet[Generator[Any, None, None]] = weakref.WeakSet()
         self._closed = False
 
     @property
@@ -122,6 +124,14 @@ class VideoReader:
         return self._source.times_repaired
 
     @property
+    def expected_frames(self) -> int | None:
+        """Number of frames that the source announces, which can be wrong.
+
+        None: it does not say, or it cannot be read twice, as a stream.
+        """
+        return self._source.expected_frames
+
+    @property
     def warning(self) -> str | None:
         """What was wrong with the part that was decoded so far; None: nothing."""
         return self._source.warning
@@ -137,6 +147,15 @@ class VideoReader:
         if start < 0 or (stop is not None and stop < start):
             raise UsageError(f"frames {start} to {stop} were requested; expected 0 <= start <= stop")
         return self._select(itertools.count(start) if stop is None else range(start, stop))
+
+    def scan(self) -> Iterator[LazyFrame]:
+        """Iterate over all frames as `frames` does, but convert an image only when it is asked for.
+
+        Raises:
+            UsageError: the reader is closed.
+        """
+        self._require_open()
+        return self._register(self._source.scan())
 
     def frames_between(self, start_seconds: float, end_seconds: float = math.inf) -> Iterator[Frame]:
         """Iterate over the frames that are shown in [start_seconds, end_seconds).
@@ -222,7 +241,7 @@ class VideoReader:
         self._require_open()
         return self._register(self._source.select(wanted))
 
-    def _register(self, selected: Generator[Frame, None, None]) -> Iterator[Frame]:
+    def _register(self, selected: Generator[_Frame, None, None]) -> Iterator[_Frame]:
         """Remember a running iterator, so that `close` can end it."""
         self._passes.add(selected)
         return selected

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from hidden_two_stream.types import Frame
+from hidden_two_stream.types import Frame, LazyFrame
 
 __all__ = [
     "FALLBACK_FPS",
@@ -33,6 +34,8 @@ FALLBACK_FPS = 25.0
 
 FAR_RATE = 1.5
 """Factor between two frame rates from which on the same motion looks different; a warning says so."""
+
+_Frame = TypeVar("_Frame", Frame, LazyFrame)
 
 _ROUNDING = 1e-9  # s: sums of times that should be equal
 _BEFORE_ALL = -(1 << 63)  # below every time stamp
@@ -101,7 +104,7 @@ def file_times(stamps: Sequence[float | None], fps: float | None) -> npt.NDArray
     return present - present[:1]
 
 
-def at_rate(frames: Iterable[Frame], fps: float) -> Iterator[Frame]:
+def at_rate(frames: Iterable[_Frame], fps: float) -> Iterator[_Frame]:
     """Yield `fps` frames per second: for each time first + i / fps, the frame nearest to it.
 
     Where the video has more frames per second, frames are left out; where it has fewer, frames repeat. A
@@ -117,7 +120,7 @@ def at_rate(frames: Iterable[Frame], fps: float) -> Iterator[Frame]:
         the last frame.
     """
     wanted, first = 0, 0.0
-    before: Frame | None = None
+    before: _Frame | None = None
     for frame in frames:
         if before is None:
             first = frame.pts_seconds

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from hidden_two_stream.checkpoint import MODEL_FILE, RunInfo, RunMetadata, build_model, save_run
 from hidden_two_stream.config.loading import load_recipe
 from hidden_two_stream.config.schema import Recipe
@@ -19,6 +17,7 @@ from hidden_two_stream.environment import versions
 from hidden_two_stream.errors import DataError, UsageError
 from hidden_two_stream.files import make_folder
 from hidden_two_stream.recognition.model import HiddenTwoStream
+from hidden_two_stream.tensors import shapes_only
 from hidden_two_stream.weights.caffe_layers import (
     CaffeNetworks,
     constant_warnings,
@@ -31,7 +30,7 @@ from hidden_two_stream.weights.fetch import file_sha256
 
 __all__ = ["ImportedCaffe", "import_caffe", "read_class_names"]
 
-_NUMBERED = re.compile(r"(\d+)\s+(\S.*)")
+_NUMBERED = re.compile(r"(\d{1,9})\s+(\S.*)")
 
 
 @dataclass(frozen=True)
@@ -191,5 +190,5 @@ def _recipe(networks: CaffeNetworks) -> Recipe:
 
 def _empty_model(recipe: Recipe, num_classes: int) -> HiddenTwoStream:
     """Build the model without memory for its weights, which saves drawing 177 million random numbers."""
-    with torch.device("meta"):
+    with shapes_only():
         return build_model(recipe, num_classes)

@@ -6,6 +6,7 @@ Only JSON and safetensors files are read. No code of an encoder's author is run,
 from __future__ import annotations
 
 import importlib
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,7 +50,8 @@ _DEFAULT_SIDE = 224
 
 def absolute_name(name: str) -> str:
     """Return the absolute path of a local folder, or the name of the hub unchanged."""
-    return str(Path(name).expanduser().resolve()) if Path(name).expanduser().is_dir() else name
+    folder = os.path.expanduser(name)
+    return os.path.realpath(folder) if os.path.isdir(folder) else name
 
 
 def describe_encoder(name: str) -> EncoderConfig:
@@ -70,6 +72,10 @@ def describe_encoder(name: str) -> EncoderConfig:
     if data is None:
         raise UsageError(f"the image encoder {name!r} has no {_CONFIG}; give the folder or id of a model")
     model_type = data.get("model_type")
+    if not isinstance(model_type, str | None):
+        raise UsageError(
+            f"{_CONFIG} of {name!r} has the model_type {str(model_type)[:60]!r}; expected a text"
+        )
     if model_type in _VISION_PARTS:
         model_type, data = _VISION_PARTS[model_type], data.get("vision_config") or {}
     if model_type not in FAMILIES or model_type not in transformers.CONFIG_MAPPING:
@@ -86,9 +92,9 @@ def describe_encoder(name: str) -> EncoderConfig:
         )
     try:
         found = _described(model_type, config, preprocessing or {})
-    except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"{_PREPROCESSING} of {name!r} cannot be used: {error}") from error
-    return EncoderConfig.from_json(found.to_json())  # checks all values
+        return EncoderConfig.from_json(found.to_json())  # checks all values
+    except (KeyError, OverflowError, TypeError, UsageError, ValueError) as error:
+        raise UsageError(f"{_CONFIG} or {_PREPROCESSING} of {name!r} cannot be used: {error}") from error
 
 
 def _described(model_type: str, config: Mapping[str, Any], steps: Mapping[str, Any]) -> EncoderConfig:
@@ -201,9 +207,9 @@ def _read(name: str, file: str) -> dict[str, Any] | None:
 
 def _find(name: str, file: str) -> Path | None:
     """Return the local path of a file of an encoder, after a download if needed; None if there is none."""
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder / file if (folder / file).is_file() else None
+    folder = Path(os.path.expanduser(name))  # `Path.expanduser` raises an error of its own about "~nobody"
+    if os.path.isdir(folder):
+        return folder / file if os.path.isfile(folder / file) else None
     if not _HUB_ID.fullmatch(name):
         raise UsageError(
             f"no image encoder in a folder {name!r}; give a folder with {_CONFIG}, or an id of the Hugging "

@@ -30,6 +30,7 @@ from hidden_two_stream.tensors import (
     not_finite,
     read_metadata,
     read_tensors,
+    shapes_only,
     write_tensors,
 )
 from hidden_two_stream.weights.fetch import file_sha256
@@ -124,8 +125,8 @@ def motion_weights_info(source: str | Path) -> MotionWeights:
         or not isinstance(provenance, dict)
     ):
         raise CheckpointError(
-            f"the description in {str(path)!r} is damaged: num_frames {num_frames!r}, provenance "
-            f"{provenance!r}; download or copy the file again"
+            f"the description in {str(path)!r} is damaged: num_frames {repr(num_frames)[:60]}, provenance "
+            f"{repr(provenance)[:60]}; download or copy the file again"
         )
     if not isinstance(network, str) or network not in MOTION_NETWORKS:
         raise CheckpointError(
@@ -190,7 +191,7 @@ def check_motion_weights(info: MotionWeights, num_frames: int = 0) -> None:
         UsageError: the tensors are of another network.
         CheckpointError: the file is damaged.
     """
-    with torch.device("meta"):  # the check needs shapes only
+    with shapes_only():  # the check needs shapes only
         wanted = build_motion(info.network, num_frames or info.num_frames or 2)
     _read_checked(wanted, info)
 
@@ -263,7 +264,7 @@ def save_motion_weights(
         raise UsageError(f"num_frames is {num_frames}; expected 0 (any number) or at least 2")
     state = network.state_dict()
     # A network for any number of frames has the same parameters for 2 and for 3 frames.
-    with torch.device("meta"):
+    with shapes_only():
         wanted = [build_motion(name, number) for number in ((num_frames,) if num_frames else (2, 3))]
     wrong = [line for other in wanted for line in mismatches(other.state_dict(), state)]
     if wrong:

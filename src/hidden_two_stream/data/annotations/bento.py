@@ -20,6 +20,7 @@ _TITLE = "Bento annotation file"
 _NOBODY = "Ch1"
 """The channel of segments of nobody in particular."""
 
+_NUMBER = re.compile("[0-9]{1,9}")
 _CHANNEL = re.compile(r"(.+?)-{5,}\s*")
 _FIELD = re.compile(
     r"(Movie file\(s\)|Annotation start frame|Annotation stop frame|Annotation framerate):(.*)"
@@ -44,7 +45,7 @@ def read_bento(file: LabelFile, options: ReadOptions) -> list[Annotations]:
     per_second = 1.0 if in_seconds else options.need_fps(file)
     collector = options.collector(file, header.get("Movie file(s)") or file.stem, _behaviors(file))
     first, last = (header.get(f"Annotation {name} frame", "") for name in ("start", "stop"))
-    if fps and first.isdigit() and last.isdigit() and int(last) >= int(first) >= 1:
+    if fps and _NUMBER.fullmatch(first) and _NUMBER.fullmatch(last) and int(last) >= int(first) >= 1:
         collector.labeled = [((int(first) - 1) / fps, int(last) / fps)]
     for line, channel, label, cells in rows:
         where = f"line {line}"

@@ -6,7 +6,7 @@ import re
 
 __all__ = ["clock_seconds", "clock_text"]
 
-_CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:[.,]\d+)?)")
+_CLOCK = re.compile(r"(?:(\d{1,9}):)?(\d{1,2}):(\d{1,2}(?:[.,]\d+)?)")
 
 
 def clock_seconds(text: str) -> float | None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from hidden_two_stream.data.annotations.format import ReadOptions, WriteOptions, collect_frames, to_frames
 from hidden_two_stream.data.annotations.frame_labels import frame_range
-from hidden_two_stream.data.annotations.label_file import LabelFile
+from hidden_two_stream.data.annotations.label_file import LabelFile, whole_number
 from hidden_two_stream.data.annotations.model import Annotations, video_id
 from hidden_two_stream.data.annotations.quoting import listed, shown
 from hidden_two_stream.data.annotations.words import background_words, word_rows
@@ -26,6 +26,7 @@ __all__ = [
     "write_mstcn",
 ]
 
+_NUMBER = re.compile("[0-9]{1,9}")
 _KTH_NAME = re.compile(r"(person\d+)_([a-z]+)_d\d")
 _SPARE_ROWS = 1
 
@@ -64,7 +65,7 @@ def _mapping(file: LabelFile) -> tuple[list[str], str]:
         if len(paths) == 1:
             mapping = LabelFile(paths[0])
             rows = [text.split(maxsplit=1) for text in mapping.lines if text.strip()]
-            if all(len(row) == 2 and row[0].isdigit() for row in rows):
+            if all(len(row) == 2 and _NUMBER.fullmatch(row[0]) for row in rows):
                 return [row[1].strip() for row in sorted(rows, key=lambda row: int(row[0]))], paths[0].name
     return [], ""
 
@@ -102,9 +103,10 @@ def read_kth(file: LabelFile, options: ReadOptions) -> list[Annotations]:
             raise DataError(f"{file}, line {line}: {text.strip()[:60]!r}; expected frames 1-95, 96-185, …")
         for first, last in spans:
             where = f"line {line}"
-            if int(first) < 1 or int(last) < int(first):
-                raise DataError(f"{file}, {where}: frames {first}-{last}; expected first-last, from 1")
-            collector.add((int(first) - 1) / fps, int(last) / fps, match[2], where=where, subject=match[1])
+            begin, stop = (whole_number(text, file, where) for text in (first, last))
+            if begin < 1 or stop < begin:
+                raise DataError(f"{file}, {where}: frames {begin}-{stop}; expected first-last, from 1")
+            collector.add((begin - 1) / fps, stop / fps, match[2], where=where, subject=match[1])
         found.append(collector.result())
     return found
 

@@ -208,6 +208,8 @@ def collect_frames(
     """
     fps, rows = options.need_fps(file, advice), len(labels.values)
     notes = list(notes)
+    if not all(name.strip() for name in labels.names):
+        raise DataError(f"{file}: a label is empty; expected the name of a behavior")
     if options.num_frames is not None and rows != options.num_frames:
         difference = rows - options.num_frames
         found, wanted = number_of(rows, "row"), number_of(options.num_frames, "frame")

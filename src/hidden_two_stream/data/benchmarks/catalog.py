@@ -146,7 +146,7 @@ class VideoFinder:
         return self._places[folders]
 
     def _folder(self, base: Path, folder: str) -> str | None:
-        if (base / folder).is_dir():
+        if os.path.isdir(base / folder):  # `Path.is_dir` raises an error about a very long name
             return str(base / folder)
         if self._ignore_case and base.is_dir():
             alike = [entry for entry in os.scandir(base) if entry.name.casefold() == folder.casefold()]

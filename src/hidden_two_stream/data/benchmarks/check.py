@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -151,7 +152,7 @@ def check_benchmark(
     parts = [reference.of_split(number) for number in reference.splits] or [reference]
     catalogs = [read_catalog(part) for part in parts]
     paths = list(dict.fromkeys(s.path for catalog in catalogs for s in catalog.samples + catalog.unused))
-    existing = {path for path in paths if Path(path).exists()}
+    existing = {path for path in paths if os.path.exists(path)}
     found = [path for path in paths if path in existing]
     problems = _problems(found, decode_all, workers, quiet)
     counts = [_counts(part, catalog, existing) for part, catalog in zip(parts, catalogs, strict=True)]

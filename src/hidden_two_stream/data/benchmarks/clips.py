@@ -74,7 +74,7 @@ def _class_index(path: Path) -> tuple[str, ...]:
 
 def _ucf_line(path: Path, number: int, line: str, classes: tuple[str, ...]) -> tuple[str, str]:
     """Class and file name; the class number after them is optional, but must be correct."""
-    found = re.fullmatch(r"([^/\\]+)[/\\]([^/\\]+?)(?:\s+(\d+))?", line)
+    found = re.fullmatch(r"([^/\\]+)[/\\]([^/\\]+?)(?:\s+(\d{1,9}))?", line)
     if found is None:
         raise broken(path, number, line, "CLASS/NAME.avi, followed in training lists by the class number")
     label, name, given = found.groups()

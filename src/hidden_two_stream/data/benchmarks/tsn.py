@@ -57,7 +57,7 @@ def _read_rows(path: Path) -> list[tuple[int, str, str | None, int]]:
     """Line number, path, listed number of frames, and class number of each line; a path can hold spaces."""
     rows: list[tuple[int, str, str | None, int]] = []
     for number, line in read_lines(path):
-        found = re.fullmatch(r"(\S.*?)(?:\s+(\d+))?\s+(\d+)", line)
+        found = re.fullmatch(r"(\S.*?)(?:\s+(\d{1,9}))?\s+(\d{1,9})", line)
         if found is None:
             raise broken(path, number, line, f"{_LINE}, where frames and label are whole numbers")
         if rows and (found[2] is None) != (rows[0][2] is None):
@@ -77,7 +77,7 @@ def _class_names(folder: Path) -> tuple[str, tuple[str, ...]] | None:
         return None
     lines = read_lines(path)
     names = [line for _, line in lines]
-    numbered = [re.fullmatch(r"(\d+)\s+(\S.*)", name) for name in names]
+    numbered = [re.fullmatch(r"(\d{1,9})\s+(\S.*)", name) for name in names]
     if all(numbered):
         pairs = sorted((int(match[1]), match[2]) for match in numbered if match)
         if [number for number, _ in pairs] != list(range(pairs[0][0], pairs[0][0] + len(pairs))):

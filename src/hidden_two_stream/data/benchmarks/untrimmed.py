@@ -20,6 +20,7 @@ from hidden_two_stream.data.benchmarks.catalog import (
 )
 from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.errors import DataError
+from hidden_two_stream.files import parse_json
 
 __all__ = ["read_activitynet", "read_thumos14", "thumos14_ambiguous"]
 
@@ -128,7 +129,7 @@ def read_activitynet(root: Path) -> Catalog:
     require_folder(root, "ActivityNet")
     path = _activitynet_file(root)
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = parse_json(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise DataError(f"cannot read {str(path)!r}: {error.strerror}") from error
     except ValueError as error:
@@ -166,8 +167,8 @@ def _activitynet_file(root: Path) -> Path:
 
 def _subset(path: Path, video: str, entry: Any) -> str | None:
     subset = entry.get("subset") if isinstance(entry, dict) else None
-    if subset not in _SUBSETS:
-        raise DataError(f"{path}: {video!r} has subset {subset!r}; expected {', '.join(_SUBSETS)}")
+    if not isinstance(subset, str) or subset not in _SUBSETS:
+        raise DataError(f"{path}: {video!r} has subset {str(subset)[:60]!r}; expected {', '.join(_SUBSETS)}")
     if _SUBSETS[subset] and not isinstance(entry.get("annotations"), list):
         raise DataError(f"{path}: {video!r} has no list of annotations; expected one in subset {subset}")
     return _SUBSETS[subset]
@@ -190,6 +191,8 @@ def _taxonomy(path: Path, nodes: Any, segments: Sequence[_Segment]) -> tuple[str
     labels = {segment.label: segment.video for segment in segments}
     if not nodes:
         return tuple(sorted(labels))
+    if not isinstance(nodes, list):
+        raise DataError(f"{path}: the taxonomy is {str(nodes)[:60]!r}; expected a list of its nodes")
     names = [node.get("nodeName") if isinstance(node, dict) else None for node in nodes]
     unknown = next((label for label in labels if label not in names), None)
     if unknown is not None:

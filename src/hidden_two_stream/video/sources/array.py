@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterable
+from functools import partial
 
-from hidden_two_stream.types import Frame, RawClip
+from hidden_two_stream.types import Frame, LazyFrame, RawClip
 from hidden_two_stream.video.times import FALLBACK_FPS
 
 __all__ = ["ArraySource"]
@@ -19,10 +20,12 @@ class ArraySource:
     warning: str | None = None
     times_repaired = False
     is_timed = False
+    expected_frames: int | None
 
     def __init__(self, clip: RawClip) -> None:
         self.size = (clip.shape[1], clip.shape[2])
         self._clip = clip
+        self.expected_frames = len(clip)
 
     def select(self, wanted: Iterable[int]) -> Generator[Frame, None, None]:
         """Yield the frames of ascending indices; end where the array ends."""
@@ -30,6 +33,11 @@ class ArraySource:
             if index >= len(self._clip):
                 return
             yield Frame(self._clip[index], index, index / FALLBACK_FPS)
+
+    def scan(self) -> Generator[LazyFrame, None, None]:
+        """Yield all frames."""
+        for index in range(len(self._clip)):
+            yield LazyFrame(partial(self._clip.__getitem__, index), index, index / FALLBACK_FPS)
 
     def between(self, start_seconds: float, end_seconds: float) -> Generator[Frame, None, None]:
         """Yield the frames with start_seconds <= time < end_seconds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from typing import Protocol
 
-from hidden_two_stream.types import Frame
+from hidden_two_stream.types import Frame, LazyFrame
 
 __all__ = ["FrameSource"]
 
@@ -19,6 +19,8 @@ class FrameSource(Protocol):
         fps: mean frames per second; None: unknown.
         is_timed: whether its frames have presentation times of their own.
         times_repaired: whether time stamps of frames decoded so far were replaced.
+        expected_frames: number of frames that the source announces, which can be wrong; None: unknown, or
+            the source cannot be read twice.
     """
 
     name: str
@@ -26,6 +28,7 @@ class FrameSource(Protocol):
     fps: float | None
     is_timed: bool
     times_repaired: bool
+    expected_frames: int | None
 
     @property
     def warning(self) -> str | None:
@@ -33,6 +36,9 @@ class FrameSource(Protocol):
 
     def select(self, wanted: Iterable[int]) -> Generator[Frame, None, None]:
         """Yield the frames of ascending indices; end where the source ends."""
+
+    def scan(self) -> Generator[LazyFrame, None, None]:
+        """Yield all frames; end where the source ends."""
 
     def between(self, start_seconds: float, end_seconds: float) -> Generator[Frame, None, None]:
         """Yield the frames with start_seconds <= time < end_seconds; end where times prove unusable."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Generator, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import av
@@ -13,8 +14,8 @@ from av.video.stream import VideoStream
 
 from hidden_two_stream.errors import VideoError
 from hidden_two_stream.progress import number_of
-from hidden_two_stream.types import Frame
-from hidden_two_stream.video.limits import frame_too_large
+from hidden_two_stream.types import Frame, LazyFrame
+from hidden_two_stream.video.limits import animation_too_long, frame_too_large
 from hidden_two_stream.video.sources.ffmpeg import RGBConverter, decoding_reason
 from hidden_two_stream.video.sources.gray_depth import depth_of, depth_warning, is_deep, used_depth
 from hidden_two_stream.video.sources.losses import LossCheck
@@ -23,12 +24,15 @@ from hidden_two_stream.video.sources.pipe import READ_ONCE
 from hidden_two_stream.video.sources.seeking import SeekTable, read_seek_table
 from hidden_two_stream.video.sources.tracks import choose_track, video_stream
 from hidden_two_stream.video.times import FALLBACK_FPS, FrameClock
+from hidden_two_stream.watchdog import progressed
 
 __all__ = ["FileSource"]
 
 _Timed = tuple[int, VideoFrame, float]
 """A frame's number in the video, from 0; the frame; its presentation time, s."""
 _Decoded = Generator[_Timed, None, None]
+
+_ANIMATIONS = ("gif", "apng")
 
 # Decoding on for fewer frames than this costs no more than opening the file again and seeking.
 _SEEK_GAIN = 32
@@ -52,9 +56,11 @@ class FileSource:
         self.name = name
         self.fps: float | None = None
         self.times_repaired = False
+        self.expected_frames: int | None = None
         self._address = address
         self._path = path
         self._is_opened = False
+        self._format = ""
         self._track: int | None = None
         self._count: int | None = None
         self._damaged_first = 0
@@ -69,6 +75,7 @@ class FileSource:
         self._stream_depth = depth_of([self._first[1]]) if path is None else None
         self._to_rgb = RGBConverter(self._first[1], self._depth, is_track=True)
         self.size = self._to_rgb.size
+        self._require_short_animation()
 
     @property
     def warning(self) -> str | None:
@@ -109,6 +116,15 @@ class FileSource:
         finally:
             if decoded is not None:
                 decoded.close()
+
+    def scan(self) -> Generator[LazyFrame, None, None]:
+        """Yield all frames, converted when their image is asked for."""
+        decoded = self._decode(0)
+        try:
+            for number, frame, seconds in decoded:
+                yield LazyFrame(partial(self._to_rgb, frame), number, seconds)
+        finally:
+            decoded.close()
 
     def between(self, start_seconds: float, end_seconds: float) -> Generator[Frame, None, None]:
         """Yield the frames with start_seconds <= time < end_seconds; end if times prove unusable.
@@ -188,6 +204,7 @@ class FileSource:
                 container.seek(table.pts[first], stream=stream)
                 stream.codec_context.reorder_depth = table.reorder_depth  # seeking may reset it
                 for frame in container.decode(stream):
+                    progressed()
                     if number == first and frame.pts is not None and frame.pts < table.pts[first]:
                         continue
                     if not table.agrees(number, frame) or (number == first and not frame.key_frame):
@@ -215,6 +232,7 @@ class FileSource:
         with self._open() as container:
             stream = self._video_stream(container)
             self.fps = float(stream.average_rate) if stream.average_rate else None
+            self.expected_frames = None if self._path is None else _announced(container, stream)
             clock = FrameClock(stream.time_base, self.fps)
             losses = LossCheck(container, stream, self._path)
             try:
@@ -244,7 +262,9 @@ class FileSource:
         if is_pipe and self._is_opened:
             raise VideoError(self.name, READ_ONCE)
         self._is_opened = True
-        return open_container(self.name, self._address, is_url=self._path is None and not is_pipe)
+        container = open_container(self.name, self._address, is_url=self._path is None and not is_pipe)
+        self._format = container.format.name
+        return container
 
     def _video_stream(self, container: InputContainer) -> VideoStream:
         """The track that is read, ready to decode; the choice is made once."""
@@ -256,6 +276,21 @@ class FileSource:
         if reason:
             raise VideoError(self.name, reason)
         return stream
+
+    def _require_short_animation(self) -> None:
+        """Count the frames of an animation without decoding; raise a VideoError if they are too many."""
+        if self._path is None or self._format not in _ANIMATIONS:
+            return
+        with self._open() as container:
+            packets = container.demux(self._video_stream(container))
+            try:
+                number = sum(1 for packet in packets if packet.size)
+            except av.FFmpegError:
+                return  # decoding meets the damage, too, and reports it
+        reason = animation_too_long(number, *self.size)
+        if reason:
+            self.close()
+            raise VideoError(self.name, reason)
 
     # -- brightness
 
@@ -271,6 +306,19 @@ class FileSource:
         """Decode the file once more, up to the first error, without conversion."""
         with self._open() as container:
             try:
-                yield from container.decode(self._video_stream(container))
+                for frame in container.decode(self._video_stream(container)):
+                    progressed()
+                    yield frame
             except av.FFmpegError:  # decoding in order meets the damage again, and reports it
                 return
+
+
+def _announced(container: InputContainer, stream: VideoStream) -> int | None:
+    """Number of frames that the header gives, or length × rate; None: it says neither."""
+    if stream.frames:
+        return stream.frames
+    if not stream.average_rate:
+        return None
+    if stream.duration and stream.time_base:
+        return round(stream.duration * stream.time_base * stream.average_rate)
+    return round(container.duration * stream.average_rate / av.time_base) if container.duration else None

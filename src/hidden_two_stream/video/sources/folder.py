@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from av.video.frame import VideoFrame
 
 from hidden_two_stream.errors import VideoError
 from hidden_two_stream.progress import number_of
-from hidden_two_stream.types import Frame
+from hidden_two_stream.types import Frame, LazyFrame
 from hidden_two_stream.video.finding import IMAGE_SUFFIXES, frame_images, holds_videos
 from hidden_two_stream.video.sources.ffmpeg import RGBConverter
 from hidden_two_stream.video.sources.gray_depth import depth_warning, is_deep, used_depth
@@ -31,6 +32,7 @@ class FolderSource:
     """
 
     fps: float | None = None
+    expected_frames: int | None
     times_repaired = False
     is_timed = False
 
@@ -43,7 +45,7 @@ class FolderSource:
             kinds = ", ".join(sorted(IMAGE_SUFFIXES))
             raise VideoError(folder, f"the folder holds neither frame images ({kinds}) nor videos")
         first = decode_image(self._paths[0])
-        self._count = len(self._paths)
+        self._count = self.expected_frames = len(self._paths)
         self._ending: str | None = None
         self._missing = _missing_images(self._paths)
         self._depth = self._used_depth(first)
@@ -67,6 +69,14 @@ class FolderSource:
             if image is None:
                 return
             yield Frame(self._to_rgb(image), index, index / FALLBACK_FPS)
+
+    def scan(self) -> Generator[LazyFrame, None, None]:
+        """Yield all frames, converted when their image is asked for; end at the first unreadable image."""
+        for index in range(self._count):
+            image = self._read(index)
+            if image is None:
+                return
+            yield LazyFrame(partial(self._to_rgb, image), index, index / FALLBACK_FPS)
 
     def between(self, start_seconds: float, end_seconds: float) -> Generator[Frame, None, None]:
         """Yield the frames with start_seconds <= time < end_seconds."""

@@ -19,6 +19,7 @@ from hidden_two_stream.video.sources.ffmpeg import (
     use_one_thread,
 )
 from hidden_two_stream.video.sources.refused import refused_content, special_file
+from hidden_two_stream.watchdog import progressed
 
 __all__ = ["decode_image"]
 
@@ -37,6 +38,7 @@ def decode_image(path: Path) -> VideoFrame:
     Raises:
         VideoError: it cannot be read, is damaged or too large, or holds several images.
     """
+    progressed()
     data = _read(path)
     reason = refused_content(io.BytesIO(data))
     if reason:

@@ -19,6 +19,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from hidden_two_stream.progress import number_of
+from hidden_two_stream.watchdog import progressed
 
 __all__ = ["LossCheck"]
 
@@ -59,6 +60,7 @@ class LossCheck:
     def frames(self, container: InputContainer) -> Iterator[VideoFrame]:
         """Decode all frames, and count."""
         for packet in container.demux(self._stream):
+            progressed()
             self._add_packet(packet)
             for frame in packet.decode():
                 self._num_frames += 1

@@ -13,6 +13,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from hidden_two_stream.video.times import stamp_seconds
+from hidden_two_stream.watchdog import progressed
 
 __all__ = ["SeekTable", "read_seek_table"]
 
@@ -67,6 +68,7 @@ def read_seek_table(container: InputContainer, stream: VideoStream) -> SeekTable
     times, are_keys = array("q"), array("b")
     try:
         for packet in container.demux(stream):
+            progressed()
             if packet.pts is None and packet.dts is None and not packet.size:
                 continue  # PyAV's mark of the end
             if packet.pts is None or not packet.size or packet.is_corrupt or packet.is_discard:

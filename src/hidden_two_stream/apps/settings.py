@@ -1,0 +1,80 @@
+"""The settings of the local application. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from hidden_two_stream.errors import UsageError
+
+__all__ = ["DEFAULT_PORT", "AppSettings"]
+
+DEFAULT_PORT = 8000
+_MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True)
+class AppSettings:
+    """Where the application listens, what it accepts, and where it keeps projects.
+
+    Attributes:
+        host: address to listen at. The default is the loopback address, which only this machine reaches.
+        port: port to listen at; 0: any free one.
+        max_upload_mb: largest uploaded file, MB (10⁶ bytes).
+        max_stored_mb: all uploaded videos that are kept at a time, MB; they are deleted at the end.
+        max_minutes: longest uploaded video, minutes.
+        queue_length: jobs that may wait; one more is running.
+        projects: folder of the projects, with their clips and runs. It is made with the first project.
+        device: where to label videos: "cpu", "cuda" or "mps". Training chooses by itself.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    max_upload_mb: float = 500.0
+    max_stored_mb: float = 4000.0
+    max_minutes: float = 20.0
+    queue_length: int = 8
+    projects: Path = Path("hts-projects")
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if not self.host.strip():
+            raise UsageError("the host is empty; expected an address, such as 127.0.0.1")
+        if not 0 <= self.port <= 65535:
+            raise UsageError(f"the port is {self.port}; expected 0 to 65535 (0: any free one)")
+        for name, unit in (("max_upload_mb", "MB"), ("max_stored_mb", "MB"), ("max_minutes", "minutes")):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise UsageError(f"{name} is {value}; expected a positive number of {unit}")
+        if self.queue_length < 1:
+            raise UsageError(f"queue_length is {self.queue_length}; expected 1 or more jobs")
+
+    @property
+    def max_upload_bytes(self) -> int:
+        """Largest uploaded file, bytes."""
+        return round(self.max_upload_mb * _MEGABYTE)
+
+    @property
+    def max_stored_bytes(self) -> int:
+        """All uploaded videos that are kept at a time, bytes."""
+        return round(self.max_stored_mb * _MEGABYTE)
+
+    @property
+    def max_seconds(self) -> float:
+        """Longest uploaded video, s."""
+        return 60.0 * self.max_minutes
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach the application."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
+        except ValueError:
+            return False
