@@ -7,14 +7,18 @@ compute what one process computes with 8. In a single process everything here re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed
 
-__all__ = ["BatchShare", "batch_share", "draw", "sharing", "total"]
+__all__ = ["BatchShare", "batch_share", "draw", "of_all", "of_first", "sharing", "total"]
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,24 @@ def draw(
     whole = [size * _share.world if axis == dim else size for axis, size in enumerate(shape)]
     numbers = source(*whole, device=device, dtype=dtype)
     return numbers.narrow(dim, _share.rank * shape[dim], shape[dim])
+
+
+def of_all(items: Sequence[T]) -> list[T]:
+    """Return the items of all processes in one list; this process has every `world`-th from `rank` on."""
+    if _share.world == 1:
+        return list(items)
+    parts: list[Any] = [None] * _share.world
+    distributed.all_gather_object(parts, list(items))
+    number = sum(map(len, parts))
+    return [parts[place % _share.world][place // _share.world] for place in range(number)]
+
+
+@torch.no_grad()
+def of_first(tensor: Tensor) -> Tensor:
+    """Return the tensor of the first process, of the same shape in all."""
+    if _share.world > 1:
+        distributed.broadcast(tensor, 0)
+    return tensor
 
 
 @torch.no_grad()

@@ -30,7 +30,7 @@ from hidden_two_stream.data.training_set import (
     mix_seed,
     training_batches,
 )
-from hidden_two_stream.errors import Terminated, TrainingError, UsageError
+from hidden_two_stream.errors import Terminated, TrainingError
 from hidden_two_stream.motion.losses.presets import loss_preset
 from hidden_two_stream.progress import ProgressLine, note, number_of
 from hidden_two_stream.tensors import not_finite, on_device
@@ -40,6 +40,7 @@ from hidden_two_stream.training.log import MetricsLog, delete_log
 from hidden_two_stream.training.logistic import LAST_LAYER, fit_last_layer
 from hidden_two_stream.training.loss_scale import INITIAL_LOSS_SCALE, LossScale
 from hidden_two_stream.training.optimizer import build_optimizer, learning_rate_factor, set_learning_rates
+from hidden_two_stream.training.regroup import regrouped, same_batches
 from hidden_two_stream.training.stages import StageObjective, leaves_unused, select_trained
 from hidden_two_stream.training.state import (
     DONE,
@@ -53,7 +54,7 @@ from hidden_two_stream.training.state import (
     save_state,
 )
 from hidden_two_stream.training.synchronized import synchronized
-from hidden_two_stream.training.together import mean_scalars
+from hidden_two_stream.training.together import agreed_signal, mean_scalars
 
 __all__ = ["Stopped", "TrainingRun", "optimize"]
 
@@ -90,7 +91,8 @@ class TrainingRun:
         purpose: what a run inside another run trains for; errors begin with it.
         processes: how many processes the run began with: a step has `batch_size` · `accumulate` clips of
             each. 0: as many as the saved state says, or as there are.
-        shares: the stages whose `accumulate` is another one, because the number of processes is.
+        shares: configurations of stages that are not those of the recipe, because the number of processes is
+            another one, see `regroup`.
     """
 
     folder: Path
@@ -194,34 +196,25 @@ def optimize(
 def _shared_among(
     run: TrainingRun, state: TrainingState | None, fabric: Fabric, stages: Sequence[str]
 ) -> TrainingRun:
-    """Return the run with as many batches per process as keep the number of clips in a step.
+    """Return the run with the clips of its steps shared among the processes that there are.
 
     Raises:
-        UsageError: there is no such number.
+        UsageError: they cannot be shared equally.
     """
     began, now = run.processes or (state.processes if state else fabric.world_size), fabric.world_size
     run = dataclasses.replace(run, processes=began)
     if began == now:
         return run
-    changed: dict[str, StageConfig] = {}
-    for name in stages:
-        config = run.recipe.stage(name)
-        parts = config.accumulate * began
-        if parts % now:
-            fitting = [number for number in range(1, parts + 1) if parts % number == 0]
-            raise UsageError(
-                f"the run began with {number_of(began, 'process', 'processes')}, whose steps in stage {name} "
-                f"have {number_of(parts, 'batch', 'batches')}; {now} processes cannot share them; resume "
-                f"with {' or '.join(map(str, fitting))}"
-            )
-        changed[name] = dataclasses.replace(config, accumulate=parts // now)
-    if changed and not run.purpose:
+    before = {name: run.recipe.stage(name) for name in stages}
+    shares = regrouped(before, began, now)
+    if shares and not run.purpose:
+        groups = "" if same_batches(before, shares) else ", but in other batches (accumulate)"
         note(
-            f"the run began with {number_of(began, 'process', 'processes')}; with {now}, a step has the same "
-            "clips, but batch normalization and dropout see them in batches of another size",
+            f"the run began with {number_of(began, 'process', 'processes')}, now there "
+            f"{'is' if now == 1 else 'are'} {now}: each step has the same clips{groups}",
             quiet=run.quiet,
         )
-    return dataclasses.replace(run, shares=changed)
+    return dataclasses.replace(run, shares=shares)
 
 
 def _fit_last_layer(
@@ -346,8 +339,10 @@ class _StageRun:
                     if log is not None and (done % LOG_EVERY == 0 or done == self.config.steps):
                         log.write(self.name, done, numbers | {"seconds": self.seconds[self.name]})
                     progress.update(done, f"loss {numbers['loss']:.3f}")
-                    # Of several processes, all must stop after the same step: the next one at the latest.
+                    # Of several processes, all must stop after the same step.
                     wanted = self.stop_signal if self.fabric.world_size > 1 else self.signal_here()
+                    if done == self.config.steps:  # no further step asks the others
+                        wanted = agreed_signal(self.fabric, self.signal_here())
                     if wanted or time.monotonic() - last_save >= self.run.save_seconds:
                         self._save(done)
                         last_save = time.monotonic()

@@ -17,7 +17,7 @@ from torch import Tensor, distributed, nn
 
 from hidden_two_stream.batch_share import batch_share, draw
 
-__all__ = ["synchronized", "trains_batch_norm"]
+__all__ = ["synchronized"]
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -39,11 +39,6 @@ def synchronized(model: nn.Module) -> Iterator[None]:
     finally:
         for layer in changed:
             del layer.forward  # that of the class is back
-
-
-def trains_batch_norm(model: nn.Module) -> bool:
-    """Return whether a layer of the model takes its statistics from the batch."""
-    return any(isinstance(layer, _BATCH_NORMS) and layer.training for layer in model.modules())
 
 
 def _shared_forward(layer: nn.Module) -> Callable[[Tensor], Tensor] | None:

@@ -20,7 +20,7 @@ from hidden_two_stream.errors import HiddenTwoStreamError
 from hidden_two_stream.evaluation.accuracy import Evaluation, Scorer, evaluate_videos, merge
 from hidden_two_stream.inference.windows import Protocol
 
-__all__ = ["evaluate_together", "gather", "mean_scalars", "open_cache_together"]
+__all__ = ["agreed_signal", "evaluate_together", "gather", "mean_scalars", "open_cache_together"]
 
 
 def gather(fabric: Fabric, item: Any) -> list[Any]:
@@ -30,6 +30,16 @@ def gather(fabric: Fabric, item: Any) -> list[Any]:
     items: list[Any] = [None] * fabric.world_size
     distributed.all_gather_object(items, item)
     return items
+
+
+def agreed_signal(fabric: Fabric, signal_number: int) -> int:
+    """Return the first signal that any process has received, in all processes; 0: none.
+
+    Args:
+        fabric: a launched Fabric.
+        signal_number: the signal that asked this process to stop; 0: none.
+    """
+    return next((number for number in gather(fabric, signal_number) if number), 0)
 
 
 def mean_scalars(
@@ -47,12 +57,12 @@ def mean_scalars(
     if fabric.world_size == 1:
         return {name: value.item() for name, value in scalars.items()}, signal_number
     values = [value.detach().double() for value in scalars.values()]
-    more = torch.tensor([signal_number, signal_number > 0], dtype=torch.float64, device=fabric.device)
-    summed = torch.cat([torch.stack(values), more])
+    values.append(torch.tensor(float(signal_number > 0), dtype=torch.float64, device=fabric.device))
+    summed = torch.stack(values)
     distributed.all_reduce(summed)
-    *means, signals, stopped = summed.tolist()
-    found = round(signals / stopped) if stopped else 0
-    return {name: value / fabric.world_size for name, value in zip(scalars, means, strict=True)}, found
+    *totals, stopped = summed.tolist()
+    means = {name: total / fabric.world_size for name, total in zip(scalars, totals, strict=True)}
+    return means, agreed_signal(fabric, signal_number) if stopped else 0
 
 
 def open_cache_together(
