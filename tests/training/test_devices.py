@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,7 +18,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from hidden_two_stream.config.schema import StageConfig
 from hidden_two_stream.data.training_set import StepSampler
@@ -166,6 +168,25 @@ def test_two_processes_test_as_one_does(data: Path, tmp_path: Path) -> None:
     one = json.loads((out / "results.json").read_text())
     assert {**one, "seconds": 0} == {**two, "seconds": 0}
     assert one["num_test_videos"] == 8
+
+
+@pytest.mark.slow
+def test_processes_decode_for_every_clip_what_they_would_have_kept(data: Path, tmp_path: Path) -> None:
+    """The same weights, with and without frames in memory; a broken file is named once."""
+    videos = tmp_path / "videos"
+    shutil.copytree(data.parent, videos)
+    with data.open(encoding="utf-8", newline="") as opened:
+        broken = videos / next(row["path"] for row in csv.DictReader(opened) if row["split"] == "test")
+    broken.write_bytes(b"no video")
+    weights = []
+    for name, more in (("kept", []), ("decoded", ["--cache-mb", "0", "--workers", "2"])):
+        done = started([*command(videos / data.name, tmp_path / name, 2), *more])
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count(broken.name) == 1
+        assert (tmp_path / name / "unreadable.txt").read_text().count(broken.name) == 1
+        weights.append(load_file(tmp_path / name / "model.safetensors"))
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][name], value) for name, value in weights[1].items())
 
 
 @pytest.mark.slow

@@ -502,7 +502,8 @@ def evaluate_split(
     videos = task.cache.select(task.split.test)
     if not videos.samples:
         return None
-    protocol = run_protocol(task.protocol, task.recipe, note)
+    is_first = fabric is None or fabric.is_global_zero
+    protocol = run_protocol(task.protocol, task.recipe, note if is_first else lambda _: None)
     return with_progress(
         "evaluate",
         len(videos.samples if fabric is None else videos.samples[fabric.global_rank :: fabric.world_size]),

@@ -55,7 +55,7 @@ class Watch:
         self.rank, self.world = fabric.global_rank, fabric.world_size
         self._reports_alone = self.rank == 1 or fabric.local_rank == 0
         self._closed = threading.Event()
-        self._reporting = threading.Lock()
+        self._reporting, self._saying = threading.Lock(), threading.Lock()
         self._rounds = 0
         self._found: str | None = None
         self._first_is_gone = False
@@ -86,7 +86,7 @@ class Watch:
     def _leave(self) -> None:
         """Leave the others; the first process, which holds the store, waits for them."""
         with suppress(RuntimeError):
-            self._within_time(lambda: self._store.set(str(self.rank), _LEFT))
+            self._within_time(self._say_left)
             end = time.monotonic() + _LINGER_SECONDS
             while self.rank == 0 and time.monotonic() < end:
                 if all(self._beat(rank) == _LEFT or self._ended(rank) for rank in range(1, self.world)):
@@ -113,7 +113,7 @@ class Watch:
                 time.sleep(_ROUND_SECONDS)
             else:
                 self._publish(error)
-            self._store.set(str(self.rank), _LEFT)
+            self._say_left()
             end = time.monotonic() + _LINGER_SECONDS  # launchers end all processes when one has failed
             while self._beat(0) != _LEFT and time.monotonic() < end:
                 time.sleep(0.1)
@@ -142,7 +142,7 @@ class Watch:
         try:
             while self._found is None and not self._closed.wait(_ROUND_SECONDS):
                 self._rounds += 1
-                self._store.set(str(self.rank), str(self._rounds))
+                self._say_alive()
                 self._found = self._failure() or self._ended_child() or self._frozen(beats)
         except RuntimeError:
             self._first_is_gone = True
@@ -209,6 +209,15 @@ class Watch:
         thread.join(_LINGER_SECONDS + 2)
         if failed or thread.is_alive():
             raise RuntimeError("the store does not answer")
+
+    def _say_alive(self) -> None:
+        with self._saying:  # a heartbeat must not follow on the farewell
+            if not self._closed.is_set():
+                self._store.set(str(self.rank), str(self._rounds))
+
+    def _say_left(self) -> None:
+        with self._saying:
+            self._store.set(str(self.rank), _LEFT)
 
     # -- what happened -------------------------------------------------------------------------------
 
