@@ -29,6 +29,7 @@ LAYERS: tuple[tuple[set[str], ...], ...] = (
             "environment",
             "parallel",
             "tensors",
+            "batch_share",
             "watchdog",
         },
     ),

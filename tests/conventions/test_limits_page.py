@@ -20,6 +20,7 @@ from hidden_two_stream.export import onnx_file
 from hidden_two_stream.inference import explain, scoring, segment_settings
 from hidden_two_stream.motion import tracking
 from hidden_two_stream.recognition import image_encoder, prototypes
+from hidden_two_stream.training import watch
 from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.video import limits, times
 from hidden_two_stream.video.sources import ffmpeg, images, pipe
@@ -51,6 +52,7 @@ def row_of(name: str) -> str:
         ("frames of all videos kept by `hts check`", f" {check._KEPT_BYTES >> 20} MiB"),
         ("windows of an explained video", f" {explain.MOST_WINDOWS} |"),
         ("stretches of an explained video", f" {explain.MOST_STRETCHES} |"),
+        ("several training processes", f"{watch.FROZEN_SECONDS} s"),
         ("wait for a URL", f"{ffmpeg.URL_TIMEOUT_SECONDS:g} s"),
         ("wait for the first bytes", f"{pipe._WAIT_SECONDS:g} s"),
         ("`input.fps`", f"{validation.MIN_FPS:g} to {validation.MAX_FPS:g} frames"),

@@ -214,7 +214,12 @@ def add_resources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--accelerator", default="auto", help="kind of device: auto, cpu, cuda, mps (default: %(default)s)"
     )
-    parser.add_argument("--devices", default="1", help="number of devices, or auto (default: %(default)s)")
+    parser.add_argument(
+        "--devices", default="1", help="number of devices of each machine, or auto (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--num-nodes", type=int, default=1, help="machines that train together (default: %(default)s)"
+    )
     parser.add_argument(
         "--precision",
         default="32-true",
@@ -237,6 +242,7 @@ def resources(arguments: argparse.Namespace) -> Resources:
         cache_mb=arguments.cache_mb,
         accelerator=arguments.accelerator,
         devices=arguments.devices,
+        num_nodes=arguments.num_nodes,
         precision=arguments.precision,
         quiet=arguments.quiet,
     )

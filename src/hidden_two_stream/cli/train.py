@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from hidden_two_stream.cli.options import (
     DATA_HELP,
@@ -87,6 +88,9 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
+    # If one of several processes ends, torch prints pages about its peers; `training.watch` prints one line.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+
     from hidden_two_stream.cli.output import evaluation_text
     from hidden_two_stream.training.runner import resume, train
 

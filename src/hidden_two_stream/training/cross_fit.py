@@ -27,7 +27,7 @@ from hidden_two_stream.data.held_back import held_back_parts
 from hidden_two_stream.data.samples import Sample, below_common_folder
 from hidden_two_stream.data.training_set import mix_seed
 from hidden_two_stream.errors import CheckpointError, DataError, OutputError
-from hidden_two_stream.evaluation.accuracy import Evaluation, evaluate_videos, load_scores, merge
+from hidden_two_stream.evaluation.accuracy import Evaluation, load_scores, merge
 from hidden_two_stream.evaluation.calibration import fit_calibration
 from hidden_two_stream.files import make_folder
 from hidden_two_stream.inference.predictor import Recognizer
@@ -36,6 +36,7 @@ from hidden_two_stream.progress import note, number_of
 from hidden_two_stream.recognition.calibration import Calibration, degenerate
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.training.loop import TrainingRun, optimize
+from hidden_two_stream.training.together import evaluate_together
 from hidden_two_stream.training.warm_start import initialize
 
 __all__ = ["HELD_BACK_FILE", "CrossFit", "delete_cross_fits", "labeled_stages"]
@@ -154,7 +155,7 @@ class CrossFit:
         recognizer = Recognizer(fitted, RunInfo(recipe, self.classes, RunMetadata(stages=stages)))
         clips = parse_protocol(self.protocol).clips
         protocol = Protocol("center" if self.protocol == "center" else f"{clips}x1", clips, 1)
-        scores = evaluate_videos(recognizer, self.run.cache.select(part), protocol)
+        scores = evaluate_together(self.fabric, recognizer, self.run.cache.select(part), protocol)
         if self.fabric.is_global_zero:
             scores.save_scores(file)
             _delete_folder(folder)

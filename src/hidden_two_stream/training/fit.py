@@ -36,6 +36,7 @@ from hidden_two_stream.training.loop import TrainingRun, optimize
 from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.training.stages import select_trained
 from hidden_two_stream.training.state import STATE_FILE
+from hidden_two_stream.training.together import evaluate_together, open_cache_together
 from hidden_two_stream.training.warm_start import (
     check_initial_weights,
     distillation_teacher,
@@ -72,7 +73,7 @@ class TrainingResult:
 
     Attributes:
         recognizer: the recognizer, in evaluation mode.
-        evaluation: its test result; None without test videos, and in all processes but the first.
+        evaluation: its test result; None without test videos.
         seconds: training time of each stage, s.
         folder: the run folder.
         is_first: whether this process is the first of those that train together.
@@ -112,6 +113,7 @@ class FitTask:
         warm_start: the source run of each part, see `training.warm_start`.
         metadata: the facts about the data that are saved with the run.
         resume: go on from the saved training state, if there is one.
+        processes: as for `training.loop.TrainingRun`.
     """
 
     split: Split
@@ -125,6 +127,7 @@ class FitTask:
     warm_start: Mapping[str, str] = field(default_factory=dict)
     metadata: RunMetadata = field(default_factory=RunMetadata)
     resume: bool = False
+    processes: int = 0
 
     def stages_to_train(self) -> list[str]:
         """Return the stages that have steps and that no warm start replaces."""
@@ -245,34 +248,44 @@ def check_batches(recipe: Recipe, stages: Sequence[str]) -> None:
 
 
 def decode_samples(
-    samples: Sequence[Sample], recipe: Recipe, resources: Resources, folder: Path, *, report: bool = True
+    samples: Sequence[Sample],
+    recipe: Recipe,
+    resources: Resources,
+    folder: Path,
+    fabric: Fabric | None = None,
 ) -> ClipCache:
-    """Decode all samples once.
+    """Decode all samples once. If several processes train together, each decodes a part.
 
     Args:
         samples: the videos.
         recipe: its input size is filled in.
         resources: workers, memory and progress.
         folder: gets `unreadable.txt`.
-        report: write that file, and name unreadable and damaged videos on stderr.
+        fabric: a launched Fabric; only its first process writes that file, and names unreadable and damaged
+            videos on stderr. None: this process is alone.
 
     Raises:
         DataError: no video is readable.
     """
-    cache = with_progress(
-        "decode",
-        len(samples),
-        resources.quiet,
-        lambda progress: open_clip_cache(
-            samples,
-            recipe.input.resize,
-            budget_bytes=resources.cache_mb << 20,
-            workers=resources.workers,
-            progress=progress,
-            fps=recipe.input.fps,
-        ),
-    )
-    if report:
+    budget = resources.cache_mb << 20
+
+    def decode(part: Sequence[Sample]) -> ClipCache:
+        return with_progress(
+            "decode",
+            len(part),
+            resources.quiet,
+            lambda progress: open_clip_cache(
+                part,
+                recipe.input.resize,
+                budget_bytes=budget,
+                workers=resources.workers,
+                progress=progress,
+                fps=recipe.input.fps,
+            ),
+        )
+
+    cache = decode(samples) if fabric is None else open_cache_together(fabric, samples, budget, decode)
+    if fabric is None or fabric.is_global_zero:
         _report_unreadable(cache, folder / UNREADABLE_FILE)
         _report_rates(_rates(cache, recipe.input.fps))
     if not cache.samples:
@@ -315,7 +328,7 @@ def _report_rates(rates: Sequence[float]) -> None:
 def fit(task: FitTask, resources: Resources, fabric: Fabric) -> TrainingResult:
     """Train on the training part of the split, save the run, and test on the test part.
 
-    If several processes train together, only the first one saves and tests.
+    If several processes train together, only the first one saves.
 
     Args:
         task: what to train on, and how.
@@ -363,11 +376,11 @@ def fit(task: FitTask, resources: Resources, fabric: Fabric) -> TrainingResult:
     )
     samples = _record_samples(task)
     recognizer = Recognizer(model, info, samples)
-    evaluation = None
     if is_first:
         save_run(folder, model, info)
         samples.write(folder)
-        evaluation = evaluate_split(recognizer, task, resources) if recognizer.trained_streams else None
+    tested = bool(recognizer.trained_streams)
+    evaluation = evaluate_split(recognizer, task, resources, fabric) if tested else None
     return TrainingResult(recognizer, evaluation, seconds, folder, is_first)
 
 
@@ -441,6 +454,7 @@ def training_run(
         save_seconds=resources.save_seconds,
         quiet=resources.quiet,
         clips=clips,
+        processes=task.processes,
     )
 
 
@@ -481,15 +495,22 @@ def run_info(task: FitTask, resources: Resources, run: TrainingRun, **origin: An
     return RunInfo(task.recipe, tuple(task.classes), metadata)
 
 
-def evaluate_split(scorer: Scorer, task: FitTask, resources: Resources) -> Evaluation | None:
-    """Test on the test part of the split; None if it has no readable videos."""
+def evaluate_split(
+    scorer: Scorer, task: FitTask, resources: Resources, fabric: Fabric | None = None
+) -> Evaluation | None:
+    """Test on the test part of the split, shared among processes; None if it has no readable videos."""
     videos = task.cache.select(task.split.test)
     if not videos.samples:
         return None
-    protocol = run_protocol(task.protocol, task.recipe, note)
+    is_first = fabric is None or fabric.is_global_zero
+    protocol = run_protocol(task.protocol, task.recipe, note if is_first else lambda _: None)
     return with_progress(
         "evaluate",
-        len(videos.samples),
+        len(videos.samples if fabric is None else videos.samples[fabric.global_rank :: fabric.world_size]),
         resources.quiet,
-        lambda progress: evaluate_videos(scorer, videos, protocol, progress),
+        lambda progress: (
+            evaluate_videos(scorer, videos, protocol, progress)
+            if fabric is None
+            else evaluate_together(fabric, scorer, videos, protocol, progress)
+        ),
     )

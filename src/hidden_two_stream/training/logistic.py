@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hidden_two_stream.batch_share import batch_share, of_all, of_first
 from hidden_two_stream.config.schema import StageConfig
 from hidden_two_stream.recognition.pair_states import PairStates, pairs_of
 from hidden_two_stream.video.crops import center_crop_box, flip
@@ -47,6 +48,7 @@ def fit_last_layer(model: nn.Module, run: TrainingRun, config: StageConfig) -> d
     weight, bias = logistic_regression(
         embeddings, labels, len(stream.fc.bias), config.weight_decay, config.steps
     )
+    weight, bias = of_first(weight), of_first(bias)  # other processors may round otherwise
     with torch.no_grad():
         stream.fc.weight.copy_(weight)
         stream.fc.bias.copy_(bias)
@@ -99,7 +101,8 @@ def logistic_regression(
 def window_embeddings(model: Any, run: TrainingRun) -> tuple[Tensor, Tensor]:
     """Return the embeddings (N, D) of the training windows, and their labels (N,).
 
-    Each window stands beside its mirror image if the recipe mirrors clips.
+    Each window stands beside its mirror image if the recipe mirrors clips. Several processes share the
+    videos.
 
     Args:
         model: a `HiddenTwoStream` with a temporal stream of the form "sequence".
@@ -107,8 +110,8 @@ def window_embeddings(model: Any, run: TrainingRun) -> tuple[Tensor, Tensor]:
     """
     device = next(model.parameters()).device
     settings, length = run.recipe.input, run.recipe.model.num_frames
-    found, labels = [], []
-    for number, label in enumerate(run.labels):
+    share, found = batch_share(), []
+    for number in range(share.rank, len(run.labels), share.world):
         available = run.cache.videos[number].num_frames
         starts = spread_starts(available, length, settings.frame_stride, WINDOWS_PER_VIDEO)
         windows = [
@@ -118,11 +121,11 @@ def window_embeddings(model: Any, run: TrainingRun) -> tuple[Tensor, Tensor]:
         clip = run.cache.clip(number, used)
         clip = apply_crop(clip, center_crop_box(clip.shape[-2], clip.shape[-1], settings.size), settings.size)
         clips = torch.stack((clip, flip(clip)) if settings.flip else (clip,)).to(device)
-        for vectors in _window_vectors(model, clips, used, windows):
-            embedding = model.temporal_stream.embed(vectors).mean(dim=1)
-            found.append(embedding)
-            labels += [label] * len(embedding)
-    return torch.cat(found), torch.tensor(labels, device=device)
+        vectors = _window_vectors(model, clips, used, windows)
+        found.append(torch.cat([model.temporal_stream.embed(window).mean(dim=1) for window in vectors]).cpu())
+    videos = of_all(found)
+    numbers = torch.tensor(run.labels).repeat_interleave(torch.tensor([len(video) for video in videos]))
+    return torch.cat(videos).to(device), numbers.to(device)
 
 
 def _window_vectors(

@@ -11,7 +11,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from hidden_two_stream.batch_share import sharing
 from hidden_two_stream.config.schema import Recipe, StageConfig
 from hidden_two_stream.config.stages import STAGE_NAMES, STAGES
 from hidden_two_stream.data.training_set import (
@@ -31,14 +32,16 @@ from hidden_two_stream.data.training_set import (
 )
 from hidden_two_stream.errors import Terminated, TrainingError
 from hidden_two_stream.motion.losses.presets import loss_preset
-from hidden_two_stream.progress import ProgressLine
+from hidden_two_stream.progress import ProgressLine, note, number_of
 from hidden_two_stream.tensors import not_finite, on_device
 from hidden_two_stream.training.interrupt import StopRequest
+from hidden_two_stream.training.launcher import Distribution
 from hidden_two_stream.training.log import MetricsLog, delete_log
 from hidden_two_stream.training.logistic import LAST_LAYER, fit_last_layer
 from hidden_two_stream.training.loss_scale import INITIAL_LOSS_SCALE, LossScale
 from hidden_two_stream.training.optimizer import build_optimizer, learning_rate_factor, set_learning_rates
-from hidden_two_stream.training.stages import StageObjective, select_trained
+from hidden_two_stream.training.regroup import regrouped, same_batches
+from hidden_two_stream.training.stages import StageObjective, leaves_unused, select_trained
 from hidden_two_stream.training.state import (
     DONE,
     STATE_FILE,
@@ -50,6 +53,8 @@ from hidden_two_stream.training.state import (
     restore_optimizer,
     save_state,
 )
+from hidden_two_stream.training.synchronized import synchronized
+from hidden_two_stream.training.together import agreed_signal, mean_scalars
 
 __all__ = ["Stopped", "TrainingRun", "optimize"]
 
@@ -59,8 +64,8 @@ LOG_EVERY = 10  # steps
 class Stopped(Terminated):
     """Training was interrupted, by Ctrl-C or another signal, after its state was saved."""
 
-    def __init__(self, stage: str, step: int) -> None:
-        super().__init__(signal.SIGINT, f"stopped in stage {stage} after step {step}")
+    def __init__(self, stage: str, step: int, signal_number: int = signal.SIGINT) -> None:
+        super().__init__(signal_number, f"stopped in stage {stage} after step {step}")
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,10 @@ class TrainingRun:
             stream's normalization layers keep their statistics.
         initial_loss_scale: loss scale of each stage's first step, in precision "16-mixed" only.
         purpose: what a run inside another run trains for; errors begin with it.
+        processes: how many processes the run began with: a step has `batch_size` · `accumulate` clips of
+            each. 0: as many as the saved state says, or as there are.
+        shares: configurations of stages that are not those of the recipe, because the number of processes is
+            another one, see `regroup`.
     """
 
     folder: Path
@@ -100,6 +109,8 @@ class TrainingRun:
     is_pretrained: bool = False
     initial_loss_scale: float = INITIAL_LOSS_SCALE
     purpose: str = ""
+    processes: int = 0
+    shares: Mapping[str, StageConfig] = field(default_factory=dict)
 
     def steps(self) -> dict[str, int]:
         """Return the number of steps of each stage that has any, in order."""
@@ -142,6 +153,8 @@ def optimize(
 
     Raises:
         CheckpointError: the state in the run folder is damaged, or is in a stage that the run does not train.
+        UsageError: the run began with another number of processes, and its steps cannot be shared among
+            these.
         TrainingError: the loss or the gradient is not finite, and a smaller loss scale does not help. The
             last saved state is kept.
         Stopped: interrupted by Ctrl-C, after the state was saved.
@@ -155,7 +168,9 @@ def optimize(
         stages = stages[stages.index(state.stage) :] if state.stage != DONE else []
     elif fabric.is_global_zero:
         delete_log(run.folder)
-    with StopRequest() as stop:
+    run = _shared_among(run, state, fabric, stages)
+    fabric.barrier()  # the first process must not replace the state before all have read it
+    with StopRequest() as stop, sharing(fabric.global_rank, fabric.world_size):
         for position, name in enumerate(stages):
             if until is not None and STAGE_NAMES.index(name) >= STAGE_NAMES.index(until):
                 break
@@ -178,6 +193,30 @@ def optimize(
     return seconds
 
 
+def _shared_among(
+    run: TrainingRun, state: TrainingState | None, fabric: Fabric, stages: Sequence[str]
+) -> TrainingRun:
+    """Return the run with the clips of its steps shared among the processes that there are.
+
+    Raises:
+        UsageError: they cannot be shared equally.
+    """
+    began, now = run.processes or (state.processes if state else fabric.world_size), fabric.world_size
+    run = dataclasses.replace(run, processes=began)
+    if began == now:
+        return run
+    before = {name: run.recipe.stage(name) for name in stages}
+    shares = regrouped(before, began, now)
+    if shares and not run.purpose:
+        groups = "" if same_batches(before, shares) else ", but in other batches (accumulate)"
+        note(
+            f"the run began with {number_of(began, 'process', 'processes')}, now there "
+            f"{'is' if now == 1 else 'are'} {now}: each step has the same clips{groups}",
+            quiet=run.quiet,
+        )
+    return dataclasses.replace(run, shares=shares)
+
+
 def _fit_last_layer(
     model: nn.Module, run: TrainingRun, fabric: Fabric, name: str, config: StageConfig
 ) -> float:
@@ -198,7 +237,7 @@ def _save(run: TrainingRun, state: TrainingState, place: str) -> None:
         TrainingError: it is not finite; the message names the place.
     """
     try:
-        save_state(run.folder, dataclasses.replace(state, origin=run.origin()))
+        save_state(run.folder, dataclasses.replace(state, origin=run.origin(), processes=run.processes or 1))
     except TrainingError as error:
         raise run.diverged(place, str(error)) from error
 
@@ -233,7 +272,7 @@ class _FromPixels(nn.Module):
 
 def _stage_config(run: TrainingRun, name: str) -> StageConfig:
     """Return the configuration of a stage; a pre-trained temporal stream is trained more gently."""
-    config = run.recipe.stage(name)
+    config = run.shares.get(name, run.recipe.stage(name))
     if not (run.is_pretrained and name == "temporal"):
         return config
     return dataclasses.replace(config, learning_rate=config.learning_rate * config.fine_tuning_factor)
@@ -268,8 +307,12 @@ class _StageRun:
             model, STAGES[name], self.config, preset, run.teacher, run.recipe.motion_target
         )
         from_pixels = _FromPixels(objective)
+        if isinstance(fabric.strategy, Distribution):
+            fabric.strategy.find_unused_parameters = leaves_unused(model, STAGES[name], self.config)
         self.objective, self.optimizer = fabric.setup(from_pixels, optimizer)
         self.loss_scale = LossScale(fabric, run.initial_loss_scale)
+        self.stop_signal = 0  # that any of the processes had received in the last step
+        self.stop: StopRequest | None = None
         if continued is not None:
             self.loss_scale.restore(continued.loss_scale)
             if continued.optimizer:
@@ -277,6 +320,7 @@ class _StageRun:
 
     def optimize(self, stop: StopRequest) -> float:
         """Run all remaining steps and return the training time of the whole stage, s."""
+        self.stop = stop
         earlier_seconds = self.seconds.get(self.name, 0.0)
         start = last_save = time.monotonic()
         batches = self._batches()
@@ -284,7 +328,10 @@ class _StageRun:
         log = MetricsLog(self.run.folder, self.name, self.first_step) if is_first else None
         quiet = self.run.quiet or not is_first
         try:
-            with ProgressLine(self.name, self.config.steps, self.first_step, quiet) as progress:
+            with (
+                synchronized(self.model),
+                ProgressLine(self.name, self.config.steps, self.first_step, quiet) as progress,
+            ):
                 for step in range(self.first_step, self.config.steps):
                     numbers = self._step(step, batches)
                     done = step + 1
@@ -292,15 +339,23 @@ class _StageRun:
                     if log is not None and (done % LOG_EVERY == 0 or done == self.config.steps):
                         log.write(self.name, done, numbers | {"seconds": self.seconds[self.name]})
                     progress.update(done, f"loss {numbers['loss']:.3f}")
-                    if stop.wanted or time.monotonic() - last_save >= self.run.save_seconds:
+                    # Of several processes, all must stop after the same step.
+                    wanted = self.stop_signal if self.fabric.world_size > 1 else self.signal_here()
+                    if done == self.config.steps:  # no further step asks the others
+                        wanted = agreed_signal(self.fabric, self.signal_here())
+                    if wanted or time.monotonic() - last_save >= self.run.save_seconds:
                         self._save(done)
                         last_save = time.monotonic()
-                    if stop.wanted:
-                        raise Stopped(self.name, done)
+                    if wanted:
+                        raise Stopped(self.name, done, wanted)
         finally:
             if log is not None:
                 log.close()
         return self.seconds.get(self.name, 0.0)
+
+    def signal_here(self) -> int:
+        """Return the signal that this process has received; 0: none."""
+        return self.stop.signal_number if self.stop is not None and self.stop.wanted else 0
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         recipe, stage = self.run.recipe, STAGES[self.name]
@@ -331,7 +386,7 @@ class _StageRun:
 
     def _step(self, step: int, batches: Iterator[tuple[Tensor, Tensor]]) -> dict[str, float]:
         """Run one optimizer step over `accumulate` batches and return the means of its scalars."""
-        torch.manual_seed(mix_seed(self.seed, -2, step, self.fabric.global_rank))
+        torch.manual_seed(mix_seed(self.seed, -2, step, 0))  # in all processes, see `batch_share.draw`
         factor = learning_rate_factor(self.config, step)
         set_learning_rates(self.optimizer, factor)
         numbers: dict[str, float] = {"learning_rate_factor": factor}
@@ -341,8 +396,9 @@ class _StageRun:
             last = part + 1 == self.config.accumulate
             with self.fabric.no_backward_sync(self.objective, enabled=not last):
                 scalars = self.objective(clips, labels.to(self.fabric.device))
-                for name, value in scalars.items():
-                    numbers[name] = numbers.get(name, 0.0) + value.item() / self.config.accumulate
+                means, self.stop_signal = mean_scalars(self.fabric, scalars, self.signal_here())
+                for name, value in means.items():
+                    numbers[name] = numbers.get(name, 0.0) + value / self.config.accumulate
                 # Before the backward pass, because that of grid_sample crashes on NaN coordinates.
                 self._require_finite(step, numbers)
                 self.fabric.backward(scalars["loss"] / self.config.accumulate)

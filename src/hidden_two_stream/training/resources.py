@@ -10,6 +10,7 @@ from lightning_fabric import Fabric
 
 from hidden_two_stream.data.clip_cache import default_workers
 from hidden_two_stream.errors import UsageError
+from hidden_two_stream.training.launcher import find_launch, open_fabric, quiet_start, refused
 
 __all__ = ["Resources"]
 
@@ -21,7 +22,8 @@ class Resources:
     Attributes:
         workers: decoding processes.
         cache_mb: memory for decoded frames, MiB; 0 decodes again for every clip.
-        accelerator, devices, precision: arguments of Lightning Fabric.
+        accelerator, devices, precision: arguments of Lightning Fabric; `devices` counts those of one node.
+        num_nodes: machines that train together.
         save_seconds: longest time between saved training states, s.
         quiet: show no progress on stderr.
     """
@@ -33,9 +35,10 @@ class Resources:
     precision: str = "32-true"
     save_seconds: float = 30.0
     quiet: bool = False
+    num_nodes: int = 1
 
     def __post_init__(self) -> None:
-        for name, least in (("workers", 0), ("cache_mb", 0)):
+        for name, least in (("workers", 0), ("cache_mb", 0), ("num_nodes", 1)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise UsageError(f"{name} is {value!r}; expected a whole number of {least} or more")
@@ -46,12 +49,13 @@ class Resources:
         """Return a launched Fabric. For each further device, launching starts the command once more.
 
         Raises:
-            UsageError: this machine has no such device or precision.
+            UsageError: this machine has no such device or precision, or torchrun or Slurm started another
+                number of processes.
         """
         try:
-            devices: int | str = int(self.devices) if str(self.devices).isdigit() else self.devices
-            fabric = Fabric(accelerator=self.accelerator, devices=devices, precision=self.precision)  # type: ignore[arg-type]
-            fabric.launch()
+            fabric = open_fabric(self.accelerator, self.devices, self.num_nodes, self.precision)
+            with quiet_start():
+                fabric.launch()
             if fabric.world_size > 1:
                 atexit.register(_leave_process_group)
         except (ValueError, TypeError, RuntimeError, ImportError) as error:
@@ -62,10 +66,15 @@ class Resources:
         """Return a launched Fabric for a task that runs on one device.
 
         Raises:
-            UsageError: several devices were asked for; or as `fabric`.
+            UsageError: several devices were asked for, torchrun or Slurm started several processes; or as
+                `fabric`.
         """
-        if str(self.devices) != "1":
-            raise UsageError(f"{task} runs on one device; leave out --devices")
+        for option, value in (("--devices", self.devices), ("--num-nodes", self.num_nodes)):
+            if str(value) != "1":
+                raise UsageError(f"{task} runs on one device; leave out {option}")
+        launch = find_launch()
+        if launch is not None and launch.world > 1:
+            raise refused(f"{task} runs in one process, but {launch.who} counts {launch.world}; start one")
         return self.fabric()
 
 

@@ -55,6 +55,8 @@ from hidden_two_stream.training.image_encoder import resolve_encoder
 from hidden_two_stream.training.lock import LOCK_FILE, folder_lock
 from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.training.state import STATE_FILE
+from hidden_two_stream.training.together import gather
+from hidden_two_stream.training.watch import Watch
 
 __all__ = ["Plan", "make_plan", "resume", "run_plan", "train"]
 
@@ -77,6 +79,7 @@ class Plan:
         contents: digests of the video files and of what was decoded, see `training.continuity`.
         versions: versions of the libraries that the run began with.
         data_license: license of the data; None: not given.
+        processes: how many processes the run began with, whose batches make one step.
     """
 
     data: str
@@ -92,6 +95,7 @@ class Plan:
     contents: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     data_license: str | None = None
+    processes: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested plain data, as `from_dict` reads it."""
@@ -122,6 +126,8 @@ class Plan:
         for name, kind in _PLAN_TYPES.items():
             if not isinstance(getattr(plan, name), kind):
                 raise ValueError(f"its {name} is {str(getattr(plan, name))[:60]!r}")
+        if plan.processes < 1:
+            raise ValueError(f"its processes is {plan.processes}")
         try:
             parse_protocol(plan.protocol)
         except UsageError as error:
@@ -143,6 +149,7 @@ _PLAN_TYPES: dict[str, Any] = {
     "contents": Mapping,
     "versions": Mapping,
     "data_license": str | None,
+    "processes": int,
 }
 
 
@@ -290,15 +297,17 @@ def run_plan(
         allow_duplicates: allow them even if the plan does not.
 
     Returns:
-        The result, and the decoded videos. If several processes train together, only the first one tests and
-        writes files.
+        The result, and the decoded videos. If several processes train together, only the first one writes
+        files.
 
     Raises:
         UsageError, DataError, CheckpointError, TrainingError, Stopped: as `train` and `resume`.
     """
     fabric = resources.fabric()
-    with ExitStack() as locks:
-        prepared = _shared(fabric, lambda: _prepare(folder, plan, locks, resources.quiet))
+    with Watch(fabric), ExitStack() as locks:
+        processes = fabric.world_size
+        prepared = _shared(fabric, lambda: _prepare(folder, plan, locks, resources.quiet, processes))
+        _require_shared_folder(fabric, folder)
         if allow_duplicates:
             prepared = dataclasses.replace(prepared, allow_duplicates=True)
         return _run_prepared(folder, prepared, plan is None, resources, fabric, title)
@@ -312,7 +321,7 @@ def _run_prepared(
     resources = dataclasses.replace(resources, quiet=resources.quiet or not is_first)
     index = _read_index(plan)
     split = divide(index, plan.held_out, plan.test_fraction, plan.seed)
-    cache = decode_samples(split.train + split.test, plan.recipe, resources, folder, report=is_first)
+    cache = decode_samples(split.train + split.test, plan.recipe, resources, folder, fabric)
     shared = require_separate(
         find_duplicates(cache.samples, cache.videos),
         [split],
@@ -337,6 +346,7 @@ def _run_prepared(
             data_license=plan.data_license,
         ),
         resume=resuming,
+        processes=plan.processes,
     )
     result = fit(task, resources, fabric)
     result = dataclasses.replace(result, evaluation=trained_on(result.evaluation, shared))
@@ -376,7 +386,23 @@ def _shared(fabric: Fabric, prepare: Callable[[], Plan]) -> Plan:
     raise SystemExit(outcome.exit_code)
 
 
-def _prepare(folder: Path, plan: Plan | None, locks: ExitStack, quiet: bool) -> Plan:
+def _require_shared_folder(fabric: Fabric, folder: Path) -> None:
+    """Raise an error, the same in all processes, if one of them does not see the run folder.
+
+    Raises:
+        UsageError: a process, of another machine, does not see what the first one has written.
+    """
+    blind = [
+        number for number, sees in enumerate(gather(fabric, (folder / PLAN_FILE).exists()), 1) if not sees
+    ]
+    if blind:
+        raise UsageError(
+            f"process {blind[0]} of {fabric.world_size} does not see {str(folder / PLAN_FILE)!r}; expected a "
+            "folder that all machines share"
+        )
+
+
+def _prepare(folder: Path, plan: Plan | None, locks: ExitStack, quiet: bool, processes: int) -> Plan:
     """Check the arguments of a run, make and lock its folder, and write its plan."""
     new = plan is not None
     if folder.is_dir():
@@ -389,6 +415,7 @@ def _prepare(folder: Path, plan: Plan | None, locks: ExitStack, quiet: bool) -> 
     if new or not (folder / STATE_FILE).exists():
         check_run(plan.recipe, index.classes, plan.stages, plan.warm_start)
     if not plan.fingerprint:
+        plan = dataclasses.replace(plan, processes=processes)
         plan = dataclasses.replace(plan, recipe=resolve_input(plan.recipe, split.train))
         check_batches(plan.recipe, stages_to_train(plan.recipe, plan.stages, plan.warm_start))
     if not folder.is_dir():

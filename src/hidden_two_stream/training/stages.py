@@ -32,7 +32,7 @@ from hidden_two_stream.motion.losses.residual import residual_pairs
 from hidden_two_stream.motion.losses.unsupervised import unsupervised_loss
 from hidden_two_stream.recognition.image_encoder import EncoderBackbone
 
-__all__ = ["StageObjective", "segment_consensus", "select_trained"]
+__all__ = ["StageObjective", "leaves_unused", "segment_consensus", "select_trained"]
 
 RESIDUAL_EPSILON_PX = 0.01  # small, because the flow of half of the pairs is exact
 
@@ -57,6 +57,16 @@ def select_trained(
         for module in model.get_submodule(MODULES["temporal"]).modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
+
+
+def leaves_unused(model: nn.Module, stage: Stage, config: StageConfig) -> bool:
+    """Return whether the stage's loss does not reach all parameters that it trains.
+
+    A branched stream sees the features of MotionNet's encoder, so the action loss alone (way b) does not
+    reach the decoder.
+    """
+    branched = getattr(model, "temporal_form", "") == "branched"
+    return branched and stage.name == "joint" and config.unsupervised_weight == 0
 
 
 class StageObjective(nn.Module):

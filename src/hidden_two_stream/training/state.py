@@ -49,6 +49,7 @@ class TrainingState:
         optimizer: the optimizer's tensors; empty at the beginning of a stage.
         loss_scale: the tensors of `LossScale`; empty at the beginning of a stage and without loss scaling.
         origin: the recipe, the stages and the seed of the run; empty in states of earlier versions.
+        processes: how many processes the run began with; 1 in states of earlier versions.
     """
 
     stage: str
@@ -58,6 +59,7 @@ class TrainingState:
     optimizer: Mapping[str, Tensor]
     loss_scale: Mapping[str, Tensor] = field(default_factory=dict)
     origin: Mapping[str, Any] = field(default_factory=dict)
+    processes: int = 1
 
 
 def save_state(folder: Path, state: TrainingState) -> None:
@@ -76,7 +78,8 @@ def save_state(folder: Path, state: TrainingState) -> None:
     tensors |= {f"optimizer.{name}": tensor for name, tensor in state.optimizer.items()}
     tensors |= {f"loss_scale.{name}": tensor for name, tensor in state.loss_scale.items()}
     position = {
-        "stage": state.stage, "step": state.step, "seconds": dict(state.seconds), "origin": dict(state.origin)
+        "stage": state.stage, "step": state.step, "seconds": dict(state.seconds),
+        "origin": dict(state.origin), "processes": state.processes,
     }  # fmt: skip
     write_tensors(folder / STATE_FILE, tensors, {"training_state": json.dumps(position)})
 
@@ -103,6 +106,7 @@ def load_state(folder: Path) -> TrainingState | None:
             position["seconds"],
             **parts,
             origin=position.get("origin", {}),
+            processes=position.get("processes", 1),
         )
         _require_position(state)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -121,6 +125,8 @@ def _require_position(state: TrainingState) -> None:
     numbers = state.seconds.values()
     if not all(type(value) in (int, float) and 0 <= value < math.inf for value in numbers):
         raise ValueError(f"its seconds are {dict(state.seconds)}")
+    if type(state.processes) is not int or state.processes < 1:
+        raise ValueError(f"it began with {state.processes!r} processes")
     if not isinstance(state.origin, Mapping):
         raise ValueError(f"its origin is {str(state.origin)[:60]!r}")
 

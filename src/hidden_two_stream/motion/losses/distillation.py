@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from hidden_two_stream.batch_share import draw
 from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.losses.occlusion import forward_backward_mask, inside_mask
 from hidden_two_stream.motion.losses.paper import border_mask, charbonnier, masked_mean
@@ -66,9 +67,11 @@ def student_frames(frames: Tensor, crop: Crop) -> Tensor:
     """
     size, clip = frames.shape[-2:], crop.cut(frames).flatten(0, 1)
     enlarged = functional.interpolate(clip, size=size, mode="bilinear", align_corners=False)
-    gain, offset = (2 * torch.rand(2, len(frames), 1, 1, 1, 1, device=frames.device) - 1).unbind()
+    draws = draw(torch.rand, 2, len(frames), 1, 1, 1, 1, dim=1, device=frames.device)
+    gain, offset = (2 * draws - 1).unbind()
     changed = (1 + GAIN * gain) * enlarged.unflatten(0, frames.shape[:2]) + OFFSET * offset
-    noisy: Tensor = changed + NOISE * torch.randn_like(changed)
+    noise = draw(torch.randn, *changed.shape, device=changed.device, dtype=changed.dtype)
+    noisy: Tensor = changed + NOISE * noise
     return noisy
 
 

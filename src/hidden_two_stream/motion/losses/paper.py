@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from hidden_two_stream.batch_share import batch_share, total
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.losses.presets import LossPreset
@@ -106,7 +107,7 @@ def paper_loss(
         UsageError: the preset has no weight for a level of the pyramid.
     """
     batch = frames.shape[0]
-    per_batch = 1 / batch if preset.divide_by_batch else 1.0
+    per_batch = 1 / (batch * batch_share().world) if preset.divide_by_batch else 1.0
     normalized = local_response_normalize(frames)
     names = ("photometric", "smoothness", "ssim", *(name for name, _, _ in later))
     loss = {name: frames.new_zeros(()) for name in names}
@@ -251,10 +252,16 @@ def border_mask(like: Tensor, border: float) -> Tensor:
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of `values` (N, C, h, w), weighted by a mask; 0 if no pixel counts."""
+    """Mean of `values` (N, C, h, w), weighted by a mask; 0 if no pixel counts.
+
+    In one of several processes it is this process's part of the mean over all of them: their average is that
+    mean.
+    """
     images = values.shape[0] if mask.ndim == 2 else 1
     # Occlusion can leave nothing to compare. Less than one pixel counts as one.
-    return (values * mask).sum() / (mask.sum().clamp(min=1) * images * values.shape[1])
+    counted = mask.sum() if mask.ndim == 2 else total(mask.sum()) / batch_share().world
+    counted = counted.clamp(min=1 if mask.ndim == 2 else 1 / batch_share().world)
+    return (values * mask).sum() / (counted * images * values.shape[1])
 
 
 def reconstruct(frames: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from hidden_two_stream.batch_share import draw
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.networks.frames import check_frames
@@ -74,11 +75,12 @@ def synthetic_pairs(images: Tensor) -> tuple[Tensor, Tensor]:
     number = len(images)
     flow = random_flow(images, FLOW_PX) * (_draw(images, number) >= STILL)
     pairs = torch.stack((warp(images, flow), images), dim=1)
-    gain, offset = torch.randn(2, number, 2, 1, 1, 1, device=pairs.device).unbind()
+    gain, offset = draw(torch.randn, 2, number, 2, 1, 1, 1, dim=1, device=pairs.device).unbind()
     relit = _draw(pairs, number)[:, None] < RELIT
     pairs = torch.where(relit, pairs * (1 + GAIN * gain) + OFFSET * offset, pairs)
-    noise = NOISE * _draw(pairs, number)[:, None] * torch.randn_like(pairs)
-    return pairs + noise, flow
+    strength = NOISE * _draw(pairs, number)[:, None]
+    noise = draw(torch.randn, *pairs.shape, device=pairs.device, dtype=pairs.dtype)
+    return pairs + strength * noise, flow
 
 
 def warped_pairs(frames: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,13 +127,13 @@ def random_flow(like: Tensor, largest: float) -> Tensor:
         raise UsageError(f"largest is {largest}; expected 0 px or more")
     number, size = len(like), like.shape[-2:]
     amplitude = largest * _draw(like, number).square()
-    flow = torch.randn(number, 2, 1, 1, device=like.device).expand(-1, -1, *size)
+    flow = draw(torch.randn, number, 2, 1, 1, device=like.device).expand(-1, -1, *size)
     for cells, share in GRIDS:
-        values = torch.randn(number, 2, cells, cells, device=like.device)
+        values = draw(torch.randn, number, 2, cells, cells, device=like.device)
         flow = flow + share * functional.interpolate(values, size, mode="bicubic", align_corners=True)
     return amplitude * flow
 
 
 def _draw(like: Tensor, number: int) -> Tensor:
     """Uniform random numbers (number, 1, 1, 1)."""
-    return torch.rand(number, 1, 1, 1, device=like.device)
+    return draw(torch.rand, number, 1, 1, 1, device=like.device)
