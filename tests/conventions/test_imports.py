@@ -40,7 +40,7 @@ LAYERS: tuple[tuple[set[str], ...], ...] = (
     ({"inference"},),
     ({"evaluation"},),
     ({"reports"}, {"export"}),
-    ({"training"},),
+    ({"training"}, {"sharing"}),
     ({"experiments"},),
     ({"apps"},),
     ({"cli", "__main__"},),

@@ -55,6 +55,7 @@ from hidden_two_stream.training.image_encoder import resolve_encoder
 from hidden_two_stream.training.lock import LOCK_FILE, folder_lock
 from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.training.state import STATE_FILE
+from hidden_two_stream.weights.hub import run_place
 
 __all__ = ["Plan", "make_plan", "resume", "run_plan", "train"]
 
@@ -254,7 +255,7 @@ def make_plan(
         stages=STAGE_NAMES if stage == "all" else (stage,),
         test_fraction=test_fraction,
         seed=seed,
-        warm_start={kind: str(Path(run).resolve()) for kind, run in (warm_start or {}).items()},
+        warm_start={kind: run_place(run) for kind, run in (warm_start or {}).items()},
         protocol=protocol,
         held_out=held_out,
         allow_duplicates=allow_duplicates,

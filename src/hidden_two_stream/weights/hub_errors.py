@@ -1,0 +1,164 @@
+"""What goes wrong with the hub, as one line each."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from hidden_two_stream.errors import (
+    CheckpointError,
+    HiddenTwoStreamError,
+    MissingDependencyError,
+    OutputError,
+    UsageError,
+)
+
+__all__ = ["hub_errors", "hub_library"]
+
+_LOGIN = "log in with: hf auth login, or set HF_TOKEN"
+_LONGEST_REASON = 300
+
+
+def hub_library(why: str) -> Any:
+    """Return the module `huggingface_hub`.
+
+    Args:
+        why: what it is needed for, as the beginning of the message.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    try:
+        return importlib.import_module("huggingface_hub")
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{why} needs huggingface_hub; install it with: pip install 'hidden-two-stream[hub]'"
+        ) from error
+
+
+@contextmanager
+def hub_errors(name: object, endpoint: str, *, pushing: bool = False) -> Iterator[None]:
+    """Turn the errors of `huggingface_hub` in the block into one line of this package.
+
+    Args:
+        name: the model.
+        endpoint: address of the hub.
+        pushing: the model is written, not read.
+
+    Raises:
+        UsageError: there is no such model, revision or token.
+        CheckpointError, OutputError: the model cannot be read, or be written, for another reason.
+    """
+    library = importlib.import_module("huggingface_hub")
+    verbosity = library.logging.get_verbosity()
+    library.logging.set_verbosity_error()  # the error says what several warnings about attempts would
+    try:
+        yield
+    except HiddenTwoStreamError:
+        raise
+    except Exception as error:  # the network fails in many ways
+        raise _explained(error, name, endpoint, pushing) from error
+    finally:
+        library.logging.set_verbosity(verbosity)
+
+
+def _explained(error: Exception, name: object, endpoint: str, pushing: bool) -> HiddenTwoStreamError:
+    errors = importlib.import_module("huggingface_hub.errors")
+    if isinstance(error, errors.GatedRepoError):
+        return UsageError(
+            f"{str(name)!r} is for registered users: ask for access on {endpoint}/{_repository(name)}, and "
+            f"{_LOGIN}"
+        )
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return _not_found(name, endpoint, pushing)
+    if isinstance(error, errors.RevisionNotFoundError):
+        return UsageError(
+            f"{_repository(name)!r} has no revision {getattr(name, 'revision', None)!r} on {endpoint}; name "
+            "a branch, a tag or a commit of its page, or leave out @…"
+        )
+    if isinstance(error, errors.HfHubHTTPError):
+        return _answered(error, name, endpoint, pushing)
+    if isinstance(error, errors.HFValidationError):
+        return UsageError(f"{str(name)!r} is no name that the hub allows: {_first_line(error)}")
+    return _not_reached(error, name, endpoint, pushing)
+
+
+def _not_found(name: object, endpoint: str, pushing: bool) -> HiddenTwoStreamError:
+    if pushing:
+        return UsageError(
+            f"cannot push to {str(name)!r} on {endpoint}: there is no such place, or the token may not see "
+            "it; check the name and the token"
+        )
+    return UsageError(
+        f"no run at {str(name)!r}: there is no such folder or file here, and {endpoint} has no model "
+        f"{_repository(name)!r}, or only a private one; check the name, or {_LOGIN}"
+    )
+
+
+def _answered(error: Any, name: object, endpoint: str, pushing: bool) -> HiddenTwoStreamError:
+    """Return the error for a refusal of the hub."""
+    kind = OutputError if pushing else CheckpointError
+    doing = f"cannot {'push to' if pushing else 'load'} {str(name)!r}"
+    code = error.response.status_code
+    said = _cut(str(error.server_message or "")) or str(error.response.reason_phrase)
+    if code == 401:
+        return kind(f"{doing}: {endpoint} does not accept the token ({said}); {_LOGIN}")
+    if code == 403:
+        return kind(
+            f"{doing}: {endpoint} does not allow it with this token ({said}); use a token with "
+            f"{'write' if pushing else 'read'} access to it"
+        )
+    advice = "try again later" if code == 429 or code >= 500 else "check the name and HF_ENDPOINT"
+    return kind(f"{doing}: {endpoint} answered {code} ({said}); {advice}")
+
+
+def _not_reached(error: Exception, name: object, endpoint: str, pushing: bool) -> HiddenTwoStreamError:
+    """Return the error for no network, a cache that lacks the model, and everything else."""
+    errors = importlib.import_module("huggingface_hub.errors")
+    constants = importlib.import_module("huggingface_hub.constants")
+    network = importlib.import_module("httpx2")
+    chain = list(_chain(error))
+    doing = f"cannot {'push to' if pushing else 'load'} {str(name)!r}"
+    cache = "" if pushing else f", and it is not in the cache {constants.HF_HUB_CACHE!r}"
+    if any(isinstance(one, errors.OfflineModeIsEnabled) for one in chain):
+        local = "" if pushing else ": there is no such folder or file here"
+        return (OutputError if pushing else UsageError)(
+            f"{doing}{local}{cache}{':' if pushing else ';'} HF_HUB_OFFLINE is set; unset it to reach "
+            f"{endpoint}"
+        )
+    transport = next((one for one in chain if isinstance(one, network.TransportError)), None)
+    if transport is not None:
+        return (OutputError if pushing else CheckpointError)(
+            f"{doing}: {endpoint} cannot be reached ({_first_line(transport)}){cache}; check the network and "
+            "HF_ENDPOINT"
+        )
+    if isinstance(error, OSError) and error.errno is not None:
+        return OutputError(
+            f"{doing}: {error.strerror} ({error.filename or constants.HF_HUB_CACHE}); the cache needs a "
+            "writable folder with free space: set HF_HOME"
+        )
+    return (OutputError if pushing else CheckpointError)(f"{doing}: {_first_line(error)}; try again")
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what caused it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _repository(name: object) -> str:
+    return str(getattr(name, "repository", name))
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return _cut(lines[0]).rstrip(".") if lines else type(error).__name__
+
+
+def _cut(text: str) -> str:
+    return " ".join(text.split())[:_LONGEST_REASON].rstrip(". ")
