@@ -125,7 +125,7 @@ def _picture(facts: CardFacts) -> str:
     )
     if picture.error_px is not None:
         text += (
-            f'. Here the mean error is {picture.error_px:.2f} px per frame; the answer "no motion" would have '
+            f'. Here the mean error is {picture.error_px:.2f} px per frame; that of "no motion" is '
             f"{picture.zero_error_px:.2f} px"
         )
     return f"![A frame, its estimated and its exact motion]({PICTURE_FILE})\n\n*{text}.*"

@@ -96,8 +96,8 @@ def audit(texts: Mapping[str, str], words: Iterable[str], given: Iterable[str]) 
         word = found[0] if found else next((w for w in words if _holds(searched, w)), None)
         if word is not None:
             raise UsageError(
-                f"{file} would publish {word!r}: nothing is pushed; take it out of the run's description, such "
-                "as the license of its data"
+                f"{file} would publish {word!r}: nothing is pushed; take it out of the run's description, "
+                "such as the license of its data"
             )
 
 

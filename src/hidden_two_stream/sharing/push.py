@@ -190,8 +190,8 @@ def _make_repository(api: Any, target: HubName, private: bool | None) -> bool:
     if private is not None and existing != private:
         is_now, wanted = ("private", "public") if existing else ("public", "private")
         raise UsageError(
-            f"{target.repository!r} is {is_now} on {api.endpoint}, not {wanted}: nothing was pushed; change it "
-            "in the settings of its page, or leave the choice out"
+            f"{target.repository!r} is {is_now} on {api.endpoint}, not {wanted}: nothing was pushed; change "
+            "it in the settings of its page, or leave the choice out"
         )
     return existing
 
