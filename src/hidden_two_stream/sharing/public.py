@@ -43,6 +43,8 @@ _FRAME_FIGURES = (
     "mean_average_precision", "macro_bout_f1", "detection_map", "per_behavior",
 )  # fmt: skip
 _SHORTEST_WORD = 4
+_TELLING = re.compile(r"[^A-Za-z]")
+"""Names of letters alone, such as a machine called "video", can be words of the card."""
 
 
 def public_info(info: RunInfo, data_name: str | None = None) -> RunInfo:
@@ -83,17 +85,15 @@ def audit(texts: Mapping[str, str], words: Iterable[str], given: Iterable[str]) 
     Args:
         texts: each text that is published, by the name of its file.
         words: what must not be in them, such as the name of this machine.
-        given: texts that the author chose to publish, such as class names; they are not searched.
+        given: texts that the author chose to publish, such as class names; what is part of them may be there.
 
     Raises:
         UsageError: a text holds one of them.
     """
+    allowed = [text for text in given if text.strip()]
     for file, text in texts.items():
-        searched = text
-        for allowed in sorted({each for each in given if each.strip()}, key=len, reverse=True):
-            searched = searched.replace(allowed, " ")
-        found = _PATH.search(searched)
-        word = found[0] if found else next((w for w in words if _holds(searched, w)), None)
+        found = [match[0] for match in _PATH.finditer(text)] + [word for word in words if _holds(text, word)]
+        word = next((each for each in found if not any(each in one for one in allowed)), None)
         if word is not None:
             raise UsageError(
                 f"{file} would publish {word!r}: nothing is pushed; take it out of the run's description, "
@@ -112,7 +112,7 @@ def private_words(info: RunInfo, record: TrainingRecord | None, folder: Path) ->
         words |= {sample.name for sample in samples} | {Path(sample.name).name for sample in samples}
         words |= {record.folder} if len(Path(record.folder).parts) > 2 else set()
     words |= {platform.node()}
-    return {word for word in words if len(word) >= _SHORTEST_WORD and word != "localhost"}
+    return {word for word in words if len(word) >= _SHORTEST_WORD and _TELLING.search(word)}
 
 
 def _holds(text: str, word: str) -> bool:

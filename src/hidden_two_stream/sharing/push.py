@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from hidden_two_stream._version import __version__
 from hidden_two_stream.checkpoint import (
     CONFIG_FILE,
     DESCRIPTION_KEY,
@@ -148,9 +149,7 @@ def push(
         if any(folder.iterdir()):
             raise UsageError(f"{str(folder)!r} is not empty; give a new folder for the files of --dry-run")
         return Pushed(target.repository, _write(folder, run, target, chosen), folder=folder)
-    api = hub_library("a push to the hub").HfApi(token=token)
-    if token is None and hub_library("a push to the hub").get_token() is None:
-        raise UsageError("no token of the hub: log in with: hf auth login, or set HF_TOKEN")
+    api = _api(target, token)
     with tempfile.TemporaryDirectory(prefix="hts-push-") as temporary:
         files = _write(Path(temporary), run, target, chosen)
         if keep_card:
@@ -172,6 +171,21 @@ def _check_options(options: CardOptions) -> None:
         text = getattr(options, field)
         if text is not None and not text.strip():
             raise UsageError(f"the {field.replace('_', ' ')} is empty; give one, or leave it out")
+
+
+def _api(target: HubName, token: str | None) -> Any:
+    """Return the client of the hub.
+
+    Raises:
+        UsageError: there is no token.
+        MissingDependencyError: `huggingface_hub` is not installed.
+    """
+    library = hub_library("a push to the hub")
+    api = library.HfApi(token=token, library_name="hidden-two-stream", library_version=__version__)
+    with hub_errors(target, api.endpoint, pushing=True):
+        if token is None and library.get_token() is None:
+            raise UsageError("no token of the hub: log in with: hf auth login, or set HF_TOKEN")
+    return api
 
 
 def _make_repository(api: Any, target: HubName, private: bool | None) -> bool:

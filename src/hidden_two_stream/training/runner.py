@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -268,7 +269,7 @@ def _with_absolute_files(recipe: Recipe) -> Recipe:
     changes: dict[str, Any] = {}
     for name in ("init", "motion_init", "temporal_init", "motion_teacher"):
         value = getattr(recipe, name)
-        if value not in ("none", "shipped", "imagenet") and Path(value).is_file():
+        if value not in ("none", "shipped", "imagenet") and os.path.isfile(value):
             changes[name] = str(Path(value).resolve())
     return dataclasses.replace(recipe, **changes)
 
@@ -380,7 +381,7 @@ def _shared(fabric: Fabric, prepare: Callable[[], Plan]) -> Plan:
 def _prepare(folder: Path, plan: Plan | None, locks: ExitStack, quiet: bool) -> Plan:
     """Check the arguments of a run, make and lock its folder, and write its plan."""
     new = plan is not None
-    if folder.is_dir():
+    if os.path.isdir(folder):
         locks.enter_context(folder_lock(folder))
     if new:
         _require_free(folder)
@@ -392,7 +393,7 @@ def _prepare(folder: Path, plan: Plan | None, locks: ExitStack, quiet: bool) -> 
     if not plan.fingerprint:
         plan = dataclasses.replace(plan, recipe=resolve_input(plan.recipe, split.train))
         check_batches(plan.recipe, stages_to_train(plan.recipe, plan.stages, plan.warm_start))
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         locks.enter_context(folder_lock(make_folder(folder)))
         _require_free(folder)  # another process may have been faster
     note_facts(index)
@@ -402,7 +403,7 @@ def _prepare(folder: Path, plan: Plan | None, locks: ExitStack, quiet: bool) -> 
 
 def _require_run_folder(folder: Path) -> None:
     """Raise an error if a folder holds other files than those of a run, such as the videos themselves."""
-    entries = folder.iterdir() if folder.is_dir() else ()
+    entries = folder.iterdir() if os.path.isdir(folder) else ()
     files = [path.name for path in entries if path.name not in _BEGUN_FILES]
     if files and not any((folder / name).exists() for name in (PLAN_FILE, MODEL_FILE)):
         raise UsageError(

@@ -89,7 +89,7 @@ def hub_api(name: object, token: str | None = None) -> Any:
     Raises:
         MissingDependencyError: `huggingface_hub` is not installed.
     """
-    library = hub_library(f"there is no folder or file {str(name)!r} here; to look for it on the hub,")
+    library = hub_library(f"no run at {str(name)!r}: there is no such folder or file, and a look on the hub")
     return library.HfApi(token=token, library_name="hidden-two-stream", library_version=__version__)
 
 

@@ -19,6 +19,7 @@ __all__ = ["hub_errors", "hub_library"]
 
 _LOGIN = "log in with: hf auth login, or set HF_TOKEN"
 _LONGEST_REASON = 300
+_NOT_HERE = "there is no such folder or file here"
 
 
 def hub_library(why: str) -> Any:
@@ -92,7 +93,7 @@ def _not_found(name: object, endpoint: str, pushing: bool) -> HiddenTwoStreamErr
             "it; check the name and the token"
         )
     return UsageError(
-        f"no run at {str(name)!r}: there is no such folder or file here, and {endpoint} has no model "
+        f"no run at {str(name)!r}: {_NOT_HERE}, and {endpoint} has no model "
         f"{_repository(name)!r}, or only a private one; check the name, or {_LOGIN}"
     )
 
@@ -120,20 +121,21 @@ def _not_reached(error: Exception, name: object, endpoint: str, pushing: bool) -
     constants = importlib.import_module("huggingface_hub.constants")
     network = importlib.import_module("httpx2")
     chain = list(_chain(error))
-    doing = f"cannot {'push to' if pushing else 'load'} {str(name)!r}"
-    cache = "" if pushing else f", and it is not in the cache {constants.HF_HUB_CACHE!r}"
+    doing = f"cannot push to {str(name)!r}" if pushing else f"no run at {str(name)!r}: {_NOT_HERE}"
+    cache = "" if pushing else f", none in the cache {constants.HF_HUB_CACHE!r}"
     if any(isinstance(one, errors.OfflineModeIsEnabled) for one in chain):
-        local = "" if pushing else ": there is no such folder or file here"
+        join = ":" if pushing else ", and"
         return (OutputError if pushing else UsageError)(
-            f"{doing}{local}{cache}{':' if pushing else ';'} HF_HUB_OFFLINE is set; unset it to reach "
-            f"{endpoint}"
+            f"{doing}{cache}{join} HF_HUB_OFFLINE is set; unset it to reach {endpoint}"
         )
     transport = next((one for one in chain if isinstance(one, network.TransportError)), None)
     if transport is not None:
+        join = ":" if pushing else ", and"
         return (OutputError if pushing else CheckpointError)(
-            f"{doing}: {endpoint} cannot be reached ({_first_line(transport)}){cache}; check the network and "
-            "HF_ENDPOINT"
+            f"{doing}{cache}{join} {endpoint} cannot be reached ({_first_line(transport)}); check the network "
+            "and HF_ENDPOINT"
         )
+    doing = f"cannot {'push to' if pushing else 'load'} {str(name)!r}"
     if isinstance(error, OSError) and error.errno is not None:
         return OutputError(
             f"{doing}: {error.strerror} ({error.filename or constants.HF_HUB_CACHE}); the cache needs a "
