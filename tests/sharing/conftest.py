@@ -50,7 +50,7 @@ def run(tmp_path: Path) -> Path:
 def small_run(folder: Path, **model: object) -> Path:
     """Write a run with random weights; its description is full of what must not leave."""
     given = {"model.num_frames": 3, "input.size": 32, "input.resize": 32, "temporal_init": "none"}
-    given |= {f"model.{name}": value for name, value in model.items()}
+    given |= {f"model.{name}": list(v) if isinstance(v, tuple) else v for name, v in model.items()}
     streams = model.get("streams", ("spatial", "temporal"))
     for stage in ("motion", "spatial", "temporal", "joint"):
         given[f"{stage}.steps"] = int(stage in streams)

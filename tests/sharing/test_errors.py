@@ -144,7 +144,7 @@ def test_a_wrong_token(hub: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("status", "words"),
     [(403, "does not allow it with this token"), (429, "answered 429 .*try again later"),
-     (500, "answered 500|cannot be reached|500"), (418, "answered 418")],
+     (500, "answered 500 .*try again later"), (418, "answered 418")],
 )  # fmt: skip
 def test_other_answers(hub: StandIn, status: int, words: str) -> None:
     hub.refused["/api/models/"] = Answer.error(status, message="no")
@@ -386,7 +386,7 @@ def test_headers_that_lie(hub: StandIn, tmp_path: Path, headers: dict[str, str])
 def test_a_link_out_of_the_cache_is_refused(hub: StandIn, tmp_path: Path) -> None:
     commit = shared(hub, tmp_path)
     hts.load("anna/moves")
-    (snapshot,) = (tmp_path / "hf").rglob(commit)
+    (snapshot,) = (tmp_path / "hf").glob(f"**/snapshots/{commit}")
     (snapshot / "config.json").unlink()
     (snapshot / "config.json").symlink_to("/etc/passwd")
     with pytest.raises(CheckpointError, match=r"is no file inside the cache"):

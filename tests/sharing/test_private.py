@@ -49,11 +49,11 @@ def test_no_path_of_the_training_data_is_pushed(
 ) -> None:
     """A run that was trained here, with all that its folder holds."""
     data, run = tmp_path / "annaverysecret" / "videos", tmp_path / "run"
-    write_dataset(data, 2, 1, size=32, num_frames=4)
+    write_dataset(data, train_per_class=2, test_per_class=1, size=32, num_frames=4)
     small = [
         f"--set={field}" for field in (
             "input.size=32", "input.resize=32", "model.num_frames=3", "motion.steps=0", "spatial.steps=1",
-            "temporal.steps=1", "joint.steps=0",
+            "temporal.steps=1", "joint.steps=0", "calibration.method=none",
         )
     ]  # fmt: skip
     assert hts("train", "--data", data, "--out", run, "--recipe", "nano", "--workers", "0", *small)[0] == 0

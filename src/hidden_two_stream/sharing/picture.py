@@ -13,7 +13,7 @@ from hidden_two_stream.reports.data import Image
 from hidden_two_stream.reports.images import color_wheel_image, png_bytes
 from hidden_two_stream.synthetic.training_scenes import generate_scene
 from hidden_two_stream.types import FloatArray
-from hidden_two_stream.video.reader import Source
+from hidden_two_stream.video.reader import Source, source_name
 
 __all__ = ["FlowPicture", "flow_picture"]
 
@@ -65,7 +65,7 @@ def _of_video(estimator: MotionEstimator, video: Source) -> FlowPicture:
     """Return the picture of the middle of a video, in two passes of constant memory."""
     count = sum(len(flow) for _, flow in estimator.flow_windows(video))
     if count == 0:
-        raise UsageError(f"{video!r} has one frame; expected a video that shows motion")
+        raise UsageError(f"{source_name(video)!r} has one frame; expected a video that shows motion")
     start = 0
     for frames, flow in estimator.flow_windows(video):
         if start + len(flow) > count // 2:
@@ -73,7 +73,7 @@ def _of_video(estimator: MotionEstimator, video: Source) -> FlowPicture:
             image = frames[number].permute(1, 2, 0).clamp(0, 255).byte().numpy()
             return FlowPicture(_beside([image, flow_to_color(flow[number])]))
         start += len(flow)
-    raise UsageError(f"{video!r} changed while it was read; give a video that is complete")
+    raise UsageError(f"{source_name(video)!r} changed while it was read; give a complete video")
 
 
 def _enlarged(flow: FloatArray, size: tuple[int, ...]) -> FloatArray:

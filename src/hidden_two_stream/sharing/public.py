@@ -92,7 +92,8 @@ def audit(texts: Mapping[str, str], words: Iterable[str], given: Iterable[str]) 
     """
     allowed = [text for text in given if text.strip()]
     for file, text in texts.items():
-        found = [match[0] for match in _PATH.finditer(text)] + [word for word in words if _holds(text, word)]
+        found = [match[0].strip() for match in _PATH.finditer(text)]
+        found += [word for word in words if _holds(text, word)]
         word = next((each for each in found if not any(each in one for one in allowed)), None)
         if word is not None:
             raise UsageError(

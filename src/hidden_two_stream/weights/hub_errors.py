@@ -79,8 +79,9 @@ def _explained(error: Exception, name: object, endpoint: str, pushing: bool) -> 
             f"{_repository(name)!r} has no revision {getattr(name, 'revision', None)!r} on {endpoint}; name "
             "a branch, a tag or a commit of its page, or leave out @…"
         )
-    if isinstance(error, errors.HfHubHTTPError):
-        return _answered(error, name, endpoint, pushing)
+    refused = next((one for one in _chain(error) if isinstance(one, errors.HfHubHTTPError)), None)
+    if refused is not None:
+        return _answered(refused, name, endpoint, pushing)
     if isinstance(error, errors.HFValidationError):
         return UsageError(f"{str(name)!r} is no name that the hub allows: {_first_line(error)}")
     return _not_reached(error, name, endpoint, pushing)
@@ -132,8 +133,8 @@ def _not_reached(error: Exception, name: object, endpoint: str, pushing: bool) -
     if transport is not None:
         join = ":" if pushing else ", and"
         return (OutputError if pushing else CheckpointError)(
-            f"{doing}{cache}{join} {endpoint} cannot be reached ({_first_line(transport)}); check the network "
-            "and HF_ENDPOINT"
+            f"{doing}{cache}{join} {endpoint} cannot be reached ({_first_line(transport)}); check the "
+            "network and HF_ENDPOINT"
         )
     doing = f"cannot {'push to' if pushing else 'load'} {str(name)!r}"
     if isinstance(error, OSError) and error.errno is not None:
