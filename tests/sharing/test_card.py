@@ -169,6 +169,6 @@ def test_a_run_of_frames_alone_has_no_picture(tmp_path: Path) -> None:
     found = hts.push(run, "anna/moves", dry_run=tmp_path / "dry")
     assert "flow.png" not in found.files
     assert "flow.png" not in (tmp_path / "dry" / "README.md").read_text()
+    options = hts.CardOptions(picture=np.zeros((4, 32, 64, 3), np.uint8))
     with pytest.raises(hts.HiddenTwoStreamError, match="no flow to show"):
-        options = hts.CardOptions(picture=np.zeros((4, 32, 64, 3), np.uint8))
         hts.push(run, "anna/moves", dry_run=tmp_path / "dry2", options=options)
