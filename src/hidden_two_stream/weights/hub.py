@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from hidden_two_stream._version import __version__
 from hidden_two_stream.errors import CheckpointError
 from hidden_two_stream.files import MAX_JSON_BYTES, read_json
 from hidden_two_stream.weights.fetch import file_sha256
-from hidden_two_stream.weights.hub_errors import hub_errors, hub_library
+from hidden_two_stream.weights.hub_errors import hub_errors, hub_library, not_reached
 from hidden_two_stream.weights.hub_names import COMMIT, HubName, hub_name
 
 __all__ = ["MAX_WEIGHTS_BYTES", "RUN_FILES", "FoundRun", "find_run", "hub_api", "run_place"]
@@ -108,39 +109,56 @@ def _downloaded(name: HubName, token: str | None) -> FoundRun:
 
 def _fetched(api: Any, name: HubName, file: str) -> Path | None:
     """Return the path of a file in the cache, after a download if needed; None if the model has none."""
-    library = hub_library("the hub")
+    library, optional = hub_library("the hub"), file in _OPTIONAL
     cached = library.try_to_load_from_cache(name.repository, file, revision=name.revision)
     if isinstance(cached, str):
         return _checked(Path(cached), name, file)
+    if cached is library._CACHED_NO_EXIST and optional:
+        return None
     missing: Any = library.errors.EntryNotFoundError
-    unreachable = library.errors.LocalEntryNotFoundError
     try:
         digest, size = _announced(api, name, file)
-        path = library.hf_hub_download(
-            name.repository,
-            file,
-            revision=name.revision,
-            token=api.token,
-            endpoint=api.endpoint,
-            library_name="hidden-two-stream",
-            library_version=__version__,
-            tqdm_class=_meter(2 * size + (1 << 20)),
-        )
-    except unreachable:
+        path = _download(api, name, file, 2 * size + (1 << 20))
+    except library.errors.LocalEntryNotFoundError:
         raise
     except missing as error:
-        if file in _OPTIONAL:
+        if not optional:
+            raise CheckpointError(
+                f"the model {str(name)!r} holds no {file}: it is no run that hts push wrote"
+            ) from error
+        with suppress(missing):
+            _download(api, name, file, 1 << 20)  # the cache notes that there is none
+        return None
+    except Exception as error:
+        if optional and not_reached(error):
             return None
-        raise CheckpointError(
-            f"the model {str(name)!r} holds no {file}: it is no run that hts push wrote"
-        ) from error
-    found = _checked(Path(path), name, file)
+        raise
+    found = _checked(path, name, file)
     if len(digest) == 64 and file_sha256(found) != digest:
         found.resolve().unlink(missing_ok=True)
         raise CheckpointError(
             f"{file} of {str(name)!r} arrived damaged: its SHA-256 is not {digest}; try again"
         )
     return found
+
+
+def _download(api: Any, name: HubName, file: str, most_bytes: int) -> Path:
+    """Return the path of a file in the cache, after its download.
+
+    Raises:
+        CheckpointError: more bytes arrive than `most_bytes`.
+    """
+    path = hub_library("the hub").hf_hub_download(
+        name.repository,
+        file,
+        revision=name.revision,
+        token=api.token,
+        endpoint=api.endpoint,
+        library_name="hidden-two-stream",
+        library_version=__version__,
+        tqdm_class=_meter(most_bytes),
+    )
+    return Path(path)
 
 
 def _announced(api: Any, name: HubName, file: str) -> tuple[str, int]:

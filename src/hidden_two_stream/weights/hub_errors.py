@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +16,7 @@ from hidden_two_stream.errors import (
     UsageError,
 )
 
-__all__ = ["hub_errors", "hub_library"]
+__all__ = ["hub_errors", "hub_library", "not_reached"]
 
 _LOGIN = "log in with: hf auth login, or set HF_TOKEN"
 _LONGEST_REASON = 300
@@ -52,9 +53,12 @@ def hub_errors(name: object, endpoint: str, *, pushing: bool = False) -> Iterato
         UsageError: there is no such model, revision or token.
         CheckpointError, OutputError: the model cannot be read, or be written, for another reason.
     """
-    library = importlib.import_module("huggingface_hub")
+    library, bars = (importlib.import_module(f"huggingface_hub{name}") for name in ("", ".utils"))
     verbosity = library.logging.get_verbosity()
     library.logging.set_verbosity_error()  # the error says what several warnings about attempts would
+    shown_or_off = bars.are_progress_bars_disabled() or (sys.stderr is not None and sys.stderr.isatty())
+    if not shown_or_off:
+        bars.disable_progress_bars()
     try:
         yield
     except HiddenTwoStreamError:
@@ -63,6 +67,16 @@ def hub_errors(name: object, endpoint: str, *, pushing: bool = False) -> Iterato
         raise _explained(error, name, endpoint, pushing) from error
     finally:
         library.logging.set_verbosity(verbosity)
+        if not shown_or_off:
+            bars.enable_progress_bars()
+
+
+def not_reached(error: Exception) -> bool:
+    """Whether an error says that the hub was not asked or did not answer."""
+    errors = importlib.import_module("huggingface_hub.errors")
+    network = importlib.import_module("httpx2")
+    kinds = (errors.OfflineModeIsEnabled, network.TransportError)
+    return any(isinstance(one, kinds) for one in _chain(error))
 
 
 def _explained(error: Exception, name: object, endpoint: str, pushing: bool) -> HiddenTwoStreamError:
