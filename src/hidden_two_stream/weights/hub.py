@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -211,22 +210,13 @@ def _too_large(file: str, size: int) -> str:
 
 
 def _meter(limit: int) -> type[Any]:
-    """Return a progress bar that ends a download that is larger than announced. Only terminals show it."""
-    from huggingface_hub.utils import tqdm
+    """Return a progress bar that ends a download of more than `limit` bytes."""
+    bar: Any = hub_library("the hub").utils.tqdm
 
-    class Meter(tqdm):  # type: ignore[misc, type-arg]
-        received = 0
+    def update(self: Any, n: float | None = 1) -> Any:
+        self.received += int(n or 0)
+        if self.received > limit:
+            raise CheckpointError(f"a download has more than {limit:,} bytes; it is stopped")
+        return bar.update(self, n)
 
-        def __init__(self, *arguments: Any, **options: Any) -> None:
-            terminal = sys.stderr is not None and sys.stderr.isatty()
-            shown = options if terminal else options | {"disable": True}
-            super().__init__(*arguments, **shown)  # type: ignore[no-untyped-call]
-
-        def update(self, n: float | None = 1) -> bool | None:
-            self.received += int(n or 0)
-            if self.received > limit:
-                raise CheckpointError(f"a download has more than {limit:,} bytes; it is stopped")
-            shown: bool | None = super().update(n)
-            return shown
-
-    return Meter
+    return type("Meter", (bar,), {"received": 0, "update": update})
