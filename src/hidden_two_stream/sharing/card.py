@@ -104,7 +104,7 @@ def _how(card: RunCard) -> str:
         "stored beforehand"
     )
     if card.kind == "motion network":
-        return f"{motion}."
+        return "It takes raw video."
     if card.streams == ("spatial",):
         return "It looks at single frames, not at motion."
     if card.streams == ("temporal",):

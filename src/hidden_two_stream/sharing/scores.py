@@ -123,7 +123,7 @@ def _remarks(card: RunCard) -> Iterator[str]:
             "videos."
         )
     if results.get("num_unreadable"):
-        yield f"{number_of(results['num_unreadable'], 'test video')} could not be read, and are not counted."
+        yield f"{number_of(results['num_unreadable'], 'test video')} could not be read and so not be counted."
     calibration = card.metadata.calibration
     if calibration is not None and "fused" in calibration.ece_after:
         yield (
