@@ -11,6 +11,9 @@ import torch
 
 from hidden_two_stream.cli.main import main
 
+# No test asks the hub about a name that is no path here; `huggingface_hub` reads this when it is imported.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 # The tests run two at a time on two cores, with arrays too small for threads to pay off.
 torch.set_num_threads(1)
 

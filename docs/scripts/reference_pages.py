@@ -27,7 +27,7 @@ GROUPS = {
     "Motion": ("motion_estimator", "MotionEstimator", "track", "TrackedFrame"),
     "Runs and exports": (
         "inspect", "RunCard", "RunInfo", "export_model", "Export", "load_onnx", "OnnxRecognizer",
-        "export_web", "WebExport", "import_web",
+        "export_web", "WebExport", "import_web", "push", "Pushed", "CardOptions",
     ),
     "Errors": ("HiddenTwoStreamError", "VideoWarning"),
 }  # fmt: skip

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from hidden_two_stream.inference.stream import StreamSettings
     from hidden_two_stream.inference.tracker import TrackedFrame, track
     from hidden_two_stream.reports.run_card import RunCard, inspect
+    from hidden_two_stream.sharing.push import CardOptions, Pushed, push
     from hidden_two_stream.training.fit import TrainingResult
     from hidden_two_stream.training.frame_labels import FrameLabelSettings
     from hidden_two_stream.training.frame_runs import evaluate_annotator, train_frames
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Annotator": "inference.annotator",
     "AppSettings": "apps.settings",
+    "CardOptions": "sharing.push",
     "Comparison": "evaluation.comparison",
     "CrossValidation": "experiments.cross_validation",
     "Decision": "types",
@@ -72,6 +74,7 @@ _HOMES = {
     "MotionEstimator": "inference.motion_estimator",
     "OnnxRecognizer": "inference.onnx_recognizer",
     "Prediction": "types",
+    "Pushed": "sharing.push",
     "Recipe": "config.schema",
     "Recognizer": "inference.predictor",
     "Resources": "training.resources",
@@ -102,6 +105,7 @@ _HOMES = {
     "load_onnx": "inference.onnx_recognizer",
     "load_recipe": "config.loading",
     "motion_estimator": "inference.motion_estimator",
+    "push": "sharing.push",
     "read_annotations": "data.annotations.files",
     "recipe_names": "config.loading",
     "resume": "training.runner",
@@ -115,6 +119,7 @@ _HOMES = {
 __all__ = [
     "Annotator",
     "AppSettings",
+    "CardOptions",
     "Comparison",
     "CrossValidation",
     "Decision",
@@ -129,6 +134,7 @@ __all__ = [
     "MotionEstimator",
     "OnnxRecognizer",
     "Prediction",
+    "Pushed",
     "Recipe",
     "Recognizer",
     "Resources",
@@ -160,6 +166,7 @@ __all__ = [
     "load_onnx",
     "load_recipe",
     "motion_estimator",
+    "push",
     "read_annotations",
     "recipe_names",
     "resume",

@@ -7,6 +7,7 @@ description, and the files of the training: the plan, the metrics, and the list 
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from hidden_two_stream.recognition.model import HiddenTwoStream
 
 __all__ = [
+    "CONFIG_FILE",
     "DESCRIPTION_KEY",
     "FORMAT_VERSION",
     "FRAME_LABELS_KEY",
@@ -368,14 +370,18 @@ def _checkpoint_file(source: object) -> Path:
             f"got the run {source!r}; expected a folder made by `hts train`, or its {MODEL_FILE}"
         )
     path = Path(source)
-    file = path / MODEL_FILE if path.is_dir() else path
-    if path.suffix in (".onnx", ".pt2") and path.is_file():
+    is_folder = os.path.isdir(path)  # the methods of `Path` raise errors about very long names
+    file = path / MODEL_FILE if is_folder else path
+    if path.suffix in (".onnx", ".pt2") and os.path.isfile(path):
         raise CheckpointError(
             f"{str(path)!r} is an exported model, not a run; use an .onnx file with hts predict, hts "
             "stream or hidden_two_stream.load_onnx"
         )
-    if not path.exists():
-        raise UsageError(f"no run at {str(source)!r}; give a folder made by `hts train`, or its {MODEL_FILE}")
+    if not os.path.exists(path):
+        raise UsageError(
+            f"no run at {str(source)!r}: there is no such folder or file; give a folder made by `hts train`, "
+            f"its {MODEL_FILE}, or a model of the hub as USER/NAME"
+        )
     if not file.is_file():
         advice = "expected a folder made by `hts train`"
         if (path / PLAN_FILE).exists():

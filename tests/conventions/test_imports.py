@@ -41,7 +41,7 @@ LAYERS: tuple[tuple[set[str], ...], ...] = (
     ({"inference"},),
     ({"evaluation"},),
     ({"reports"}, {"export"}),
-    ({"training"},),
+    ({"training"}, {"sharing"}),
     ({"experiments"},),
     ({"apps"},),
     ({"cli", "__main__"},),

@@ -24,6 +24,7 @@ from hidden_two_stream.training import watch
 from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.video import limits, times
 from hidden_two_stream.video.sources import ffmpeg, images, pipe
+from hidden_two_stream.weights import hub, hub_names
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "limits.md"
 MIB = 1 << 20
@@ -73,6 +74,9 @@ def row_of(name: str) -> str:
         ("whole number in a JSON file", f" {files._MOST_DIGITS} digits"),
         ("message of an error", f" {errors._LONGEST_MESSAGE:,} characters"),
         ("decoding one frame in a worker", f" {watchdog.STUCK_SECONDS:g} s"),
+        ("weights that are downloaded", f"{hub.MAX_WEIGHTS_BYTES >> 30} GiB"),
+        ("name of a model on the hub", f"{hub_names._LONGEST_PART} characters"),
+        ("name of a model on the hub", f" {hub_names._LONGEST_REVISION} a revision"),
         ("JSON file of a run", f"{files.MAX_JSON_BYTES // MIB} MiB"),
         ("arrays of a score file", f"{npz.LARGEST_BYTES // MIB} MiB"),
         ("arrays in a score file", f"{npz._MOST_ARRAYS:,}"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,8 +52,8 @@ class OfferedRun:
             UsageError: there is no such folder.
             CheckpointError: it holds no run that labels clips, or a damaged one.
         """
-        if not folder.is_dir():
-            kind = "it is a file" if folder.exists() else "there is none"
+        if not os.path.isdir(folder):  # `Path.is_dir` raises an error about a very long name
+            kind = "it is a file" if os.path.exists(folder) else "there is none"
             raise UsageError(f"no run at {str(folder)!r}: {kind}; give a folder made by `hts train`")
         if not (folder / MODEL_FILE).is_file():
             raise CheckpointError(

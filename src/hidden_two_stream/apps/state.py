@@ -16,6 +16,7 @@ from hidden_two_stream.apps.settings import AppSettings
 from hidden_two_stream.apps.uploads import UploadStore
 from hidden_two_stream.checkpoint import MODEL_FILE, RESULTS_FILE
 from hidden_two_stream.errors import HiddenTwoStreamError
+from hidden_two_stream.weights.hub import find_run
 
 __all__ = ["PROTOCOLS", "RECIPES", "AppState"]
 
@@ -65,7 +66,8 @@ class AppState:
                 left in `problems`.
         """
         for folder in folders:
-            self.runs.add(Path(folder))
+            found = find_run(folder)
+            self.runs.add(found.path, "" if found.hub is None else found.hub.repository)
         projects, self.problems = self.projects.all()
         for project in projects:
             for folder in project.runs():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hidden_two_stream.cli.options import DATA_HELP, Parser, path, path_text, show
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.progress import note
+from hidden_two_stream.weights.hub_names import hub_name
 
 if TYPE_CHECKING:
     from hidden_two_stream.export.export import Export
@@ -43,7 +44,8 @@ def add_arguments(parser: Parser) -> None:
         "--out",
         type=path,
         metavar="PATH",
-        help="file to write, or folder of the page (default: model.onnx, model.pt2, web or web.html in RUN)",
+        help="file to write, or folder of the page (default: model.onnx, model.pt2, web or web.html in RUN; "
+        "in this folder if RUN is on the hub)",
     )
     parser.add_argument(
         "--data",
@@ -119,4 +121,6 @@ def _web(arguments: argparse.Namespace) -> WebExport:
 
 def _beside(run: str) -> Path:
     source = Path(run)
+    if hub_name(run) is not None and not source.exists():
+        return Path()  # a model of the hub has no folder here
     return source if source.is_dir() else source.parent

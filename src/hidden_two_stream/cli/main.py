@@ -35,13 +35,14 @@ from hidden_two_stream.cli import (
     labels,
     predict,
     prepare,
+    push,
     segment,
     stream,
     track,
     train,
     train_frames,
 )
-from hidden_two_stream.cli.options import Parser, number_of_threads
+from hidden_two_stream.cli.options import Parser, number_of_threads, pin_run
 from hidden_two_stream.cli.output import OutputClosedError
 from hidden_two_stream.environment import thread_limit
 from hidden_two_stream.errors import HiddenTwoStreamError, Terminated, unexpected
@@ -71,6 +72,7 @@ COMMANDS: dict[str, ModuleType] = {
     "track": track,
     "features": features,
     "export": export,
+    "push": push,
     "app": app,
     "import-web": import_web,
     "import-caffe": import_caffe,
@@ -156,6 +158,7 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         run: Callable[[argparse.Namespace], int] = COMMANDS[arguments.command].run
         threads = number_of_threads(arguments)
+        pin_run(arguments)
         if threads is None:
             return run(arguments)
         with thread_limit(threads):

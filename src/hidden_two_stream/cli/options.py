@@ -12,6 +12,7 @@ from hidden_two_stream.cli.output import print_json, print_text
 from hidden_two_stream.environment import THREADS_VARIABLE, collector_paused
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.progress import note
+from hidden_two_stream.weights.hub_names import hub_name
 
 if TYPE_CHECKING:
     from hidden_two_stream.inference.motion_estimator import MotionEstimator
@@ -326,6 +327,23 @@ def add_motion_source(parser: Parser, options: str = "") -> None:
         help="shorter side of the frames that MotionNet sees (default: RUN's input size; with --network "
         "VIDEO's own, at most 256 and, except for nano, at least 128)",
     )
+
+
+def pin_run(arguments: argparse.Namespace) -> None:
+    """If RUN is a model of the hub, replace it by its name with the commit, and print that.
+
+    Raises:
+        HiddenTwoStreamError: as `weights.hub.find_run`.
+    """
+    run = getattr(arguments, "run", None)
+    if not isinstance(run, str) or getattr(arguments, "network", None) is not None:
+        return
+    if hub_name(run) is None or os.path.lexists(run):
+        return
+    from hidden_two_stream.weights.hub import find_run
+
+    arguments.run = find_run(run).source
+    note(f"hts: run {arguments.run}", quiet=arguments.quiet)
 
 
 def open_motion(arguments: argparse.Namespace) -> tuple[MotionEstimator, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ def _left_out(sources: Sequence[str]) -> dict[str, LeftOut]:
 
     found = {}
     for source in dict.fromkeys(sources):
-        if Path(source).is_dir() and not is_frame_folder(source):
+        if os.path.isdir(source) and not is_frame_folder(source):
             scan = scan_videos(Path(source))
             found[source] = LeftOut(source, tuple(map(str, scan.left_out)), scan.num_hidden)
             for line in left_out_lines(found[source])[: len(scan.left_out)]:

@@ -163,9 +163,9 @@ def read_frame_dataset(
         DataError: it has none of the forms, names a file that is missing, or has no such behavior.
     """
     path = Path(data)
-    if path.is_dir():
+    if os.path.isdir(path):
         recordings = _deepethogram(path)
-    elif path.is_file():
+    elif os.path.isfile(path):
         recordings = _table(path)
     else:
         raise UsageError(f"nothing found at {str(data)!r}; expected a CSV or a folder")

@@ -186,8 +186,8 @@ def read_record(run: Path) -> TrainingRecord | None:
     Raises:
         CheckpointError: the record is damaged or has another format version.
     """
-    path = (run if run.is_dir() else run.parent) / SAMPLES_FILE
-    if not path.is_file():
+    path = (run if os.path.isdir(run) else run.parent) / SAMPLES_FILE
+    if not os.path.isfile(path):
         return None
     try:
         found: Any = read_json(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ def read_label_list(path: Path, classes: Mapping[str, str] | None = None) -> Lab
         UsageError: the file does not exist.
         DataError: the file is unreadable or empty, names a video twice, or has a line without a class.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UsageError(f"no list of labeled videos at {str(path)!r}; check the path")
     if path.suffix.lower() in (".csv", ".tsv"):
         rows = [(sample.name, sample.label) for sample in read_dataset_index(path, min_classes=1).samples]
@@ -105,7 +106,7 @@ def read_class_list(path: Path) -> dict[str, str]:
         UsageError: the file does not exist.
         DataError: the file names fewer than two classes, or a class twice.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UsageError(f"no list of classes at {str(path)!r}; check the path")
     lines = [clean_text(line) for line in _lines(path) if line]
     pairs = [line.split(maxsplit=1) for line in lines]

@@ -10,6 +10,7 @@ FILE:STREAM names one stream of a file. FILE means all its streams except "fused
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ def read_scores(source: str) -> list[Scores]:
         MissingDependencyError: scipy, which reads .mat files, is not installed.
     """
     path, wanted = _parse(source)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UsageError(f"no score file at {str(path)!r}; check the path")
     readers = {".npz": _read_npz, ".csv": _read_csv, ".mat": _read_mat}
     found = {scores.stream: scores for scores in readers[path.suffix.lower()](path)}

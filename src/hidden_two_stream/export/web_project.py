@@ -6,6 +6,7 @@ to them, its calibration, and the checkpoint of the network below.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -47,7 +48,7 @@ def import_web(file: str | Path, out: str | Path) -> Recognizer:
         OutputError: the folder cannot be written.
     """
     source, folder = Path(file), Path(out)
-    if not source.is_file():
+    if not os.path.isfile(source):
         raise UsageError(f"no project at {str(file)!r}; give a .safetensors file that the page saved")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{str(out)!r} is not an empty folder; name a new one")

@@ -34,6 +34,7 @@ from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.tensors import on_device, shapes_only
 from hidden_two_stream.types import FloatArray
 from hidden_two_stream.video.reader import Source, source_name
+from hidden_two_stream.weights.hub import find_run
 
 __all__ = ["Annotator", "load_annotator"]
 
@@ -69,6 +70,7 @@ class Annotator(nn.Module):
         self.temperature = temperature
         self.thresholds = tuple(thresholds)
         self.parts = parts or FeatureParts()
+        self.source = ""
         self.eval().requires_grad_(False)
 
     def __repr__(self) -> str:
@@ -181,13 +183,18 @@ class Annotator(nn.Module):
 
 
 def load_annotator(source: str | Path, device: str = "cpu") -> Annotator:
-    """Return the annotator of a folder that `hts train-frames` wrote, or of its `model.safetensors`.
+    """Return the annotator of a run of `hts train-frames`, or of a model of the hub.
+
+    Args:
+        source: the folder, its `model.safetensors`, or a name on the hub, as for `inference.predictor.load`.
+        device: where to compute, for example "cpu" or "cuda".
 
     Raises:
         UsageError: there is nothing at `source`, or no such device.
-        CheckpointError: it is a run that labels clips, or damaged.
+        CheckpointError: it is a run that labels clips, or damaged; or the hub cannot be reached.
     """
-    file, tensors, data, info = read_description(source)
+    found = find_run(source)
+    file, tensors, data, info = read_description(found.path)
     text = data.get(FRAME_LABELS_KEY)
     if text is None:
         raise CheckpointError(
@@ -204,6 +211,7 @@ def load_annotator(source: str | Path, device: str = "cpu") -> Annotator:
             facts["parts"],
         )  # fmt: skip
     place_weights(annotator, tensors, file)
+    annotator.source = found.source
     return on_device(annotator.eval().requires_grad_(False), device)
 
 

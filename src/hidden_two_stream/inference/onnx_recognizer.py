@@ -6,6 +6,7 @@ those of `inference.predictor`; only the networks run in ONNX Runtime.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -64,7 +65,7 @@ def load_onnx(source: str | Path, threads: int = 0) -> OnnxRecognizer:
     if threads < 0:
         raise UsageError(f"threads is {threads}; expected 0 (ONNX Runtime chooses) or more")
     file = Path(source)
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise UsageError(f"no file at {str(source)!r}; give a model.onnx that `hts export` wrote")
     session = open_session(file, threads)
     try:

@@ -50,6 +50,7 @@ from hidden_two_stream.types import (
 )
 from hidden_two_stream.video.reader import Source
 from hidden_two_stream.video.sources.live import live_source
+from hidden_two_stream.weights.hub import find_run
 
 __all__ = ["Recognizer", "load"]
 
@@ -57,18 +58,22 @@ _Result = TypeVar("_Result")
 
 
 def load(source: str | Path, device: str = "cpu") -> Recognizer:
-    """Return the recognizer of a run folder or checkpoint file.
+    """Return the recognizer of a run folder, a checkpoint file, or a model of the hub.
 
     Args:
-        source: a folder made by `hts train`, or its `model.safetensors`.
+        source: a folder made by `hts train`, or its `model.safetensors`; or "user/name" or
+            "user/name@revision" of the hub, see `weights.hub.find_run`.
         device: where to compute, for example "cpu" or "cuda".
 
     Raises:
         UsageError: there is nothing at `source`, or no such device.
-        CheckpointError: the checkpoint, or its list of samples, is damaged or has another format version.
+        CheckpointError: the checkpoint, or its list of samples, is damaged or has another format version; or
+            the hub cannot be reached.
+        MissingDependencyError: `huggingface_hub` is not installed.
     """
-    model, info = load_run(source)
-    return Recognizer(on_device(model, device), info, read_record(Path(source)))
+    found = find_run(source)
+    model, info = load_run(found.path)
+    return Recognizer(on_device(model, device), info, read_record(found.path), found.source)
 
 
 class Recognizer:
@@ -78,13 +83,17 @@ class Recognizer:
         model: the networks: `model.motion(frames)`, `model.temporal(frames)`, `model.spatial(frames)`.
         info: recipe, classes and metadata.
         record: the videos that it was trained on; None: unknown.
+        source: where it was loaded from: a path, or "user/name@commit" of the hub; "": it was not loaded.
         trained_streams: the streams that were built and trained. Only these streams are used.
     """
 
-    def __init__(self, model: HiddenTwoStream, info: RunInfo, record: TrainingRecord | None = None) -> None:
+    def __init__(
+        self, model: HiddenTwoStream, info: RunInfo, record: TrainingRecord | None = None, source: str = ""
+    ) -> None:
         self.model = model.eval()
         self.info = info
         self.record = record
+        self.source = source
         self._scoring = Scoring.of(info)
         self.trained_streams = self._scoring.streams
 

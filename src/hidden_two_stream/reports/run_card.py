@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -34,6 +35,7 @@ from hidden_two_stream.reports.curves import run_curves
 from hidden_two_stream.reports.data import Curve
 from hidden_two_stream.reports.run_results import read_results, stage_seconds
 from hidden_two_stream.reports.run_speed import Speed, measure_speed
+from hidden_two_stream.weights.hub import find_run
 
 __all__ = ["PartSize", "RunCard", "inspect"]
 
@@ -54,7 +56,7 @@ class RunCard:
     """What a run folder says about a run.
 
     Attributes:
-        path: the folder or checkpoint file.
+        path: the folder or checkpoint file, or "user/name@commit" of the hub.
         kind: what it is, in words: "clips", "frame labels", "motion network", "baseline of hts compare: …" or
             "unfinished training".
         classes: class names, or behaviors; empty: unknown.
@@ -125,7 +127,8 @@ def inspect(run: str | Path, *, speed: bool = False, device: str = "cpu") -> Run
     """Return the card of a run, finished or not.
 
     Args:
-        run: a folder made by `hts train`, `hts train-frames` or `hts compare`, or a checkpoint file.
+        run: a folder made by `hts train`, `hts train-frames` or `hts compare`, a checkpoint file, or a name
+            on the hub, as for `inference.predictor.load`.
         speed: measure how fast it is here, which takes some seconds.
         device: where to measure.
 
@@ -133,17 +136,18 @@ def inspect(run: str | Path, *, speed: bool = False, device: str = "cpu") -> Run
         UsageError: there is nothing at `run`, it is no run, or it holds several runs.
         CheckpointError: the checkpoint is damaged or has another format version.
     """
-    path = Path(run)
-    if path.is_dir() and not (path / MODEL_FILE).exists():
+    found = find_run(run)
+    path = found.path
+    if os.path.isdir(path) and not (path / MODEL_FILE).exists():
         return _unfinished(path)
-    file, tensors, data, info = read_description(run)
+    file, tensors, data, info = read_description(path)
     folder = path if path.is_dir() else file.parent
     notes: list[str] = []
     results = read_results(folder, notes) if path.is_dir() else {}
     built = info.recipe.model.streams
     kind = _kind(data, info)
     card = RunCard(
-        path=str(run),
+        path=found.source,
         kind=kind,
         classes=info.classes,
         streams=tuple(name for name in trained_streams(info.metadata.stages) if name in built),
@@ -158,7 +162,7 @@ def inspect(run: str | Path, *, speed: bool = False, device: str = "cpu") -> Run
     card = _with_record(card, path, notes)
     if speed:
         try:
-            card = replace(card, speed=measure_speed(run, kind, device))
+            card = replace(card, speed=measure_speed(path, kind, device))
         except CheckpointError as error:
             notes.append(f"no speed: {error}")
         if card.speed is None and kind.startswith("baseline"):

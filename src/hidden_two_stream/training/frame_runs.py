@@ -45,6 +45,7 @@ from hidden_two_stream.training.frame_labels import (
 )
 from hidden_two_stream.training.lock import folder_lock
 from hidden_two_stream.training.warm_start import initialize
+from hidden_two_stream.weights.hub import run_place
 
 __all__ = ["FrameTrainingResult", "evaluate_annotator", "feature_networks", "feature_streams", "train_frames"]
 
@@ -290,7 +291,7 @@ def feature_networks(
             recipe = dataclasses.replace(recipe, input=dataclasses.replace(recipe.input, fps=fps))
         networks = recognizer.model
         metadata = dataclasses.replace(
-            recognizer.info.metadata, calibration=None, warm_start={"temporal": str(Path(base).resolve())}
+            recognizer.info.metadata, calibration=None, warm_start={"temporal": run_place(base)}
         )
     networks = networks.to(torch.device(device)).eval().requires_grad_(False)
     return networks, RunInfo(recipe, names, metadata)

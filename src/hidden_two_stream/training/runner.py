@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -57,6 +58,7 @@ from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.training.state import STATE_FILE
 from hidden_two_stream.training.together import gather
 from hidden_two_stream.training.watch import Watch
+from hidden_two_stream.weights.hub import run_place
 
 __all__ = ["Plan", "make_plan", "resume", "run_plan", "train"]
 
@@ -261,7 +263,7 @@ def make_plan(
         stages=STAGE_NAMES if stage == "all" else (stage,),
         test_fraction=test_fraction,
         seed=seed,
-        warm_start={kind: str(Path(run).resolve()) for kind, run in (warm_start or {}).items()},
+        warm_start={kind: run_place(run) for kind, run in (warm_start or {}).items()},
         protocol=protocol,
         held_out=held_out,
         allow_duplicates=allow_duplicates,
@@ -274,7 +276,7 @@ def _with_absolute_files(recipe: Recipe) -> Recipe:
     changes: dict[str, Any] = {}
     for name in ("init", "motion_init", "temporal_init", "motion_teacher"):
         value = getattr(recipe, name)
-        if value not in ("none", "shipped", "imagenet") and Path(value).is_file():
+        if value not in ("none", "shipped", "imagenet") and os.path.isfile(value):
             changes[name] = str(Path(value).resolve())
     return dataclasses.replace(recipe, **changes)
 
@@ -405,7 +407,7 @@ def _require_shared_folder(fabric: Fabric, folder: Path) -> None:
 def _prepare(folder: Path, plan: Plan | None, locks: ExitStack, quiet: bool, processes: int) -> Plan:
     """Check the arguments of a run, make and lock its folder, and write its plan."""
     new = plan is not None
-    if folder.is_dir():
+    if os.path.isdir(folder):
         locks.enter_context(folder_lock(folder))
     if new:
         _require_free(folder)
@@ -418,7 +420,7 @@ def _prepare(folder: Path, plan: Plan | None, locks: ExitStack, quiet: bool, pro
         plan = dataclasses.replace(plan, processes=processes)
         plan = dataclasses.replace(plan, recipe=resolve_input(plan.recipe, split.train))
         check_batches(plan.recipe, stages_to_train(plan.recipe, plan.stages, plan.warm_start))
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         locks.enter_context(folder_lock(make_folder(folder)))
         _require_free(folder)  # another process may have been faster
     note_facts(index)
@@ -428,7 +430,7 @@ def _prepare(folder: Path, plan: Plan | None, locks: ExitStack, quiet: bool, pro
 
 def _require_run_folder(folder: Path) -> None:
     """Raise an error if a folder holds other files than those of a run, such as the videos themselves."""
-    entries = folder.iterdir() if folder.is_dir() else ()
+    entries = folder.iterdir() if os.path.isdir(folder) else ()
     files = [path.name for path in entries if path.name not in _BEGUN_FILES]
     if files and not any((folder / name).exists() for name in (PLAN_FILE, MODEL_FILE)):
         raise UsageError(

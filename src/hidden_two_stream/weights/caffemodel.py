@@ -7,6 +7,7 @@ V1LayerParameter, BlobProto, BlobShape. Opening a file reads its headers only; `
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ def open_caffemodel(path: Path) -> Iterator[tuple[Layer, ...]]:
         UsageError: there is no file at `path`.
         CheckpointError: the file is not a binary caffemodel, or is cut off or damaged.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UsageError(f"no file at {str(path)!r}; give a .caffemodel file")
     try:
         with path.open("rb") as file:

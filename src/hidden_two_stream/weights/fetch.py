@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import warnings
 import zipfile
@@ -39,7 +40,7 @@ def fetch_weights(source: str, quiet: bool = False) -> tuple[Path, str]:
     if source.startswith(("http://", "https://", "file://")):
         return download_weights(source, quiet)
     path = Path(source)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UsageError(
             f"no weights at {source!r}; give none, imagenet, a URL, or a .pth or .safetensors file"
         )

@@ -9,6 +9,7 @@ are others.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +104,7 @@ def find_temporal_weights(network: str, form: str, source: str | Path = "shipped
             )
         return _read_info(SHIPPED / f"{network}{SUFFIX}")
     path = Path(source)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UsageError(f"no temporal weights {str(source)!r}; give a {SUFFIX} file, shipped or none")
     info = _read_info(path)
     if info.network != network:
