@@ -11,7 +11,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from hidden_two_stream.errors import Terminated, TrainingError
 from hidden_two_stream.motion.losses.presets import loss_preset
 from hidden_two_stream.progress import ProgressLine
 from hidden_two_stream.tensors import not_finite, on_device
+from hidden_two_stream.training.embeddings import EmbeddingStore
 from hidden_two_stream.training.interrupt import StopRequest
 from hidden_two_stream.training.log import MetricsLog, delete_log
 from hidden_two_stream.training.logistic import LAST_LAYER, fit_last_layer
@@ -83,7 +84,8 @@ class TrainingRun:
             the last layer before it trains all layers: a random last layer would spoil the others. The
             stream's normalization layers keep their statistics.
         initial_loss_scale: loss scale of each stage's first step, in precision "16-mixed" only.
-        purpose: what a run inside another run trains for; errors begin with it.
+        purpose: what a run inside another run trains for; errors and progress begin with it.
+        embeddings: what the fits of last layers share; runs inside this one take it along.
     """
 
     folder: Path
@@ -100,6 +102,11 @@ class TrainingRun:
     is_pretrained: bool = False
     initial_loss_scale: float = INITIAL_LOSS_SCALE
     purpose: str = ""
+    embeddings: EmbeddingStore = field(default_factory=EmbeddingStore, compare=False, repr=False)
+
+    def titled(self, task: str) -> str:
+        """Return the title of a task's progress."""
+        return f"{self.purpose} {task}" if self.purpose else task
 
     def steps(self) -> dict[str, int]:
         """Return the number of steps of each stage that has any, in order."""
@@ -284,7 +291,8 @@ class _StageRun:
         log = MetricsLog(self.run.folder, self.name, self.first_step) if is_first else None
         quiet = self.run.quiet or not is_first
         try:
-            with ProgressLine(self.name, self.config.steps, self.first_step, quiet) as progress:
+            title = self.run.titled(self.name)
+            with ProgressLine(title, self.config.steps, self.first_step, quiet) as progress:
                 for step in range(self.first_step, self.config.steps):
                     numbers = self._step(step, batches)
                     done = step + 1
