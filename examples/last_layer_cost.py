@@ -23,6 +23,7 @@ from hidden_two_stream.data.clip_cache import ClipCache, decode_video
 from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.environment import machine
 from hidden_two_stream.synthetic.motion_library import LIBRARY_CLASSES, generate_library_clip
+from hidden_two_stream.training.embeddings import EmbeddingStore
 from hidden_two_stream.training.logistic import LAST_LAYER, fit_last_layer
 from hidden_two_stream.training.loop import TrainingRun
 from hidden_two_stream.training.warm_start import initialize
@@ -50,12 +51,14 @@ def main() -> None:
     sized = dataclasses.replace(recipe.input, size=size, resize=size)
     recipe = dataclasses.replace(recipe, input=sized)
     labels = [CLASSES.index(sample.label) for sample in samples]
-    run = TrainingRun(Path(), recipe, ClipCache(tuple(samples), tuple(videos), (), size), labels)
+    cache = ClipCache(tuple(samples), tuple(videos), (), size)
+    run = TrainingRun(Path(), recipe, cache, labels, quiet=True)
     found = []
     for _ in range(arguments.repeats):
         model = build_model(recipe, len(CLASSES))
         initialize(model, recipe, CLASSES, {}, None, quiet=True)
-        found.append(fit_last_layer(model, run, LAST_LAYER))
+        fresh = dataclasses.replace(run, embeddings=EmbeddingStore())
+        found.append(fit_last_layer(model, fresh, LAST_LAYER))
     seconds = statistics.median(numbers["seconds"] for numbers in found)
     print(
         f"{seconds:.2f} s (median of {arguments.repeats}) for {len(samples)} clips of {SIZE} px, input "

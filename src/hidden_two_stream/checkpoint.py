@@ -42,6 +42,7 @@ __all__ = [
     "RunMetadata",
     "baseline_of",
     "build_model",
+    "checkpoint_file",
     "load_run",
     "place_weights",
     "read_config",
@@ -291,7 +292,7 @@ def read_description(
     """
     from hidden_two_stream.tensors import read_tensors
 
-    file = _checkpoint_file(source)
+    file = checkpoint_file(source)
     tensors, metadata = read_tensors(file)
     if DESCRIPTION_KEY not in metadata:
         raise CheckpointError(f"{str(file)!r} is not a checkpoint of this package: it has no description")
@@ -364,7 +365,12 @@ def _more(names: Sequence[str], shown: int) -> str:
     return f" and {len(names) - shown} more are" if len(names) > shown else " is"
 
 
-def _checkpoint_file(source: object) -> Path:
+def checkpoint_file(source: object) -> Path:
+    """Return the checkpoint file of a run folder, or the file itself, without reading it.
+
+    Raises:
+        UsageError, CheckpointError: there is none at `source`.
+    """
     if not (isinstance(source, str | Path) and str(source)):
         raise UsageError(
             f"got the run {source!r}; expected a folder made by `hts train`, or its {MODEL_FILE}"

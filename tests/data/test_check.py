@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
+from hidden_two_stream.data import check, clip_cache
 from hidden_two_stream.data.check import check_dataset
 from hidden_two_stream.data.clip_cache import DecodedVideo, decode_video
 from hidden_two_stream.data.clip_motion import ClipMotion
@@ -116,6 +119,27 @@ def test_the_defects_are_lines_of_the_text(planted: Path, hts: Hts) -> None:
         assert line in lines
     assert any(line.startswith("unreadable: broken.mp4") for line in lines)
     assert any(line.startswith("  jump: mean ") for line in lines)
+
+
+def test_a_video_is_decoded_once_even_where_not_all_frames_fit_into_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        (tmp_path / "ab"[number % 2]).mkdir(exist_ok=True)
+        write_video(tmp_path / "ab"[number % 2] / f"{number}.mp4", clip(number, num=60))
+    measure = motion_measure(motion_estimator("nano"))
+    whole = check_dataset(str(tmp_path), measure=measure).motion
+    opened = Counter[str]()
+
+    class Counted(clip_cache.VideoReader):
+        def __init__(self, source: object, *rest: Any) -> None:
+            opened[str(source)] += 1
+            super().__init__(source, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(clip_cache, "VideoReader", Counted)
+    monkeypatch.setattr(check, "_KEPT_BYTES", 3 * 45 * 3 * 64 * 64)  # three quarters of the frames
+    assert check_dataset(str(tmp_path), measure=measure).motion == whole
+    assert set(opened.values()) == {1}
 
 
 def test_motion_is_left_out_on_request(planted: Path, hts: Hts) -> None:

@@ -348,6 +348,17 @@ def test_an_explanation_in_json_and_in_words(sequence: Recognizer) -> None:
     assert f"if nothing moves from {found.strongest.start_seconds:.2f} to" in str(found)
 
 
+def test_progress_counts_windows_and_stretches(sequence: Recognizer) -> None:
+    told: list[tuple[int, int]] = []
+    found = sequence.explain(
+        quadrant_clip(51, 0, 2), protocol="center", stretches=3,
+        progress=lambda done, total: told.append((done, total)),
+    )  # fmt: skip
+    total = len(found.windows) + len(found.stretches)
+    assert total == 4
+    assert told == [(done, total) for done in range(1, total + 1)]
+
+
 def test_one_frame_is_explained(sequence: Recognizer) -> None:
     found = sequence.explain(quadrant_clip(51, 0, 2)[:1])
     assert len(found.stretches) == 1

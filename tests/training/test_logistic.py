@@ -16,7 +16,8 @@ from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.inference.predictor import load
 from hidden_two_stream.synthetic.dataset import write_dataset
-from hidden_two_stream.training.logistic import logistic_regression, window_embeddings
+from hidden_two_stream.training.embeddings import window_embeddings
+from hidden_two_stream.training.logistic import logistic_regression
 from hidden_two_stream.training.loop import TrainingRun
 from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.training.runner import train

@@ -25,6 +25,9 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
+    from hidden_two_stream.data.index import require_data
+
+    require_data(arguments.data)
     from hidden_two_stream.data.check import check_dataset
 
     number, measure = workers(arguments), None
@@ -69,6 +72,8 @@ def _text(result: DatasetCheck) -> str:
     lines += named("another frame rate", result.other_rates)
     if result.other_rates:
         lines.append("to sample all videos by time, train with --set input.fps=RATE")
+    if result.groups is not None:
+        lines.append(str(result.groups))
     lines += named("nothing moves in", result.still)
     lines += named("everything moves in (camera?)", result.everything_moves)
     lines += [f"warning: {line}" for line in result.warnings]

@@ -12,7 +12,7 @@ from hidden_two_stream.cli.options import (
     add_protocol,
     add_recipe,
     add_resources,
-    overrides,
+    checked_recipe,
     path,
     path_text,
     resources,
@@ -59,6 +59,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
+    recipe = checked_recipe(arguments)
     from hidden_two_stream.experiments.compare import compare
     from hidden_two_stream.reports.comparison import comparison_paragraph, comparison_table
 
@@ -68,8 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.out,
         arguments.group,
         None if named is None else [name for name in named.split(",") if name],
-        arguments.recipe,
-        overrides(arguments),
+        recipe,
         seeds=arguments.seeds,
         seed=arguments.seed,
         protocol=arguments.protocol,

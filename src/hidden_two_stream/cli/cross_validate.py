@@ -13,7 +13,7 @@ from hidden_two_stream.cli.options import (
     add_protocol,
     add_recipe,
     add_resources,
-    overrides,
+    checked_recipe,
     path,
     path_text,
     resources,
@@ -57,14 +57,14 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
+    recipe = checked_recipe(arguments)
     from hidden_two_stream.experiments.cross_validation import cross_validate
 
     result = cross_validate(
         arguments.data,
         arguments.out,
         arguments.group,
-        arguments.recipe,
-        overrides(arguments),
+        recipe,
         protocol=arguments.protocol,
         seed=arguments.seed,
         resume=arguments.resume,
@@ -77,6 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _text(results: Mapping[str, Any]) -> str:
     """Return the result as text."""
+    from hidden_two_stream.evaluation.accuracy import shown_streams
     from hidden_two_stream.progress import number_of
 
     group = results["group"]
@@ -86,10 +87,11 @@ def _text(results: Mapping[str, Any]) -> str:
         f"protocol {results['protocol']}, chance {results['chance']:.1%}"
     ]
     for row in results["folds"]:
-        figures = ", ".join(f"{name} {value:.1%}" for name, value in row["accuracy"].items())
+        figures = ", ".join(f"{name} {row['accuracy'][name]:.1%}" for name in shown_streams(row["accuracy"]))
         videos = number_of(row["num_test_videos"], "video")
         lines.append(f"  {group} {row[group]}: {figures}  ({videos}, {row['seconds']:.0f} s)")
-    for name, mean in results["mean_fold_accuracy"].items():
+    for name in shown_streams(results["mean_fold_accuracy"]):
+        mean = results["mean_fold_accuracy"][name]
         spread = results["std_fold_accuracy"][name]
         if "accuracy" in results:
             pooled = f"{results['accuracy'][name]:.1%} of all videos; mean of folds"

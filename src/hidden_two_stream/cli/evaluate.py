@@ -18,6 +18,7 @@ from hidden_two_stream.cli.options import (
     open_recognizer,
     path,
     path_text,
+    require_run,
     show,
     workers,
 )
@@ -99,6 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise UsageError(
                 f"--{name.replace('_', '-')} has no effect without --task {' or '.join(tasks)}; leave it out"
             )
+    require_run(arguments)
     return _RUN[arguments.task](arguments)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -15,6 +16,7 @@ from hidden_two_stream.progress import note
 from hidden_two_stream.weights.hub_names import hub_name
 
 if TYPE_CHECKING:
+    from hidden_two_stream.config.schema import Recipe
     from hidden_two_stream.inference.motion_estimator import MotionEstimator
     from hidden_two_stream.inference.onnx_recognizer import OnnxRecognizer
     from hidden_two_stream.inference.predictor import Recognizer
@@ -42,8 +44,37 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:  # noqa: D102
         if "arguments are required" in message:
             message += self.missing
+        message += self._suggestion(message)
         note(f"{self.prog}: {message} (see {self.prog} --help)")
         raise SystemExit(UsageError.exit_code)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Return the arguments; those that are unknown are the business of the command's own parser."""
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            commands = self._commands()
+            parser = commands.get(getattr(found, "command", None) or "", self)
+            parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found
+
+    def _commands(self) -> dict[str, Parser]:
+        """Return the parser of each command."""
+        kinds = (action for action in self._actions if isinstance(action, argparse._SubParsersAction))
+        return {name: parser for action in kinds for name, parser in action.choices.items()}
+
+    def _suggestion(self, message: str) -> str:
+        """Return the option or command that a wrong one may have meant, as the end of a message."""
+        from difflib import get_close_matches
+
+        unknown = re.match(r"unrecognized arguments: (.*)", message)
+        if unknown:
+            known = [option for option in self._option_string_actions if option.startswith("--")]
+            wrong = [word.split("=")[0] for word in unknown[1].split(" ") if word.startswith("--")]
+        else:
+            known = list(self._commands())
+            wrong = re.findall(r"^argument COMMAND: invalid choice: '(.*?)'", message)
+        near = dict.fromkeys(found for word in wrong for found in get_close_matches(word, known, n=1))
+        return f"; did you mean {' '.join(near)}?" if near else ""
 
     def _print_message(self, message: str, file: Any = None) -> None:
         # argparse prints help and version here, and would pass over a full disk in silence.
@@ -228,6 +259,25 @@ def add_resources(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def checked_recipe(arguments: argparse.Namespace) -> Recipe:
+    """Return the recipe that the arguments name, after checks that need no PyTorch.
+
+    Raises:
+        UsageError: there is nothing at the data; the recipe, a field or the protocol is unknown.
+    """
+    with collector_paused():
+        from hidden_two_stream.data.index import require_data
+        from hidden_two_stream.training import arguments as checks
+
+        require_data(arguments.data)
+        return checks.checked_recipe(
+            arguments.recipe,
+            overrides(arguments),
+            protocol=arguments.protocol,
+            seed=arguments.seed,
+        )
+
+
 def resources(arguments: argparse.Namespace) -> Resources:
     """Return the values of the arguments that `add_resources` added.
 
@@ -388,9 +438,21 @@ def open_scorer(arguments: argparse.Namespace) -> Recognizer | OnnxRecognizer:
     return found
 
 
+def require_run(arguments: argparse.Namespace) -> None:
+    """Check that there is a run where the command names one, before PyTorch is imported, which takes seconds.
+
+    Raises:
+        UsageError, CheckpointError: there is none.
+    """
+    from hidden_two_stream.checkpoint import checkpoint_file
+
+    checkpoint_file(arguments.run)
+
+
 def open_recognizer(arguments: argparse.Namespace) -> Recognizer:
     """Return the recognizer of the run that the command names."""
     with collector_paused():
+        require_run(arguments)
         from hidden_two_stream.inference.predictor import load
 
         return load(arguments.run, arguments.device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from typing import TYPE_CHECKING
 
 from hidden_two_stream.cli.options import (
     DATA_HELP,
@@ -20,6 +21,9 @@ from hidden_two_stream.cli.options import (
     show,
 )
 from hidden_two_stream.errors import UsageError
+
+if TYPE_CHECKING:
+    from hidden_two_stream.config.schema import Recipe
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
@@ -92,21 +96,17 @@ def run(arguments: argparse.Namespace) -> int:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
     from hidden_two_stream.cli.output import evaluation_text
+
+    recipe = _checked(arguments)
     from hidden_two_stream.training.runner import resume, train
 
-    if arguments.resume:
-        _reject_changes(arguments)
+    if recipe is None:
         result = resume(arguments.out, resources(arguments), allow_duplicates=arguments.allow_duplicates)
-    elif arguments.data is None:
-        raise UsageError("no data given; add --data DATA")
-    elif arguments.hold_out is not None and "test_fraction" in arguments.given:
-        raise UsageError("--hold-out names the test videos, so --test-fraction does not apply; leave one out")
     else:
         result = train(
             arguments.data,
             arguments.out,
-            arguments.recipe,
-            overrides(arguments),
+            recipe,
             stage=arguments.stage,
             test_fraction=arguments.test_fraction,
             held_out=arguments.hold_out,
@@ -127,6 +127,34 @@ def run(arguments: argparse.Namespace) -> int:
     tested = evaluation_text(figures) if "accuracy" in figures else "trained, but not tested"
     show(arguments, figures, f"{tested}\nreport: {arguments.out / 'report.html'}")
     return 0
+
+
+def _checked(arguments: argparse.Namespace) -> Recipe | None:
+    """Return the recipe of a new run, or None to resume one, after checks that need no PyTorch.
+
+    Raises:
+        UsageError: an argument is wrong.
+    """
+    from hidden_two_stream.data.index import require_data
+    from hidden_two_stream.training.arguments import checked_recipe, require_run_folder
+
+    if arguments.resume:
+        _reject_changes(arguments)
+        return None
+    if arguments.data is None:
+        raise UsageError("no data given; add --data DATA")
+    if arguments.hold_out is not None and "test_fraction" in arguments.given:
+        raise UsageError("--hold-out names the test videos, so --test-fraction does not apply; leave one out")
+    require_run_folder(arguments.out)
+    require_data(arguments.data)
+    return checked_recipe(
+        arguments.recipe,
+        overrides(arguments),
+        stage=arguments.stage,
+        protocol=arguments.protocol,
+        seed=arguments.seed,
+        data_license=arguments.data_license,
+    )
 
 
 def _reject_changes(arguments: argparse.Namespace) -> None:

@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo, open_clip_cache
-from hidden_two_stream.data.clip_motion import MEASURED_SIDE, ClipMotion
+from hidden_two_stream.data.clip_motion import MEASURED_SIDE, ClipMotion, measured_frames
 from hidden_two_stream.data.duplicates import Duplicates, find_duplicates
+from hidden_two_stream.data.groups import Groups, find_groups
 from hidden_two_stream.data.index import read_dataset_index
 from hidden_two_stream.data.samples import (
     SPLITS,
@@ -27,7 +28,7 @@ from hidden_two_stream.progress import with_progress
 __all__ = ["ClassCount", "DatasetCheck", "Spread", "check_dataset"]
 
 _MOST_SIZES = 10
-_KEPT_BYTES = 512 << 20  # decoded frames for the measuring of motion; without, they are decoded twice
+_KEPT_BYTES = 512 << 20  # frames for the measuring of motion; where they need more, videos are decoded twice
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class DatasetCheck:
         other_rates: samples whose rate is not that of most videos, with their rates.
         short, long: samples that are very short or long, with their lengths; see `data.unusual`.
         motion: how much moves in each readable sample; empty: it was not measured.
+        groups: columns that group the samples, of the dataset's list or of one in its folder; None: none.
     """
 
     data: str
@@ -93,6 +95,7 @@ class DatasetCheck:
     short: tuple[str, ...] = ()
     long: tuple[str, ...] = ()
     motion: tuple[ClipMotion, ...] = ()
+    groups: Groups | None = None
 
     @property
     def still(self) -> tuple[str, ...]:
@@ -111,6 +114,7 @@ class DatasetCheck:
             "left_out": self.left_out.to_dict(),
             "still": list(self.still),
             "everything_moves": list(self.everything_moves),
+            "groups": None if self.groups is None else self.groups.to_dict(),
         }
 
 
@@ -145,6 +149,7 @@ def check_dataset(
             budget_bytes=_KEPT_BYTES if measure else 0,
             workers=workers,
             progress=progress,
+            choose=measured_frames if measure else None,
         ),
     )
     readable = Counter(sample.label for sample in cache.samples)
@@ -172,6 +177,7 @@ def check_dataset(
         short=short,
         long=long,
         motion=() if measure is None else _motion(cache, measure, quiet),
+        groups=find_groups(dataset),
     )
 
 

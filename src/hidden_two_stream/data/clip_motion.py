@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["MEASURED_SIDE", "MOVING_PX", "ClipMotion"]
+import numpy as np
+
+__all__ = [
+    "MEASURED_FRAMES",
+    "MEASURED_SIDE",
+    "MOVING_PX",
+    "ClipMotion",
+    "measured_frames",
+    "measured_starts",
+]
 
 MEASURED_SIDE = 64
 """Shorter side of the frames on which motion is measured, px."""
@@ -12,8 +21,24 @@ MEASURED_SIDE = 64
 MOVING_PX = 0.2
 """Speed from which on a point counts as moving, px per frame."""
 
+MEASURED_FRAMES = 5
+"""Frames of each part of a clip that is measured: four pairs, whose flow is averaged."""
+
+_LOOKS = 8  # parts of a clip that are measured
 _STILL_PX = 0.2  # noise stays below on surfaces with texture
 _MOST_MOVES = 0.75  # share of the frame
+
+
+def measured_starts(num_frames: int) -> list[int]:
+    """Return the first frames of the parts of a clip that are measured."""
+    last = max(0, num_frames - MEASURED_FRAMES)
+    return [int(start) for start in np.unique(np.linspace(0, last, _LOOKS).round())]
+
+
+def measured_frames(num_frames: int) -> set[int]:
+    """Return the frames of a clip that are measured, so that no others need to be kept."""
+    starts = measured_starts(num_frames)
+    return {start + i for start in starts for i in range(MEASURED_FRAMES) if start + i < num_frames}
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from hidden_two_stream.data.text_files import Table, open_table
 from hidden_two_stream.errors import DataError, UsageError
 from hidden_two_stream.video.finding import is_hidden, is_url, is_video, scan_videos
 
-__all__ = ["absolute_data", "read_dataset_index"]
+__all__ = ["absolute_data", "read_dataset_index", "require_data"]
 
 _SPLIT_NAMES = {name: split for split, names in SPLITS.items() for name in names}
 _WINDOWS_ROOT = re.compile(r"[A-Za-z]:[\\/]|\\\\")
@@ -57,6 +57,23 @@ def absolute_data(data: str | Path) -> str:
     return str(Path(data).resolve()) if reference is None else str(reference.absolute())
 
 
+def require_data(data: str | Path) -> None:
+    """Check that there is something at `data`, without reading it.
+
+    Raises:
+        UsageError: there is nothing.
+    """
+    if parse_reference(data) is None and not Path(data).exists():
+        raise _no_data(data)
+
+
+def _no_data(data: str | Path) -> UsageError:
+    return UsageError(
+        f"no data at {str(data)!r}; give a folder with one sub-folder per class, or a CSV, or a dataset "
+        f"by name ({', '.join(NAMES)}), such as ucf101:ROOT:1"
+    )
+
+
 def _read_path(data: str | Path) -> DatasetIndex:
     path = Path(data)
     if path.is_dir():
@@ -72,10 +89,7 @@ def _read_path(data: str | Path) -> DatasetIndex:
     elif path.is_file():
         dataset = DatasetIndex(str(data), tuple(_read_csv(path)))
     else:
-        raise UsageError(
-            f"no data at {str(data)!r}; give a folder with one sub-folder per class, or a CSV, or a dataset "
-            f"by name ({', '.join(NAMES)}), such as ucf101:ROOT:1"
-        )
+        raise _no_data(data)
     if not dataset.samples:
         flat = path.is_dir() and any(is_video(entry.name) for entry in path.iterdir())
         found = "videos lie directly in" if flat else "no videos in"

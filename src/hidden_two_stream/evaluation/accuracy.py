@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +26,7 @@ __all__ = [
     "evaluate_videos",
     "load_scores",
     "merge",
+    "shown_streams",
     "trained_on",
     "wilson_interval",
 ]
@@ -60,7 +61,7 @@ class Evaluation:
     trained_on: tuple[str, ...] | None = None
 
     def __str__(self) -> str:
-        accuracies = ", ".join(f"{name} {value:.1%}" for name, value in self.accuracy.items())
+        accuracies = ", ".join(f"{name} {self.accuracy[name]:.1%}" for name in shown_streams(self.accuracy))
         seen = f", {len(self.trained_on)} of them trained on" if self.trained_on else ""
         return f"{len(self.names)} videos{seen}, protocol {self.protocol}: {accuracies}"
 
@@ -274,6 +275,13 @@ def merge(parts: Sequence[Evaluation]) -> Evaluation:
         protocol=first.protocol,
         unreadable=tuple(name for part in parts for name in part.unreadable),
     )
+
+
+def shown_streams(names: Iterable[str]) -> list[str]:
+    """Return the names of streams and "fused" to show: a single stream fused with nothing is shown once."""
+    found = list(names)
+    streams = [name for name in found if name != "fused"]
+    return streams if len(streams) == 1 else found
 
 
 def confusion_matrix(truth: npt.ArrayLike, predicted: npt.ArrayLike, num_classes: int) -> Matrix:

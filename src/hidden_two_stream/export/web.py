@@ -27,6 +27,7 @@ from hidden_two_stream.files import atomic_write, make_folder
 from hidden_two_stream.inference.onnx_recognizer import load_onnx
 from hidden_two_stream.inference.predictor import Recognizer, load
 from hidden_two_stream.inference.shipped import shipped_recognizer
+from hidden_two_stream.progress import note
 
 __all__ = ["WebExport", "export_web", "page_sources"]
 
@@ -127,14 +128,19 @@ def page_sources() -> dict[str, str]:
 
 
 def _check_out(path: Path, single: bool) -> None:
+    """Check where the page is to be written, and say if an earlier one is in its place."""
     if single:
         if path.suffix.lower() not in (".html", ".htm"):
             raise UsageError(f"the file is {str(path)!r}; expected a name that ends with .html")
+        if path.is_file():
+            note(f"the new page will replace the file {str(path)!r}")
         return
     if path.exists() and not path.is_dir():
         raise UsageError(f"{str(path)!r} is a file; expected a new folder, or --single-file")
     if path.is_dir() and any(path.iterdir()) and not (path / _LIST).is_file():
         raise UsageError(f"{str(path)!r} holds something else than an exported page; name a new folder")
+    if path.is_dir() and any(path.iterdir()):
+        note(f"the new page will replace the one in {str(path)!r}")
 
 
 def _described(model: Path, recognizer: Recognizer, title: str | None) -> dict[str, bytes]:

@@ -9,14 +9,17 @@ import numpy.typing as npt
 import torch
 
 from hidden_two_stream.data.clip_cache import DecodedVideo
-from hidden_two_stream.data.clip_motion import MEASURED_SIDE, MOVING_PX, ClipMotion
+from hidden_two_stream.data.clip_motion import (
+    MEASURED_FRAMES,
+    MEASURED_SIDE,
+    MOVING_PX,
+    ClipMotion,
+    measured_starts,
+)
 from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.inference.motion_estimator import MotionEstimator
 
 __all__ = ["motion_measure"]
-
-_FRAMES = 5  # four pairs of frames, whose flow is averaged
-_LOOKS = 8  # parts of a clip that are measured
 
 Floats = npt.NDArray[np.floating]
 
@@ -31,12 +34,11 @@ def motion_measure(estimator: MotionEstimator) -> Callable[[Sample, DecodedVideo
     """
 
     def measure(sample: Sample, video: DecodedVideo) -> ClipMotion:
-        last = max(0, video.num_frames - _FRAMES)
-        starts = np.unique(np.linspace(0, last, _LOOKS).round().astype(int)).tolist()
-        found = _measured(estimator, sample, video, starts)
+        found = _measured(estimator, sample, video, measured_starts(video.num_frames))
         if not found.nothing_moves:
             return found
-        return _measured(estimator, sample, video, [*range(0, last, _FRAMES - 1), last])
+        last = max(0, video.num_frames - MEASURED_FRAMES)
+        return _measured(estimator, sample, video, [*range(0, last, MEASURED_FRAMES - 1), last])
 
     return measure
 
@@ -44,7 +46,7 @@ def motion_measure(estimator: MotionEstimator) -> Callable[[Sample, DecodedVideo
 def _measured(
     estimator: MotionEstimator, sample: Sample, video: DecodedVideo, starts: Sequence[int]
 ) -> ClipMotion:
-    clips = [range(start, min(start + _FRAMES, video.num_frames)) for start in starts]
+    clips = [range(start, min(start + MEASURED_FRAMES, video.num_frames)) for start in starts]
     if len(clips[0]) < 2:
         return ClipMotion(sample.name, sample.label, 0.0, 0.0, 0.0)
     speeds = [_speed(estimator, list(frames)) for frames in video.read_clips(clips, MEASURED_SIDE)]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from hidden_two_stream.inference.predictor import Recognizer
 
 __all__ = ["DEFAULT_STRETCHES", "MOST_STRETCHES", "MOST_WINDOWS", "check_explained", "explain_video"]
+
+_Part = TypeVar("_Part")
 
 DEFAULT_STRETCHES = 12
 MOST_STRETCHES = 100
@@ -60,6 +62,7 @@ def explain_video(
     label: str | None,
     protocol: Protocol,
     stretches: int,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Explanation:
     """Return why a video has the score of a class; `Recognizer.explain` has the arguments.
 
@@ -69,6 +72,7 @@ def explain_video(
         video: the video.
         label: the class; None: the best one.
         protocol, stretches: checked by `check_explained`.
+        progress: called with the number of windows and stretches done, and the total; None: not called.
 
     Raises:
         UsageError: the run has no such class.
@@ -82,14 +86,21 @@ def explain_video(
     means = {name: row.mean(axis=0).astype(np.float32) for name, row in rows.items()}
     prediction = recognizer.prediction(video, means, protocol)
     chosen = label or prediction.best
-    target = classes.index(chosen)
-    return Explanation(
-        prediction,
-        chosen,
-        tuple(_windows(recognizer, frames, rows, target)),
-        tuple(_occluded(recognizer, forward, frames, rows, target)),
-        frames.box,
-    )
+    target, total = classes.index(chosen), len(frames.windows) + len(frames.stretches)
+    explained = tuple(_counted(_windows(recognizer, frames, rows, target), 0, total, progress))
+    hidden = _occluded(recognizer, forward, frames, rows, target)
+    stretched = tuple(_counted(hidden, len(explained), total, progress))
+    return Explanation(prediction, chosen, explained, stretched, frames.box)
+
+
+def _counted(
+    parts: Iterable[_Part], before: int, total: int, progress: Callable[[int, int], None] | None
+) -> Iterator[_Part]:
+    """Yield the parts, and report each after the `before` that are done."""
+    for done, part in enumerate(parts, start=before + 1):
+        if progress is not None:
+            progress(done, total)
+        yield part
 
 
 def _windows(

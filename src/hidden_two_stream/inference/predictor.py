@@ -140,6 +140,7 @@ class Recognizer:
         protocol: str = DEFAULT_PROTOCOL,
         *,
         stretches: int = DEFAULT_STRETCHES,
+        progress: Callable[[int, int], None] | None = None,
     ) -> Explanation:
         """Return where and when a video shows evidence for a class.
 
@@ -149,6 +150,7 @@ class Recognizer:
             protocol: "center" or "Nx1", with up to `inference.explain.MOST_WINDOWS` windows.
             stretches: equal parts of the video, each of which is once replaced by a still frame; fewer in a
                 short video.
+            progress: called with the number of windows and stretches done, and the total.
 
         Raises:
             UsageError: an argument is wrong.
@@ -159,13 +161,18 @@ class Recognizer:
         chosen, settings = parse_protocol(protocol), self.info.recipe.input
         check_explained(chosen, stretches)
         video = decode_video(source, settings.resize, KEPT_BYTES, fps=settings.fps)
-        return self.explanation(video, label, chosen, stretches)
+        return self.explanation(video, label, chosen, stretches, progress)
 
     def explanation(
-        self, video: DecodedVideo, label: str | None, protocol: Protocol, stretches: int
+        self,
+        video: DecodedVideo,
+        label: str | None,
+        protocol: Protocol,
+        stretches: int,
+        progress: Callable[[int, int], None] | None = None,
     ) -> Explanation:
         """Return the explanation of a decoded video; the arguments are those of `explain`."""
-        return explain_video(self, self._forward, video, label, protocol, stretches)
+        return explain_video(self, self._forward, video, label, protocol, stretches, progress)
 
     def logits(self, video: DecodedVideo, protocol: Protocol) -> dict[str, FloatArray]:
         """Return logits (classes,) of each stream, averaged over the protocol's windows and crops.

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from hidden_two_stream.evaluation.accuracy import shown_streams
 from hidden_two_stream.printing import one_line
 from hidden_two_stream.reports.curves import sparkline
 
@@ -81,7 +82,8 @@ def _results(results: Mapping[str, Any]) -> _Rows:
     """Yield the accuracies of clips, or the figures of frame labels."""
     accuracy, intervals = results.get("accuracy"), results.get("accuracy_interval_95", {})
     if isinstance(accuracy, Mapping):
-        for name, value in accuracy.items():
+        for name in shown_streams(accuracy):
+            value = accuracy[name]
             low, high = intervals.get(name, (None, None))
             interval = f"  (95%: {low:.1%} to {high:.1%})" if low is not None else ""
             yield "accuracy", f"{name:<9}{value:6.1%}{interval}"
@@ -174,10 +176,11 @@ def _curves(card: RunCard, plain: bool) -> _Rows:
     for curve in card.curves:
         known = [value for value in curve.values if math.isfinite(value)]
         if curve.name in ("loss", "accuracy", "epe_px") and known:
-            line = sparkline(curve.values, plain=plain)
-            ends = f"{known[0]:.3g}" if len(known) == 1 else f"{known[0]:.3g} → {known[-1]:.3g}"
-            ends = ends.replace("→", "to") if plain else ends
-            yield "curves", f"{curve.stage:<8} {curve.name:<8} {line}  {ends} (step {curve.steps[-1]})"
+            shown = f"{known[0]:.3g}"  # one value is no curve
+            if len(known) > 1:
+                line = sparkline(curve.values, plain=plain)
+                shown = f"{line}  {known[0]:.3g} {'to' if plain else '→'} {known[-1]:.3g}"
+            yield "curves", f"{curve.stage:<8} {curve.name:<8} {shown} (step {curve.steps[-1]})"
 
 
 def _bytes(number: int) -> str:

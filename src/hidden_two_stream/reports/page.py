@@ -383,6 +383,9 @@ def _curve_card(stage: str, name: str, lines: Sequence[Curve]) -> str:
     if finite:
         value = percent(finite[-1]) if as_percent else compact(finite[-1])
         last = f'<span class="small">last {value}</span>'
+    if all(len(line.steps) < 2 for line in lines):  # one value is no curve
+        step = f'<p class="small">one value, at step {lines[-1].steps[-1]:,}</p>'
+        return f'<div class="card"><div class="head"><h3>{escape(title)}</h3>{last}</div>{step}</div>'
     chart = line_chart([(line.steps, line.values) for line in lines], color_of(stage), as_percent)
     return f'<div class="card"><div class="head"><h3>{escape(title)}</h3>{last}</div>{chart}</div>'
 

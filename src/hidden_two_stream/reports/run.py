@@ -11,7 +11,7 @@ import torch
 from hidden_two_stream.checkpoint import UNREADABLE_FILE
 from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo
 from hidden_two_stream.environment import machine, versions
-from hidden_two_stream.evaluation.accuracy import Evaluation
+from hidden_two_stream.evaluation.accuracy import Evaluation, shown_streams
 from hidden_two_stream.evaluation.calibration import calibration_figures
 from hidden_two_stream.inference.predictor import Recognizer
 from hidden_two_stream.inference.windows import parse_protocol
@@ -72,7 +72,7 @@ def write_run_report(
         seen = number_of(len(evaluation.trained_on), "test video")
         warnings.insert(0, f"trained on {seen} too: the accuracy is not that of unseen videos")
     if evaluation is not None:
-        per_class = {name: evaluation.per_class(name).tolist() for name in evaluation.scores()}
+        per_class = {name: evaluation.per_class(name).tolist() for name in shown_streams(evaluation.scores())}
     chosen = _choose_examples(videos, evaluation)
     strips = []
     if hasattr(recognizer.model, "motion_net"):
@@ -81,7 +81,9 @@ def write_run_report(
         title=title,
         subtitle=f"A recognizer of {len(recognizer.classes)} classes: {', '.join(recognizer.classes[:12])}",
         headline=headline or _headline(evaluation),
-        accuracy=evaluation.accuracy if evaluation else {},
+        accuracy={name: evaluation.accuracy[name] for name in shown_streams(evaluation.accuracy)}
+        if evaluation
+        else {},
         chance=1 / len(recognizer.classes),
         protocol=evaluation.protocol if evaluation else "",
         num_test_videos=len(evaluation.names) if evaluation else 0,
@@ -117,7 +119,8 @@ def _headline(evaluation: Evaluation | None) -> list[tuple[str, str, str]]:
     if evaluation is None:
         return []
     small = f"{len(evaluation.names)} test videos, chance {1 / len(evaluation.classes):.1%}"
-    return [(f"{value:.1%}", f"{name} accuracy", small) for name, value in evaluation.accuracy.items()]
+    accuracy = evaluation.accuracy
+    return [(f"{accuracy[name]:.1%}", f"{name} accuracy", small) for name in shown_streams(accuracy)]
 
 
 def _calibration_facts(recognizer: Recognizer, evaluation: Evaluation | None) -> dict[str, str]:

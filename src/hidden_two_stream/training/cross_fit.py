@@ -32,7 +32,7 @@ from hidden_two_stream.evaluation.calibration import fit_calibration
 from hidden_two_stream.files import make_folder
 from hidden_two_stream.inference.predictor import Recognizer
 from hidden_two_stream.inference.windows import Protocol, parse_protocol
-from hidden_two_stream.progress import note, number_of
+from hidden_two_stream.progress import note, number_of, with_progress
 from hidden_two_stream.recognition.calibration import Calibration, degenerate
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.training.loop import TrainingRun, optimize
@@ -155,7 +155,13 @@ class CrossFit:
         recognizer = Recognizer(fitted, RunInfo(recipe, self.classes, RunMetadata(stages=stages)))
         clips = parse_protocol(self.protocol).clips
         protocol = Protocol("center" if self.protocol == "center" else f"{clips}x1", clips, 1)
-        scores = evaluate_together(self.fabric, recognizer, self.run.cache.select(part), protocol)
+        videos = self.run.cache.select(part)
+        scores = with_progress(
+            f"calibrate {number + 1} test",
+            len(videos.samples),
+            quiet,
+            lambda progress: evaluate_together(self.fabric, recognizer, videos, protocol, progress),
+        )
         if self.fabric.is_global_zero:
             scores.save_scores(file)
             _delete_folder(folder)
@@ -176,7 +182,6 @@ class CrossFit:
             labels=[self.classes.index(sample.label) for sample in videos.samples],
             seed=seed,
             stages=labeled_stages(tuple(self.run.steps())),
-            quiet=True,
             teacher=None,
             purpose=f"calibrate {number + 1}",
         )

@@ -1,31 +1,25 @@
-"""Fits the last layer of a pre-trained temporal stream by logistic regression, in about a second."""
+"""Fits the last layer of a pre-trained temporal stream by logistic regression."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hidden_two_stream.batch_share import batch_share, of_all, of_first
+from hidden_two_stream.batch_share import of_first
 from hidden_two_stream.config.schema import StageConfig
-from hidden_two_stream.recognition.pair_states import PairStates, pairs_of
-from hidden_two_stream.video.crops import center_crop_box, flip
-from hidden_two_stream.video.sampling import clip_indices, spread_starts
-from hidden_two_stream.video.transforms import apply_crop
+from hidden_two_stream.training.embeddings import window_embeddings
 
 if TYPE_CHECKING:
     from hidden_two_stream.training.loop import TrainingRun
 
-__all__ = ["LAST_LAYER", "fit_last_layer", "logistic_regression", "window_embeddings"]
+__all__ = ["LAST_LAYER", "fit_last_layer", "logistic_regression"]
 
 LAST_LAYER = StageConfig(steps=200, optimizer="logistic", weight_decay=0.003)
 """How the last layer is fitted unless a recipe says otherwise."""
-
-WINDOWS_PER_VIDEO = 4
 
 
 def fit_last_layer(model: nn.Module, run: TrainingRun, config: StageConfig) -> dict[str, float]:
@@ -95,58 +89,3 @@ def logistic_regression(
         optimizer.step(loss)
     unscaled = weight.detach() / scale
     return unscaled, bias.detach() - unscaled @ mean
-
-
-@torch.no_grad()
-def window_embeddings(model: Any, run: TrainingRun) -> tuple[Tensor, Tensor]:
-    """Return the embeddings (N, D) of the training windows, and their labels (N,).
-
-    Each window stands beside its mirror image if the recipe mirrors clips. Several processes share the
-    videos.
-
-    Args:
-        model: a `HiddenTwoStream` with a temporal stream of the form "sequence".
-        run: the training videos and the recipe.
-    """
-    device = next(model.parameters()).device
-    settings, length = run.recipe.input, run.recipe.model.num_frames
-    share, found = batch_share(), []
-    for number in range(share.rank, len(run.labels), share.world):
-        available = run.cache.videos[number].num_frames
-        starts = spread_starts(available, length, settings.frame_stride, WINDOWS_PER_VIDEO)
-        windows = [
-            clip_indices(first, length, settings.frame_stride, available) for first in dict.fromkeys(starts)
-        ]
-        used = sorted({index for window in windows for index in window})
-        clip = run.cache.clip(number, used)
-        clip = apply_crop(clip, center_crop_box(clip.shape[-2], clip.shape[-1], settings.size), settings.size)
-        clips = torch.stack((clip, flip(clip)) if settings.flip else (clip,)).to(device)
-        vectors = _window_vectors(model, clips, used, windows)
-        found.append(torch.cat([model.temporal_stream.embed(window).mean(dim=1) for window in vectors]).cpu())
-    videos = of_all(found)
-    numbers = torch.tensor(run.labels).repeat_interleave(torch.tensor([len(video) for video in videos]))
-    return torch.cat(videos).to(device), numbers.to(device)
-
-
-def _window_vectors(
-    model: Any, clips: Tensor, used: Sequence[int], windows: Sequence[Sequence[int]]
-) -> Iterator[Tensor]:
-    """Yield the pair vectors (B, T−1, D) of each window.
-
-    Args:
-        model: as for `window_embeddings`.
-        clips: (B, n, 3, size, size) uint8.
-        used: the n numbers of their frames.
-        windows: numbers of the frames of each window.
-    """
-
-    def frames_of(numbers: Sequence[int]) -> Tensor:
-        frames: Tensor = model.preprocess(clips[:, [used.index(number) for number in numbers]])
-        return frames
-
-    if not model.pairs_are_independent:
-        yield from (model.pair_vectors(frames_of(window)) for window in windows)
-        return
-    states = PairStates(model, frames_of)
-    states.add(pair for window in windows for pair in pairs_of(window))
-    yield from (states.of(pairs_of(window))[0] for window in windows)

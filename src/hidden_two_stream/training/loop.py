@@ -34,6 +34,7 @@ from hidden_two_stream.errors import Terminated, TrainingError
 from hidden_two_stream.motion.losses.presets import loss_preset
 from hidden_two_stream.progress import ProgressLine, note, number_of
 from hidden_two_stream.tensors import not_finite, on_device
+from hidden_two_stream.training.embeddings import EmbeddingStore
 from hidden_two_stream.training.interrupt import StopRequest
 from hidden_two_stream.training.launcher import Distribution
 from hidden_two_stream.training.log import MetricsLog, delete_log
@@ -88,11 +89,12 @@ class TrainingRun:
             the last layer before it trains all layers: a random last layer would spoil the others. The
             stream's normalization layers keep their statistics.
         initial_loss_scale: loss scale of each stage's first step, in precision "16-mixed" only.
-        purpose: what a run inside another run trains for; errors begin with it.
+        purpose: what a run inside another run trains for; errors and progress begin with it.
         processes: how many processes the run began with: a step has `batch_size` · `accumulate` clips of
             each. 0: as many as the saved state says, or as there are.
         shares: configurations of stages that are not those of the recipe, because the number of processes is
             another one, see `regroup`.
+        embeddings: what the fits of last layers share; runs inside this one take it along.
     """
 
     folder: Path
@@ -111,6 +113,11 @@ class TrainingRun:
     purpose: str = ""
     processes: int = 0
     shares: Mapping[str, StageConfig] = field(default_factory=dict)
+    embeddings: EmbeddingStore = field(default_factory=EmbeddingStore, compare=False, repr=False)
+
+    def titled(self, task: str) -> str:
+        """Return the title of a task's progress."""
+        return f"{self.purpose} {task}" if self.purpose else task
 
     def steps(self) -> dict[str, int]:
         """Return the number of steps of each stage that has any, in order."""
@@ -330,7 +337,9 @@ class _StageRun:
         try:
             with (
                 synchronized(self.model),
-                ProgressLine(self.name, self.config.steps, self.first_step, quiet) as progress,
+                ProgressLine(
+                    self.run.titled(self.name), self.config.steps, self.first_step, quiet
+                ) as progress,
             ):
                 for step in range(self.first_step, self.config.steps):
                     numbers = self._step(step, batches)

@@ -16,16 +16,15 @@ from hidden_two_stream.checkpoint import (
     MODEL_FILE,
     PLAN_FILE,
     RESULTS_FILE,
-    UNREADABLE_FILE,
     RunMetadata,
 )
-from hidden_two_stream.config.loading import load_recipe, recipe_from_dict
+from hidden_two_stream.config.loading import recipe_from_dict
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.config.stages import STAGE_NAMES
-from hidden_two_stream.config.validation import require_seed
 from hidden_two_stream.data.background import with_background
 from hidden_two_stream.data.clip_cache import ClipCache
 from hidden_two_stream.data.duplicates import find_duplicates, require_separate
+from hidden_two_stream.data.groups import find_groups
 from hidden_two_stream.data.index import absolute_data, read_dataset_index
 from hidden_two_stream.data.samples import DatasetIndex, clean_text, note_facts
 from hidden_two_stream.data.splits import divide
@@ -36,6 +35,7 @@ from hidden_two_stream.files import make_folder, read_json, write_json
 from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol
 from hidden_two_stream.progress import kept_on_output_error, note
 from hidden_two_stream.reports.run import write_run_report
+from hidden_two_stream.training.arguments import checked_recipe, require_run_folder
 from hidden_two_stream.training.continuity import (
     decoded_contents,
     file_contents,
@@ -53,7 +53,7 @@ from hidden_two_stream.training.fit import (
     stages_to_train,
 )
 from hidden_two_stream.training.image_encoder import resolve_encoder
-from hidden_two_stream.training.lock import LOCK_FILE, folder_lock
+from hidden_two_stream.training.lock import folder_lock
 from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.training.state import STATE_FILE
 from hidden_two_stream.training.together import gather
@@ -137,9 +137,6 @@ class Plan:
         return plan
 
 
-_BEGUN_FILES = (LOCK_FILE, UNREADABLE_FILE)
-"""What a run can leave in its folder before it writes its plan."""
-
 _PLAN_TYPES: dict[str, Any] = {
     "data": str,
     "test_fraction": float | int,
@@ -200,7 +197,7 @@ def train(
         TrainingError: the loss or the gradient is not finite.
         Stopped: interrupted by Ctrl-C; `resume` continues the run.
     """
-    _require_run_folder(Path(out))
+    require_run_folder(Path(out))
     plan = make_plan(
         data, recipe, overrides, stage=stage, test_fraction=test_fraction, held_out=held_out,
         warm_start=warm_start, protocol=protocol, seed=seed, allow_duplicates=allow_duplicates,
@@ -249,14 +246,10 @@ def make_plan(
         CheckpointError: the download of an image encoder's description fails.
         MissingDependencyError: the library of an image encoder is not installed.
     """
-    if stage != "all" and stage not in STAGE_NAMES:
-        raise UsageError(f"unknown stage {stage!r}; choose all, {', '.join(STAGE_NAMES)}")
-    require_seed(seed)
-    if data_license is not None and not str(data_license).strip():
-        raise UsageError("the license of the data is empty; give its name or leave it out")
-    parse_protocol(protocol)  # report a wrong protocol before the training, not after it
+    loaded = checked_recipe(
+        recipe, overrides, stage=stage, protocol=protocol, seed=seed, data_license=data_license
+    )
     source = absolute_data(data)
-    loaded = load_recipe(recipe, overrides)
     return Plan(
         data=source,
         recipe=_with_absolute_files(resolve_encoder(loaded)),
@@ -424,19 +417,11 @@ def _prepare(folder: Path, plan: Plan | None, locks: ExitStack, quiet: bool, pro
         locks.enter_context(folder_lock(make_folder(folder)))
         _require_free(folder)  # another process may have been faster
     note_facts(index)
+    groups = find_groups(index) if new and plan.held_out is None and plan.test_fraction else None
+    if groups is not None:
+        note(f"the test draws videos at random: {groups}", quiet=quiet)
     note(f"{len(index.samples)} videos, {len(index.classes)} classes; {split.rule}", quiet=quiet)
     return _completed(plan, index, folder, quiet)
-
-
-def _require_run_folder(folder: Path) -> None:
-    """Raise an error if a folder holds other files than those of a run, such as the videos themselves."""
-    entries = folder.iterdir() if os.path.isdir(folder) else ()
-    files = [path.name for path in entries if path.name not in _BEGUN_FILES]
-    if files and not any((folder / name).exists() for name in (PLAN_FILE, MODEL_FILE)):
-        raise UsageError(
-            f"{str(folder)!r} holds something other than a run, such as {min(files)!r}; name a new or empty "
-            "folder"
-        )
 
 
 def _require_free(folder: Path) -> None:

@@ -26,6 +26,7 @@ from hidden_two_stream.parallel import LOST_WORKER, run_in_processes
 from hidden_two_stream.progress import kept_on_output_error, with_progress
 from hidden_two_stream.video.finding import frame_images
 from hidden_two_stream.video.reader import VideoReader, probe
+from hidden_two_stream.watchdog import ended_when_stuck
 
 __all__ = ["BenchmarkCheck", "PartCount", "SplitCount", "check_benchmark"]
 
@@ -279,11 +280,18 @@ def _outcomes(paths: Sequence[str], decode_all: bool, workers: int) -> Iterator[
     if workers < 1 or len(paths) < 32:
         yield from zip(paths, map(check, paths), strict=True)
         return
-    yield from zip(paths, run_in_processes(check, paths, workers, _lost), strict=True)
+    watched = partial(_problem_watched, decode_all=decode_all)
+    yield from zip(paths, run_in_processes(watched, paths, workers, _lost), strict=True)
 
 
 def _lost(_: str) -> _Problem:
     return _Problem(False, LOST_WORKER)
+
+
+def _problem_watched(path: str, decode_all: bool) -> _Problem | None:
+    """Return `_problem` in a worker process, which ends if it makes no progress."""
+    with ended_when_stuck():
+        return _problem(path, decode_all)
 
 
 def _problem(path: str, decode_all: bool) -> _Problem | None:
