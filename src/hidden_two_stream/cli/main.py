@@ -36,6 +36,7 @@ from hidden_two_stream.cli import (
     predict,
     prepare,
     segment,
+    serve,
     stream,
     track,
     train,
@@ -72,6 +73,7 @@ COMMANDS: dict[str, ModuleType] = {
     "features": features,
     "export": export,
     "app": app,
+    "serve": serve,
     "import-web": import_web,
     "import-caffe": import_caffe,
 }
