@@ -1,13 +1,13 @@
 """Prints how `hts serve` answers many uploads at a time, beside one at a time, on loopback only.
 
-    python benchmarks/serve.py RUN VIDEO... [--clients 50] [--seconds 30] [--most 2000]
+    python benchmarks/serve.py RUN VIDEO... [--clients 50] [--seconds 30] [--loads 2]
 
-It starts `hts serve RUN` and sends the videos one after the other, then twice from many clients at a time,
-then one after the other again. Every tenth upload is no video, and every fiftieth is larger than may be, so
-that refusals are part of the load. A client that is told to come back (429) waits as long as the answer says.
-A load ends after --seconds or --most requests. Printed are the answers by status, which must be 200, 413, 422
-or 429; the times of the 200s; the throughput; and the memory of the server with its workers, which must not
-grow. Needs Linux, for /proc.
+It starts `hts serve RUN` and sends the videos one after the other, then --loads times from many clients at a
+time, then one after the other again. Every tenth upload is no video, and every fiftieth is larger than may
+be, so that refusals are part of the load. A client that is told to come back (429) waits as long as it is
+told. A load ends after --seconds or --most requests. Printed are the answers by status, which must be 200,
+413, 422 or 429; the times of the 200s; the throughput; and the memory of the server and of its workers after
+each load, which must not grow from load to load. Needs Linux, for /proc.
 """
 
 from __future__ import annotations
@@ -112,14 +112,18 @@ class Load:
         return len(self.times) / self.elapsed
 
 
-def memory_mb(process: int) -> float:
-    """Return the resident memory of a process and of those that it started, MB."""
+def memory_mb(process: int) -> tuple[float, float]:
+    """Return the resident memory of a process, and of those that it started together, MB."""
     children = [
         int(number)
         for path in Path(f"/proc/{process}/task").glob("*/children")
         for number in path.read_text().split()
     ]
-    pages = sum(int(Path(f"/proc/{one}/statm").read_text().split()[1]) for one in (process, *children))
+    return _resident_mb(process), sum(map(_resident_mb, children))
+
+
+def _resident_mb(process: int) -> float:
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
@@ -141,28 +145,19 @@ def measure(address: tuple[str, int], process: int, arguments: argparse.Namespac
         return Load(videos, address, seconds, most)
 
     load(10, 20).run(4)  # every worker decodes before the memory counts
-    alone, again = load(10, 100), load(10, 100)
-    crowd, second = (load(arguments.seconds, arguments.most) for _ in range(2))
-    alone.run(1, only_videos=True)
-    memory = [memory_mb(process)]
-    for crowded in (crowd, second):
-        crowded.run(arguments.clients)
-        memory.append(memory_mb(process))
-    again.run(1, only_videos=True)
-    loads = {
-        "one at a time": alone,
-        f"{arguments.clients} clients": crowd,
-        f"{arguments.clients} clients, again": second,
-        "one at a time, again": again,
-    }
-    for name, one in loads.items():
-        print(shown(name, one))
-    shown_memory = ", ".join(f"{value:.0f}" for value in memory)
-    print(f"memory before, after the first and after the second load: {shown_memory} MB")
-    one = (alone.per_second + again.per_second) / 2
-    both = (crowd.per_second + second.per_second) / 2
-    print(f"throughput: {both / one:.2f} × that of one at a time")
-    undeclared = {status for found in loads.values() for status in found.answers} - DECLARED
+    loads = [("one at a time", load(10, 100))]
+    for number in range(arguments.loads):
+        loads.append((f"{arguments.clients} clients, {number + 1}", load(arguments.seconds, arguments.most)))
+    loads.append(("one at a time, again", load(10, 100)))
+    for name, one in loads:
+        is_alone = name.startswith("one")
+        one.run(1 if is_alone else arguments.clients, only_videos=is_alone)
+        own, workers = memory_mb(process)
+        print(f"{shown(name, one)}; memory {own:.0f} + {workers:.0f} MB", flush=True)
+    alone = np.mean([one.per_second for name, one in loads if name.startswith("one")])
+    crowded = np.mean([one.per_second for name, one in loads if not name.startswith("one")])
+    print(f"throughput: {crowded / alone:.2f} × that of one at a time")
+    undeclared = {status for _, found in loads for status in found.answers} - DECLARED
     print(f"undeclared answers: {sorted(undeclared) or 'none'}")
     return not undeclared
 
@@ -175,6 +170,7 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--most", type=int, default=2000)
+    parser.add_argument("--loads", type=int, default=2, help="how often the clients begin anew")
     parser.add_argument("--max-requests", type=int, default=40, help="of the service: fewer than clients")
     parser.add_argument("--workers", type=int, default=2, help="of the service")
     parser.add_argument("--protocol", default="10x1", help="of the service")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from typing import Any
 
-from hidden_two_stream.apps.service.keys import read_keys
+from hidden_two_stream.apps.service.keys import KEY_VARIABLE, read_keys
 from hidden_two_stream.apps.service.settings import ServeSettings
 from hidden_two_stream.cli.options import Parser, add_device, add_protocol, add_threads, path, path_text
 
@@ -108,6 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
         api_keys=read_keys(arguments.api_key_file),
         **_settings(arguments),
     )
+    os.environ.pop(KEY_VARIABLE, None)  # the processes that decode strangers' files must not inherit it
     serve(arguments.run, settings, on_ready=_announcement(arguments))
     return 0
 

@@ -97,6 +97,7 @@ def test_requests_at_a_time_share_batches_and_keep_their_own_scores(run_folder: 
     assert 'hts_requests_total{path="/v1/predict",status="422"} 8.0' in metrics
 
 
+@pytest.mark.slow
 def test_an_exported_model_is_served(run_folder: Path, videos: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     model = export_model(run_folder, tmp_path / "model.onnx").path
@@ -246,6 +247,17 @@ def test_the_other_endpoints(service: TestClient, run_folder: Path) -> None:
     assert service.get("/nothing").status_code == 404
     wrong = service.delete("/v1/predict")
     assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
+
+
+def test_a_service_that_no_longer_scores_says_so(run_folder: Path) -> None:
+    with TestClient(create_service(run_folder, ServeSettings(workers=1)), base_url=ADDRESS) as client:
+        pipeline = client.app.state.pipeline  # type: ignore[attr-defined]
+        assert client.get("/healthz").status_code == 200
+        client.portal.call(pipeline._batcher.close)  # type: ignore[union-attr]
+        for path in ("/healthz", "/readyz"):
+            assert client.get(path).status_code == 503
+        answer = client.post("/v1/predict", content=b"x", headers=MP4)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
 
 
 def test_metrics(service: TestClient) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,8 +34,9 @@ enabled = false
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("keys", [(), (KEY,)], ids=["open", "keys"])
+@pytest.mark.parametrize(
+    "keys", [pytest.param((), id="open"), pytest.param((KEY,), id="keys", marks=pytest.mark.slow)]
+)
 def test_schemathesis_finds_nothing(
     run_folder: Path, videos: Path, tmp_path: Path, keys: tuple[str, ...]
 ) -> None:
@@ -61,4 +63,8 @@ def test_schemathesis_finds_nothing(
             check=False,
         )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "9 selected" in done.stdout or "8 selected" in done.stdout, done.stdout
+    counts = re.search(r"(\d+) generated, (\d+) passed", done.stdout)
+    assert counts is not None, done.stdout
+    assert counts[1] == counts[2]
+    assert int(counts[1]) > 100
+    assert "Tested: 7" in done.stdout  # all but the description itself

@@ -35,6 +35,7 @@ Hts = Callable[..., tuple[int, str, str]]
         ({"max_upload_mb": 0}, "max_upload_mb is 0"),
         ({"timeout_seconds": float("nan")}, "timeout_seconds is nan"),
         ({"drain_seconds": float("inf")}, "drain_seconds is inf"),
+        ({"max_upload_mb": 3000}, "max_stored_mb is 2000, less than one video may have"),
         ({"max_requests": 0}, "max_requests is 0"),
         ({"max_batch": 0}, "max_batch is 0"),
         ({"max_wait_ms": -1}, "max_wait_ms is -1"),
@@ -163,11 +164,17 @@ def test_sigterm_answers_who_waits_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_other_addresses_without_a_key_are_warned_about(tmp_path: Path, run_folder: Path) -> None:
+def test_other_addresses_without_a_key_are_warned_about_and_workers_get_no_key(
+    tmp_path: Path, run_folder: Path
+) -> None:
     for key, count in (({}, 1), ({"HTS_API_KEY": "0123456789abcdef"}, 0)):
         process, _ = begin(tmp_path, run_folder, "--workers", "1", "--host", "0.0.0.0", **key)
         with process:
-            process.terminate()
+            try:
+                for child in _children(process.pid):  # decoders of strangers' files
+                    assert b"HTS_API_KEY" not in Path(f"/proc/{child}/environ").read_bytes()
+            finally:
+                process.terminate()
             _, errors = process.communicate(timeout=60)
         assert errors.count("there is no API key: anyone who reaches it can use the service") == count
 

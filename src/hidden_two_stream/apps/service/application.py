@@ -142,7 +142,9 @@ async def _metrics(pipeline: Pipeline, _: Request) -> Response:
     return Response(pipeline.measures.text(), headers={"Content-Type": _METRICS_TYPE})
 
 
-async def _alive(_: Pipeline, __: Request) -> Any:
+async def _alive(pipeline: Pipeline, _: Request) -> Any:
+    if pipeline.is_broken:
+        raise StoppingError("videos are no longer scored; start the service again")
     return {"status": "alive"}
 
 

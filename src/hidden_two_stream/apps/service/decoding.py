@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from hidden_two_stream.apps.service.failures import TimeLimitError
+from hidden_two_stream.apps.service.failures import StoppingError, TimeLimitError
 from hidden_two_stream.apps.service.measuring import Measures
 from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.data.clip_cache import DecodedVideo, Resize, Resizer, resized
@@ -144,6 +144,7 @@ class Decoders:
             VideoError: it cannot be read, or crashes its worker.
             TimeLimitError: it takes too long.
             WorkerError: no worker can be started.
+            StoppingError: the workers have been ended.
         """
         worker = await self._free.get()
         try:
@@ -176,6 +177,8 @@ class Decoders:
         return _with_frames(video, frames, task)
 
     def _new(self) -> _Worker:
+        if self._closed:
+            raise StoppingError("this service ends; try again soon")
         try:
             worker = _Worker()
         except OSError as error:

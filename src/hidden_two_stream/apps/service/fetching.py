@@ -12,7 +12,7 @@ from urllib.parse import urljoin
 from hidden_two_stream.apps.service.allowed import AllowedUrls, Target
 from hidden_two_stream.apps.service.failures import FetchError, SlowUploadError
 
-__all__ = ["MOST_REDIRECTS", "Sink", "download"]
+__all__ = ["MOST_REDIRECTS", "Sink", "download", "num_bytes"]
 
 MOST_REDIRECTS = 3
 _CHUNK_BYTES = 1 << 18
@@ -101,26 +101,37 @@ def _transfer(
     """Pass the answer's bytes to the sink; return where a redirect leads, or None."""
     headers = {"Accept-Encoding": "identity", "User-Agent": "hidden-two-stream"}
     connection.request("GET", target.path, headers=headers)
-    answer = connection.getresponse()
-    if answer.status in _REDIRECTS:
-        location = answer.getheader("Location")
-        if not location:
-            raise FetchError(f"{target.host!r} redirects to nowhere (status {answer.status})")
-        return location
+    with connection.getresponse() as answer:
+        if answer.status in _REDIRECTS:
+            location = answer.getheader("Location")
+            if not location:
+                raise FetchError(f"{target.host!r} redirects to nowhere (status {answer.status})")
+            return location
+        _require_file(answer, target)
+        length = num_bytes(answer.getheader("Content-Length"))
+        if length is not None:
+            sink.require_room(length)
+        received = 0
+        while chunk := _read(connection, answer, target, deadline):
+            received += len(chunk)
+            sink.write(chunk)
+    if length is not None and received < length:
+        raise FetchError(f"the download from {target.host!r} ended after {received} of {length} bytes")
+    return None
+
+
+def _require_file(answer: http.client.HTTPResponse, target: Target) -> None:
     if answer.status != 200:
         raise FetchError(f"{target.host!r} answers with status {answer.status}; expected 200 and a file")
     if answer.getheader("Content-Encoding", "identity") != "identity":
         raise FetchError(f"{target.host!r} sends compressed data, which was not asked for")
-    length = answer.getheader("Content-Length", "")
-    if length.isdecimal():
-        sink.require_room(int(length))
-    received = 0
-    while chunk := _read(connection, answer, target, deadline):
-        received += len(chunk)
-        sink.write(chunk)
-    if length.isdecimal() and received < int(length):
-        raise FetchError(f"the download from {target.host!r} ended after {received} of {length} bytes")
-    return None
+
+
+def num_bytes(header: str | None) -> int | None:
+    """Return the number in a header Content-Length; None: there is none, or it is no number."""
+    if header is None or not (header.isascii() and header.isdecimal() and len(header) < 20):
+        return None
+    return int(header)
 
 
 def _read(

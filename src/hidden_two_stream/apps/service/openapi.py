@@ -60,7 +60,7 @@ def openapi_document(model: ServedModel, settings: ServeSettings) -> dict[str, A
             "/v1/labels": _get("The labels, in the order of scores", "Labels", guarded),
             "/v1/model": _get("The model that is served", "Model", guarded),
             "/metrics": _get("Counters in the text format of Prometheus", None, guarded),
-            "/healthz": _get("Whether the service is alive", "Status", ()),
+            "/healthz": _get("Whether the service is alive", "Status", (503,)),
             "/readyz": _get("Whether the service answers predictions", "Status", (503,)),
             "/openapi.json": _get("This description", "Description", ()),
             "/docs": _get("This description as a page", None, (), "text/html"),

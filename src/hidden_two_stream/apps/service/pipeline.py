@@ -128,6 +128,11 @@ class Pipeline:
         """Whether requests are answered."""
         return self._is_started and not self._is_stopping and self._batcher.is_running
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether the service must be started again."""
+        return self._is_started and not self._is_stopping and not self._batcher.is_running
+
     async def start(self) -> None:
         """Start to work, in the running event loop.
 

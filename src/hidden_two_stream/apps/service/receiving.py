@@ -12,7 +12,7 @@ from starlette.requests import Request
 from hidden_two_stream.apps.names import file_title
 from hidden_two_stream.apps.service.allowed import LONGEST_URL, AllowedUrls
 from hidden_two_stream.apps.service.failures import MalformedError, MediaTypeError
-from hidden_two_stream.apps.service.fetching import download
+from hidden_two_stream.apps.service.fetching import download, num_bytes
 from hidden_two_stream.apps.service.storage import StoredFile
 from hidden_two_stream.apps.uploads import TooLargeError
 from hidden_two_stream.files import parse_json
@@ -48,9 +48,9 @@ async def receive(request: Request, file: StoredFile, urls: AllowedUrls, seconds
     header = request.headers.get("content-type", "")
     kind = header.partition(";")[0].strip().lower()
     _require_plain(request, kind)
-    length = request.headers.get("content-length", "")
-    if length.isdecimal() and kind != JSON:
-        file.require_room(max(0, int(length) - (_FORM_BYTES if kind == FORM else 0)))
+    length = num_bytes(request.headers.get("content-length"))
+    if length is not None and kind != JSON:
+        file.require_room(max(0, length - (_FORM_BYTES if kind == FORM else 0)))
     url, name = None, ""
     if kind == FORM:
         name, url = await _receive_form(_parts(header, request.stream()), file)

@@ -9,9 +9,9 @@ from hidden_two_stream.apps.listening import AnnouncingServer, bound, require_li
 from hidden_two_stream.apps.service.settings import ServeSettings
 from hidden_two_stream.progress import note
 
-__all__ = ["serve"]
+__all__ = ["MOST_CONNECTIONS", "serve"]
 
-_MOST_CONNECTIONS = 1000
+MOST_CONNECTIONS = 1000
 _KEEP_ALIVE_SECONDS = 15
 
 
@@ -71,7 +71,7 @@ def serve(
             proxy_headers=False,
             ws="none",
             lifespan="on",
-            limit_concurrency=_MOST_CONNECTIONS,
+            limit_concurrency=MOST_CONNECTIONS,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=round(chosen.drain_seconds) or 1,
         )

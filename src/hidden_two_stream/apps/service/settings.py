@@ -10,9 +10,10 @@ from hidden_two_stream.apps.service.allowed import AllowedUrls
 from hidden_two_stream.apps.service.keys import require_key
 from hidden_two_stream.errors import UsageError
 
-__all__ = ["DEFAULT_SERVICE_PORT", "ServeSettings"]
+__all__ = ["DEFAULT_SERVICE_PORT", "LONGEST_WAIT_MS", "ServeSettings"]
 
 DEFAULT_SERVICE_PORT = 8080
+LONGEST_WAIT_MS = 1000
 _MEGABYTE = 1_000_000
 _MOST_WORKERS = 256
 
@@ -91,11 +92,16 @@ class ServeSettings:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise UsageError(f"{name} is {value}; expected a positive number of {unit}")
+        if self.max_stored_mb < self.max_upload_mb:
+            raise UsageError(
+                f"max_stored_mb is {self.max_stored_mb:g}, less than one video may have (max_upload_mb is "
+                f"{self.max_upload_mb:g}); give room for several videos"
+            )
         for name, unit in _COUNTS.items():
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; expected 1 or more {unit}")
-        if not 0 <= self.max_wait_ms <= 1000:
-            raise UsageError(f"max_wait_ms is {self.max_wait_ms}; expected 0 to 1000 ms")
+        if not 0 <= self.max_wait_ms <= LONGEST_WAIT_MS:
+            raise UsageError(f"max_wait_ms is {self.max_wait_ms}; expected 0 to {LONGEST_WAIT_MS} ms")
         for key in self.api_keys:
             require_key(key, "api_keys")
         _ = self.urls  # checks them
