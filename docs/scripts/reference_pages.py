@@ -29,6 +29,7 @@ GROUPS = {
         "inspect", "RunCard", "RunInfo", "export_model", "Export", "load_onnx", "OnnxRecognizer",
         "export_web", "WebExport", "import_web", "push", "Pushed", "CardOptions",
     ),
+    "Pages and services": ("app", "AppSettings", "serve", "ServeSettings"),
     "Errors": ("HiddenTwoStreamError", "VideoWarning"),
 }  # fmt: skip
 """The public names in the order of the page; names that are missing here follow at its end."""

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 from hidden_two_stream._version import __version__
 
 if TYPE_CHECKING:
+    from hidden_two_stream.apps.service.serving import serve
+    from hidden_two_stream.apps.service.settings import ServeSettings
     from hidden_two_stream.apps.serving import app
     from hidden_two_stream.apps.settings import AppSettings
     from hidden_two_stream.checkpoint import RunInfo
@@ -83,6 +85,7 @@ _HOMES = {
     "Segment": "types",
     "SegmentEvaluation": "evaluation.segments",
     "SegmentSettings": "inference.segment_settings",
+    "ServeSettings": "apps.service.settings",
     "StreamSettings": "inference.stream",
     "TrackedFrame": "inference.tracker",
     "TrainingResult": "training.fit",
@@ -109,6 +112,7 @@ _HOMES = {
     "read_annotations": "data.annotations.files",
     "recipe_names": "config.loading",
     "resume": "training.runner",
+    "serve": "apps.service.serving",
     "track": "inference.tracker",
     "train": "training.runner",
     "train_frames": "training.frame_runs",
@@ -143,6 +147,7 @@ __all__ = [
     "Segment",
     "SegmentEvaluation",
     "SegmentSettings",
+    "ServeSettings",
     "StreamSettings",
     "TrackedFrame",
     "TrainingResult",
@@ -170,6 +175,7 @@ __all__ = [
     "read_annotations",
     "recipe_names",
     "resume",
+    "serve",
     "track",
     "train",
     "train_frames",

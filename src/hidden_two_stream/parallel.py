@@ -147,6 +147,12 @@ class WorkerPool(ProcessPoolExecutor):
         with _interrupt_deferred(), _main_hidden():
             return super().submit(fn, *args, **kwargs)
 
+    def end_workers(self) -> None:
+        """End the worker processes at once. Tasks that run or wait raise `BrokenProcessPool`."""
+        for process in tuple((self._processes or {}).values()):
+            process.kill()
+        self.shutdown(wait=False, cancel_futures=True)
+
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         # In Python 3.11, interrupting the wait for a thread marks it as ended, and the exit would hang.
         with _interrupt_deferred():

@@ -95,10 +95,10 @@ def test_a_port_in_use_is_told(hts: Hts) -> None:
 
 
 def test_without_the_libraries_there_is_one_line(hts: Hts, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hidden_two_stream.apps import serving
+    from hidden_two_stream.apps import listening
 
     monkeypatch.setattr(
-        serving, "find_spec", lambda name: None if name == "uvicorn" else util.find_spec(name)
+        listening, "find_spec", lambda name: None if name == "uvicorn" else util.find_spec(name)
     )
     code, _, errors = hts("app")
     assert code == 1

@@ -9,6 +9,8 @@ import pytest
 
 from hidden_two_stream import errors, files, tensors, watchdog
 from hidden_two_stream.apps import api, jobs, names, projects
+from hidden_two_stream.apps.service import allowed, fetching, keys, pipeline, receiving, serving
+from hidden_two_stream.apps.service import settings as service_settings
 from hidden_two_stream.apps.settings import AppSettings
 from hidden_two_stream.cli import options
 from hidden_two_stream.config import plain, validation
@@ -28,6 +30,7 @@ from hidden_two_stream.weights import hub, hub_names
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "limits.md"
 MIB = 1 << 20
+SERVICE = service_settings.ServeSettings()
 
 
 def row_of(name: str) -> str:
@@ -93,6 +96,21 @@ def row_of(name: str) -> str:
         ("request of the page", f"{api.MOST_JSON_BYTES:,} bytes"),
         ("clips of a project", f" {projects.MOST_CLIPS} "),
         ("marked parts of a clip", f" {projects.MOST_INTERVALS} "),
+        ("video of a request", f"{SERVICE.max_upload_mb:g} MB"),
+        ("videos on disk together", f"{SERVICE.max_stored_mb:g} MB"),
+        ("predictions in progress", f" {SERVICE.max_requests} "),
+        ("upload or download", f"{SERVICE.upload_seconds:g} s"),
+        ("decoding a video of a request", f"{SERVICE.decode_seconds:g} s"),
+        ("time to the answer", f"{SERVICE.timeout_seconds:g} s"),
+        ("time to end", f"{SERVICE.drain_seconds:g} s"),
+        ("clips of a batch", f" {SERVICE.max_batch} "),
+        ("wait for others", f" {SERVICE.max_wait_ms:g} ms, at most {service_settings.LONGEST_WAIT_MS} ms"),
+        ("JSON that names a URL", f"{receiving.MOST_JSON_BYTES:,} bytes"),
+        ("URL of a request", f" {allowed.LONGEST_URL} characters"),
+        ("redirects of a URL", f" {fetching.MOST_REDIRECTS} "),
+        ("classes that `?top=`", f" {pipeline.MOST_TOP:,} "),
+        ("shortest API key", f" {keys.SHORTEST_KEY} characters"),
+        ("connections", f" {serving.MOST_CONNECTIONS} "),
         ("name of a class", f"{names.LONGEST_NAME} characters"),
     ],
 )

@@ -23,7 +23,8 @@ from hidden_two_stream.config.loading import load_recipe, recipe_names
 BLOCKS = [block for page in all_pages() for block in blocks(page)]
 CALLS = [(block, call) for block in BLOCKS for line in block.commands for call in calls(line)]
 ELSEWHERE = {
-    "ffmpeg", "grep", "sed", "for", "done", "mkdir", "cp", "py", "label=$(basename", "python3", "hf",
+    "curl", "docker", "kubectl", "ffmpeg", "grep", "sed", "for", "done", "mkdir", "cp", "py",
+    "label=$(basename", "python3", "hf",
 }  # fmt: skip
 """Programs of other people that the pages use."""
 SKIPS = ("needs ", "installs ", "takes ", "prints only")

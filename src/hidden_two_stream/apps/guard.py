@@ -39,10 +39,11 @@ class Guard:
     Args:
         app: the application.
         hosts: names that this server answers to, besides this machine's own and IP addresses.
+        refuses: whether to refuse anything; a server that demands a secret in each request need not.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Sequence[str] = ()) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, hosts: Sequence[str] = (), *, refuses: bool = True) -> None:
+        self._app, self._refuses = app, refuses
         self._hosts = frozenset(host.lower() for host in (*hosts, "localhost", socket.gethostname()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,6 +64,8 @@ class Guard:
         await app(scope, receive, send_with_headers)
 
     def _refusal(self, method: str, headers: Headers) -> str | None:
+        if not self._refuses:
+            return None
         host = headers.get("host", "")
         if not is_own_host(host, self._hosts):
             return f"this server does not answer to the name {host[:100]!r}; open it by its address"

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import socket
 import webbrowser
 from collections.abc import Callable
-from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
+from hidden_two_stream.apps.listening import AnnouncingServer, bound, require_libraries, shown_host
 from hidden_two_stream.apps.settings import AppSettings
-from hidden_two_stream.errors import MissingDependencyError, UsageError
 from hidden_two_stream.progress import note
 
 __all__ = ["app"]
-
-_LIBRARIES = ("starlette", "uvicorn")
 
 
 def app(
@@ -40,20 +34,15 @@ def app(
         CheckpointError: a run cannot be used.
         KeyboardInterrupt: Ctrl-C, after all processes have ended and temporary files are deleted.
     """
-    missing = [name for name in _LIBRARIES if find_spec(name) is None]
-    if missing:
-        raise MissingDependencyError(
-            f"the application needs {' and '.join(missing)}; install {'it' if len(missing) == 1 else 'them'} "
-            "with: pip install 'hidden-two-stream[app]'"
-        )
+    require_libraries("the application", ("starlette", "uvicorn"), "app")
     import uvicorn
 
     from hidden_two_stream.apps.application import create_app
 
     chosen = settings or AppSettings()
-    with _bound(chosen) as listening:
+    with bound(chosen.host, chosen.port) as listening:
         application = create_app(runs, chosen, recognizes=True)
-        address = f"http://{_shown_host(chosen.host)}:{listening.getsockname()[1]}/"
+        address = f"http://{shown_host(chosen.host)}:{listening.getsockname()[1]}/"
         if not chosen.is_local:
             note(
                 f"warning: {chosen.host} is not only this machine: anyone on the network can use the page, "
@@ -69,57 +58,5 @@ def app(
                 webbrowser.open(address)
 
         config = uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=2, lifespan="on")
-        server = _Announcing(uvicorn.Server(config), ready)
+        server = AnnouncingServer(uvicorn.Server(config), ready)
         server.run(listening)
-
-
-class _Announcing:
-    """A uvicorn server that calls a function once it listens."""
-
-    def __init__(self, server: Any, ready: Callable[[], None]) -> None:
-        self._server = server
-        startup = server.startup
-
-        async def announced(sockets: Any = None) -> None:
-            await startup(sockets)
-            if server.started:
-                ready()
-
-        server.startup = announced
-
-    def run(self, listening: socket.socket) -> None:
-        self._server.run(sockets=[listening])
-
-
-def _bound(settings: AppSettings) -> socket.socket:
-    """Return a socket at the address of the settings.
-
-    Raises:
-        UsageError: the address or the port cannot be used.
-    """
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(
-            settings.host.strip("[]"), settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        found = socket.socket(family, kind)
-    except OSError as error:
-        raise UsageError(
-            f"cannot listen at {settings.host!r}: {error.strerror or error}; check --host"
-        ) from error
-    try:
-        with suppress(OSError):
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        found.bind(address)
-    except OSError as error:
-        found.close()
-        raise UsageError(
-            f"cannot listen at {settings.host}:{settings.port}: {error.strerror or error}; choose another "
-            "--port (0: any free one)"
-        ) from error
-    return found
-
-
-def _shown_host(host: str) -> str:
-    if host in ("0.0.0.0", "::"):
-        return socket.gethostname()
-    return f"[{host}]" if ":" in host and not host.startswith("[") else host

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from hidden_two_stream.apps.listening import is_loopback, require_address
 from hidden_two_stream.errors import UsageError
 
 __all__ = ["DEFAULT_PORT", "AppSettings"]
@@ -43,10 +43,7 @@ class AppSettings:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        if not self.host.strip():
-            raise UsageError("the host is empty; expected an address, such as 127.0.0.1")
-        if not 0 <= self.port <= 65535:
-            raise UsageError(f"the port is {self.port}; expected 0 to 65535 (0: any free one)")
+        require_address(self.host, self.port)
         for name, unit in (("max_upload_mb", "MB"), ("max_stored_mb", "MB"), ("max_minutes", "minutes")):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
@@ -72,9 +69,4 @@ class AppSettings:
     @property
     def is_local(self) -> bool:
         """Whether only this machine can reach the application."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)

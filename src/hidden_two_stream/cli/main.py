@@ -37,6 +37,7 @@ from hidden_two_stream.cli import (
     prepare,
     push,
     segment,
+    serve,
     stream,
     track,
     train,
@@ -74,6 +75,7 @@ COMMANDS: dict[str, ModuleType] = {
     "export": export,
     "push": push,
     "app": app,
+    "serve": serve,
     "import-web": import_web,
     "import-caffe": import_caffe,
 }

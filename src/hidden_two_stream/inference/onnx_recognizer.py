@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +22,7 @@ from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.data.clip_cache import DecodedVideo
 from hidden_two_stream.errors import CheckpointError, MissingDependencyError, UsageError
 from hidden_two_stream.files import parse_description
+from hidden_two_stream.inference.aggregate import mean_logits
 from hidden_two_stream.inference.scoring import (
     Scoring,
     features_of,
@@ -33,8 +34,16 @@ from hidden_two_stream.inference.scoring import (
 from hidden_two_stream.inference.segment_settings import SegmentSettings
 from hidden_two_stream.inference.segments import TimedScores
 from hidden_two_stream.inference.stream import StreamSettings, decided
-from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, Protocol
-from hidden_two_stream.types import Decision, Image, Prediction, Segment, WindowFeatures, WindowPrediction
+from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, Protocol, scored_together
+from hidden_two_stream.types import (
+    Decision,
+    FloatArray,
+    Image,
+    Prediction,
+    Segment,
+    WindowFeatures,
+    WindowPrediction,
+)
 from hidden_two_stream.video.array_resize import array_resized
 from hidden_two_stream.video.crops import center_crop
 from hidden_two_stream.video.reader import Source
@@ -164,6 +173,30 @@ class OnnxRecognizer:
             protocol: the test protocol.
         """
         return video_logits(self._scoring, video, protocol, self._logits)
+
+    def logits_of(self, videos: Sequence[DecodedVideo], protocol: Protocol) -> list[dict[str, FloatArray]]:
+        """Return `logits` of each video, up to rounding, with windows of several videos in one batch.
+
+        Args:
+            videos: videos as `inference.scoring.decoded` returns them, with `array_resized`.
+            protocol: the protocol of all of them.
+
+        Raises:
+            CheckpointError: no stream of this run was trained, or the logits of a video are not finite.
+        """
+        self._scoring.require_usable()
+        windows = scored_together(videos, self.info.recipe, protocol, self._logits)
+        return [mean_logits(of_video) for of_video in windows]
+
+    def prediction(
+        self,
+        video: DecodedVideo,
+        logits: Mapping[str, FloatArray],
+        protocol: Protocol,
+        threshold: float | None = None,
+    ) -> Prediction:
+        """Return the prediction for a video from its averaged logits; `threshold` is that of `predict`."""
+        return self._scoring.prediction(video, logits, protocol, threshold)
 
     def windows(
         self,

@@ -29,13 +29,18 @@ from hidden_two_stream.inference.scoring import (
 )
 from hidden_two_stream.inference.segment_settings import SegmentRule, SegmentSettings
 from hidden_two_stream.inference.segments import TimedScores
-from hidden_two_stream.inference.shared_windows import scored_sharing, windows_share_pairs
+from hidden_two_stream.inference.shared_windows import (
+    scored_sharing,
+    scored_sharing_together,
+    windows_share_pairs,
+)
 from hidden_two_stream.inference.stream import StreamSettings, decided
 from hidden_two_stream.inference.tracker import Box, Point, Track, track
 from hidden_two_stream.inference.windows import (
     DEFAULT_PROTOCOL,
     Protocol,
     parse_protocol,
+    scored_together,
 )
 from hidden_two_stream.recognition.calibration import Calibration
 from hidden_two_stream.recognition.model import HiddenTwoStream
@@ -188,6 +193,26 @@ class Recognizer:
         scoring.require_usable()
         windows = scored_sharing(self.model, streams, scoring.calibrated, video, recipe, protocol)
         return mean_logits(windows)
+
+    def logits_of(self, videos: Sequence[DecodedVideo], protocol: Protocol) -> list[dict[str, FloatArray]]:
+        """Return `logits` of each video, up to rounding, with windows of several videos in one batch.
+
+        Args:
+            videos: videos as `inference.scoring.decoded` returns them.
+            protocol: the protocol of all of them.
+
+        Raises:
+            CheckpointError: no stream of this run was trained, or the logits of a video are not finite.
+        """
+        scoring, recipe, streams = self._scoring, self.info.recipe, self.trained_streams
+        scoring.require_usable()
+        if "temporal" in streams and self.model.pairs_are_independent:
+            windows = scored_sharing_together(
+                self.model, streams, scoring.calibrated, videos, recipe, protocol
+            )
+        else:
+            windows = scored_together(videos, recipe, protocol, self._forward)
+        return [mean_logits(of_video) for of_video in windows]
 
     def prediction(
         self,

@@ -7,8 +7,11 @@ each pair of frames by itself, every pair goes through it once per crop. Scores 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -24,13 +27,16 @@ from hidden_two_stream.inference.windows import (
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.recognition.pair_states import PairStates, pairs_of
 
-__all__ = ["scored_sharing", "windows_share_pairs"]
+__all__ = ["scored_sharing", "scored_sharing_together", "windows_share_pairs"]
 
 _FRAMES = 128  # new frames of a group of windows, counting each crop
 _CLIPS = 16  # windows and crops per forward pass of the streams
 
 Clip = tuple[int, ...]
 """The numbers of the frames of a window."""
+
+Calibrated = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+"""Logits of each stream → the same, divided by temperatures."""
 
 
 def windows_share_pairs(
@@ -46,7 +52,7 @@ def windows_share_pairs(
 def scored_sharing(
     model: HiddenTwoStream,
     streams: Sequence[str],
-    calibrated: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]],
+    calibrated: Calibrated,
     video: DecodedVideo,
     recipe: Recipe,
     protocol: Protocol,
@@ -66,20 +72,83 @@ def scored_sharing(
     """
     crops = protocol.for_run(recipe).crops
     groups = _groups(protocol_clips(recipe, protocol, video.num_frames), crops)
-    scorer = _Scorer(model, streams)
-    frames = [sorted({number for clip in group for number in clip}) for group in groups]
-    for group, numbers, images in zip(
-        groups, frames, video.read_clips(frames, recipe.input.resize), strict=True
-    ):
-        logits = calibrated(scorer.logits(group, numbers, crops_of(images, recipe, crops)))
+    frames = [_numbers(group) for group in groups]
+    images = (crops_of(clip, recipe, crops) for clip in video.read_clips(frames, recipe.input.resize))
+    found = _logits_of_windows(_Scorer(model, streams), calibrated, groups, images, crops)
+    for clip, logits in zip(itertools.chain.from_iterable(groups), found, strict=True):
+        yield _scored_window(video, clip, logits)
+
+
+def scored_sharing_together(
+    model: HiddenTwoStream,
+    streams: Sequence[str],
+    calibrated: Calibrated,
+    videos: Sequence[DecodedVideo],
+    recipe: Recipe,
+    protocol: Protocol,
+) -> Iterator[list[ScoredWindow]]:
+    """Yield the scored windows of each video, with frames of several videos in one forward pass.
+
+    The videos are scored as if they followed each other in one long video.
+
+    Args:
+        model, streams, calibrated, recipe, protocol: as for `scored_sharing`.
+        videos: decoded videos.
+
+    Raises:
+        CheckpointError: a logit is not finite.
+    """
+    crops = protocol.for_run(recipe).crops
+    firsts = [0, *itertools.accumulate(video.num_frames for video in videos)]
+    clips = [protocol_clips(recipe, protocol, video.num_frames) for video in videos]
+    shifted = [
+        tuple(first + number for number in clip)
+        for first, of_video in zip(firsts, clips, strict=False)
+        for clip in of_video
+    ]
+
+    def images_of(numbers: Sequence[int]) -> Tensor:
+        parts = []
+        for video, first, after in zip(videos, firsts, firsts[1:], strict=False):
+            own = [number - first for number in numbers if first <= number < after]
+            if own:
+                parts.append(crops_of(video.read(own, recipe.input.resize), recipe, crops))
+        return torch.cat(parts, dim=1)
+
+    groups = _groups(shifted, crops)
+    images = (images_of(_numbers(group)) for group in groups)
+    scorer = _Scorer(model, streams, joins_runs=True)
+    found = _logits_of_windows(scorer, calibrated, groups, images, crops)
+    for video, of_video in zip(videos, clips, strict=True):
+        yield [_scored_window(video, clip, logits) for clip, logits in zip(of_video, found, strict=False)]
+
+
+_Logits = Mapping[str, npt.NDArray[np.float64]]
+
+
+def _logits_of_windows(
+    scorer: _Scorer,
+    calibrated: Calibrated,
+    groups: Sequence[Sequence[Clip]],
+    images: Iterable[Tensor],
+    crops: int,
+) -> Iterator[_Logits]:
+    """Yield the logits of each window, averaged over its crops; `images` are those of each group."""
+    for group, of_group in zip(groups, images, strict=True):
+        logits = calibrated(scorer.logits(group, _numbers(group), of_group))
         rows = {name: finite_numbers(name, found) for name, found in logits.items()}
-        for place, clip in enumerate(group):
+        for place in range(len(group)):
             of_window = slice(place * crops, (place + 1) * crops)
-            yield ScoredWindow(
-                float(video.pts_seconds[clip[0]]),
-                video.frame_end_seconds(clip[-1]),
-                {name: values[of_window].mean(axis=0) for name, values in rows.items()},
-            )
+            yield {name: values[of_window].mean(axis=0) for name, values in rows.items()}
+
+
+def _numbers(group: Sequence[Clip]) -> list[int]:
+    """Return the frames of all windows of a group, ascending."""
+    return sorted({number for clip in group for number in clip})
+
+
+def _scored_window(video: DecodedVideo, clip: Clip, logits: _Logits) -> ScoredWindow:
+    return ScoredWindow(float(video.pts_seconds[clip[0]]), video.frame_end_seconds(clip[-1]), logits)
 
 
 def _groups(clips: Sequence[Clip], crops: int) -> list[list[Clip]]:
@@ -101,10 +170,10 @@ def _groups(clips: Sequence[Clip], crops: int) -> list[list[Clip]]:
 class _Scorer:
     """Scores groups of windows; keeps the states of pairs from one group to the next."""
 
-    def __init__(self, model: HiddenTwoStream, streams: Sequence[str]) -> None:
+    def __init__(self, model: HiddenTwoStream, streams: Sequence[str], *, joins_runs: bool = False) -> None:
         self._model, self._streams = model, streams
         self._device = next(model.parameters()).device
-        self._pairs = PairStates(model, self._frames_of)
+        self._pairs = PairStates(model, self._frames_of, joins_runs=joins_runs)
         self._places: dict[int, int] = {}
         self._images = torch.empty(0)
 

@@ -11,9 +11,9 @@ import itertools
 import math
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,7 @@ __all__ = [
     "protocol_windows",
     "run_protocol",
     "scored",
+    "scored_together",
     "sliding_windows",
 ]
 
@@ -265,6 +266,29 @@ def scored(
             for name, logits in forward(stack(batch)).items():
                 rows.setdefault(name, []).extend(finite_numbers(name, logits))
             yield from complete()
+
+
+def scored_together(
+    videos: Sequence[DecodedVideo],
+    recipe: Recipe,
+    protocol: Protocol,
+    forward: Callable[[Any], Mapping[str, Any]],
+    batch_size: int = _BATCH,
+) -> Iterator[list[ScoredWindow]]:
+    """Yield the scored windows of each video; batches hold windows of several videos.
+
+    Args:
+        videos: decoded videos.
+        recipe, protocol: choose the windows, see `protocol_windows`.
+        forward, batch_size: as for `scored`.
+
+    Raises:
+        CheckpointError: a logit is not finite.
+    """
+    windows = (protocol_windows(video, recipe, protocol) for video in videos)
+    found = scored(itertools.chain.from_iterable(windows), forward, batch_size)
+    for video in videos:
+        yield list(itertools.islice(found, len(protocol_clips(recipe, protocol, video.num_frames))))
 
 
 def finite_numbers(stream: str, logits: Tensor | npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

@@ -101,4 +101,5 @@ def _scaled(panel: Image) -> Image:
     height, width = panel.shape[:2]
     rows = np.arange(_SIDE) * height // _SIDE
     target = max(1, min(2 * _SIDE, round(width * _SIDE / height)))
-    return panel[rows][:, np.arange(target) * width // target]
+    scaled: Image = panel[rows][:, np.arange(target) * width // target]
+    return scaled
