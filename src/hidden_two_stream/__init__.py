@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hidden_two_stream.config.loading import load_recipe, recipe_names
     from hidden_two_stream.config.schema import Recipe
     from hidden_two_stream.data.annotations.files import read_annotations, write_annotations
+    from hidden_two_stream.data.packing import PackResult, pack
     from hidden_two_stream.errors import HiddenTwoStreamError, VideoWarning
     from hidden_two_stream.evaluation.accuracy import Evaluation
     from hidden_two_stream.evaluation.comparison import Comparison
@@ -71,6 +72,7 @@ _HOMES = {
     "HiddenTwoStreamError": "errors",
     "MotionEstimator": "inference.motion_estimator",
     "OnnxRecognizer": "inference.onnx_recognizer",
+    "PackResult": "data.packing",
     "Prediction": "types",
     "Recipe": "config.schema",
     "Recognizer": "inference.predictor",
@@ -102,6 +104,7 @@ _HOMES = {
     "load_onnx": "inference.onnx_recognizer",
     "load_recipe": "config.loading",
     "motion_estimator": "inference.motion_estimator",
+    "pack": "data.packing",
     "read_annotations": "data.annotations.files",
     "recipe_names": "config.loading",
     "resume": "training.runner",
@@ -128,6 +131,7 @@ __all__ = [
     "HiddenTwoStreamError",
     "MotionEstimator",
     "OnnxRecognizer",
+    "PackResult",
     "Prediction",
     "Recipe",
     "Recognizer",
@@ -160,6 +164,7 @@ __all__ = [
     "load_onnx",
     "load_recipe",
     "motion_estimator",
+    "pack",
     "read_annotations",
     "recipe_names",
     "resume",

@@ -31,8 +31,10 @@ __all__ = [
     "is_remote",
     "join",
     "list_files",
+    "list_sizes",
     "local_path",
     "open_file",
+    "read_part",
     "reading",
     "scheme_of",
 ]
@@ -111,6 +113,22 @@ def list_files(address: str) -> list[str]:
     return listed
 
 
+def list_sizes(address: str) -> dict[str, int]:
+    """Return the address and the size in bytes of each file directly at an address, in one request.
+
+    Raises:
+        UsageError, MissingDependencyError, StoreError: as `list_files`.
+    """
+    system, path = _file_system(address)
+    with reading(address):
+        found = system.ls(path, detail=True)
+        return {
+            str(system.unstrip_protocol(facts["name"])): int(facts["size"])
+            for facts in found
+            if facts["type"] == "file" and facts["size"] is not None
+        }
+
+
 def file_size(address: str) -> int:
     """Return the size of a file, bytes.
 
@@ -146,6 +164,21 @@ def open_file(address: str) -> IO[bytes]:
             shutil.copyfileobj(opened, copy, 1 << 20)
         copy.seek(0)
         return copy
+
+
+def read_part(address: str, start: int, size: int) -> bytes:
+    """Return `size` bytes of a file from byte `start` on, or fewer where it ends before; in one request.
+
+    Raises:
+        UsageError, MissingDependencyError: as `list_files`.
+        StoreError: as `list_files`, or the server sends only whole files.
+    """
+    system, path = _file_system(address)
+    with reading(address):
+        content: bytes = system.cat_file(path, start=start, end=start + size)
+    if len(content) > size:
+        raise StoreError(address, "the server sends only whole files, not parts of them")
+    return content
 
 
 def copy_file(address: str, target: str | os.PathLike[str]) -> None:

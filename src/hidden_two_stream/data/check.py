@@ -145,6 +145,7 @@ def check_dataset(
             budget_bytes=_KEPT_BYTES if measure else 0,
             workers=workers,
             progress=progress,
+            trust_index=False,
         ),
     )
     readable = Counter(sample.label for sample in cache.samples)

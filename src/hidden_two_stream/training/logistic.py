@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hidden_two_stream.config.schema import StageConfig
+from hidden_two_stream.errors import VideoError
 from hidden_two_stream.recognition.pair_states import PairStates, pairs_of
+from hidden_two_stream.training.lost_videos import left_out_reporter, require_packed
 from hidden_two_stream.video.crops import center_crop_box, flip
 from hidden_two_stream.video.sampling import clip_indices, spread_starts
 from hidden_two_stream.video.transforms import apply_crop
@@ -108,6 +110,7 @@ def window_embeddings(model: Any, run: TrainingRun) -> tuple[Tensor, Tensor]:
     device = next(model.parameters()).device
     settings, length = run.recipe.input, run.recipe.model.num_frames
     found, labels = [], []
+    report, lost = left_out_reporter(run.folder), None
     for number, label in enumerate(run.labels):
         available = run.cache.videos[number].num_frames
         starts = spread_starts(available, length, settings.frame_stride, WINDOWS_PER_VIDEO)
@@ -115,13 +118,21 @@ def window_embeddings(model: Any, run: TrainingRun) -> tuple[Tensor, Tensor]:
             clip_indices(first, length, settings.frame_stride, available) for first in dict.fromkeys(starts)
         ]
         used = sorted({index for window in windows for index in window})
-        clip = run.cache.clip(number, used)
+        try:
+            clip = run.cache.clip(number, used)
+        except VideoError as error:
+            require_packed(error)
+            report(error)
+            lost = error
+            continue
         clip = apply_crop(clip, center_crop_box(clip.shape[-2], clip.shape[-1], settings.size), settings.size)
         clips = torch.stack((clip, flip(clip)) if settings.flip else (clip,)).to(device)
         for vectors in _window_vectors(model, clips, used, windows):
             embedding = model.temporal_stream.embed(vectors).mean(dim=1)
             found.append(embedding)
             labels += [label] * len(embedding)
+    if not found and lost is not None:
+        raise lost
     return torch.cat(found), torch.tensor(labels, device=device)
 
 
