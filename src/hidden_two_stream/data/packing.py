@@ -112,6 +112,7 @@ def pack(
     folder = Path(out)
     index = read_dataset_index(data, min_classes=1)
     note_facts(index)
+    _require_outside(folder, data)
     videos = _planned(index)
     shards = _divided(videos, limit)
     _begin(folder, index, videos, limit)
@@ -143,6 +144,12 @@ def shard_bytes(text: str | int) -> int:
     if size < _LEAST_SHARD_BYTES:
         raise UsageError(f"the shard size is {str(text)!r}; expected at least {_LEAST_SHARD_BYTES:,} bytes")
     return size
+
+
+def _require_outside(folder: Path, data: str | Path) -> None:
+    """Raise a UsageError if shards would be written among the videos, where the next reading finds them."""
+    if os.path.isdir(data) and folder.resolve().is_relative_to(Path(data).resolve()):
+        raise UsageError(f"{str(folder)!r} lies inside the data, {str(data)!r}; name a folder outside")
 
 
 # -- the plan --------------------------------------------------------------------------------------
