@@ -12,7 +12,7 @@ from hidden_two_stream.apps import api, jobs, names, projects
 from hidden_two_stream.apps.settings import AppSettings
 from hidden_two_stream.cli import options
 from hidden_two_stream.config import plain, validation
-from hidden_two_stream.data import check
+from hidden_two_stream.data import check, packing
 from hidden_two_stream.data.annotations import format as label_format
 from hidden_two_stream.data.annotations import label_file
 from hidden_two_stream.evaluation import label_lists, npz
@@ -22,6 +22,8 @@ from hidden_two_stream.motion import tracking
 from hidden_two_stream.recognition import image_encoder, prototypes
 from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.video import limits, times
+from hidden_two_stream.video.shards import index as shard_index
+from hidden_two_stream.video.shards import opening
 from hidden_two_stream.video.sources import ffmpeg, images, pipe
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "limits.md"
@@ -71,6 +73,9 @@ def row_of(name: str) -> str:
         ("whole number in a JSON file", f" {files._MOST_DIGITS} digits"),
         ("message of an error", f" {errors._LONGEST_MESSAGE:,} characters"),
         ("decoding one frame in a worker", f" {watchdog.STUCK_SECONDS:g} s"),
+        ("index of shards", f"{shard_index.MAX_INDEX_BYTES // MIB} MiB"),
+        ("size of a shard", f"at least {packing._LEAST_SHARD_BYTES:,} bytes"),
+        ("packed video that is read at once", f"{opening.WHOLE_BYTES // MIB} MiB"),
         ("JSON file of a run", f"{files.MAX_JSON_BYTES // MIB} MiB"),
         ("arrays of a score file", f"{npz.LARGEST_BYTES // MIB} MiB"),
         ("arrays in a score file", f"{npz._MOST_ARRAYS:,}"),
