@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from hidden_two_stream.data import packing
+from hidden_two_stream.data import shard_files
 from hidden_two_stream.data.clip_cache import DecodedVideo, decode_video, open_clip_cache
 from hidden_two_stream.data.index import absolute_data, read_dataset_index
 from hidden_two_stream.data.packed import known_video
@@ -247,7 +247,7 @@ def test_packing_goes_on_after_an_interruption(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     described: list[str] = []
-    original: Callable[[Any], dict[str, Any]] = packing.describe
+    original: Callable[[Any], dict[str, Any]] = shard_files.describe
 
     def describe(video: Any) -> dict[str, Any]:
         if len(described) == stop_at:
@@ -256,7 +256,7 @@ def test_packing_goes_on_after_an_interruption(
         return original(video)
 
     out = tmp_path / "out"
-    monkeypatch.setattr(packing, "describe", describe)
+    monkeypatch.setattr(shard_files, "describe", describe)
     with pytest.raises(KeyboardInterrupt):
         pack(folder, out, SMALL_SHARDS, workers=0, quiet=True)
     assert "run the same command again" in capsys.readouterr().err
@@ -264,7 +264,9 @@ def test_packing_goes_on_after_an_interruption(
         read_dataset_index(out)
     assert not [path for path in out.iterdir() if ".part" in path.name]
     complete = len(list(out.glob("*.tar")))
-    monkeypatch.setattr(packing, "describe", lambda video: described.append(video.name) or original(video))
+    monkeypatch.setattr(
+        shard_files, "describe", lambda video: described.append(video.name) or original(video)
+    )
     pack(folder, out, SMALL_SHARDS, workers=0, quiet=True)
     assert len(described) < 12 + stop_at if complete else len(described) == 12 + stop_at
     for path in packed.iterdir():
@@ -278,7 +280,7 @@ def test_half_packed_folders_of_other_data_are_refused(
     copy, out = tmp_path / "copy", tmp_path / "out"
     shutil.copytree(folder, copy)
     with monkeypatch.context() as patch:
-        patch.setattr(packing, "describe", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(shard_files, "describe", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             pack(copy, out, SMALL_SHARDS, workers=0, quiet=True)
     with pytest.raises(UsageError, match="other data or another shard size"):
@@ -326,7 +328,7 @@ def test_a_file_that_changes_meanwhile_is_named(
 ) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
-    original = packing.describe
+    original = shard_files.describe
 
     def describe(video: Any) -> dict[str, Any]:
         found = original(video)
@@ -336,7 +338,7 @@ def test_a_file_that_changes_meanwhile_is_named(
             (copy / video.name).write_bytes(content)
         return found
 
-    monkeypatch.setattr(packing, "describe", describe)
+    monkeypatch.setattr(shard_files, "describe", describe)
     with pytest.raises(DataError, match=r"3\.mp4' changed while it was packed"):
         pack(copy, tmp_path / "out", workers=0, quiet=True)
     assert not list((tmp_path / "out").glob("*.tar"))

@@ -6,10 +6,7 @@ import hashlib
 import io
 import json
 import os
-import threading
 from collections.abc import Callable, Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +24,7 @@ from hidden_two_stream.video.shards.addresses import INDEX_NAME, find_index, mem
 from hidden_two_stream.video.shards.index import open_pack
 from hidden_two_stream.video.shards.storage import Window
 
+from ..serving_parts import Server, serve_parts
 from .recordings import moving_scene, write_recording
 
 FRAMES = 40
@@ -345,52 +343,10 @@ def test_a_shard_that_is_cut_off_while_it_is_used(copy: Path) -> None:
 # -- object stores and servers ---------------------------------------------------------------------
 
 
-class Server(SimpleHTTPRequestHandler):
-    """Sends files, and parts of them if `parts` is set; can fail for some time."""
-
-    parts = True
-    failures = 0
-    asked: list[str]
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-    def end_headers(self) -> None:
-        if self.parts:
-            self.send_header("Accept-Ranges", "bytes")
-        super().end_headers()
-
-    def do_GET(self) -> None:
-        wanted = self.headers.get("Range")
-        Server.asked.append(f"{Path(self.path).name} {wanted}")
-        if Server.failures and self.path.endswith(".tar"):
-            Server.failures -= 1
-            self.send_error(503)
-            return
-        path = Path(self.translate_path(self.path))
-        if wanted is None or not self.parts or not path.is_file():
-            super().do_GET()
-            return
-        start, _, stop = wanted.removeprefix("bytes=").partition("-")
-        whole = path.read_bytes()
-        part = whole[int(start) : int(stop or len(whole) - 1) + 1]
-        self.send_response(206)
-        self.send_header("Content-Range", f"bytes {start}-{int(start) + len(part) - 1}/{len(whole)}")
-        self.send_header("Content-Length", str(len(part)))
-        self.end_headers()
-        self.wfile.write(part)
-
-
 @pytest.fixture
-def web(packed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setattr(Server, "asked", [], raising=False)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, directory=str(packed)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def web(packed: Path) -> Iterator[str]:
+    with serve_parts(packed) as url:
+        yield url
 
 
 @pytest.fixture

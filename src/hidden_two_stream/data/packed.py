@@ -15,7 +15,8 @@ from hidden_two_stream.errors import HiddenTwoStreamError, VideoError
 from hidden_two_stream.types import Image, LazyFrame
 from hidden_two_stream.video.crops import short_side_size
 from hidden_two_stream.video.shards.addresses import member_address
-from hidden_two_stream.video.shards.index import Member, PartFacts, open_pack
+from hidden_two_stream.video.shards.entries import Member, PartFacts
+from hidden_two_stream.video.shards.index import open_pack
 from hidden_two_stream.video.shards.opening import find_member
 from hidden_two_stream.video.times import at_rate, index_times, unsampled_warning
 

@@ -6,47 +6,32 @@ gives the same bytes. The index is written last, so a folder that has one is com
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import os
 import re
-import stat
-import tarfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hidden_two_stream.data.clip_cache import default_workers
 from hidden_two_stream.data.index import read_dataset_index
-from hidden_two_stream.data.samples import DatasetIndex, Sample, below_common_folder, clean_text, note_facts
-from hidden_two_stream.data.shard_entries import (
-    PlannedVideo,
-    describe,
-    describe_lost,
-    index_samples,
-    unread,
-)
-from hidden_two_stream.errors import DataError, UsageError
-from hidden_two_stream.files import atomic_write, make_folder, parse_json, read_json, write_json, write_text
+from hidden_two_stream.data.packing_plan import begin_folder, planned_shards, planned_videos
+from hidden_two_stream.data.samples import DatasetIndex, note_facts
+from hidden_two_stream.data.shard_entries import PlannedVideo, index_samples, unread
+from hidden_two_stream.data.shard_files import Description, WrittenVideo, shard_path, write_shards
+from hidden_two_stream.errors import UsageError
+from hidden_two_stream.files import write_text
 from hidden_two_stream.progress import note, number_of, with_progress
-from hidden_two_stream.video.finding import VIDEO_SUFFIXES, is_url
-from hidden_two_stream.video.shards.addresses import INDEX_NAME, PLAN_NAME, is_packed
-from hidden_two_stream.video.shards.index import FORMAT, FORMAT_VERSION
+from hidden_two_stream.video.shards.addresses import INDEX_NAME, PLAN_NAME
+from hidden_two_stream.video.shards.entries import FORMAT, FORMAT_VERSION
 
 __all__ = ["DEFAULT_SHARD_SIZE", "PackResult", "pack", "shard_bytes"]
 
 DEFAULT_SHARD_SIZE = "1GB"
 _LEAST_SHARD_BYTES = 10_000
-_MOST_SHARDS = 1_000_000
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
           "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}  # fmt: skip
-_HEADER_BYTES = 512
-_DESCRIPTION_BYTES = 2048  # about
-_FEWEST_FOR_WORKERS = 8
-_COPIED_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -113,16 +98,16 @@ def pack(
     index = read_dataset_index(data, min_classes=1)
     note_facts(index)
     _require_outside(folder, data)
-    videos = _planned(index)
-    shards = _divided(videos, limit)
-    _begin(folder, index, videos, limit)
+    videos = planned_videos(index)
+    shards = planned_shards(videos, limit)
+    begin_folder(folder, index, videos, limit)
     processes = default_workers() if workers is None else workers
     try:
         descriptions = with_progress(
             "pack",
             len(videos),
             quiet,
-            lambda progress: _write_shards(folder, shards, processes, progress),
+            lambda progress: write_shards(folder, shards, processes, progress),
         )
     except KeyboardInterrupt:
         note(f"complete shards stay in {str(folder)!r}; to go on, run the same command again")
@@ -152,277 +137,17 @@ def _require_outside(folder: Path, data: str | Path) -> None:
         raise UsageError(f"{str(folder)!r} lies inside the data, {str(data)!r}; name a folder outside")
 
 
-# -- the plan --------------------------------------------------------------------------------------
-
-
-def _planned(index: DatasetIndex) -> list[PlannedVideo]:
-    """Return the videos of a dataset in the order of its samples, each once, with its samples.
-
-    Raises:
-        DataError: some are not files: URLs, folders of frames, or packed already.
-    """
-    samples: dict[str, list[tuple[int, Sample]]] = {}
-    for number, sample in enumerate(index.samples):
-        samples.setdefault(sample.path, []).append((number, sample))
-    others = [path for path in samples if is_url(path) or is_packed(path) or os.path.isdir(path)]
-    if others:
-        kind = "URL" if is_url(others[0]) else "packed video" if is_packed(others[0]) else "folder of frames"
-        raise DataError(
-            f"{number_of(len(others), 'video')} cannot be packed, such as the {kind} {others[0]!r}; only "
-            "video files can: download it, or make a video of the frames"
-        )
-    names = [clean_text(name) for name in below_common_folder(list(samples))]
-    twice = (
-        [name for place, name in enumerate(names) if name in names[:place]]
-        if len(names) > len(set(names))
-        else []
-    )
-    if twice:
-        raise DataError(f"{index.source}: two paths name the video {twice[0]!r}; write its path in one way")
-    return [
-        _planned_video(path, name, number, tuple(found))
-        for number, (name, (path, found)) in enumerate(zip(names, samples.items(), strict=True))
-    ]
-
-
-def _planned_video(
-    path: str, name: str, number: int, samples: tuple[tuple[int, Sample], ...]
-) -> PlannedVideo:
-    suffix = os.path.splitext(name)[1].lower()
-    plain = suffix.removeprefix(".") if suffix in VIDEO_SUFFIXES else "video"
-    size, reason = 0, None
-    try:
-        facts = os.stat(path)
-        if not stat.S_ISREG(facts.st_mode):
-            reason = "it is not a regular file"
-        size = facts.st_size if reason is None else 0
-    except OSError as error:
-        reason = f"it cannot be read: {error.strerror}"
-    if reason is None and not size:
-        reason = "the file is empty (0 bytes)"
-    return PlannedVideo(path, name, f"{number:08d}", plain, size, samples, reason)
-
-
-def _divided(videos: Iterable[PlannedVideo], limit: int) -> list[list[PlannedVideo]]:
-    """Return the videos of each shard: a shard is full when the next video would take it above the limit."""
-    shards: list[list[PlannedVideo]] = []
-    filled = 0
-    for video in videos:
-        if video.unreadable is not None:
-            continue
-        needed = 2 * _HEADER_BYTES + video.size + _DESCRIPTION_BYTES
-        if not shards or filled + needed > limit:
-            shards.append([])
-            filled = 0
-        shards[-1].append(video)
-        filled += needed
-    if len(shards) > _MOST_SHARDS:
-        raise UsageError(
-            f"the shards would be {len(shards):,}; expected at most {_MOST_SHARDS:,}: make them larger"
-        )
-    return shards
-
-
-def _begin(folder: Path, index: DatasetIndex, videos: Sequence[PlannedVideo], limit: int) -> None:
-    """Make the folder and write its plan, or check that the plan in it is the same.
-
-    Raises:
-        UsageError: the folder holds something else.
-        OutputError: it cannot be written.
-    """
-    plan = {"format_version": FORMAT_VERSION, "shard_bytes": limit, "data": _fingerprint(index, videos)}
-    path = folder / PLAN_NAME
-    if (folder / INDEX_NAME).exists():
-        raise UsageError(f"{str(folder)!r} already holds packed videos; name a new or empty folder")
-    if path.exists():
-        try:
-            saved = read_json(path)
-        except (OSError, ValueError):
-            saved = None
-        if saved != plan:
-            raise UsageError(
-                f"packing into {str(folder)!r} began with other data or another shard size; give the same "
-                "again, or delete the folder"
-            )
-        note(f"going on in {str(folder)!r}")
-        return
-    if folder.is_dir() and any(folder.iterdir()):
-        raise UsageError(f"{str(folder)!r} is not empty; name a new or empty folder")
-    write_json(make_folder(folder) / PLAN_NAME, plan)
-
-
-def _fingerprint(index: DatasetIndex, videos: Iterable[PlannedVideo]) -> str:
-    """Return a text that tells this data from other data by names, labels, times, sizes and changes."""
-    digest = hashlib.sha256(json.dumps([*index.class_order]).encode())
-    for video in videos:
-        changed = os.stat(video.path).st_mtime_ns if video.unreadable is None else 0
-        labels = [
-            [number, s.label, s.split, s.start_seconds, s.end_seconds, dict(s.columns)]
-            for number, s in video.samples
-        ]
-        digest.update(json.dumps([video.name, video.size, changed, labels]).encode())
-    return digest.hexdigest()
-
-
-# -- writing ---------------------------------------------------------------------------------------
-
-Description = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class _Written:
-    """A video in its shard: what is written about it, and the place of its bytes."""
-
-    video: PlannedVideo
-    description: Description
-    offset: int
-
-
-def _write_shards(
-    folder: Path,
-    shards: Sequence[Sequence[PlannedVideo]],
-    workers: int,
-    progress: Callable[[int, int], None],
-) -> list[list[_Written]]:
-    """Write the shards that are not there yet, and return the contents of all."""
-    from hidden_two_stream.parallel import run_in_processes
-
-    finished = {
-        number: found
-        for number, videos in enumerate(shards)
-        if (found := _read_shard(_shard_path(folder, number), videos)) is not None
-    }
-    waiting = [video for number, videos in enumerate(shards) if number not in finished for video in videos]
-    processes = workers if len(waiting) >= _FEWEST_FOR_WORKERS else 0
-    written, done = [], 0
-    with closing(run_in_processes(describe, waiting, processes, describe_lost)) as descriptions:  # type: ignore[type-var]
-        for number, videos in enumerate(shards):
-            if number in finished:
-                written.append(finished[number])
-            else:
-                written.append(_write_shard(_shard_path(folder, number), videos, descriptions))
-            done += len(videos)
-            progress(done, done)
-    return written
-
-
-def _shard_path(folder: Path, number: int) -> Path:
-    return folder / f"shard-{number:06d}.tar"
-
-
-def _write_shard(
-    path: Path, videos: Sequence[PlannedVideo], descriptions: Iterator[dict[str, Any]]
-) -> list[_Written]:
-    """Write a shard atomically.
-
-    Raises:
-        DataError: a video changes meanwhile.
-        OutputError: the shard cannot be written.
-    """
-    written = []
-    with atomic_write(path) as part, tarfile.open(part, "w", format=tarfile.GNU_FORMAT) as tar:
-        for video in videos:
-            description = next(descriptions)
-            offset = tar.offset + _HEADER_BYTES
-            _add_file(tar, video, description["video"])
-            text = json.dumps(description, ensure_ascii=True).encode()
-            tar.addfile(_header(f"{video.key}.json", len(text)), io.BytesIO(text))
-            written.append(_Written(video, description, offset))
-    return written
-
-
-def _header(name: str, size: int) -> tarfile.TarInfo:
-    """Return a header without time, owner or anything else that differs from machine to machine."""
-    header = tarfile.TarInfo(name)
-    header.size = size
-    header.mode = 0o644
-    return header
-
-
-def _add_file(tar: tarfile.TarFile, video: PlannedVideo, facts: Mapping[str, Any]) -> None:
-    try:
-        file = open(video.path, "rb")  # noqa: SIM115 - closed below
-    except OSError as error:
-        raise DataError(f"cannot read {video.path!r} any more: {error.strerror}") from error
-    with file:
-        watched = _Watched(file, video.path)
-        if facts["size"] == video.size:
-            try:
-                tar.addfile(_header(f"{video.key}.{video.suffix}", video.size), watched)
-            except (tarfile.TarError, OSError) as error:
-                if watched.failure is None and watched.size == video.size:
-                    raise
-                raise DataError(f"cannot read all of {video.path!r}: {error}") from error
-    if (watched.size, watched.digest.hexdigest()) != (video.size, facts["sha256"]):
-        raise DataError(f"{video.path!r} changed while it was packed; pack again when it is complete")
-
-
-class _Watched(io.RawIOBase):
-    """An open file that computes the digest of what is read from it, and remembers a failure."""
-
-    def __init__(self, file: io.BufferedReader, path: str) -> None:
-        super().__init__()
-        self.digest = hashlib.sha256()
-        self.size = 0
-        self.failure: OSError | None = None
-        self._file = file
-        self._path = path
-
-    def read(self, size: int = -1) -> bytes:
-        """Return the next bytes."""
-        try:
-            data = self._file.read(size)
-        except OSError as error:
-            self.failure = error
-            raise
-        self.digest.update(data)
-        self.size += len(data)
-        return data
-
-
-def _read_shard(path: Path, videos: Sequence[PlannedVideo]) -> list[_Written] | None:
-    """Return the contents of a complete shard; None: it is not there.
-
-    Raises:
-        UsageError: it holds other videos.
-    """
-    if not path.exists():
-        return None
-    written = []
-    try:
-        with tarfile.open(path, "r:") as tar:
-            for video in videos:
-                header, about = tar.next(), tar.next()
-                if header is None or about is None:
-                    raise ValueError("it ends early")
-                if header.name != f"{video.key}.{video.suffix}" or header.size != video.size:
-                    raise ValueError(f"it holds {header.name!r}")
-                text = tar.extractfile(about)
-                description = parse_json(text.read().decode() if text is not None else "")
-                if description["name"] != video.name:
-                    raise ValueError(f"it holds the video {description['name']!r}")
-                written.append(_Written(video, description, header.offset_data))
-    except (KeyError, OSError, TypeError, ValueError, tarfile.TarError) as error:
-        raise UsageError(
-            f"{str(path)!r} is not the shard that belongs there: {error}; delete it and pack again"
-        ) from error
-    return written
-
-
-# -- the index -------------------------------------------------------------------------------------
-
-
 def _finish(
     folder: Path,
     index: DatasetIndex,
     shards: Sequence[Sequence[PlannedVideo]],
-    written: Sequence[Sequence[_Written]],
+    written: Sequence[Sequence[WrittenVideo]],
     missing: Sequence[PlannedVideo],
 ) -> PackResult:
     """Write the index, remove the plan, and return what was written."""
-    sizes = [_shard_path(folder, number).stat().st_size for number in range(len(shards))]
+    sizes = [shard_path(folder, number).stat().st_size for number in range(len(shards))]
     shard_entries = [
-        {"name": _shard_path(folder, number).name, "size": size} for number, size in enumerate(sizes)
+        {"name": shard_path(folder, number).name, "size": size} for number, size in enumerate(sizes)
     ]
     placed = [(entry, number) for number, entries in enumerate(written) for entry in entries]
     members = [_member(entry.video, entry.description, number, entry.offset) for entry, number in placed]

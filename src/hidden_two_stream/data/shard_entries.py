@@ -16,7 +16,7 @@ from hidden_two_stream.data.clip_cache import DecodedVideo, Resize, decode_video
 from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.errors import HiddenTwoStreamError, VideoError, unexpected
 from hidden_two_stream.types import RawClip
-from hidden_two_stream.video.shards.index import PartFacts
+from hidden_two_stream.video.shards.entries import PartFacts
 from hidden_two_stream.video.times import index_times
 from hidden_two_stream.watchdog import ended_when_stuck
 
@@ -37,6 +37,7 @@ class PlannedVideo:
         size: bytes when packing began; 0 if it cannot be read.
         samples: the dataset's samples of this video, each with its number.
         unreadable: why its file cannot be read; None: it can.
+        changed_ns: time of the last change of the file when packing began, ns.
     """
 
     path: str
@@ -46,6 +47,7 @@ class PlannedVideo:
     size: int
     samples: tuple[tuple[int, Sample], ...]
     unreadable: str | None = None
+    changed_ns: int = 0
 
 
 def describe(video: PlannedVideo) -> dict[str, Any]:

@@ -33,11 +33,12 @@ def left_out_reporter(folder: Path) -> Callable[[VideoError], None]:
             return
         named.add(error.source)
         line = f"{error.source}: {error.reason}"
-        note(f"unreadable: {line}; other videos of its class take its place")
         try:
-            if line not in (file.read_text(encoding="utf-8").splitlines() if file.exists() else ()):
-                with file.open("a", encoding="utf-8", errors="backslashreplace", newline="\n") as lines:
-                    lines.write(f"{line}\n")
+            if line in (file.read_text(encoding="utf-8").splitlines() if file.exists() else ()):
+                return  # an earlier stage has met it
+            note(f"unreadable: {line}; other videos of its class take its place")
+            with file.open("a", encoding="utf-8", errors="backslashreplace", newline="\n") as lines:
+                lines.write(f"{line}\n")
         except (OSError, UnicodeError) as failure:
             note(f"cannot list it in {str(file)!r}: {failure}")
 

@@ -10,7 +10,8 @@ from typing import BinaryIO, cast
 
 from hidden_two_stream.errors import VideoError
 from hidden_two_stream.video.shards.addresses import split_address
-from hidden_two_stream.video.shards.index import Member, Pack, open_pack
+from hidden_two_stream.video.shards.entries import Member
+from hidden_two_stream.video.shards.index import Pack, open_pack
 from hidden_two_stream.video.shards.storage import open_window, read_part
 
 __all__ = ["MemberFile", "find_member", "open_member", "require_intact"]
