@@ -23,6 +23,7 @@ from hidden_two_stream.data.packing import pack, shard_bytes
 from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.errors import DataError, UsageError, VideoError
 from hidden_two_stream.types import RawClip
+from hidden_two_stream.video.finding import expand_sources
 from hidden_two_stream.video.shards.addresses import INDEX_NAME, PLAN_NAME
 from hidden_two_stream.video.writer import write_video
 
@@ -167,6 +168,16 @@ def test_parts_splits_and_groups_stay(folder: Path, listing: Path, tmp_path: Pat
     assert shards.samples[1].columns["subject"] == "ben"
 
 
+def test_paths_with_steps_upward_become_plain_names(folder: Path, tmp_path: Path) -> None:
+    (folder / "lists").mkdir()
+    path = folder / "lists" / "labels.csv"
+    path.write_text("path,label\n../run/0.mp4,run\n../lists/../walk/1.mp4,walk\n", encoding="utf-8")
+    pack(path, tmp_path / "out", workers=0, quiet=True)
+    shutil.rmtree(folder / "lists")
+    names = [s.path.rpartition(f"{INDEX_NAME}/")[2] for s in read_dataset_index(tmp_path / "out").samples]
+    assert names == ["run/0.mp4", "walk/1.mp4"]
+
+
 @pytest.mark.parametrize("fps", [0.0, 4.0, 15.0])
 @pytest.mark.parametrize("budget", [0, 1 << 30])
 def test_the_index_knows_what_decoding_gives(
@@ -262,6 +273,8 @@ def test_packing_goes_on_after_an_interruption(
     assert "run the same command again" in capsys.readouterr().err
     with pytest.raises(DataError, match="was not packed to its end"):
         read_dataset_index(out)
+    with pytest.raises(DataError, match="was not packed to its end"):
+        expand_sources([str(out)])
     assert not [path for path in out.iterdir() if ".part" in path.name]
     complete = len(list(out.glob("*.tar")))
     monkeypatch.setattr(

@@ -15,7 +15,7 @@ from hidden_two_stream.data.samples import SPLITS, DatasetIndex, LeftOut, Sample
 from hidden_two_stream.data.text_files import Table, open_table
 from hidden_two_stream.errors import DataError, UsageError
 from hidden_two_stream.video.finding import is_hidden, is_url, is_video, scan_videos
-from hidden_two_stream.video.shards.addresses import INDEX_NAME, PLAN_NAME, find_index
+from hidden_two_stream.video.shards.addresses import INDEX_NAME, find_index
 
 __all__ = ["absolute_data", "read_dataset_index"]
 
@@ -69,18 +69,11 @@ def _packed_index(data: str | Path) -> str | None:
     """Return the path or URL of the index of packed data; None: the data is not packed.
 
     Raises:
-        DataError: the folder is one that was not packed to its end.
+        DataError: as `find_index`.
     """
     text = str(data)
     index = find_index(text)
-    if index is None and is_url(text):
-        return f"{text.rstrip('/')}/{INDEX_NAME}"
-    if index is None and os.path.isfile(os.path.join(text, PLAN_NAME)):
-        raise DataError(
-            f"{text!r} was not packed to its end; run the same hts pack command again, which goes on where "
-            "it stopped"
-        )
-    return index
+    return f"{text.rstrip('/')}/{INDEX_NAME}" if index is None and is_url(text) else index
 
 
 def _read_path(data: str | Path) -> DatasetIndex:

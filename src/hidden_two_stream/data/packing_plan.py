@@ -42,7 +42,8 @@ def planned_videos(index: DatasetIndex) -> list[PlannedVideo]:
             f"{number_of(len(others), 'video')} cannot be packed, such as the {kind} {others[0]!r}; only "
             "video files can: download it, or make a video of the frames"
         )
-    names = [clean_text(name) for name in below_common_folder(list(samples))]
+    # Absolute, because a CSV can name a video by steps upward, which no name in an index may have.
+    names = [clean_text(name) for name in below_common_folder([os.path.abspath(path) for path in samples])]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise DataError(f"{index.source}: two paths name the video {twice[0]!r}; write its path in one way")

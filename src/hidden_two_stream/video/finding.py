@@ -182,7 +182,8 @@ def expand_sources(sources: Sequence[str]) -> list[str]:
 
     Raises:
         UsageError: a name is empty or matches nothing.
-        DataError: the index of packed videos is damaged, or a shard is missing or truncated.
+        DataError: the index of packed videos is damaged, a shard is missing or truncated, or a folder was not
+            packed to its end.
     """
     from hidden_two_stream.video.shards.addresses import is_packed
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+from hidden_two_stream.errors import DataError
 from hidden_two_stream.video.finding import is_url
 
 __all__ = ["INDEX_NAME", "PLAN_NAME", "find_index", "is_packed", "member_address", "split_address"]
@@ -46,10 +47,20 @@ def find_index(data: str) -> str | None:
 
     Args:
         data: a packed folder, or its index: a path, or a URL that ends in `shards.json`.
+
+    Raises:
+        DataError: it is a folder that was not packed to its end.
     """
     if is_url(data):
         return data if data.endswith(f"/{INDEX_NAME}") else None
     if os.path.basename(data) == INDEX_NAME and os.path.isfile(data):
         return data
     index = os.path.join(data, INDEX_NAME)
-    return index if os.path.isfile(index) else None
+    if os.path.isfile(index):
+        return index
+    if os.path.isfile(os.path.join(data, PLAN_NAME)):
+        raise DataError(
+            f"{data!r} was not packed to its end; run the same hts pack command again, which goes on where "
+            "it stopped"
+        )
+    return None
