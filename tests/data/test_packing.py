@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -21,7 +22,7 @@ from hidden_two_stream.data.index import absolute_data, read_dataset_index
 from hidden_two_stream.data.packed import known_video
 from hidden_two_stream.data.packing import pack, shard_bytes
 from hidden_two_stream.data.samples import Sample
-from hidden_two_stream.errors import DataError, UsageError, VideoError
+from hidden_two_stream.errors import DataError, OutputError, UsageError, VideoError
 from hidden_two_stream.types import RawClip
 from hidden_two_stream.video.finding import expand_sources
 from hidden_two_stream.video.shards.addresses import INDEX_NAME, PLAN_NAME
@@ -355,6 +356,17 @@ def test_a_file_that_changes_meanwhile_is_named(
     with pytest.raises(DataError, match=r"3\.mp4' changed while it was packed"):
         pack(copy, tmp_path / "out", workers=0, quiet=True)
     assert not list((tmp_path / "out").glob("*.tar"))
+
+
+def test_a_full_disk_is_no_fault_of_the_video(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tarfile.TarFile.addfile", full)
+    with pytest.raises(OutputError, match=r"cannot write .*shard-000000\.tar': No space left on device"):
+        pack(folder, tmp_path / "out", workers=0, quiet=True)
 
 
 def test_the_command(hts: Callable[..., tuple[int, str, str]], folder: Path, tmp_path: Path) -> None:

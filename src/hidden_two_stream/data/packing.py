@@ -105,7 +105,7 @@ def pack(
     try:
         descriptions = with_progress(
             "pack",
-            len(videos),
+            sum(map(len, shards)),
             quiet,
             lambda progress: write_shards(folder, shards, processes, progress),
         )

@@ -49,16 +49,24 @@ def write_shards(
     }
     waiting = [video for number, videos in enumerate(shards) if number not in finished for video in videos]
     processes = workers if len(waiting) >= _FEWEST_FOR_WORKERS else 0
-    written, done = [], 0
+    written = []
+    total = sum(map(len, shards))
     with closing(run_in_processes(describe, waiting, processes, describe_lost)) as descriptions:  # type: ignore[type-var]
+        counted = _counted(descriptions, total - len(waiting), total, progress)
         for number, videos in enumerate(shards):
-            if number in finished:
-                written.append(finished[number])
-            else:
-                written.append(_write_shard(shard_path(folder, number), videos, descriptions))
-            done += len(videos)
-            progress(done, done)
+            found = finished.get(number)
+            written.append(found or _write_shard(shard_path(folder, number), videos, counted))
     return written
+
+
+def _counted(
+    descriptions: Iterator[dict[str, Any]], done: int, total: int, progress: Callable[[int, int], None]
+) -> Iterator[dict[str, Any]]:
+    """Yield descriptions, and show after each how many are done."""
+    progress(done, total)
+    for number, description in enumerate(descriptions, done + 1):
+        yield description
+        progress(number, total)
 
 
 def shard_path(folder: Path, number: int) -> Path:
@@ -101,13 +109,13 @@ def _add_file(tar: tarfile.TarFile, video: PlannedVideo, facts: Mapping[str, Any
     except OSError as error:
         raise DataError(f"cannot read {video.path!r} any more: {error.strerror}") from error
     with file:
-        watched = _Watched(file, video.path)
+        watched = _Watched(file)
         if facts["size"] == video.size:
             try:
                 tar.addfile(_header(f"{video.key}.{video.suffix}", video.size), watched)
             except (tarfile.TarError, OSError) as error:
-                if watched.failure is None and watched.size == video.size:
-                    raise
+                if watched.failure is None and getattr(error, "errno", None) is not None:
+                    raise  # the shard cannot be written
                 raise DataError(f"cannot read all of {video.path!r}: {error}") from error
     if (watched.size, watched.digest.hexdigest()) != (video.size, facts["sha256"]):
         raise DataError(f"{video.path!r} changed while it was packed; pack again when it is complete")
@@ -116,13 +124,12 @@ def _add_file(tar: tarfile.TarFile, video: PlannedVideo, facts: Mapping[str, Any
 class _Watched(io.RawIOBase):
     """An open file that computes the digest of what is read from it, and remembers a failure."""
 
-    def __init__(self, file: io.BufferedReader, path: str) -> None:
+    def __init__(self, file: io.BufferedReader) -> None:
         super().__init__()
         self.digest = hashlib.sha256()
         self.size = 0
         self.failure: OSError | None = None
         self._file = file
-        self._path = path
 
     def read(self, size: int = -1) -> bytes:
         """Return the next bytes."""
