@@ -14,7 +14,8 @@ COMMON = ("help", "json", "quiet", "debug")
 GROUPS = {
     "Train and test": (
         "train", "resume", "evaluate", "cross_validate", "compare", "TrainingResult", "Evaluation",
-        "CrossValidation", "Comparison", "Resources", "load_recipe", "recipe_names", "Recipe",
+        "CrossValidation", "Comparison", "Resources", "load_recipe", "recipe_names", "Recipe", "pack",
+        "PackResult",
     ),
     "Recognize": (
         "load", "Recognizer", "Prediction", "WindowPrediction", "Explanation", "SegmentSettings", "Segment",

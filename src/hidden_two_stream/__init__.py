@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hidden_two_stream.config.loading import load_recipe, recipe_names
     from hidden_two_stream.config.schema import Recipe
     from hidden_two_stream.data.annotations.files import read_annotations, write_annotations
+    from hidden_two_stream.data.packing import PackResult, pack
     from hidden_two_stream.errors import HiddenTwoStreamError, VideoWarning
     from hidden_two_stream.evaluation.accuracy import Evaluation
     from hidden_two_stream.evaluation.comparison import Comparison
@@ -75,6 +76,7 @@ _HOMES = {
     "HiddenTwoStreamError": "errors",
     "MotionEstimator": "inference.motion_estimator",
     "OnnxRecognizer": "inference.onnx_recognizer",
+    "PackResult": "data.packing",
     "Prediction": "types",
     "Pushed": "sharing.push",
     "Recipe": "config.schema",
@@ -108,6 +110,7 @@ _HOMES = {
     "load_onnx": "inference.onnx_recognizer",
     "load_recipe": "config.loading",
     "motion_estimator": "inference.motion_estimator",
+    "pack": "data.packing",
     "push": "sharing.push",
     "read_annotations": "data.annotations.files",
     "recipe_names": "config.loading",
@@ -137,6 +140,7 @@ __all__ = [
     "HiddenTwoStreamError",
     "MotionEstimator",
     "OnnxRecognizer",
+    "PackResult",
     "Prediction",
     "Pushed",
     "Recipe",
@@ -171,6 +175,7 @@ __all__ = [
     "load_onnx",
     "load_recipe",
     "motion_estimator",
+    "pack",
     "push",
     "read_annotations",
     "recipe_names",

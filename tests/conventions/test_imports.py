@@ -31,6 +31,7 @@ LAYERS: tuple[tuple[set[str], ...], ...] = (
             "tensors",
             "batch_share",
             "watchdog",
+            "object_store",
         },
     ),
     ({"config"}, {"convnets"}),
@@ -168,6 +169,7 @@ def test_importing_the_package_is_cheap() -> None:
         "onnxruntime",
         "starlette",
         "uvicorn",
+        "fsspec",
     ]
     code = f"import sys, {PACKAGE}; print(*(name for name in {heavy} if name in sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -14,7 +14,7 @@ from hidden_two_stream.apps.service import settings as service_settings
 from hidden_two_stream.apps.settings import AppSettings
 from hidden_two_stream.cli import options
 from hidden_two_stream.config import plain, validation
-from hidden_two_stream.data import check
+from hidden_two_stream.data import check, packing
 from hidden_two_stream.data.annotations import format as label_format
 from hidden_two_stream.data.annotations import label_file
 from hidden_two_stream.evaluation import label_lists, npz
@@ -25,6 +25,8 @@ from hidden_two_stream.recognition import image_encoder, prototypes
 from hidden_two_stream.training import watch
 from hidden_two_stream.training.resources import Resources
 from hidden_two_stream.video import limits, times
+from hidden_two_stream.video.shards import index as shard_index
+from hidden_two_stream.video.shards import opening
 from hidden_two_stream.video.sources import ffmpeg, images, pipe
 from hidden_two_stream.weights import hub, hub_names
 
@@ -80,6 +82,9 @@ def row_of(name: str) -> str:
         ("weights that are downloaded", f"{hub.MAX_WEIGHTS_BYTES >> 30} GiB"),
         ("name of a model on the hub", f"{hub_names._LONGEST_PART} characters"),
         ("name of a model on the hub", f" {hub_names._LONGEST_REVISION} a revision"),
+        ("index of shards", f"{shard_index.MAX_INDEX_BYTES // MIB} MiB"),
+        ("size of a shard", f"at least {packing._LEAST_SHARD_BYTES:,} bytes"),
+        ("packed video that is read at once", f"{opening.WHOLE_BYTES // MIB} MiB"),
         ("JSON file of a run", f"{files.MAX_JSON_BYTES // MIB} MiB"),
         ("arrays of a score file", f"{npz.LARGEST_BYTES // MIB} MiB"),
         ("arrays in a score file", f"{npz._MOST_ARRAYS:,}"),

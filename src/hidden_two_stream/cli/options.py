@@ -27,7 +27,7 @@ _MOST_THREADS = 256
 DATA_HELP = (
     "folder with one sub-folder of videos per class, a CSV with the columns path,label, or a dataset by "
     "name: ucf101:ROOT:SPLIT, hmdb51:ROOT:SPLIT, thumos14:ROOT, activitynet:ROOT, kinetics:ROOT, "
-    "tsn:TRAIN.txt:TEST.txt"
+    "tsn:TRAIN.txt:TEST.txt; or a folder that hts pack wrote, also as an address such as s3://bucket/packed"
 )
 
 

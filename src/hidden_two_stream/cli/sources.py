@@ -90,10 +90,11 @@ def _left_out(sources: Sequence[str]) -> dict[str, LeftOut]:
     """Return what is not used of each folder among the sources, and name it on stderr."""
     from hidden_two_stream.data.samples import LeftOut, left_out_lines
     from hidden_two_stream.video.finding import is_frame_folder, scan_videos
+    from hidden_two_stream.video.shards.addresses import find_index
 
     found = {}
     for source in dict.fromkeys(sources):
-        if os.path.isdir(source) and not is_frame_folder(source):
+        if os.path.isdir(source) and find_index(source) is None and not is_frame_folder(source):
             scan = scan_videos(Path(source))
             found[source] = LeftOut(source, tuple(map(str, scan.left_out)), scan.num_hidden)
             for line in left_out_lines(found[source])[: len(scan.left_out)]:

@@ -150,6 +150,7 @@ def check_dataset(
             workers=workers,
             progress=progress,
             choose=measured_frames if measure else None,
+            trust_index=False,
         ),
     )
     readable = Counter(sample.label for sample in cache.samples)

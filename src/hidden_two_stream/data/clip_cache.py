@@ -28,6 +28,7 @@ from hidden_two_stream.types import Frame, Image, LazyFrame, RawClip
 from hidden_two_stream.video.crops import concatenate, short_side_size
 from hidden_two_stream.video.limits import resized_too_large
 from hidden_two_stream.video.reader import Source, VideoReader, source_name
+from hidden_two_stream.video.shards.opening import require_intact
 from hidden_two_stream.video.times import FALLBACK_FPS, at_rate, index_times, unsampled_warning
 from hidden_two_stream.watchdog import ended_when_stuck
 
@@ -81,6 +82,7 @@ class DecodedVideo:
         content: what identifies the frames of the file, before they are sampled; None: not computed.
         resizer: resizes the frames, and so decides whether they are tensors or arrays; None: `resized`.
         places: index of a frame → its place in `frames`; None: they are all there.
+        times_repaired: whether time stamps were replaced, see `VideoReader.times_repaired`.
     """
 
     source: Source
@@ -96,6 +98,7 @@ class DecodedVideo:
     content: Content | None = field(default=None, compare=False, repr=False)
     resizer: Resizer | None = field(default=None, compare=False, repr=False)
     places: Mapping[int, int] | None = field(default=None, compare=False, repr=False)
+    times_repaired: bool = field(default=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not len(self.pts_seconds):
@@ -231,6 +234,7 @@ def decode_video(
             None if found.content is None else found.content.content(),
             resizer,
             found.places,
+            reader.times_repaired,
         )
 
 
@@ -391,8 +395,11 @@ def open_clip_cache(
     progress: Callable[[int, int], None] | None = None,
     fps: float = 0.0,
     choose: Choice | None = None,
+    trust_index: bool = True,
 ) -> ClipCache:
     """Decode all samples once, in worker processes.
+
+    Packed samples are not decoded if their frames would not be kept: their index knows the rest.
 
     Args:
         samples: what to decode.
@@ -402,6 +409,8 @@ def open_clip_cache(
         workers: processes; 0 decodes in this one.
         progress: called with the number done and the total.
         fps, choose: as for `decode_video`.
+        trust_index: believe the index of packed samples. If not, they are decoded as files are, and their
+            bytes are compared with the index.
 
     Raises:
         UsageError: the budget is negative.
@@ -409,10 +418,15 @@ def open_clip_cache(
     """
     if budget_bytes < 0:
         raise UsageError(f"the memory for decoded frames is {budget_bytes >> 20} MiB; expected 0 or more")
+    from hidden_two_stream.data.packed import known_content
+
     budget = _Budget(budget_bytes, workers)
     outcomes: list[_Outcome] = []
-    tasks = [_Task(sample, size, fps, choose) for sample in samples]
-    for outcome in _decode_all(tasks, workers, budget):
+    tasks = [
+        _Task(sample, size, fps, choose, known_content(sample) if trust_index else None, trust_index)
+        for sample in samples
+    ]
+    for outcome in _outcomes(tasks, workers, budget):
         before = budget.exceeded
         if not isinstance(outcome, HiddenTwoStreamError):
             budget.count(outcome)
@@ -429,6 +443,25 @@ def open_clip_cache(
     readable = [(sample, found) for sample, found in pairs if not isinstance(found, HiddenTwoStreamError)]
     unreadable = tuple((sample, found) for sample, found in pairs if isinstance(found, HiddenTwoStreamError))
     return ClipCache(tuple(s for s, _ in readable), tuple(v for _, v in readable), unreadable, size)
+
+
+def _outcomes(tasks: Sequence[_Task], workers: int, budget: _Budget) -> Iterator[_Outcome]:
+    """Yield the outcome of each task, in order: what an index knows, else what decoding gives."""
+    from hidden_two_stream.data.packed import known_video
+
+    known = {
+        number: outcome
+        for number, task in enumerate(tasks)
+        if task.trust_index
+        and (outcome := known_video(task.sample, task.size, task.fps, task.choose)) is not None
+    }
+    budget.needed = sum(video.num_bytes for video in known.values() if isinstance(video, DecodedVideo))
+    if not budget.exceeded:  # decoding gives the frames, too, and they may be kept
+        budget.needed = 0
+        known = {number: found for number, found in known.items() if not isinstance(found, DecodedVideo)}
+    decoded = _decode_all([task for n, task in enumerate(tasks) if n not in known], workers, budget)
+    for number in range(len(tasks)):
+        yield known[number] if number in known else next(decoded)
 
 
 class _Budget:
@@ -468,12 +501,17 @@ _FEWEST_FOR_WORKERS = 8
 
 
 class _Task(NamedTuple):
-    """A sample to decode, as `decode_video` takes it; `max_bytes` is given when it starts."""
+    """A sample to decode, as `decode_video` takes it; `max_bytes` is given when it starts.
+
+    The content of a packed sample is known, and need not be computed again.
+    """
 
     sample: Sample
     size: Resize
     fps: float
     choose: Choice | None
+    content: Content | None = None
+    trust_index: bool = True
     max_bytes: int = 0
 
 
@@ -494,16 +532,19 @@ def _decode_all(tasks: Sequence[_Task], workers: int, budget: _Budget) -> Iterat
 def _decode_sample(task: _Task) -> _Outcome:
     sample = task.sample
     try:
-        return decode_video(
+        if not task.trust_index:
+            require_intact(sample.path)
+        video = decode_video(
             sample.path,
             task.size,
             task.max_bytes,
             sample.start_seconds,
             sample.end_seconds,
             task.fps,
-            identify=True,
+            identify=task.content is None,
             choose=task.choose,
         )
+        return video if task.content is None else replace(video, content=task.content)
     except HiddenTwoStreamError as error:
         return error
     except Exception as error:  # one file must not end the work on all others

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from hidden_two_stream.data.benchmarks.reading import read_benchmark
 from hidden_two_stream.data.benchmarks.reference import NAMES, parse_reference
+from hidden_two_stream.data.packed import read_packed
 from hidden_two_stream.data.samples import SPLITS, DatasetIndex, LeftOut, Sample, clean_text
 from hidden_two_stream.data.text_files import Table, open_table
 from hidden_two_stream.errors import DataError, UsageError
 from hidden_two_stream.video.finding import is_hidden, is_url, is_video, scan_videos
+from hidden_two_stream.video.shards.addresses import INDEX_NAME, find_index
 
 __all__ = ["absolute_data", "read_dataset_index", "require_data"]
 
@@ -29,7 +31,8 @@ def read_dataset_index(data: str | Path, min_classes: int = 2) -> DatasetIndex:
             class folders; a CSV with the columns path and label, and optionally split, start_seconds,
             end_seconds and any others, with paths relative to the CSV's folder; or a dataset by name:
             `ucf101:ROOT:SPLIT`, `hmdb51:ROOT:SPLIT`, `thumos14:ROOT`, `activitynet:ROOT`, `kinetics:ROOT` or
-            `tsn:TRAIN.txt:TEST.txt`. A dataset by name has all listed videos, even missing ones.
+            `tsn:TRAIN.txt:TEST.txt`. A dataset by name has all listed videos, even missing ones. Or shards
+            that `data.packing.pack` wrote: their folder, its `shards.json`, or the URL of either.
         min_classes: 2 for training and comparison; 1 is enough to test or check.
 
     Raises:
@@ -54,7 +57,23 @@ def absolute_data(data: str | Path) -> str:
         UsageError: a dataset by name has no folder, or no such split.
     """
     reference = parse_reference(data)
-    return str(Path(data).resolve()) if reference is None else str(reference.absolute())
+    if reference is not None:
+        return str(reference.absolute())
+    index = _packed_index(data)
+    if index is not None and is_url(index):
+        return index
+    return str(Path(data if index is None else os.path.dirname(index)).resolve())
+
+
+def _packed_index(data: str | Path) -> str | None:
+    """Return the path or URL of the index of packed data; None: the data is not packed.
+
+    Raises:
+        DataError: as `find_index`.
+    """
+    text = str(data)
+    index = find_index(text)
+    return f"{text.rstrip('/')}/{INDEX_NAME}" if index is None and is_url(text) else index
 
 
 def require_data(data: str | Path) -> None:
@@ -75,6 +94,9 @@ def _no_data(data: str | Path) -> UsageError:
 
 
 def _read_path(data: str | Path) -> DatasetIndex:
+    index = _packed_index(data)
+    if index is not None:
+        return read_packed(index, str(data))
     path = Path(data)
     if path.is_dir():
         try:

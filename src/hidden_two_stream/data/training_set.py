@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from hidden_two_stream.data.clip_cache import ClipCache
-from hidden_two_stream.errors import HiddenTwoStreamError, WorkerError
+from hidden_two_stream.errors import HiddenTwoStreamError, VideoError, WorkerError
 from hidden_two_stream.parallel import require_semaphores
+from hidden_two_stream.progress import note
 from hidden_two_stream.video.crops import Crop, flip, multi_scale_crop_box
 from hidden_two_stream.video.sampling import clip_indices, segment_starts
+from hidden_two_stream.video.shards.addresses import is_packed
 from hidden_two_stream.video.transforms import apply_crop, color_jitter
 
 __all__ = [
@@ -215,6 +217,10 @@ class CachedClips(Protocol):
     def cache(self) -> Any:
         """The videos; `in_memory` says whether reading a clip decodes."""
 
+    @property
+    def labels(self) -> Sequence[int]:
+        """Class number of each video."""
+
     def __len__(self) -> int:
         """Return the number of videos."""
 
@@ -223,19 +229,27 @@ class CachedClips(Protocol):
 
 
 def training_batches(
-    clips: CachedClips, sampler: StepSampler, workers: int
+    clips: CachedClips,
+    sampler: StepSampler,
+    workers: int,
+    report: Callable[[VideoError], None] | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Return an iterator over batches: clips (B, segments, T, C, size, size) and labels (B,) int64.
 
     While one batch is used, the next is made: in the decoding processes, or in a thread of this one.
+    A packed video that proves unreadable is reported, and the next video of its class takes its place: for a
+    given state of the shards, which clips make up a batch stays a function of the sampler alone.
 
     Args:
         clips: the dataset, indexed by `ClipKey`.
         sampler: which clips make up each batch.
         workers: decoding processes, used if the frames are not in memory; 0 loads in this process.
+        report: called with the reason why a packed video is unreadable, perhaps several times; None: the
+            reason is named on stderr.
 
     Raises:
-        UsageError, VideoError: a video can no longer be read.
+        UsageError, VideoError: a video can no longer be read, and it is not packed, or no packed video of its
+            class can.
         WorkerError: a decoding process ended, or cannot pass its frames on.
     """
     processes = 0 if clips.cache.in_memory else workers
@@ -245,7 +259,7 @@ def training_batches(
         _WithErrors(clips), batch_sampler=sampler, num_workers=processes, collate_fn=_collated
     )
     # The loader draws a random number when it starts: that must be here, not within the first step.
-    batches = _checked(iter(loader), processes)
+    batches = _checked(iter(loader), processes, report or _note_unreadable)
     return batches if processes else _one_ahead(batches)
 
 
@@ -258,36 +272,74 @@ def _one_ahead(batches: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tenso
             yield batch
 
 
-def _checked(batches: Iterator[Any], processes: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _note_unreadable(error: VideoError) -> None:
+    note(f"unreadable: {error.source}: {error.reason}")
+
+
+def _checked(
+    batches: Iterator[Any], processes: int, report: Callable[[VideoError], None]
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the batches of a `DataLoader`; raise this package's errors in place of its own."""
     try:
         for batch in batches:
             if isinstance(batch, HiddenTwoStreamError):
                 raise batch
-            yield batch
+            clips, labels, lost = batch
+            for error in lost:
+                report(error)
+            yield clips, labels
     except (RuntimeError, OSError) as error:
         if not processes:
             raise
         raise WorkerError(_loader_failure(str(error))) from error
 
 
-class _WithErrors(Dataset[tuple[Tensor, int] | HiddenTwoStreamError]):
+class _Item(NamedTuple):
+    """A training sample, and why the videos whose place it takes are unreadable."""
+
+    clips: Tensor
+    label: int
+    lost: tuple[VideoError, ...]
+
+
+class _WithErrors(Dataset[_Item | HiddenTwoStreamError]):
     """Clips, with this package's errors as items: a `DataLoader` would change the errors of its workers."""
 
     def __init__(self, clips: CachedClips) -> None:
         self.clips = clips
+        self._lost: dict[int, VideoError] = {}
 
-    def __getitem__(self, key: ClipKey) -> tuple[Tensor, int] | HiddenTwoStreamError:
-        try:
-            return self.clips[key]
-        except HiddenTwoStreamError as error:
-            return error
+    def __getitem__(self, key: ClipKey) -> _Item | HiddenTwoStreamError:
+        lost: list[VideoError] = []
+        for video in self._candidates(key.video):
+            try:
+                if video not in self._lost:
+                    return _Item(*self.clips[ClipKey(video, key.seed)], tuple(lost))
+            except VideoError as error:
+                if not is_packed(error.source):
+                    return error
+                self._lost[video] = error
+            except HiddenTwoStreamError as error:
+                return error
+            lost.append(self._lost[video])
+        return lost[0]
+
+    def _candidates(self, video: int) -> Iterator[int]:
+        """Yield a video, and then the others of its class, in turn."""
+        yield video
+        labels = self.clips.labels
+        others = (number % len(labels) for number in range(video + 1, video + len(labels)))
+        yield from (other for other in others if labels[other] == labels[video])
 
 
-def _collated(items: list[tuple[Tensor, int] | HiddenTwoStreamError]) -> Any:
-    """Return the batch of some items, or the first error among them."""
+def _collated(items: list[_Item | HiddenTwoStreamError]) -> Any:
+    """Return the clips and labels of some items, and what was lost; or the first error among the items."""
     errors = [item for item in items if isinstance(item, HiddenTwoStreamError)]
-    return errors[0] if errors else default_collate(items)
+    if errors:
+        return errors[0]
+    found = [item for item in items if isinstance(item, _Item)]
+    clips, labels = default_collate([(item.clips, item.label) for item in found])
+    return clips, labels, [error for item in found for error in item.lost]
 
 
 def _loader_failure(text: str) -> str:

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hidden_two_stream.data.samples import Sample
-from hidden_two_stream.errors import DataError, HiddenTwoStreamError
+from hidden_two_stream.errors import DataError, HiddenTwoStreamError, VideoError
 from hidden_two_stream.evaluation.npz import read_npz
 from hidden_two_stream.evaluation.score_files import Scores, write_scores
 from hidden_two_stream.inference.windows import Protocol as TestProtocol
+from hidden_two_stream.progress import note
 from hidden_two_stream.types import FloatArray
 
 __all__ = [
@@ -190,20 +191,29 @@ def evaluate_videos(
     check_known({sample.label for sample in videos.samples}, recognizer.classes)
     numbers = {label: index for index, label in enumerate(recognizer.classes)}
     rows: dict[str, list[FloatArray]] = {}
-    for index, video in enumerate(videos.videos):
-        for name, vector in recognizer.logits(video, protocol).items():
-            rows.setdefault(name, []).append(vector)
+    tested: list[Sample] = []
+    lost: list[str] = []
+    for index, (sample, video) in enumerate(zip(videos.samples, videos.videos, strict=True)):
+        try:
+            for name, vector in recognizer.logits(video, protocol).items():
+                rows.setdefault(name, []).append(vector)
+            tested.append(sample)
+        except VideoError as error:  # a packed video is decoded here for the first time
+            note(f"unreadable: {sample.name}: {error.reason}")
+            lost.append(sample.name)
         if progress is not None:
             progress(index + 1, len(videos.videos))
+    if not tested:
+        raise DataError(f"no readable test videos ({len(videos.unreadable) + len(lost)} unreadable)")
     logits = {name: np.stack(vectors) for name, vectors in rows.items()}
     return Evaluation(
         classes=recognizer.classes,
-        names=tuple(sample.name for sample in videos.samples),
-        truth=np.array([numbers[sample.label] for sample in videos.samples]),
+        names=tuple(sample.name for sample in tested),
+        truth=np.array([numbers[sample.label] for sample in tested]),
         logits=logits,
         fused=recognizer.fuse(logits),
         protocol=protocol.name,
-        unreadable=tuple(sample.name for sample, _ in videos.unreadable),
+        unreadable=(*(sample.name for sample, _ in videos.unreadable), *lost),
     )
 
 

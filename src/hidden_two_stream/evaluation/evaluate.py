@@ -89,6 +89,8 @@ def evaluate(
         "evaluate", len(cache.samples), quiet, lambda done: evaluate_videos(recognizer, cache, chosen, done)
     )
     record = recognizer.record
+    scored = frozenset(evaluation.names)
+    cache = cache.select(sample for sample in cache.samples if sample.name in scored)
     seen = None if record is None or record.unknown else record.trained_on(cache.samples, cache.videos)
     return dataclasses.replace(evaluation, tested=tested, trained_on=seen)
 

@@ -19,6 +19,7 @@ from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.files import read_json, write_json
 from hidden_two_stream.progress import note
 from hidden_two_stream.video.finding import is_image, is_url
+from hidden_two_stream.video.shards.opening import find_member
 
 __all__ = ["decoded_contents", "file_contents", "keep_contents", "note_versions"]
 
@@ -34,6 +35,11 @@ def file_contents(samples: Iterable[Sample]) -> dict[str, str]:
 
 def _sizes(path: str) -> Iterator[tuple[str, int]]:
     """Yield the name and the size of a video file, or of each file of a frame folder; nothing if missing."""
+    packed = find_member(path)
+    if packed is not None:
+        yield packed[1].name, packed[1].size
+        yield packed[1].sha256, packed[1].size
+        return
     if is_url(path):
         return
     try:

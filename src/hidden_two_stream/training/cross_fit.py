@@ -212,7 +212,10 @@ class CrossFit:
         streams = {STAGES[name].stream for name in self.run.steps()} - {None}
         # The data may have been moved since.
         ours = sorted(below_common_folder([sample.name for sample in samples]))
-        same = sorted(below_common_folder(scores.names)) == ours and set(scores.logits) == streams
+        same = (
+            sorted(below_common_folder([*scores.names, *scores.unreadable])) == ours
+            and set(scores.logits) == streams
+        )
         if not (same and scores.classes == self.classes):
             raise CheckpointError(
                 f"{str(file)!r} holds scores of other videos, streams or classes; train again into another "

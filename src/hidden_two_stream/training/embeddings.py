@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 
 from hidden_two_stream.batch_share import batch_share, of_all
+from hidden_two_stream.errors import VideoError
 from hidden_two_stream.progress import ProgressLine
 from hidden_two_stream.recognition.pair_states import PairStates, pairs_of
+from hidden_two_stream.training.lost_videos import left_out_reporter, require_packed
 from hidden_two_stream.video.crops import center_crop_box, flip
 from hidden_two_stream.video.sampling import clip_indices, spread_starts
 from hidden_two_stream.video.transforms import apply_crop
@@ -52,32 +54,52 @@ def window_embeddings(model: Any, run: TrainingRun) -> tuple[Tensor, Tensor]:
     """Return the embeddings (N, D) of the training windows, and their labels (N,).
 
     Each window stands beside its mirror image if the recipe mirrors clips. Embeddings that `run.embeddings`
-    has are not computed again. Several processes share the videos.
+    has are not computed again. Several processes share the videos. A packed video that proves unreadable is
+    reported and left out.
 
     Args:
         model: a `HiddenTwoStream` with a temporal stream of the form "sequence", in evaluation mode.
         run: the training videos and the recipe.
+
+    Raises:
+        VideoError: a video can no longer be read, and it is not packed, or no video can.
     """
     names = [sample.name for sample in run.cache.samples]
     kept = run.embeddings.of(_fingerprint(model, run))
     missing = [number for number, name in enumerate(names) if name not in kept]
+    lost: VideoError | None = None
     if missing:
-        kept.update(zip((names[number] for number in missing), _embedded(model, run, missing), strict=True))
-    found = [kept[name] for name in names]
-    labels = [label for label, rows in zip(run.labels, found, strict=True) for _ in rows]
-    return torch.cat(found), torch.tensor(labels, device=found[0].device)
+        for number, rows in zip(missing, _embedded(model, run, missing), strict=True):
+            if isinstance(rows, VideoError):
+                lost = rows
+            else:
+                kept[names[number]] = rows
+    found = [(label, kept[name]) for label, name in zip(run.labels, names, strict=True) if name in kept]
+    if not found and lost is not None:
+        raise lost
+    labels = [label for label, rows in found for _ in rows]
+    return torch.cat([rows for _, rows in found]), torch.tensor(labels, device=found[0][1].device)
 
 
-def _embedded(model: Any, run: TrainingRun, numbers: Sequence[int]) -> list[Tensor]:
-    """Return the embeddings (windows, D) of some videos; several processes share the work."""
-    share, found = batch_share(), []
+def _embedded(model: Any, run: TrainingRun, numbers: Sequence[int]) -> list[Tensor | VideoError]:
+    """Return the embeddings (windows, D) of some videos, or why one cannot be read.
+
+    Several processes share the work.
+    """
+    share, report = batch_share(), left_out_reporter(run.folder)
+    found: list[Tensor | VideoError] = []
     own = numbers[share.rank :: share.world]
     with ProgressLine(run.titled("embed"), len(own), quiet=run.quiet or share.rank > 0) as progress:
         for done, number in enumerate(own, start=1):
-            found.append(_video_embeddings(model, run, number).cpu())
+            try:
+                found.append(_video_embeddings(model, run, number).cpu())
+            except VideoError as error:
+                require_packed(error)
+                report(error)
+                found.append(error)
             progress.update(done)
     device = next(model.parameters()).device
-    return [rows.to(device) for rows in of_all(found)]
+    return [rows if isinstance(rows, VideoError) else rows.to(device) for rows in of_all(found)]
 
 
 def _fingerprint(model: Any, run: TrainingRun) -> str:

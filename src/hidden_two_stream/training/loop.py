@@ -40,6 +40,7 @@ from hidden_two_stream.training.launcher import Distribution
 from hidden_two_stream.training.log import MetricsLog, delete_log
 from hidden_two_stream.training.logistic import LAST_LAYER, fit_last_layer
 from hidden_two_stream.training.loss_scale import INITIAL_LOSS_SCALE, LossScale
+from hidden_two_stream.training.lost_videos import left_out_reporter
 from hidden_two_stream.training.optimizer import build_optimizer, learning_rate_factor, set_learning_rates
 from hidden_two_stream.training.regroup import regrouped, same_batches
 from hidden_two_stream.training.stages import StageObjective, leaves_unused, select_trained
@@ -391,7 +392,8 @@ class _StageRun:
             self.fabric.global_rank,
             self.fabric.world_size,
         )
-        return training_batches(clips, sampler, self.run.workers)
+        report = left_out_reporter(self.run.folder)
+        return training_batches(clips, sampler, self.run.workers, report)
 
     def _step(self, step: int, batches: Iterator[tuple[Tensor, Tensor]]) -> dict[str, float]:
         """Run one optimizer step over `accumulate` batches and return the means of its scalars."""

@@ -27,7 +27,7 @@ from hidden_two_stream.data.duplicates import find_duplicates, require_separate
 from hidden_two_stream.data.groups import find_groups
 from hidden_two_stream.data.index import absolute_data, read_dataset_index
 from hidden_two_stream.data.samples import DatasetIndex, clean_text, note_facts
-from hidden_two_stream.data.splits import divide
+from hidden_two_stream.data.splits import Split, divide
 from hidden_two_stream.environment import versions
 from hidden_two_stream.errors import CheckpointError, HiddenTwoStreamError, UsageError
 from hidden_two_stream.evaluation.accuracy import trained_on
@@ -348,9 +348,17 @@ def _run_prepared(
     if is_first:
         with kept_on_output_error(lambda: str(result)):
             write_json(folder / RESULTS_FILE, result.to_dict())
-            shown = cache.select(split.test or split.train)
+            shown = _shown(cache, split, result)
             write_run_report(folder, result.recognizer, result.evaluation, result.seconds, shown, title)
     return result, cache
+
+
+def _shown(cache: ClipCache, split: Split, result: TrainingResult) -> ClipCache:
+    """Return the videos of the report: those that were tested, or the training videos."""
+    if result.evaluation is None:
+        return cache.select(split.test or split.train)
+    tested = frozenset(result.evaluation.names)
+    return cache.select(sample for sample in split.test if sample.name in tested)
 
 
 def _read_index(plan: Plan) -> DatasetIndex:

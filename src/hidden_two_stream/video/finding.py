@@ -176,16 +176,22 @@ def holds_videos(folder: Path) -> bool:
 def expand_sources(sources: Sequence[str]) -> list[str]:
     """The videos that `sources` name, each once: files, URLs, frame folders, folders of these, and globs.
 
+    Packed videos are named by their folder or its `shards.json`; a URL of packed videos ends in that.
+
     Whatever lies at a path is one source, also a broken link or a pipe: reading it says what it is.
 
     Raises:
         UsageError: a name is empty or matches nothing.
+        DataError: the index of packed videos is damaged, a shard is missing or truncated, or a folder was not
+            packed to its end.
     """
+    from hidden_two_stream.video.shards.addresses import is_packed
+
     found: list[str] = []
     for source in sources:
         if not source.strip():
             raise UsageError("the name of a video is empty; give a file, a folder, a glob or a URL")
-        if is_url(source) or os.path.lexists(source):
+        if is_url(source) or os.path.lexists(source) or is_packed(source):
             found += _expand(source)
             continue
         matches = sorted(glob.glob(source, recursive=True))
@@ -197,13 +203,25 @@ def expand_sources(sources: Sequence[str]) -> list[str]:
 
 def _expand(source: str) -> list[str]:
     """A source itself, or the videos and frame folders below a folder that is not one."""
+    from hidden_two_stream.video.shards.addresses import find_index
+
     path = Path(source)
+    if (index := find_index(source)) is not None:
+        return _packed_videos(index)
     if is_url(source) or not path.is_dir() or is_frame_folder(path):
         return [source]
     videos = sorted(map(str, scan_videos(path).videos))
     if not videos:
         raise UsageError(f"no videos in the folder {source!r}")
     return videos
+
+
+def _packed_videos(index: str) -> list[str]:
+    from hidden_two_stream.video.shards.index import open_pack
+
+    pack = open_pack(index)
+    pack.require_shards()
+    return pack.addresses()
 
 
 def _walk_videos(folder: Path) -> Iterator[Path]:

@@ -45,6 +45,7 @@ from hidden_two_stream.errors import UsageError, VideoError
 from hidden_two_stream.progress import number_of
 from hidden_two_stream.types import Frame, LazyFrame, RawClip, validate_clip
 from hidden_two_stream.video.finding import is_url
+from hidden_two_stream.video.shards.opening import MemberFile, open_member
 from hidden_two_stream.video.sources.array import ArraySource
 from hidden_two_stream.video.sources.base import FrameSource
 from hidden_two_stream.video.sources.ffmpeg import failure_reason
@@ -52,13 +53,14 @@ from hidden_two_stream.video.sources.file import FileSource
 from hidden_two_stream.video.sources.folder import FolderSource
 from hidden_two_stream.video.sources.pipe import SILENT_PIPE, open_pipe
 from hidden_two_stream.video.sources.refused import refused_content, special_file
+from hidden_two_stream.video.sources.stored import PathFile
 
 __all__ = ["Source", "VideoInfo", "VideoReader", "probe", "read_video", "source_name"]
 
 _Frame = TypeVar("_Frame", Frame, LazyFrame)
 
 Source = str | os.PathLike[str] | npt.NDArray[Any]
-"""A video file, a URL, a folder of frame images, or a (T, H, W, 3) uint8 array."""
+"""A video file, a packed video, a URL, a folder of frame images, or a (T, H, W, 3) uint8 array."""
 
 
 @dataclass(frozen=True)
@@ -295,9 +297,19 @@ def _open_source(source: Source) -> FrameSource:
             "(T, H, W, 3) uint8 array"
         )
     name = os.fspath(source)
+    if (packed := open_member(name)) is not None:
+        return _open_packed(name, packed)
     if is_url(name):
         return FileSource(name, name, None)
     return _open_path(name, Path(name))
+
+
+def _open_packed(name: str, packed: MemberFile) -> FileSource:
+    with packed.open() as file:
+        reason = refused_content(file) if packed.size else "the file is empty (0 bytes)"
+    if reason:
+        raise VideoError(name, reason)
+    return FileSource(name, "", packed)
 
 
 def _open_path(name: str, path: Path) -> FrameSource:
@@ -322,7 +334,7 @@ def _open_path(name: str, path: Path) -> FrameSource:
     if reason:
         raise VideoError(name, reason)
     # Without this prefix, FFmpeg reads the part of a file name before a colon as a protocol.
-    return FileSource(name, f"file:{name}", path)
+    return FileSource(name, f"file:{name}", PathFile(path))
 
 
 def _open_pipe(name: str) -> FrameSource:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
-from pathlib import Path
 
 import av
 from av.container import InputContainer
@@ -22,6 +22,7 @@ from hidden_two_stream.video.sources.losses import LossCheck
 from hidden_two_stream.video.sources.opening import open_container
 from hidden_two_stream.video.sources.pipe import READ_ONCE
 from hidden_two_stream.video.sources.seeking import SeekTable, read_seek_table
+from hidden_two_stream.video.sources.stored import StoredFile
 from hidden_two_stream.video.sources.tracks import choose_track, video_stream
 from hidden_two_stream.video.times import FALLBACK_FPS, FrameClock
 from hidden_two_stream.watchdog import progressed
@@ -43,8 +44,8 @@ class FileSource:
 
     Args:
         name: how error messages name it.
-        address: what FFmpeg opens, for example "file:a.mp4", "pipe:3" or a URL.
-        path: the regular file that this is, in which seeking is cheap; None: it is a stream.
+        address: what FFmpeg opens, for example "file:a.mp4", "pipe:3" or a URL; not used for a packed file.
+        file: the regular file that this is, in which seeking is cheap; None: it is a stream.
 
     Raises:
         VideoError: it cannot be opened, or holds no frame.
@@ -52,13 +53,13 @@ class FileSource:
 
     is_timed = True
 
-    def __init__(self, name: str, address: str, path: Path | None) -> None:
+    def __init__(self, name: str, address: str, file: StoredFile | None) -> None:
         self.name = name
         self.fps: float | None = None
         self.times_repaired = False
         self.expected_frames: int | None = None
         self._address = address
-        self._path = path
+        self._file = file
         self._is_opened = False
         self._format = ""
         self._track: int | None = None
@@ -66,13 +67,13 @@ class FileSource:
         self._damaged_first = 0
         self._ending: str | None = None
         self._table: SeekTable | None = None
-        self._table_is_due = path is not None
+        self._table_is_due = file is not None
         # The first pass goes on with this decoder: a live stream has no second start.
         self._begun: _Decoded | None = self._decode_all()
         self._first = next(self._begun)
         self._depth = self._used_depth(self._first[1])
         # A stream cannot be read twice, so nobody knows which values follow.
-        self._stream_depth = depth_of([self._first[1]]) if path is None else None
+        self._stream_depth = depth_of([self._first[1]]) if file is None else None
         self._to_rgb = RGBConverter(self._first[1], self._depth, is_track=True)
         self.size = self._to_rgb.size
         self._require_short_animation()
@@ -140,7 +141,7 @@ class FileSource:
             for number, frame, seconds in decoded:
                 if self.times_repaired:
                     return
-                if seconds >= end_seconds and (self._table is not None or self._path is None):
+                if seconds >= end_seconds and (self._table is not None or self._file is None):
                     return
                 if number > reached and start_seconds <= seconds < end_seconds:
                     reached = number
@@ -232,9 +233,9 @@ class FileSource:
         with self._open() as container:
             stream = self._video_stream(container)
             self.fps = float(stream.average_rate) if stream.average_rate else None
-            self.expected_frames = None if self._path is None else _announced(container, stream)
+            self.expected_frames = None if self._file is None else _announced(container, stream)
             clock = FrameClock(stream.time_base, self.fps)
-            losses = LossCheck(container, stream, self._path)
+            losses = LossCheck(container, stream, self._file)
             try:
                 for frame in losses.frames(container):
                     if frame.is_corrupt and damaged_first < number:
@@ -257,19 +258,27 @@ class FileSource:
 
     # -- opening
 
-    def _open(self) -> InputContainer:
+    @contextmanager
+    def _open(self) -> Iterator[InputContainer]:
         is_pipe = self._address.startswith("pipe:")
         if is_pipe and self._is_opened:
             raise VideoError(self.name, READ_ONCE)
         self._is_opened = True
-        container = open_container(self.name, self._address, is_url=self._path is None and not is_pipe)
-        self._format = container.format.name
-        return container
+        is_url = self._file is None and not is_pipe
+        packed = self._file.open() if self._file is not None and self._file.is_packed else None
+        with (
+            nullcontext() if packed is None else packed,
+            open_container(
+                self.name, self._address if packed is None else packed, is_url=is_url
+            ) as container,
+        ):
+            self._format = container.format.name
+            yield container
 
     def _video_stream(self, container: InputContainer) -> VideoStream:
         """The track that is read, ready to decode; the choice is made once."""
         if self._track is None:
-            open_again = None if self._path is None else self._open
+            open_again = None if self._file is None else self._open
             self._track = choose_track(self.name, container, open_again)
         stream = video_stream(container, self._track)
         reason = frame_too_large(stream.codec_context.height, stream.codec_context.width)
@@ -279,7 +288,7 @@ class FileSource:
 
     def _require_short_animation(self) -> None:
         """Count the frames of an animation without decoding; raise a VideoError if they are too many."""
-        if self._path is None or self._format not in _ANIMATIONS:
+        if self._file is None or self._format not in _ANIMATIONS:
             return
         with self._open() as container:
             packets = container.demux(self._video_stream(container))
@@ -296,11 +305,9 @@ class FileSource:
 
     def _used_depth(self, first: VideoFrame) -> int | None:
         """Bits that 16-bit values use; None: all, or it is a stream."""
-        if self._path is None or not is_deep(first):
+        if self._file is None or not is_deep(first):
             return None
-        facts = self._path.stat()
-        key = (self._address, facts.st_mtime_ns, facts.st_size)
-        return used_depth(key, self._plain_frames)
+        return used_depth(self._file.identity(), self._plain_frames)
 
     def _plain_frames(self) -> Iterator[VideoFrame]:
         """Decode the file once more, up to the first error, without conversion."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
-from pathlib import Path
 
 from av.container import InputContainer
 from av.packet import Packet
@@ -19,6 +18,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from hidden_two_stream.progress import number_of
+from hidden_two_stream.video.sources.stored import StoredFile
 from hidden_two_stream.watchdog import progressed
 
 __all__ = ["LossCheck"]
@@ -44,13 +44,13 @@ class LossCheck:
 
     Args:
         container, stream: the open file and its video track.
-        path: the file; None: it is no local file.
+        file: the file; None: it is a stream.
     """
 
-    def __init__(self, container: InputContainer, stream: VideoStream, path: Path | None) -> None:
+    def __init__(self, container: InputContainer, stream: VideoStream, file: StoredFile | None) -> None:
         self._formats = set(container.format.name.split(","))
         self._stream = stream
-        self._path = path
+        self._file = file
         self._packets = 0
         self._shown_packets = 0
         self._damaged_packets = 0
@@ -91,7 +91,7 @@ class LossCheck:
             found.append(f"{number_of(lost, 'frame')} of {self._shown_packets} could not be decoded")
         if announced is None:
             found += self._times.warnings()
-        if "gif" in self._formats and self._path is not None and not _has_gif_end(self._path):
+        if "gif" in self._formats and self._file is not None and not _has_gif_end(self._file):
             found.append("its end is missing")
         if self._damaged_packets and not found:
             found.append(f"its container marks {self._damaged_packets} of {self._packets} packets as damaged")
@@ -101,8 +101,8 @@ class LossCheck:
         """Number of packets that are not empty, as the index of the file lists them; None: it lists none."""
         if "mov" in self._formats:
             return sum(1 for entry in self._stream.index_entries if entry.size)
-        if "avi" in self._formats and self._path is not None:
-            empty = _empty_avi_chunks(self._path, self._stream.index)
+        if "avi" in self._formats and self._file is not None:
+            empty = _empty_avi_chunks(self._file, self._stream.index)
             return None if empty is None else self._stream.frames - empty
         return None
 
@@ -164,29 +164,29 @@ def _written_end(stream: VideoStream) -> float | None:
     return 3600 * int(found[1]) + 60 * int(found[2]) + float(found[3]) if found else None
 
 
-def _has_gif_end(path: Path) -> bool:
+def _has_gif_end(stored: StoredFile) -> bool:
     """Whether a GIF ends as one does: with a semicolon, perhaps followed by zeros."""
     try:
-        with open(path, "rb") as file:
-            file.seek(-min(1024, path.stat().st_size), 2)
+        with stored.open() as file:
+            file.seek(-min(1024, stored.size), 2)
             return file.read().rstrip(b"\0").endswith(b";")
     except OSError:
         return True
 
 
-def _empty_avi_chunks(path: Path, track: int) -> int | None:
+def _empty_avi_chunks(stored: StoredFile, track: int) -> int | None:
     """Number of empty chunks of a track in the index of an AVI; None where the index is not complete.
 
     Recorders write an empty chunk for a frame that they dropped, and the header counts it.
     """
     wanted = {b"%02ddc" % track, b"%02ddb" % track}
     try:
-        with open(path, "rb") as file:
+        with stored.open() as file:
             if file.read(4) != b"RIFF":
                 return None
             size, kind = struct.unpack("<I4s", file.read(8))
             end = 8 + size
-            if kind != b"AVI " or path.stat().st_size >= 1 << 30:  # larger files have several indexes
+            if kind != b"AVI " or stored.size >= 1 << 30:  # larger files have several indexes
                 return None
             while file.tell() + 8 <= end and len(header := file.read(8)) == 8:
                 name, length = struct.unpack("<4sI", header)

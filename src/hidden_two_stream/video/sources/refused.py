@@ -13,12 +13,17 @@ import av
 
 from hidden_two_stream.video.limits import frame_too_large
 
-__all__ = ["OPENED_FORMATS", "PLAYLIST", "refused_content", "special_file"]
+__all__ = ["OPENED_FORMATS", "PACKED_FORMATS", "PLAYLIST", "refused_content", "special_file"]
 
 _PLAYLIST_FORMATS = frozenset(("concat", "dash", "hls", "imf", "rtsp", "sdp", "webm_dash_manifest"))
 
 OPENED_FORMATS = ",".join(sorted(av.formats_available - _PLAYLIST_FORMATS))
 """Formats of local files that FFmpeg may open: all but lists of other files."""
+
+_FORMATS_BY_NAME = frozenset(("avisynth", "image2", "lavfi", "vapoursynth", "vobsub"))
+
+PACKED_FORMATS = ",".join(sorted(av.formats_available - _PLAYLIST_FORMATS - _FORMATS_BY_NAME))
+"""Formats of packed files: of the above, those that do not open a file by its name."""
 
 PLAYLIST = "it is a list of other videos (a playlist), not a video: name the videos themselves"
 

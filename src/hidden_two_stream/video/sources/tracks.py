@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import av
 from av.container import InputContainer
@@ -19,7 +20,9 @@ _PREVIEW = Disposition.timed_thumbnails | Disposition.still_image
 
 
 def choose_track(
-    name: str, container: InputContainer, open_again: Callable[[], InputContainer] | None
+    name: str,
+    container: InputContainer,
+    open_again: Callable[[], AbstractContextManager[InputContainer]] | None,
 ) -> int:
     """Return the index of the video track to read.
 
