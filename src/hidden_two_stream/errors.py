@@ -14,6 +14,7 @@ __all__ = [
     "HiddenTwoStreamError",
     "MissingDependencyError",
     "OutputError",
+    "StoreError",
     "Terminated",
     "TrainingError",
     "UsageError",
@@ -82,6 +83,23 @@ class VideoError(HiddenTwoStreamError):
     def __reduce__(self) -> tuple[type[VideoError], tuple[str, str]]:
         # Worker processes pickle exceptions; by default, the message would become `source`.
         return (type(self), (self.source, self.reason))
+
+
+class StoreError(HiddenTwoStreamError):
+    """A file in an object store or on a server cannot be read.
+
+    Attributes:
+        address: address of the file, or of the place that is listed.
+        reason: why it cannot be read, in a few words.
+    """
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"cannot read {address!r}: {reason}; check the address, the network and your access")
+        self.address = address
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[StoreError], tuple[str, str]]:
+        return (type(self), (self.address, self.reason))  # as `VideoError`
 
 
 class VideoWarning(UserWarning):

@@ -30,6 +30,7 @@ LAYERS: tuple[tuple[set[str], ...], ...] = (
             "parallel",
             "tensors",
             "watchdog",
+            "object_store",
         },
     ),
     ({"config"}, {"convnets"}),
@@ -167,6 +168,7 @@ def test_importing_the_package_is_cheap() -> None:
         "onnxruntime",
         "starlette",
         "uvicorn",
+        "fsspec",
     ]
     code = f"import sys, {PACKAGE}; print(*(name for name in {heavy} if name in sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
