@@ -40,10 +40,12 @@ __all__ = [
     "RunMetadata",
     "baseline_of",
     "build_model",
+    "checkpoint_file",
     "load_run",
     "place_weights",
     "read_config",
     "read_description",
+    "read_info",
     "read_metrics",
     "run_info",
     "save_run",
@@ -256,6 +258,34 @@ def load_run(source: str | Path) -> tuple[HiddenTwoStream, RunInfo]:
         MissingDependencyError: the library of its image encoder is not installed.
     """
     file, tensors, data, info = read_description(source)
+    _require_clip_labels(data, file)
+    from hidden_two_stream.tensors import shapes_only
+
+    try:
+        with shapes_only():  # the loaded weights replace the parameters: no second copy
+            model = build_model(info.recipe, len(info.classes))
+    except UsageError as error:
+        raise CheckpointError(f"{str(file)!r} cannot be rebuilt: {error}") from error
+    place_weights(model, tensors, file)
+    return model.eval(), info
+
+
+def read_info(source: str | Path) -> RunInfo:
+    """Return the description of a run folder or a checkpoint file, without its weights or PyTorch.
+
+    Raises:
+        UsageError, CheckpointError: as `load_run`.
+    """
+    from hidden_two_stream.tensor_files import read_metadata
+
+    file = checkpoint_file(source)
+    data = _description(read_metadata(file), file)
+    _require_clip_labels(data, file)
+    return run_info(data, file)
+
+
+def _require_clip_labels(data: Mapping[str, Any], file: Path) -> None:
+    """Raise a CheckpointError unless the JSON description is that of a run that labels clips."""
     baseline = baseline_of(data)
     if baseline is not None:
         nearest = baseline.startswith("nearest-")
@@ -268,15 +298,6 @@ def load_run(source: str | Path) -> tuple[HiddenTwoStream, RunInfo]:
         raise CheckpointError(
             f"{str(file)!r} labels frames, not clips; use hts annotate, or hidden_two_stream.load_annotator"
         )
-    from hidden_two_stream.tensors import shapes_only
-
-    try:
-        with shapes_only():  # the loaded weights replace the parameters: no second copy
-            model = build_model(info.recipe, len(info.classes))
-    except UsageError as error:
-        raise CheckpointError(f"{str(file)!r} cannot be rebuilt: {error}") from error
-    place_weights(model, tensors, file)
-    return model.eval(), info
 
 
 def read_description(
@@ -289,12 +310,16 @@ def read_description(
     """
     from hidden_two_stream.tensors import read_tensors
 
-    file = _checkpoint_file(source)
+    file = checkpoint_file(source)
     tensors, metadata = read_tensors(file)
+    data = _description(metadata, file)
+    return file, tensors, data, run_info(data, file)
+
+
+def _description(metadata: Mapping[str, str], file: Path) -> dict[str, Any]:
     if DESCRIPTION_KEY not in metadata:
         raise CheckpointError(f"{str(file)!r} is not a checkpoint of this package: it has no description")
-    data = parse_description(metadata[DESCRIPTION_KEY], file, FORMAT_VERSION)
-    return file, tensors, data, run_info(data, file)
+    return parse_description(metadata[DESCRIPTION_KEY], file, FORMAT_VERSION)
 
 
 def read_config(folder: Path) -> RunInfo:
@@ -362,7 +387,12 @@ def _more(names: Sequence[str], shown: int) -> str:
     return f" and {len(names) - shown} more are" if len(names) > shown else " is"
 
 
-def _checkpoint_file(source: object) -> Path:
+def checkpoint_file(source: object) -> Path:
+    """Return the file of weights of a run folder, or the checkpoint file itself.
+
+    Raises:
+        UsageError, CheckpointError: as `load_run`.
+    """
     if not (isinstance(source, str | Path) and str(source)):
         raise UsageError(
             f"got the run {source!r}; expected a folder made by `hts train`, or its {MODEL_FILE}"
