@@ -23,6 +23,7 @@ from hidden_two_stream._version import __version__
 if TYPE_CHECKING:
     from hidden_two_stream.apps.serving import app
     from hidden_two_stream.apps.settings import AppSettings
+    from hidden_two_stream.bulk.predict import BulkResult, predict_table
     from hidden_two_stream.checkpoint import RunInfo
     from hidden_two_stream.config.loading import load_recipe, recipe_names
     from hidden_two_stream.config.schema import Recipe
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from hidden_two_stream.inference.annotator import Annotator, load_annotator
     from hidden_two_stream.inference.explanation import Explanation
     from hidden_two_stream.inference.frame_scores import FrameScores, FrameSettings
+    from hidden_two_stream.inference.many import predict_many
     from hidden_two_stream.inference.motion_estimator import MotionEstimator, motion_estimator
     from hidden_two_stream.inference.onnx_recognizer import OnnxRecognizer, load_onnx
     from hidden_two_stream.inference.predictor import Recognizer, load
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Annotator": "inference.annotator",
     "AppSettings": "apps.settings",
+    "BulkResult": "bulk.predict",
     "Comparison": "evaluation.comparison",
     "CrossValidation": "experiments.cross_validation",
     "Decision": "types",
@@ -102,6 +105,8 @@ _HOMES = {
     "load_onnx": "inference.onnx_recognizer",
     "load_recipe": "config.loading",
     "motion_estimator": "inference.motion_estimator",
+    "predict_many": "inference.many",
+    "predict_table": "bulk.predict",
     "read_annotations": "data.annotations.files",
     "recipe_names": "config.loading",
     "resume": "training.runner",
@@ -115,6 +120,7 @@ _HOMES = {
 __all__ = [
     "Annotator",
     "AppSettings",
+    "BulkResult",
     "Comparison",
     "CrossValidation",
     "Decision",
@@ -160,6 +166,8 @@ __all__ = [
     "load_onnx",
     "load_recipe",
     "motion_estimator",
+    "predict_many",
+    "predict_table",
     "read_annotations",
     "recipe_names",
     "resume",

@@ -31,6 +31,7 @@ LAYERS: tuple[tuple[set[str], ...], ...] = (
             "tensors",
             "watchdog",
             "object_store",
+            "tensor_files",
         },
     ),
     ({"config"}, {"convnets"}),
@@ -43,7 +44,7 @@ LAYERS: tuple[tuple[set[str], ...], ...] = (
     ({"reports"}, {"export"}),
     ({"training"},),
     ({"experiments"},),
-    ({"apps"},),
+    ({"apps"}, {"bulk"}),
     ({"cli", "__main__"},),
 )
 PLACES = {

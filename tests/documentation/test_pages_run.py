@@ -61,7 +61,7 @@ TRAINS = ("README.md", "docs/own-data.md")
 """Pages whose own commands train runs/mine; the others find it trained."""
 PAGES = (
     *TRAINS, "docs/behaviors.md", "docs/live.md", "docs/export.md", "docs/tracking.md", "docs/features.md",
-    "docs/several-machines.md", "docs/usage.md", "docs/labels.md",
+    "docs/several-machines.md", "docs/usage.md", "docs/labels.md", "docs/bulk.md",
 )  # fmt: skip
 OTHER_GUIDES = {
     "docs/tutorial.md": "runs with the reader's own settings, in a test of its own",

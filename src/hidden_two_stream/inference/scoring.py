@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hidden_two_stream.checkpoint import RunInfo
+from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.config.stages import trained_streams
 from hidden_two_stream.data.clip_cache import DecodedVideo, Resizer, decode_video, require_resizable, resized
 from hidden_two_stream.errors import CheckpointError, UsageError, warn_of_video
@@ -53,6 +54,7 @@ from hidden_two_stream.video.times import FAR_RATE, at_rate, sampled_rate, unsam
 __all__ = [
     "KEPT_BYTES",
     "Scoring",
+    "decoded_for",
     "features_of",
     "predicted",
     "scored_along",
@@ -245,16 +247,27 @@ def predicted(
     require_threshold(threshold)
     recipe, changed = scoring.info.recipe, list[str]()
     chosen = run_protocol(protocol, recipe, changed.append)
-    video = decode_video(
+    video = decoded_for(recipe, source, chosen, resizer)
+    found = scoring.prediction(video, logits(video, chosen), chosen, threshold)
+    return replace(found, warnings=(*changed, *found.warnings))
+
+
+def decoded_for(
+    recipe: Recipe, source: Source, protocol: Protocol, resizer: Resizer | None = None
+) -> DecodedVideo:
+    """Return a video with the frames that a test protocol uses for a run.
+
+    Raises:
+        UsageError, VideoError: as `decode_video`.
+    """
+    return decode_video(
         source,
         recipe.input.resize,
         KEPT_BYTES,
         fps=recipe.input.fps,
         resizer=resizer,
-        choose=partial(protocol_frames, recipe, chosen),
+        choose=partial(protocol_frames, recipe, protocol),
     )
-    found = scoring.prediction(video, logits(video, chosen), chosen, threshold)
-    return replace(found, warnings=(*changed, *found.warnings))
 
 
 def video_logits(

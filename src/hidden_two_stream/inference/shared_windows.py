@@ -23,6 +23,7 @@ from hidden_two_stream.inference.windows import (
 )
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.recognition.pair_states import PairStates, pairs_of
+from hidden_two_stream.watchdog import progressed
 
 __all__ = ["scored_sharing", "windows_share_pairs"]
 
@@ -72,6 +73,7 @@ def scored_sharing(
         groups, frames, video.read_clips(frames, recipe.input.resize), strict=True
     ):
         logits = calibrated(scorer.logits(group, numbers, crops_of(images, recipe, crops)))
+        progressed()
         rows = {name: finite_numbers(name, found) for name, found in logits.items()}
         for place, clip in enumerate(group):
             of_window = slice(place * crops, (place + 1) * crops)
