@@ -324,7 +324,11 @@ class _Copy:
         folder = tempfile.mkdtemp(prefix="hts-")
         self.delete = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self.path = Path(folder) / "video"
-        copy_file(address, self.path)
+        try:
+            copy_file(address, self.path)
+        except BaseException:
+            self.delete()
+            raise
 
 
 def _copied(source: Source) -> _Copy | None:
