@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from hidden_two_stream.cli.options import Parser, Replacing, path, path_text, show
+from hidden_two_stream.cli.options import Parser, Replacing, describe_scorer, path, path_text, show
 from hidden_two_stream.cli.sources import named_videos
 from hidden_two_stream.errors import UsageError
 from hidden_two_stream.progress import ProgressLine, note, number_of
@@ -102,6 +102,7 @@ def predict_in_bulk(arguments: argparse.Namespace) -> int:
             raise UsageError(f"--{name.replace('_', '-')} does not go with --out; leave one of them out")
     if (arguments.threads or 1) > 1:
         raise UsageError("each of the --workers has one thread; leave out --threads")
+    describe_scorer(arguments)  # a wrong run is named before folders are searched
     sources, left_out = named_sources(arguments)
     total = len(shard_of(arguments, sources))
     with ProgressLine("predict", total, quiet=arguments.quiet) as line:

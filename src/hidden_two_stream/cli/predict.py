@@ -85,13 +85,14 @@ def run(arguments: argparse.Namespace) -> int:
     _check_workers(arguments)
     if arguments.out is not None:
         return predict_in_bulk(arguments)
-    named, left_out = named_sources(arguments)
-    sources = shard_of(arguments, named)
-    workers = min(arguments.workers, len(sources))
     # Worker processes hold recognizers of their own, so this one needs only the description.
-    recognizer = None if workers > 1 else open_scorer(arguments)
+    recognizer = None if arguments.workers > 1 else open_scorer(arguments)
     info = describe_scorer(arguments) if recognizer is None else recognizer.info
     protocol = run_protocol(arguments.protocol, info.recipe, note)
+    named, left_out = named_sources(arguments)
+    sources = shard_of(arguments, named)
+    if recognizer is None and len(sources) < 2:
+        recognizer = open_scorer(arguments)
     explainer = None if recognizer is None else _explainer(arguments, recognizer, protocol, sources)
     predictions: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
