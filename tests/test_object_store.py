@@ -116,7 +116,8 @@ def test_files_below_a_prefix_and_of_a_pattern(place: str, folder: Path, memory:
         "below/c.txt",
     ]
     assert object_store.list_files(f"{root}/*.mp4") == names[:2]
-    assert object_store.list_files(object_store.join(root, "b.mp4")) == names[1:2]
+    single = object_store.join(root, "b.mp4")
+    assert object_store.list_files(single) == [single]
     assert object_store.file_size(names[1]) == len(CONTENT)
     with object_store.open_file(names[1]) as file:
         assert file.seek(1000) == 1000

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from hidden_two_stream.errors import WorkerError
-from hidden_two_stream.parallel import WorkerPool, run_in_processes, threads
+from hidden_two_stream.parallel import WorkerPool, run_as_completed, run_in_processes, threads
 
 TASKS = """
 import time
@@ -258,3 +258,50 @@ def _alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def _sleep(seconds: float) -> float:
+    time.sleep(seconds)
+    return -seconds
+
+
+def _sleep_or_die(seconds: float) -> float:
+    if seconds == 0.02:
+        os._exit(3)
+    return _sleep(seconds)
+
+
+def test_results_as_they_come() -> None:
+    """A long task holds the others back only in its own worker."""
+    tasks = [2.0, 0.01, 0.02, 0.03, 0.04]
+    found = list(run_as_completed(_sleep, tasks, 2, lambda _: 1.0))
+    assert [task for task, _ in found] == [0.01, 0.02, 0.03, 0.04, 2.0]
+    assert all(result == -task for task, result in found)
+    assert list(run_as_completed(_sleep, tasks[1:3], 0, lambda _: 1.0)) == [(0.01, -0.01), (0.02, -0.02)]
+    assert list(run_as_completed(_sleep, [], 2, lambda _: 1.0)) == []
+
+
+def test_a_task_that_kills_its_process_costs_one_result() -> None:
+    tasks = [0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07]
+    found = dict(run_as_completed(_sleep_or_die, tasks, 2, lambda _: 1.0))
+    assert found == {task: 1.0 if task == 0.02 else -task for task in tasks}
+
+
+def test_tasks_are_taken_as_they_are_needed() -> None:
+    taken = []
+
+    def tasks() -> Iterator[float]:
+        for number in range(1_000_000):
+            taken.append(number)
+            yield 0.0
+
+    results = run_as_completed(_sleep, tasks(), 1, lambda _: 1.0)
+    for _ in range(5):
+        next(results)
+    results.close()  # type: ignore[attr-defined]
+    assert len(taken) == 5
+
+
+def test_a_tasks_error_ends_the_work() -> None:
+    with pytest.raises(ValueError, match="non-negative"):
+        list(run_as_completed(_sleep, [0.01, -1.0, 0.02], 2, lambda _: 1.0))

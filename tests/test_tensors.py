@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 import torch
 
-from hidden_two_stream import tensors as module
+from hidden_two_stream import tensor_files as module
 from hidden_two_stream.errors import CheckpointError
+from hidden_two_stream.tensor_files import MAX_HEADER_BYTES, read_metadata
 from hidden_two_stream.tensors import (
-    MAX_HEADER_BYTES,
     mismatches,
     not_finite,
-    read_metadata,
     read_tensors,
     write_tensors,
 )

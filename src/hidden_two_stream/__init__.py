@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hidden_two_stream.apps.service.settings import ServeSettings
     from hidden_two_stream.apps.serving import app
     from hidden_two_stream.apps.settings import AppSettings
+    from hidden_two_stream.bulk.predict import BulkResult, predict_table
     from hidden_two_stream.checkpoint import RunInfo
     from hidden_two_stream.config.loading import load_recipe, recipe_names
     from hidden_two_stream.config.schema import Recipe
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from hidden_two_stream.inference.annotator import Annotator, load_annotator
     from hidden_two_stream.inference.explanation import Explanation
     from hidden_two_stream.inference.frame_scores import FrameScores, FrameSettings
+    from hidden_two_stream.inference.many import predict_many
     from hidden_two_stream.inference.motion_estimator import MotionEstimator, motion_estimator
     from hidden_two_stream.inference.onnx_recognizer import OnnxRecognizer, load_onnx
     from hidden_two_stream.inference.predictor import Recognizer, load
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Annotator": "inference.annotator",
     "AppSettings": "apps.settings",
+    "BulkResult": "bulk.predict",
     "CardOptions": "sharing.push",
     "Comparison": "evaluation.comparison",
     "CrossValidation": "experiments.cross_validation",
@@ -112,6 +115,8 @@ _HOMES = {
     "motion_estimator": "inference.motion_estimator",
     "pack": "data.packing",
     "push": "sharing.push",
+    "predict_many": "inference.many",
+    "predict_table": "bulk.predict",
     "read_annotations": "data.annotations.files",
     "recipe_names": "config.loading",
     "resume": "training.runner",
@@ -126,6 +131,7 @@ _HOMES = {
 __all__ = [
     "Annotator",
     "AppSettings",
+    "BulkResult",
     "CardOptions",
     "Comparison",
     "CrossValidation",
@@ -176,6 +182,8 @@ __all__ = [
     "load_recipe",
     "motion_estimator",
     "pack",
+    "predict_many",
+    "predict_table",
     "push",
     "read_annotations",
     "recipe_names",

@@ -47,6 +47,7 @@ __all__ = [
     "place_weights",
     "read_config",
     "read_description",
+    "read_info",
     "read_metrics",
     "run_info",
     "save_run",
@@ -259,6 +260,34 @@ def load_run(source: str | Path) -> tuple[HiddenTwoStream, RunInfo]:
         MissingDependencyError: the library of its image encoder is not installed.
     """
     file, tensors, data, info = read_description(source)
+    _require_clip_labels(data, file)
+    from hidden_two_stream.tensors import shapes_only
+
+    try:
+        with shapes_only():  # the loaded weights replace the parameters: no second copy
+            model = build_model(info.recipe, len(info.classes))
+    except UsageError as error:
+        raise CheckpointError(f"{str(file)!r} cannot be rebuilt: {error}") from error
+    place_weights(model, tensors, file)
+    return model.eval(), info
+
+
+def read_info(source: str | Path) -> RunInfo:
+    """Return the description of a run folder or a checkpoint file, without its weights or PyTorch.
+
+    Raises:
+        UsageError, CheckpointError: as `load_run`.
+    """
+    from hidden_two_stream.tensor_files import read_metadata
+
+    file = checkpoint_file(source)
+    data = _description(read_metadata(file), file)
+    _require_clip_labels(data, file)
+    return run_info(data, file)
+
+
+def _require_clip_labels(data: Mapping[str, Any], file: Path) -> None:
+    """Raise a CheckpointError unless the JSON description is that of a run that labels clips."""
     baseline = baseline_of(data)
     if baseline is not None:
         nearest = baseline.startswith("nearest-")
@@ -271,15 +300,6 @@ def load_run(source: str | Path) -> tuple[HiddenTwoStream, RunInfo]:
         raise CheckpointError(
             f"{str(file)!r} labels frames, not clips; use hts annotate, or hidden_two_stream.load_annotator"
         )
-    from hidden_two_stream.tensors import shapes_only
-
-    try:
-        with shapes_only():  # the loaded weights replace the parameters: no second copy
-            model = build_model(info.recipe, len(info.classes))
-    except UsageError as error:
-        raise CheckpointError(f"{str(file)!r} cannot be rebuilt: {error}") from error
-    place_weights(model, tensors, file)
-    return model.eval(), info
 
 
 def read_description(
@@ -294,10 +314,14 @@ def read_description(
 
     file = checkpoint_file(source)
     tensors, metadata = read_tensors(file)
+    data = _description(metadata, file)
+    return file, tensors, data, run_info(data, file)
+
+
+def _description(metadata: Mapping[str, str], file: Path) -> dict[str, Any]:
     if DESCRIPTION_KEY not in metadata:
         raise CheckpointError(f"{str(file)!r} is not a checkpoint of this package: it has no description")
-    data = parse_description(metadata[DESCRIPTION_KEY], file, FORMAT_VERSION)
-    return file, tensors, data, run_info(data, file)
+    return parse_description(metadata[DESCRIPTION_KEY], file, FORMAT_VERSION)
 
 
 def read_config(folder: Path) -> RunInfo:

@@ -12,9 +12,12 @@ from contextlib import contextmanager
 from hidden_two_stream._version import __version__
 from hidden_two_stream.progress import number_of
 
-__all__ = ["THREADS_VARIABLE", "collector_paused", "machine", "thread_limit", "versions"]
+__all__ = ["MOST_WORKERS", "THREADS_VARIABLE", "collector_paused", "machine", "thread_limit", "versions"]
 
 THREADS_VARIABLE = "OMP_NUM_THREADS"
+
+MOST_WORKERS = 256
+"""Worker processes of a command; no machine has use for more."""
 
 
 def versions() -> dict[str, str]:

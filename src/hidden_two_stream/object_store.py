@@ -23,12 +23,15 @@ from hidden_two_stream.errors import (
     StoreError,
     UsageError,
 )
+from hidden_two_stream.watchdog import progressed
 
 __all__ = [
+    "STORES",
     "copy_file",
     "file_size",
     "is_pattern",
     "is_remote",
+    "is_stored",
     "join",
     "list_files",
     "list_sizes",
@@ -42,6 +45,10 @@ __all__ = [
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _WILD = re.compile(r"[*\[]|(?<!^)\?")
 _SPOOLED_BYTES = 16 << 20
+_STORES = "abfs adl az file gcs gs hdfs hf local memory oci oss s3 s3a sftp smb ssh webdav webhdfs"
+STORES = frozenset(_STORES.split())
+"""Schemes of addresses whose videos fsspec reads. FFmpeg itself reads the others: http, rtsp, …"""
+
 _PACKAGES = {
     "abfs": "adlfs",
     "az": "adlfs",
@@ -66,6 +73,11 @@ def scheme_of(address: str) -> str:
     """Return the scheme of an address, such as "s3", in lower case; "" for a path."""
     found = _SCHEME.match(address)
     return "" if found is None else found[1].lower()
+
+
+def is_stored(text: str) -> bool:
+    """Whether a text is an address in a store, whose scheme is one of `STORES`."""
+    return scheme_of(text) in STORES
 
 
 def is_pattern(address: str) -> bool:
@@ -105,7 +117,7 @@ def list_files(address: str) -> list[str]:
     with reading(address):
         found = system.glob(path, detail=True) if is_pattern(address) else system.find(path, detail=True)
         names = sorted(name for name, facts in found.items() if facts["type"] == "file")
-        listed = [str(system.unstrip_protocol(name)) for name in names]
+        listed = [address if name == path else str(system.unstrip_protocol(name)) for name in names]
         if not listed and not is_pattern(address) and system.isfile(path):  # a web page that links to nothing
             listed = [address]
     if not listed:
@@ -193,8 +205,9 @@ def copy_file(address: str, target: str | os.PathLike[str]) -> None:
         file = open(target, "wb")  # noqa: SIM115 - closed below
     except OSError as error:
         raise OutputError(f"cannot write {str(target)!r}: {error.strerror or error}") from error
+    callback = import_module("fsspec.callbacks").Callback(hooks={"watch": lambda *_, **__: progressed()})
     with file, reading(address):
-        system.get_file(path, file)
+        system.get_file(path, file, callback=callback)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection, get_context, parent_process
 from types import FrameType
@@ -19,7 +19,15 @@ from typing import Any, TypeVar
 
 from hidden_two_stream.errors import WorkerError
 
-__all__ = ["LOST_WORKER", "WorkerPool", "require_semaphores", "run_in_processes", "threads"]
+__all__ = [
+    "LOST_WORKER",
+    "WorkerPool",
+    "require_semaphores",
+    "run_as_completed",
+    "run_in_processes",
+    "single_thread",
+    "threads",
+]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -72,6 +80,39 @@ def run_in_processes(
         for task, future in waiting:
             yield _result_alone(function, task, lost) if _is_broken(future) else future.result()
         waiting.clear()
+
+
+def run_as_completed(
+    function: Callable[[Task], Result],
+    tasks: Iterable[Task],
+    workers: int,
+    lost: Callable[[Task], Result],
+) -> Iterator[tuple[Task, Result]]:
+    """Yield each task with its result as soon as it is there, in any order; else as `run_in_processes`.
+
+    A task that takes long holds no other result back. A process gets its next task when its result was taken,
+    so if all processes are killed at once, at most one task of each is lost.
+    """
+    if workers < 1:
+        yield from ((task, function(task)) for task in tasks)
+        return
+    remaining = iter(tasks)
+    running: dict[Future[Result], Task] = {}
+    while True:
+        with _pool(workers) as pool:
+            is_whole = True
+            while is_whole:
+                for task in itertools.islice(remaining, workers - len(running)):
+                    running[_submitted(pool, function, task)] = task
+                if not running:
+                    return
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                is_whole = not any(map(_is_broken, done))
+                for future in [future for future in done if not _is_broken(future)]:
+                    yield running.pop(future), future.result()
+        for future, task in running.items():
+            yield task, _result_alone(function, task, lost) if _is_broken(future) else future.result()
+        running.clear()
 
 
 def _submitted(pool: WorkerPool, function: Callable[[Task], Result], task: Task) -> Future[Result]:
@@ -223,7 +264,7 @@ def _initialize_worker() -> None:
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _set_threads(1, 1)
+    single_thread()
 
 
 def _end_with_parent() -> None:
@@ -235,6 +276,11 @@ def _end_with_parent() -> None:
     if parent is not None:
         connection.wait([parent.sentinel])
         os._exit(1)
+
+
+def single_thread() -> None:
+    """Let torch and OpenCV compute with one thread from now on, as workers do."""
+    _set_threads(1, 1)
 
 
 @contextlib.contextmanager

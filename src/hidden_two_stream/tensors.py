@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from hidden_two_stream.errors import CheckpointError, UsageError
+from hidden_two_stream.errors import UsageError
 from hidden_two_stream.files import atomic_write
+from hidden_two_stream.tensor_files import metadata_of, read_file
 
 __all__ = [
-    "MAX_HEADER_BYTES",
     "in_half_precision",
     "mismatches",
     "not_finite",
     "on_device",
-    "read_metadata",
     "read_tensors",
     "shapes_only",
     "write_tensors",
 ]
 
-MAX_HEADER_BYTES = 16 << 20
-"""Largest header of a safetensors file that is read; that of the paper's networks has 30 kB."""
-
-T = TypeVar("T")
 Module = TypeVar("Module", bound=nn.Module)
-
-_MAX_ATTEMPTS = 20
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -61,61 +54,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         CheckpointError: the file is missing or damaged, or is not a safetensors file.
     """
-    return _read(path, lambda file: (_copies(file), _metadata(file)))
-
-
-def read_metadata(path: Path) -> dict[str, str]:
-    """Metadata of a safetensors file; its tensors are not read.
-
-    Raises:
-        CheckpointError: the file is missing or damaged, or is not a safetensors file.
-    """
-    return _read(path, _metadata)
+    return read_file(path, lambda file: (_copies(file), metadata_of(file)))
 
 
 def _copies(file: Any) -> dict[str, Tensor]:
     return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-
-
-def _metadata(file: Any) -> dict[str, str]:
-    return dict(file.metadata() or {})
-
-
-def _read(path: Path, read: Callable[[Any], T]) -> T:
-    """Return `read(file)` for a single version of a file that another process may replace meanwhile.
-
-    `safe_open` opens the file twice by its name, for the header and for the tensors, so it can get two
-    versions of the file. A training run replaces its files in this way.
-    """
-    for _ in range(_MAX_ATTEMPTS):
-        try:
-            before = _version(path)
-            try:
-                _require_small_header(path)
-                with safe_open(path, framework="pt") as file:
-                    found = read(file)
-            except (SafetensorError, RuntimeError, MemoryError, TypeError, ValueError) as error:
-                if _version(path) == before:
-                    raise _damaged(path, error) from error
-            else:
-                if _version(path) == before:
-                    return found
-        except OSError as error:
-            raise _damaged(path, error) from error
-    raise CheckpointError(f"{str(path)!r} is replaced faster than it can be read; try again")
-
-
-def _require_small_header(path: Path) -> None:
-    """Raise a ValueError about a header that would take far more memory than any description needs."""
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-    if MAX_HEADER_BYTES < size <= path.stat().st_size:  # a larger number is no header: the reader says so
-        raise ValueError(f"its header has {size:,} bytes; expected at most {MAX_HEADER_BYTES:,}")
-
-
-def _version(path: Path) -> tuple[int, ...]:
-    status = path.stat()
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def mismatches(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
@@ -201,7 +144,3 @@ def on_device(module: Module, device: str | torch.device) -> Module:
 
 def _type(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
-
-
-def _damaged(path: Path, error: Exception) -> CheckpointError:
-    return CheckpointError(f"{str(path)!r} is not a complete safetensors file: {error}")

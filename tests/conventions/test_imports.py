@@ -32,6 +32,7 @@ LAYERS: tuple[tuple[set[str], ...], ...] = (
             "batch_share",
             "watchdog",
             "object_store",
+            "tensor_files",
         },
     ),
     ({"config"}, {"convnets"}),
@@ -44,7 +45,7 @@ LAYERS: tuple[tuple[set[str], ...], ...] = (
     ({"reports"}, {"export"}),
     ({"training"}, {"sharing"}),
     ({"experiments"},),
-    ({"apps"},),
+    ({"apps"}, {"bulk"}),
     ({"cli", "__main__"},),
 )
 PLACES = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hidden_two_stream import errors, files, tensors, watchdog
+from hidden_two_stream import environment, errors, files, tensor_files, watchdog
 from hidden_two_stream.apps import api, jobs, names, projects
 from hidden_two_stream.apps.service import allowed, fetching, keys, pipeline, receiving, serving
 from hidden_two_stream.apps.service import settings as service_settings
@@ -53,7 +53,7 @@ def row_of(name: str) -> str:
         ("frames of one video kept", f"{scoring.KEPT_BYTES // MIB} MiB"),
         ("frames of all videos kept by `train`", f"{Resources().cache_mb} MiB"),
         ("box to follow", f"{tracking.SMALLEST_BOX_PX} px a side"),
-        ("worker processes", f" {options.MOST_WORKERS} |"),
+        ("worker processes", f" {environment.MOST_WORKERS} |"),
         ("threads of a command", f" {options._MOST_THREADS} |"),
         ("frames of all videos kept by `hts check`", f" {check._KEPT_BYTES >> 20} MiB"),
         ("windows of an explained video", f" {explain.MOST_WINDOWS} |"),
@@ -74,7 +74,7 @@ def row_of(name: str) -> str:
         ("parameters of an image encoder", f"{image_encoder.MAX_PARAMETERS // 10**6:,} million"),
         ("numbers in the configuration", f" {image_encoder.MAX_NUMBER:,} "),
         ("layers in the configuration", f" {image_encoder.MAX_LAYERS} "),
-        ("header of a safetensors", f"{tensors.MAX_HEADER_BYTES // MIB} MiB"),
+        ("header of a safetensors", f"{tensor_files.MAX_HEADER_BYTES // MIB} MiB"),
         ("ONNX file", f"{onnx_file.MOST_BYTES / 10**9:.1f} GB"),
         ("whole number in a JSON file", f" {files._MOST_DIGITS} digits"),
         ("message of an error", f" {errors._LONGEST_MESSAGE:,} characters"),

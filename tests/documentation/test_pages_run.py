@@ -62,6 +62,7 @@ TRAINS = ("README.md", "docs/own-data.md")
 PAGES = (
     *TRAINS, "docs/behaviors.md", "docs/live.md", "docs/export.md", "docs/tracking.md", "docs/features.md",
     "docs/devices.md", "docs/usage.md", "docs/labels.md", "docs/sharing.md", "docs/shards.md",
+    "docs/bulk.md",
 )  # fmt: skip
 OTHER_GUIDES = {
     "docs/tutorial.md": "runs with the reader's own settings, in a test of its own",

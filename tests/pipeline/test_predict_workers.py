@@ -24,7 +24,7 @@ from hidden_two_stream.types import Prediction
 from hidden_two_stream.video.writer import write_video
 
 Hts = Callable[..., tuple[int, str, str]]
-PREDICT = many._predict
+PREDICT = many._predict_apart
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_one_video_needs_no_worker(
 def test_a_video_that_crashes_its_process_costs_one_prediction(
     run: Path, videos: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(many, "_predict", _predict_or_die)
+    monkeypatch.setattr(many, "_predict_apart", _predict_or_die)
     sources = [str(video) for video in videos]
     found = list(many.predict_many(str(run), sources, workers=2))
     recognizer = load(run)
@@ -108,7 +108,8 @@ def _predict_or_die(task: many._Task) -> Prediction | HiddenTwoStreamError:
 
 
 def test_an_unexpected_error_names_its_video(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(many, "_recognizer", lambda *_: 1 / 0)
+    recognizer = type("Broken", (), {"predict": lambda *_, **__: 1 / 0})()
+    monkeypatch.setattr(many, "open_run", lambda *_: recognizer)
     (found,) = many.predict_many("run", ["a.mp4"], workers=0)
     assert isinstance(found, VideoError)
     assert (found.source, found.reason) == ("a.mp4", "unexpected ZeroDivisionError: division by zero")

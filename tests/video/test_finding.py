@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from hidden_two_stream.errors import UsageError
@@ -172,3 +173,25 @@ def test_expand_sources_leaves_special_files_to_the_reader(tmp_path: Path) -> No
     assert expand_sources([str(tmp_path / "*.mp4")]) == names
     assert expand_sources([str(tmp_path)]) == names
     assert expand_sources(["/dev/stdin"]) == ["/dev/stdin"]
+
+
+def test_expand_sources_lists_stores(tmp_path: Path) -> None:
+    touch(tmp_path, "a/one.mp4", "a/deep/two.avi", "a/notes.txt", "a/raw")
+    system = fsspec.filesystem("memory")
+    for name in ("one.mp4", "deep/two.avi", "notes.txt", "raw"):
+        system.pipe_file(f"/finding/{name}", b"x")
+    try:
+        root = "memory://finding"
+        both = expand_sources([f"{root}/"])
+        assert [Path(source).name for source in both] == ["two.avi", "one.mp4"]
+        assert expand_sources([root]) == both
+        assert len(expand_sources([f"{root}/*"])) == 3  # a pattern chooses by itself
+        assert expand_sources([f"{root}/gone.mp4"]) == [f"{root}/gone.mp4"]  # reading it says so
+        assert expand_sources([f"{root}/raw"])[0].endswith("raw")
+        with pytest.raises(UsageError, match="no file at or below"):
+            expand_sources([f"{root}/none/"])
+        here, address = str(tmp_path / "a"), (tmp_path / "a").as_uri()
+        assert expand_sources([address]) == expand_sources([here])
+        assert expand_sources([f"{address}/**/*.avi"]) == expand_sources([f"{here}/**/*.avi"])
+    finally:
+        system.rm("/finding", recursive=True)

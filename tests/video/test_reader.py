@@ -6,6 +6,7 @@ import io
 import os
 import re
 import shutil
+import tempfile
 import threading
 from collections.abc import Container, Iterable
 from functools import partial
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import fsspec
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -22,6 +24,7 @@ from hidden_two_stream.errors import UsageError, VideoError
 from hidden_two_stream.types import Frame
 from hidden_two_stream.video.finding import is_frame_folder
 from hidden_two_stream.video.reader import VideoReader, probe, read_video
+from hidden_two_stream.video.writer import write_video
 
 Clip = npt.NDArray[np.uint8]
 
@@ -576,3 +579,34 @@ def test_no_file_stays_open(tmp_path: Path, scene: Clip) -> None:
     with pytest.raises(VideoError):
         VideoReader(broken)
     assert open_files() == 0
+
+
+def test_a_video_in_a_store_reads_as_a_file_does(scene: Clip, tmp_path: Path) -> None:
+    write_video(tmp_path / "clip.mp4", scene[:9])
+    address = "memory://reading/clip.mp4"
+    fsspec.filesystem("memory").pipe_file("/reading/clip.mp4", (tmp_path / "clip.mp4").read_bytes())
+    expected, info = read_video(tmp_path / "clip.mp4")
+    for source in (address, (tmp_path / "clip.mp4").as_uri()):
+        clip, found = read_video(source)
+        np.testing.assert_array_equal(clip, expected)
+        assert found == info
+    with VideoReader(address) as reader:
+        copy = reader._copy
+        assert copy is not None
+        assert copy.path.exists()
+        assert reader.expected_frames == 9  # as a file that can be sought in
+    assert not copy.path.parent.exists()
+
+
+def test_what_is_wrong_in_a_store_is_named(tmp_path: Path) -> None:
+    fsspec.filesystem("memory").pipe_file("/reading/bad.mp4", b"no video")
+    fsspec.filesystem("memory").pipe_file("/reading/empty.mp4", b"")
+    before = set(Path(tempfile.gettempdir()).glob("hts-*"))
+    for name, message in (("bad", "it is not a video"), ("empty", "the file is empty")):
+        with pytest.raises(VideoError, match=f"'memory://reading/{name}.mp4': {message}"):
+            VideoReader(f"memory://reading/{name}.mp4")
+    with pytest.raises(UsageError, match=r"nothing found at 'memory://reading/none\.mp4'"):
+        VideoReader("memory://reading/none.mp4")
+    with pytest.raises(UsageError, match="nothing found at"):
+        VideoReader((tmp_path / "none.mp4").as_uri())
+    assert set(Path(tempfile.gettempdir()).glob("hts-*")) <= before

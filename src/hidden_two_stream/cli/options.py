@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hidden_two_stream.cli.output import print_json, print_text
-from hidden_two_stream.environment import THREADS_VARIABLE, collector_paused
+from hidden_two_stream.environment import MOST_WORKERS, THREADS_VARIABLE, collector_paused
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.progress import note
 from hidden_two_stream.weights.hub_names import hub_name
 
 if TYPE_CHECKING:
+    from hidden_two_stream.checkpoint import RunInfo
     from hidden_two_stream.config.schema import Recipe
     from hidden_two_stream.inference.motion_estimator import MotionEstimator
     from hidden_two_stream.inference.onnx_recognizer import OnnxRecognizer
     from hidden_two_stream.inference.predictor import Recognizer
     from hidden_two_stream.training.resources import Resources
 
-MOST_WORKERS = 256
 _MOST_THREADS = 256
 DATA_HELP = (
     "folder with one sub-folder of videos per class, a CSV with the columns path,label, or a dataset by "
@@ -447,6 +447,17 @@ def require_run(arguments: argparse.Namespace) -> None:
     from hidden_two_stream.checkpoint import checkpoint_file
 
     checkpoint_file(arguments.run)
+
+
+def describe_scorer(arguments: argparse.Namespace) -> RunInfo:
+    """Return the description of what `open_scorer` opens, without PyTorch.
+
+    Raises:
+        UsageError, CheckpointError: as `open_scorer`.
+    """
+    from hidden_two_stream.inference.many import describe_run
+
+    return describe_run(arguments.run, arguments.device)
 
 
 def open_recognizer(arguments: argparse.Namespace) -> Recognizer:

@@ -9,17 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hidden_two_stream.cli.bulk import add_bulk, named_sources, predict_in_bulk, shard_of
 from hidden_two_stream.cli.options import (
-    MOST_WORKERS,
     Parser,
     add_device,
     add_protocol,
     add_threads,
+    describe_scorer,
     open_scorer,
     path,
 )
 from hidden_two_stream.cli.output import print_json, print_text
-from hidden_two_stream.cli.sources import Failure, add_videos, attempt, named_videos
+from hidden_two_stream.cli.sources import Failure, add_videos, attempt
+from hidden_two_stream.environment import MOST_WORKERS
 from hidden_two_stream.errors import HiddenTwoStreamError, UsageError
 from hidden_two_stream.printing import one_line
 from hidden_two_stream.progress import note
@@ -37,7 +39,7 @@ SUMMARY = "label videos: files, folders, globs, frame folders or URLs"
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts predict`."""
-    add_videos(parser, "run folder, checkpoint file, or an exported model.onnx")
+    videos = add_videos(parser, "run folder, checkpoint file, or an exported model.onnx")
     parser.add_argument(
         "--top", type=int, default=3, help="number of classes to print per video (default: %(default)s)"
     )
@@ -65,6 +67,7 @@ def add_arguments(parser: Parser) -> None:
         metavar="N",
         help="processes for many videos, each with one thread (default: %(default)s)",
     )
+    add_bulk(parser, videos)
     add_protocol(parser)
     add_device(parser)
     add_threads(parser)
@@ -80,10 +83,17 @@ def run(arguments: argparse.Namespace) -> int:
     require_threshold(arguments.threshold)
     parse_protocol(arguments.protocol)
     _check_workers(arguments)
-    recognizer = open_scorer(arguments)
-    protocol = run_protocol(arguments.protocol, recognizer.info.recipe, note)
-    sources, left_out = named_videos(arguments.sources, "labeled")
-    explainer = _explainer(arguments, recognizer, protocol, sources)
+    if arguments.out is not None:
+        return predict_in_bulk(arguments)
+    # Worker processes hold recognizers of their own, so this one needs only the description.
+    recognizer = None if arguments.workers > 1 else open_scorer(arguments)
+    info = describe_scorer(arguments) if recognizer is None else recognizer.info
+    protocol = run_protocol(arguments.protocol, info.recipe, note)
+    named, left_out = named_sources(arguments)
+    sources = shard_of(arguments, named)
+    if recognizer is None and len(sources) < 2:
+        recognizer = open_scorer(arguments)
+    explainer = None if recognizer is None else _explainer(arguments, recognizer, protocol, sources)
     predictions: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     result = {"run": arguments.run, "predictions": predictions, "unreadable": failed, "left_out": left_out}
@@ -118,6 +128,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _check_workers(arguments: argparse.Namespace) -> None:
     if not 1 <= arguments.workers <= MOST_WORKERS:
         raise UsageError(f"--workers is {arguments.workers}; expected 1 to {MOST_WORKERS}")
+    if arguments.explain is None and arguments.explain_class is not None:
+        raise UsageError("--explain-class needs --explain FOLDER")
     if arguments.workers > 1 and arguments.explain is not None:
         raise UsageError("--explain works in one process; leave out --workers")
     if arguments.workers > 1 and (arguments.threads or 1) > 1:
@@ -126,13 +138,15 @@ def _check_workers(arguments: argparse.Namespace) -> None:
 
 def _work(
     arguments: argparse.Namespace,
-    recognizer: Recognizer | OnnxRecognizer,
+    recognizer: Recognizer | OnnxRecognizer | None,
     protocol: Protocol,
     sources: Sequence[str],
 ) -> Iterator[tuple[str, Callable[[], Prediction]]]:
-    """Yield each video, and a function that returns its prediction or raises why there is none."""
-    workers = min(arguments.workers, len(sources))
-    if workers < 2:
+    """Yield each video, and a function that returns its prediction or raises why there is none.
+
+    Without a recognizer, worker processes predict.
+    """
+    if recognizer is not None:
         for source in sources:
             yield (
                 source,
@@ -146,7 +160,7 @@ def _work(
         sources,
         protocol.name,
         threshold=arguments.threshold,
-        workers=workers,
+        workers=min(arguments.workers, len(sources)),
         device=arguments.device,
     )
     for source, outcome in zip(sources, outcomes, strict=True):
@@ -173,8 +187,6 @@ def _explainer(
         OutputError: the folder cannot be made.
     """
     if arguments.explain is None:
-        if arguments.explain_class is not None:
-            raise UsageError("--explain-class needs --explain FOLDER")
         return None
     from hidden_two_stream.inference.onnx_recognizer import OnnxRecognizer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -28,15 +29,19 @@ class Failure:
     reason: str
 
 
-def add_videos(parser: Parser, run_help: str = "run folder or checkpoint file") -> None:
-    """Add the positional arguments RUN and VIDEO…, as `arguments.run` and `arguments.sources`."""
+def add_videos(parser: Parser, run_help: str = "run folder or checkpoint file") -> argparse.Action:
+    """Add the positional arguments RUN and VIDEO…, as `arguments.run` and `arguments.sources`.
+
+    The latter is returned.
+    """
     parser.add_argument("run", type=path_text, metavar="RUN", help=run_help)
-    parser.add_argument(
+    return parser.add_argument(
         "sources",
         type=path_text,
         nargs="+",
         metavar="VIDEO",
-        help="files, folders, globs, frame folders or URLs (put -- before a name that begins with a dash)",
+        help="files, folders, globs, frame folders, URLs, or prefixes in a store such as s3://bucket/videos/ "
+        "(put -- before a name that begins with a dash)",
     )
 
 

@@ -2,70 +2,135 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Generator, Iterable, Iterator
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from hidden_two_stream.errors import HiddenTwoStreamError, VideoError, unexpected
-from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL
-from hidden_two_stream.parallel import LOST_WORKER, run_in_processes
-from hidden_two_stream.types import Prediction
+from hidden_two_stream.checkpoint import RunInfo, read_info
+from hidden_two_stream.environment import MOST_WORKERS
+from hidden_two_stream.errors import (
+    CheckpointError,
+    HiddenTwoStreamError,
+    MissingDependencyError,
+    UsageError,
+    VideoError,
+    unexpected,
+)
+from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol
+from hidden_two_stream.parallel import LOST_WORKER, run_as_completed, run_in_processes
+from hidden_two_stream.types import Prediction, require_threshold
+from hidden_two_stream.watchdog import ended_when_stuck
+from hidden_two_stream.weights.hub import find_run
 
 if TYPE_CHECKING:
     from hidden_two_stream.inference.onnx_recognizer import OnnxRecognizer
     from hidden_two_stream.inference.predictor import Recognizer
 
-__all__ = ["predict_many"]
+__all__ = [
+    "Outcome",
+    "describe_run",
+    "failed",
+    "open_run",
+    "predict_as_completed",
+    "predict_many",
+    "require_workers",
+]
+
+Outcome = Prediction | HiddenTwoStreamError
+"""The prediction of a video, or why there is none."""
 
 
 def predict_many(
-    run: str,
-    sources: Iterable[str],
+    run: str | Path,
+    sources: Iterable[str | Path],
     protocol: str = DEFAULT_PROTOCOL,
     *,
     threshold: float | None = None,
     workers: int = 1,
     device: str = "cpu",
-) -> Iterator[Prediction | HiddenTwoStreamError]:
+) -> Iterator[Outcome]:
     """Yield the prediction of each video, in order, as `Recognizer.predict` gives it; or why there is none.
 
-    A video that crashes its process costs only its own prediction.
+    The reason is a `VideoError` or another error of the package, which is yielded, not raised. A video that
+    crashes its process costs only its own prediction.
 
     Args:
         run: a run folder, a checkpoint file, or an exported .onnx file.
-        sources: files, folders of frames and URLs.
+        sources: files, folders of frames and URLs; taken as they are needed.
         protocol, threshold: as for `Recognizer.predict`.
-        workers: processes; 0 works in this one.
+        workers: processes, each with one thread; 0 works in this one.
         device: where to compute.
 
     Raises:
+        UsageError: there is nothing at `run`, or an argument is wrong.
+        CheckpointError: the run cannot be used.
+        MissingDependencyError: a library that the run or an address needs is not installed.
         WorkerError: worker processes cannot be started.
     """
+    parse_protocol(protocol)
+    require_threshold(threshold)
+    require_workers(workers, fewest=0)
+    if isinstance(sources, str | Path):
+        raise UsageError(f"the sources are {str(sources)!r}; expected a list of videos: [{str(sources)!r}]")
+    path = os.fspath(run)
+    tasks = (_Task(path, device, os.fspath(source), protocol, threshold) for source in sources)
+    return run_in_processes(_predict if workers < 1 else _predict_apart, tasks, workers, _lost)
+
+
+def predict_as_completed(
+    run: str,
+    sources: Iterable[str],
+    protocol: str,
+    *,
+    threshold: float | None,
+    workers: int,
+    device: str,
+) -> Generator[tuple[str, Outcome], None, None]:
+    """Yield each video with its prediction as soon as it is there; else as `predict_many`."""
     tasks = (_Task(run, device, source, protocol, threshold) for source in sources)
-    return run_in_processes(_predict, tasks, workers, _lost)
+    for task, outcome in run_as_completed(_predict_apart, tasks, workers, _lost):
+        yield task.source, outcome
 
 
-class _Task(NamedTuple):
-    run: str
-    device: str
-    source: str
-    protocol: str
-    threshold: float | None
+def require_workers(workers: int, fewest: int = 1) -> None:
+    """Check a number of worker processes.
+
+    Raises:
+        UsageError: it is out of range.
+    """
+    if not fewest <= workers <= MOST_WORKERS:
+        raise UsageError(f"the number of workers is {workers}; expected {fewest} to {MOST_WORKERS}")
 
 
-def _predict(task: _Task) -> Prediction | HiddenTwoStreamError:
-    try:
-        recognizer = _recognizer(task.run, task.device)
-        return recognizer.predict(task.source, task.protocol, threshold=task.threshold)
-    except HiddenTwoStreamError as error:
-        return error
-    except Exception as error:  # one video must not end the work on all others
-        return VideoError(task.source, unexpected(error))
+def describe_run(run: str, device: str = "cpu") -> RunInfo:
+    """Return the description of a run or an exported model that labels clips, without loading PyTorch.
+
+    Raises:
+        UsageError: there is nothing at `run`, or an exported model is to be used on another device.
+        CheckpointError: it cannot be used.
+        MissingDependencyError: ONNX Runtime is not installed.
+    """
+    from hidden_two_stream.inference.onnx_recognizer import ONNX_SUFFIX, load_onnx
+    from hidden_two_stream.inference.scoring import Scoring
+
+    is_exported = run.lower().endswith(ONNX_SUFFIX)
+    if is_exported and device != "cpu":
+        raise UsageError(f"the device is {device}, but ONNX files run on the cpu; leave it out")
+    info = load_onnx(run, threads=1).info if is_exported else read_info(find_run(run).path)
+    if not Scoring.of(info).streams:
+        raise CheckpointError(f"{run!r} has no trained stream; train spatial or temporal")
+    return info
 
 
 @lru_cache(maxsize=1)
-def _recognizer(run: str, device: str) -> Recognizer | OnnxRecognizer:
-    """Return the recognizer of this process, loaded once."""
+def open_run(run: str, device: str) -> Recognizer | OnnxRecognizer:
+    """Return the recognizer of this process, loaded once.
+
+    Raises:
+        UsageError, CheckpointError, MissingDependencyError: as `predictor.load` and `load_onnx`.
+    """
     from hidden_two_stream.environment import collector_paused
 
     with collector_paused():
@@ -78,5 +143,39 @@ def _recognizer(run: str, device: str) -> Recognizer | OnnxRecognizer:
         return load(run, device)
 
 
-def _lost(task: _Task) -> Prediction | HiddenTwoStreamError:
+def failed(source: str, error: Exception) -> HiddenTwoStreamError:
+    """Return what an error about one video is to those who wait for its prediction.
+
+    Raises:
+        MissingDependencyError: a library is missing; other videos would fail too.
+    """
+    if isinstance(error, MissingDependencyError):
+        raise error
+    return error if isinstance(error, HiddenTwoStreamError) else VideoError(source, unexpected(error))
+
+
+class _Task(NamedTuple):
+    run: str
+    device: str
+    source: str
+    protocol: str
+    threshold: float | None
+
+
+def _predict(task: _Task) -> Outcome:
+    recognizer = open_run(task.run, task.device)  # its errors are not those of the video
+    try:
+        return recognizer.predict(task.source, task.protocol, threshold=task.threshold)
+    except Exception as error:  # one video must not end the work on all others
+        return failed(task.source, error)
+
+
+def _predict_apart(task: _Task) -> Outcome:
+    """`_predict` in a worker process, which ends if it is stuck."""
+    open_run(task.run, task.device)
+    with ended_when_stuck():
+        return _predict(task)
+
+
+def _lost(task: _Task) -> Outcome:
     return VideoError(task.source, LOST_WORKER)

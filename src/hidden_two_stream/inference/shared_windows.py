@@ -26,6 +26,7 @@ from hidden_two_stream.inference.windows import (
 )
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.recognition.pair_states import PairStates, pairs_of
+from hidden_two_stream.watchdog import progressed
 
 __all__ = ["scored_sharing", "scored_sharing_together", "windows_share_pairs"]
 
@@ -136,6 +137,7 @@ def _logits_of_windows(
     """Yield the logits of each window, averaged over its crops; `images` are those of each group."""
     for group, of_group in zip(groups, images, strict=True):
         logits = calibrated(scorer.logits(group, _numbers(group), of_group))
+        progressed()
         rows = {name: finite_numbers(name, found) for name, found in logits.items()}
         for place in range(len(group)):
             of_window = slice(place * crops, (place + 1) * crops)

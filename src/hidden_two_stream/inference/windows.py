@@ -24,6 +24,7 @@ from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.types import Frame
 from hidden_two_stream.video.crops import center_crop, five_crop, stack, ten_crop
 from hidden_two_stream.video.sampling import center_start, clip_indices, clip_span, uniform_starts
+from hidden_two_stream.watchdog import progressed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -263,7 +264,9 @@ def scored(
             clips.extend(window.clips)
         while len(clips) >= batch_size or (window is None and clips):
             batch, clips = clips[:batch_size], clips[batch_size:]
-            for name, logits in forward(stack(batch)).items():
+            values = forward(stack(batch))
+            progressed()
+            for name, logits in values.items():
                 rows.setdefault(name, []).extend(finite_numbers(name, logits))
             yield from complete()
 

@@ -33,7 +33,8 @@ from hidden_two_stream.reports.run_card import inspect
 from hidden_two_stream.sharing.card import PICTURE_FILE, CardFacts, model_card
 from hidden_two_stream.sharing.picture import FlowPicture, flow_picture
 from hidden_two_stream.sharing.public import audit, private_words, public_info, public_results
-from hidden_two_stream.tensors import read_metadata, write_tensors
+from hidden_two_stream.tensor_files import read_metadata
+from hidden_two_stream.tensors import write_tensors
 from hidden_two_stream.video.reader import Source
 from hidden_two_stream.weights.hub import find_run
 from hidden_two_stream.weights.hub_errors import hub_errors, hub_library

@@ -12,6 +12,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from hidden_two_stream.errors import UsageError
+from hidden_two_stream.object_store import (
+    is_pattern,
+    is_remote,
+    is_stored,
+    list_files,
+    local_path,
+    scheme_of,
+)
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -50,12 +58,10 @@ _SYSTEM_NAMES = frozenset(
      "system volume information", "thumbs.db")
 )  # fmt: skip
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-
 
 def is_url(source: str) -> bool:
     """Whether `source` begins as a URL does, such as http://."""
-    return _URL.match(source) is not None
+    return is_remote(source)
 
 
 def is_video(name: str) -> bool:
@@ -178,10 +184,13 @@ def expand_sources(sources: Sequence[str]) -> list[str]:
 
     Packed videos are named by their folder or its `shards.json`; a URL of packed videos ends in that.
 
-    Whatever lies at a path is one source, also a broken link or a pipe: reading it says what it is.
+    Whatever lies at a path is one source, also a broken link or a pipe: reading it says what it is. An
+    address in a store that is no name of a video is listed: all videos below it. So are addresses with
+    wildcards, also those of web pages.
 
     Raises:
         UsageError: a name is empty or matches nothing.
+        MissingDependencyError, StoreError: a store cannot be listed.
         DataError: the index of packed videos is damaged, a shard is missing or truncated, or a folder was not
             packed to its end.
     """
@@ -191,14 +200,37 @@ def expand_sources(sources: Sequence[str]) -> list[str]:
     for source in sources:
         if not source.strip():
             raise UsageError("the name of a video is empty; give a file, a folder, a glob or a URL")
-        if is_url(source) or os.path.lexists(source) or is_packed(source):
+        if is_packed(source):
             found += _expand(source)
             continue
-        matches = sorted(glob.glob(source, recursive=True))
+        if _is_listed(source):
+            found += _listed(source)
+            continue
+        name = os.fspath(local_path(source) or source)
+        if is_url(name) or os.path.lexists(name):
+            found += _expand(name)
+            continue
+        matches = sorted(glob.glob(name, recursive=True))
         if not matches:
             raise UsageError(f"no file, folder or match for {source!r}; check the path")
         found += itertools.chain.from_iterable(_expand(match) for match in matches)
     return list(dict.fromkeys(found))
+
+
+def _is_listed(source: str) -> bool:
+    """Whether a source is the address of several videos: a prefix in a store, or a pattern."""
+    if scheme_of(source) in ("http", "https"):
+        return is_pattern(source)
+    is_far = is_stored(source) and local_path(source) is None
+    return is_far and (is_pattern(source) or not is_video(urlsplit(source).path))
+
+
+def _listed(address: str) -> list[str]:
+    files = list_files(address)
+    videos = files if is_pattern(address) or files == [address] else list(filter(is_video, files))
+    if not videos:
+        raise UsageError(f"no videos below {address!r}")
+    return videos
 
 
 def _expand(source: str) -> list[str]:

@@ -1,5 +1,7 @@
 """Reads frames from a video file, a URL, a folder of frame images, or an array, all in the same way.
 
+A file in an object store (s3://, gs://, …) is copied to this machine while its reader is open.
+
 Rules for every source:
 
 - Frames are counted and returned in the decoder's output order. Time stamps don't sort or drop frames, and
@@ -30,7 +32,9 @@ import itertools
 import math
 import operator
 import os
+import shutil
 import stat
+import tempfile
 import weakref
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -42,9 +46,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hidden_two_stream.errors import UsageError, VideoError
+from hidden_two_stream.object_store import copy_file, is_stored, local_path
 from hidden_two_stream.progress import number_of
 from hidden_two_stream.types import Frame, LazyFrame, RawClip, validate_clip
 from hidden_two_stream.video.finding import is_url
+from hidden_two_stream.video.shards.addresses import is_packed
 from hidden_two_stream.video.shards.opening import MemberFile, open_member
 from hidden_two_stream.video.sources.array import ArraySource
 from hidden_two_stream.video.sources.base import FrameSource
@@ -98,7 +104,12 @@ class VideoReader:
     """
 
     def __init__(self, source: Source) -> None:
-        self._source = _open_source(source)
+        self._copy = _copied(source)
+        try:
+            self._source = _open_source(source) if self._copy is None else _open_copy(source, self._copy)
+        except BaseException:
+            self._delete_copy()
+            raise
         self._passes: weakref.WeakSet[Generator[Any, None, None]] = weakref.WeakSet()
         self._closed = False
 
@@ -230,6 +241,7 @@ class VideoReader:
         for running in list(self._passes):
             running.close()
         self._source.close()
+        self._delete_copy()
 
     def __enter__(self) -> Self:
         return self
@@ -238,6 +250,10 @@ class VideoReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _delete_copy(self) -> None:
+        if self._copy is not None:
+            self._copy.delete()
 
     def _select(self, wanted: Iterable[int]) -> Iterator[Frame]:
         self._require_open()
@@ -299,6 +315,8 @@ def _open_source(source: Source) -> FrameSource:
     name = os.fspath(source)
     if (packed := open_member(name)) is not None:
         return _open_packed(name, packed)
+    if is_stored(name) and (path := local_path(name)) is not None:
+        return _open_path(str(path), path)
     if is_url(name):
         return FileSource(name, name, None)
     return _open_path(name, Path(name))
@@ -310,6 +328,39 @@ def _open_packed(name: str, packed: MemberFile) -> FileSource:
     if reason:
         raise VideoError(name, reason)
     return FileSource(name, "", packed)
+
+
+class _Copy:
+    """A copy of a file in a store, in a folder of its own; deleted with the reader at the latest."""
+
+    def __init__(self, address: str) -> None:
+        folder = tempfile.mkdtemp(prefix="hts-")
+        self.delete = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self.path = Path(folder) / "video"
+        try:
+            copy_file(address, self.path)
+        except BaseException:
+            self.delete()
+            raise
+
+
+def _copied(source: Source) -> _Copy | None:
+    """Copy a video that lies in a store, as seeking there is slow; None: it does not, or is near or packed.
+
+    Raises:
+        UsageError, MissingDependencyError, StoreError, OutputError: as `object_store.copy_file`.
+    """
+    name = "" if isinstance(source, np.ndarray) else str(source)
+    is_far = is_stored(name) and local_path(name) is None and not is_packed(name)
+    return _Copy(name) if is_far else None
+
+
+def _open_copy(source: Source, copy: _Copy) -> FrameSource:
+    name = source_name(source)
+    reason = _refused_file(copy.path)
+    if reason:
+        raise VideoError(name, reason)
+    return FileSource(name, f"file:{copy.path}", PathFile(copy.path))
 
 
 def _open_path(name: str, path: Path) -> FrameSource:

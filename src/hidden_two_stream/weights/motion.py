@@ -24,11 +24,11 @@ from hidden_two_stream.config.validation import LIMITS
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.files import parse_description
 from hidden_two_stream.motion.networks.build import MOTION_NETWORKS, build_motion
+from hidden_two_stream.tensor_files import read_metadata
 from hidden_two_stream.tensors import (
     in_half_precision,
     mismatches,
     not_finite,
-    read_metadata,
     read_tensors,
     shapes_only,
     write_tensors,

@@ -19,11 +19,11 @@ from torch import nn
 
 from hidden_two_stream.errors import CheckpointError, UsageError
 from hidden_two_stream.files import parse_description
+from hidden_two_stream.tensor_files import read_metadata
 from hidden_two_stream.tensors import (
     in_half_precision,
     mismatches,
     not_finite,
-    read_metadata,
     read_tensors,
     write_tensors,
 )
