@@ -66,7 +66,8 @@ def main() -> None:
 
 def mutmut(*arguments: str) -> str:
     """Run mutmut in the repository and return what it prints."""
-    print("mutmut", *arguments[:3], f"… ({len(arguments)} arguments)", file=sys.stderr, flush=True)
+    if arguments[0] == "run":
+        print(f"mutmut runs {len(arguments) - 3} mutants", file=sys.stderr, flush=True)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     environment.setdefault("HTS_TEST_DATA", str(ROOT.parent / "shared" / "data"))
     done = subprocess.run(
@@ -115,10 +116,14 @@ def report(files: list[str]) -> None:
         if not wanted(file, files):
             continue
         kinds = Counter(MEANINGS.get(code, f"code {code}") for code in codes.values() if code is not None)
-        row(f"`{file}`", len(codes), kinds)
         total.update(kinds)
         total["all"] += len(codes)
-        left += [name for name, code in codes.items() if code is not None and MEANINGS.get(code) != KILLED]
+        row(f"`{file}`", len(codes), kinds)
+        left += [
+            name
+            for name, code in codes.items()
+            if code is not None and MEANINGS.get(code) not in (KILLED, LATE)
+        ]
     row("together", total.pop("all"), total)
     for name in left:
         change = mutmut("show", name)
