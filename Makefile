@@ -1,7 +1,7 @@
 # `make` alone lists the targets. Windows: see CONTRIBUTING.md.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow fuzz bench lint types docs wheel clean
+.PHONY: help setup demo test test-slow fuzz bench coverage mutation lint types docs wheel hashes audit clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -14,7 +14,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-setup: $(INSTALLED) ## create .venv and install the package with everything the tests need
+setup: $(INSTALLED) ## create .venv and install the package with everything the tests need; HASHES=1 checks each file
 
 # The stamp goes first and comes back last: an environment without it was interrupted, and is built anew.
 # Where pyproject.toml or constraints.txt has changed it is only old: pip brings the environment up to date
@@ -25,6 +25,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	    "name one with 'make setup PYTHON=/path/to/python3.11'" >&2; exit 1; }
 	@if ! { [ -e $@ ] && $(BIN)/python -m pip --version >/dev/null 2>&1; }; then $(PYTHON) -m venv --clear .venv; fi
 	@if [ -e $@ ]; then mv $@ $@.old; fi
+	$(if $(HASHES),$(BIN)/python -m pip install --require-hashes --no-deps -r constraints-hashes.txt)
 	$(BIN)/python -m pip install -c constraints.txt -e ".[all,dev,docs]" || \
 	  { if [ -e $@.old ]; then mv $@.old $@; fi; exit 1; }
 	@$(BIN)/python -m pip check
@@ -48,6 +49,16 @@ bench: setup ## time this machine into build/bench.json, and compare with a comm
 	$(BIN)/hts bench -o build/bench.json $(ARGS)
 	$(BIN)/python benchmarks/guard.py $(or $(TABLE),docs/bench-epyc.json) --measured build/bench.json
 
+coverage: setup ## branch coverage of the package by the quick tests, commands and workers included
+	rm -rf build/coverage
+	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -n 2 -m "not slow" $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+mutation: setup ## change the code in small ways and see whether tests notice; ARGS are handed on, --help lists them
+	$(BIN)/python -m pip install -c constraints.txt -e ".[mutation]"
+	$(BIN)/python benchmarks/mutation.py $(ARGS)
+
 lint: setup ## style
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -65,6 +76,19 @@ wheel: setup ## build the wheel, install it into an empty environment, and run i
 	$(WHEEL_ENV)/bin/python -m pip install -c constraints.txt dist/*.whl
 	cd $(WHEEL_ENV) && time bin/hts --help
 
+hashes: ## write constraints-hashes.txt anew from constraints.txt; needs an index that gives SHA-256 hashes
+	$(PYTHON) -m venv --clear build/uv-env
+	build/uv-env/bin/python -m pip install uv
+	echo "# The files of constraints.txt by hash: made by \`make hashes\`, used by \`make setup HASHES=1\`." > build/hashes.txt
+	build/uv-env/bin/uv pip compile constraints.txt --python $(PYTHON) --no-deps --no-emit-package torch \
+	  --generate-hashes --no-header --no-annotate --quiet >> build/hashes.txt
+	mv build/hashes.txt constraints-hashes.txt
+
+audit: ## look the pinned versions up in the advisory database of PyPI; needs the network
+	$(PYTHON) -m venv --clear build/audit-env
+	build/audit-env/bin/python -m pip install pip-audit
+	build/audit-env/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt
+
 clean: ## remove what was built (not .venv, not runs)
-	rm -rf build dist .cache .mypy_cache .ruff_cache .pytest_cache
+	rm -rf build dist mutants .cache .hypothesis .mypy_cache .ruff_cache .pytest_cache
 	find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

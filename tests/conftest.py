@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from hidden_two_stream.cli.main import main
 
@@ -16,6 +17,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 # The tests run two at a time on two cores, with arrays too small for threads to pay off.
 torch.set_num_threads(1)
+
+# The same examples each time, so that a change never fails by chance. `HYPOTHESIS=search` looks for new ones.
+settings.register_profile("same", derandomize=True, deadline=None, max_examples=100)
+settings.register_profile("search", deadline=None, max_examples=2000, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS", "same"))
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -152,6 +152,16 @@ def test_flow_of_integer_type() -> None:
         torch.testing.assert_close(grid, sampling_grid(whole), check_dtype=False)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_sampled_in_float32_and_stays_half(dtype: torch.dtype) -> None:
+    """Whole pixels are exact, although 1 / 112 is not; the result has the image's type, not the flow's."""
+    image = torch.rand(1, 3, 5, 112).to(dtype)
+    shifted = warp(image, uniform_flow(7, 0, 5, 112).to(dtype))
+    assert shifted.dtype == dtype
+    torch.testing.assert_close(shifted[..., :-7], image[..., 7:])
+    assert warp(image.float(), uniform_flow(7, 0, 5, 112).to(dtype)).dtype == torch.float32
+
+
 def test_images_of_a_batch_have_their_own_flow() -> None:
     image = torch.rand(1, 1, 6, 6, dtype=torch.float64).repeat(3, 1, 1, 1)
     flow = torch.cat([uniform_flow(u, 0, 6, 6) for u in (0, 1, 2)])

@@ -154,6 +154,7 @@ def test_every_rule_gives_starts_whose_clips_fit(num_frames: int, length: int, s
         (lambda: clip_span(1, 0), "stride"),
         (lambda: clip_indices(0, 11, 1, 0), "num_frames"),
         (lambda: clip_indices(0, 0, 1, 5), "length"),
+        (lambda: clip_indices(0, 11, 0, 5), "stride"),
         (lambda: clip_indices(-1, 2, 1, 5), "start"),
         (lambda: clip_indices(5, 2, 1, 5), "start"),
         (lambda: num_starts(0, 11, 1), "num_frames"),

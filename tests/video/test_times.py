@@ -16,7 +16,16 @@ import pytest
 from hidden_two_stream.types import Frame, RawClip
 from hidden_two_stream.video.reader import VideoReader
 from hidden_two_stream.video.sources.file import FileSource
-from hidden_two_stream.video.times import FALLBACK_FPS, FrameClock, at_rate, file_times, index_times
+from hidden_two_stream.video.times import (
+    FALLBACK_FPS,
+    FrameClock,
+    at_rate,
+    file_times,
+    index_times,
+    sampled_rate,
+    stamp_seconds,
+    unsampled_warning,
+)
 
 MILLISECOND = Fraction(1, 1000)
 THERMAL = (
@@ -298,6 +307,14 @@ def test_times_of_a_clock_always_increase() -> None:
         assert np.all(np.diff(run(stamps, float(rng.uniform(1, 60)))[0]) > 0)
 
 
+def test_time_stamps_count_units_of_the_time_base() -> None:
+    assert stamp_seconds(11, 3, Fraction(3, 8)) == 3.0
+
+
+def test_times_of_whole_seconds_are_not_whole_numbers() -> None:
+    assert file_times([3, 4, 6], None).dtype == np.float64
+
+
 def test_file_times_keep_increasing_time_stamps() -> None:
     found = file_times([2.5, 2.75, 4.0], 10)
     assert found.dtype == np.float64
@@ -374,3 +391,18 @@ def test_frames_come_as_soon_as_the_next_one_is_known() -> None:
     frames = at_rate(live(), 25)
     assert [next(frames).index, len(seen)] == [0, 2]
     assert [next(frames).index, len(seen)] == [2, 4]
+
+
+def test_a_sampled_video_shows_no_more_frames_than_it_has() -> None:
+    assert sampled_rate(30.0, 12.0) == 12.0
+    assert sampled_rate(10.0, 12.0) == 10.0  # frames repeat, so there are 10 different ones
+    assert sampled_rate(30.0, 0.0) == 30.0
+
+
+def test_a_warning_says_when_frames_are_not_sampled() -> None:
+    assert unsampled_warning(30.0, 12.0) is None
+    assert unsampled_warning(30.0, 0.0) is None
+    assert unsampled_warning(None, 0.0) is None
+    assert unsampled_warning(None, 12.5) == (
+        "its frame rate is unknown, so all frames were used, not 12.5 per second"
+    )
