@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hidden_two_stream import errors, files, tensors, watchdog
+from hidden_two_stream import errors, files, npz, tensors, watchdog
 from hidden_two_stream.apps import api, jobs, names, projects
 from hidden_two_stream.apps.settings import AppSettings
 from hidden_two_stream.cli import options
@@ -15,7 +15,8 @@ from hidden_two_stream.config import plain, validation
 from hidden_two_stream.data import check
 from hidden_two_stream.data.annotations import format as label_format
 from hidden_two_stream.data.annotations import label_file
-from hidden_two_stream.evaluation import label_lists, npz
+from hidden_two_stream.data.benchmarks import tsn
+from hidden_two_stream.evaluation import label_lists
 from hidden_two_stream.export import onnx_file
 from hidden_two_stream.inference import explain, scoring, segment_settings
 from hidden_two_stream.motion import tracking
@@ -45,6 +46,7 @@ def row_of(name: str) -> str:
         ("image file", f"{images._MOST_BYTES / 10**9:.2f} GB"),
         ("frames of one video kept", f"{scoring.KEPT_BYTES // MIB} MiB"),
         ("frames of all videos kept by `train`", f"{Resources().cache_mb} MiB"),
+        ("class numbers of a TSN list", f" {tsn.MOST_CLASSES:,} |"),
         ("box to follow", f"{tracking.SMALLEST_BOX_PX} px a side"),
         ("worker processes", f" {options.MOST_WORKERS} |"),
         ("threads of a command", f" {options._MOST_THREADS} |"),

@@ -31,7 +31,7 @@ from hidden_two_stream.data.splits import divide
 from hidden_two_stream.environment import versions
 from hidden_two_stream.errors import CheckpointError, HiddenTwoStreamError, UsageError
 from hidden_two_stream.evaluation.accuracy import trained_on
-from hidden_two_stream.files import make_folder, read_json, write_json
+from hidden_two_stream.files import is_temporary, make_folder, read_json, write_json
 from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol
 from hidden_two_stream.progress import kept_on_output_error, note
 from hidden_two_stream.reports.run import write_run_report
@@ -129,8 +129,10 @@ class Plan:
         return plan
 
 
-_BEGUN_FILES = (LOCK_FILE, UNREADABLE_FILE)
-"""What a run can leave in its folder before it writes its plan."""
+def _is_begun(name: str) -> bool:
+    """Return whether a run can leave this file in its folder before it has written its plan."""
+    return name in (LOCK_FILE, UNREADABLE_FILE) or is_temporary(name)
+
 
 _PLAN_TYPES: dict[str, Any] = {
     "data": str,
@@ -402,7 +404,7 @@ def _prepare(folder: Path, plan: Plan | None, locks: ExitStack, quiet: bool) -> 
 def _require_run_folder(folder: Path) -> None:
     """Raise an error if a folder holds other files than those of a run, such as the videos themselves."""
     entries = folder.iterdir() if folder.is_dir() else ()
-    files = [path.name for path in entries if path.name not in _BEGUN_FILES]
+    files = [path.name for path in entries if not _is_begun(path.name)]
     if files and not any((folder / name).exists() for name in (PLAN_FILE, MODEL_FILE)):
         raise UsageError(
             f"{str(folder)!r} holds something other than a run, such as {min(files)!r}; name a new or empty "
