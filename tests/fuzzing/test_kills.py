@@ -38,7 +38,9 @@ def test_a_killed_training_and_a_full_disk(tmp_path: Path) -> None:
                   "--every", 17, "--full", 1)  # fmt: skip
     commands = found["commands"]
     assert isinstance(commands, dict)
-    assert [commands["few-clips"][name] for name in ("random", "at_writes", "full")] == [1, 4, 1]
+    tried = commands["few-clips"]
+    assert (tried["random"], tried["full"]) == (1, 1)
+    assert tried["at_writes"] >= 4
     assert commands["features-npz"]["writes"] == 1
 
 
