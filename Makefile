@@ -1,7 +1,7 @@
 # `make` alone lists the targets. Windows: see CONTRIBUTING.md.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow fuzz bench coverage mutation lint types docs wheel hashes audit clean
+.PHONY: help setup demo test test-slow fuzz fuzz-kills bench coverage mutation lint types docs wheel hashes audit clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -43,7 +43,10 @@ test-slow: setup ## the tests that train for longer
 	$(PYTEST) -m slow $(ARGS)
 
 fuzz: setup ## read thousands of damaged files; N and VIDEOS say how many, ARGS are handed on
-	$(BIN)/python -m fuzz --files $(or $(N),10000) --videos $(or $(VIDEOS),4000) $(ARGS)
+	$(BIN)/python -m fuzz --files $(or $(N),10000) --videos $(or $(VIDEOS),16000) $(ARGS)
+
+fuzz-kills: setup ## kill trainings and commands at every moment, and fill their disk; ARGS are handed on
+	OMP_NUM_THREADS=1 $(BIN)/python -m fuzz.kills $(ARGS)
 
 bench: setup ## time this machine into build/bench.json, and compare with a committed TABLE
 	$(BIN)/hts bench -o build/bench.json $(ARGS)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from fuzz.kinds import KINDS, Kind, of_group
+from fuzz.ledger import add_sitting, require_new_seed, totals
 from fuzz.sandbox import Limits, Result, Task, run_tasks
 from fuzz.worker import make_variant
 
@@ -22,6 +23,11 @@ __all__ = ["main", "tasks_of", "write_originals"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     options = _parser().parse_args(arguments)
+    if options.totals:
+        print(totals(options.ledger))
+        return 0
+    if options.ledger is not None:
+        require_new_seed(options.ledger, options.seed)
     chosen = [KINDS[name] for name in options.only]
     groups = {"files": options.files, "videos": options.videos}
     tasks = [
@@ -45,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 if options.keep is not None and result.outcome != "fuzzer":
                     _keep(result.task, originals, options.keep)
     summary = _summary(results, options.seed, time.monotonic() - begun)
+    if options.ledger is not None:
+        add_sitting(options.ledger, summary)
     print(json.dumps(summary, indent=2) if options.json else _text(summary))
     return 1 if summary["findings"] else 0
 
@@ -122,6 +130,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=10.0, help="computing time that a variant may take")
     parser.add_argument("--only", nargs="*", default=[], choices=KINDS, metavar="KIND", help=", ".join(KINDS))
     parser.add_argument("--keep", type=Path, help="folder for the variants that are findings")
+    parser.add_argument(
+        "--ledger", type=Path, metavar="FILE", help="also add the summary to FILE; a seed counts once"
+    )
+    parser.add_argument("--totals", action="store_true", help="print what FILE adds up to, and read nothing")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     return parser
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from fuzz import readers, videos, writers
+from fuzz import lists, readers, studies, videos, writers
 from hidden_two_stream.data.annotations.table import FORMATS
 
 __all__ = ["KINDS", "Kind", "of_group"]
@@ -100,6 +100,19 @@ KINDS: dict[str, Kind] = {
         Kind("pt2", "files", writers.write_pt2, readers.load_and_predict, "model.pt2"),
         Kind("flow", "files", writers.write_flow, readers.read_flow, "a.flo"),
         Kind("web-project", "files", writers.write_web_project, readers.import_project, "taught.safetensors"),
+        Kind("ucf101", "files", lists.write_ucf101, lists.read_ucf101_lists, "set", ("set/*/*.txt",)),
+        Kind("hmdb51", "files", lists.write_hmdb51, lists.read_hmdb51_lists, "set", ("set/*/*.txt",)),
+        Kind("tsn", "files", lists.write_tsn, lists.read_tsn_lists, "train.txt", ("*.txt",)),
+        Kind("ground-truth", "files", lists.write_ground_truth, lists.read_ground_truth, "clip.flow.npz"),
+        Kind("temporal-weights", "files", lists.write_pretrained, lists.read_pretrained,
+             "temporal.safetensors"),
+        Kind("app-project", "files", lists.write_app_project, lists.read_app_project, "projects",
+             ("projects/one/project.json",)),
+        Kind("baseline", "files", studies.write_baseline, studies.read_baseline, "run", _WEIGHTS),
+        Kind("nearest", "files", studies.write_nearest, studies.read_nearest, "run", _WEIGHTS),
+        Kind("flow-cache", "files", studies.write_flow_cache, studies.read_flow_cache, "flow", ("flow/*",),
+             ("cv2",)),
+        Kind("folds", "files", studies.write_folds, studies.read_folds_plan, "runs", ("runs/plan.json",)),
         *map(_label_kind, FORMATS),
         *(_video_kind(name) for name in videos.RECIPES),
     )

@@ -35,10 +35,11 @@ __all__ = [
     "read_score_file",
     "read_state",
     "read_weights",
+    "used",
 ]
 
 
-def _used(use: Callable[[], object]) -> object:
+def used(use: Callable[[], object]) -> object:
     """Return what `use` returns; None if the package refuses it, because that says nothing about the file."""
     try:
         return use()
@@ -54,15 +55,15 @@ def load_and_predict(path: Path) -> object:
 
     recognizer = hts.load(path)
     if recognizer.trained_streams:
-        return _used(lambda: recognizer.predict(_CLIP, "2x1"))
-    return _used(lambda: recognizer.flow(_CLIP))
+        return used(lambda: recognizer.predict(_CLIP, "2x1"))
+    return used(lambda: recognizer.flow(_CLIP))
 
 
 def load_and_predict_onnx(path: Path) -> object:
     import hidden_two_stream as hts
 
     recognizer = hts.load_onnx(path, threads=1)
-    return _used(lambda: recognizer.predict(_CLIP, "2x1"))
+    return used(lambda: recognizer.predict(_CLIP, "2x1"))
 
 
 def inspect_run(path: Path) -> object:
@@ -112,7 +113,7 @@ def annotate(path: Path) -> object:
     import hidden_two_stream as hts
 
     annotator = hts.load_annotator(path)
-    return _used(lambda: annotator.annotate(_CLIP))
+    return used(lambda: annotator.annotate(_CLIP))
 
 
 def read_score_file(path: Path) -> object:
@@ -162,7 +163,7 @@ def read_dataset(path: Path) -> object:
     from hidden_two_stream.data.splits import split_dataset
 
     index = read_dataset_index(path)
-    return index.fingerprint(), _used(lambda: split_dataset(index, 0.25, 0))
+    return index.fingerprint(), used(lambda: split_dataset(index, 0.25, 0))
 
 
 def read_frame_labels(path: Path) -> object:
@@ -208,7 +209,7 @@ def import_project(path: Path) -> object:
 
     with tempfile.TemporaryDirectory() as out:
         recognizer = hts.import_web(path, Path(out) / "run")
-        return _used(lambda: recognizer.predict(_CLIP, "1x1")), hts.inspect(Path(out) / "run")
+        return used(lambda: recognizer.predict(_CLIP, "1x1")), hts.inspect(Path(out) / "run")
 
 
 def read_labels(path: Path, format: str) -> object:

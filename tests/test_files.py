@@ -192,3 +192,25 @@ def test_a_text_that_looks_like_a_hashed_name_has_another_folder() -> None:
     taken = folder_names(["S/1", "S_1"])["S/1"]
     found = folder_names(["S/1", "S_1", taken])
     assert len(set(found.values())) == 3
+
+
+def test_the_content_is_on_the_disk_before_the_new_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power failure, a file system may know a new name whose content it never wrote."""
+    events: list[tuple[str, int]] = []
+    sync, replace = os.fsync, Path.replace
+
+    def synced(descriptor: int) -> None:
+        events.append(("synced", os.fstat(descriptor).st_ino))
+        sync(descriptor)
+
+    def replaced(part: Path, target: Path) -> Path:
+        events.append(("replaced", part.stat().st_ino))
+        return replace(part, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
+    write_text(tmp_path / "a.txt", "text")
+    number = (tmp_path / "a.txt").stat().st_ino
+    assert events == [("synced", number), ("replaced", number)]

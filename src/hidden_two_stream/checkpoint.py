@@ -224,7 +224,7 @@ def build_model(recipe: Recipe, num_classes: int) -> HiddenTwoStream:
 
 
 def save_run(folder: Path, model: torch.nn.Module, info: RunInfo, **extra: str) -> None:
-    """Write `model.safetensors` and `config.json` into `folder`.
+    """Write `config.json`, then `model.safetensors` into `folder`.
 
     Args:
         folder: the run folder; it must exist.
@@ -245,8 +245,9 @@ def save_run(folder: Path, model: torch.nn.Module, info: RunInfo, **extra: str) 
             f"cannot save the model: {broken[0]}{_more(broken, 1)} not finite; train again with a lower "
             "learning rate"
         )
-    write_tensors(folder / MODEL_FILE, weights, {DESCRIPTION_KEY: json.dumps(description)})
     write_json(folder / CONFIG_FILE, description)
+    # Last: a folder without weights is no run yet, so an interrupted command can be given again.
+    write_tensors(folder / MODEL_FILE, weights, {DESCRIPTION_KEY: json.dumps(description)})
 
 
 def load_run(source: str | Path) -> tuple[HiddenTwoStream, RunInfo]:

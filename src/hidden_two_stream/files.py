@@ -19,8 +19,10 @@ from hidden_two_stream.errors import CheckpointError, OutputError
 
 __all__ = [
     "atomic_write",
+    "delete_temporary",
     "folder_name",
     "folder_names",
+    "is_temporary",
     "make_folder",
     "parse_description",
     "parse_json",
@@ -40,13 +42,33 @@ _RESERVED = frozenset(
 """Names that Windows keeps for devices, with any suffix."""
 
 
+_TEMPORARY = re.compile(
+    r"\.[\w-]{1,40}\.[0-9a-f]{8}\.part(\.(safetensors|json|jsonl|txt|html|md|svg|npz|npy|csv|mp4))?"
+    r"|\.tmp[0-9A-Za-z]{6}"  # the writer of safetensors files has temporary files of its own
+)
+
+
+def is_temporary(name: str) -> bool:
+    """Return whether a file in a run folder is one that a killed process had not finished writing."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def delete_temporary(folder: Path) -> None:
+    """Delete the temporary files that killed processes left in a folder that no other process uses now."""
+    for path in folder.glob(".*"):
+        if is_temporary(path.name) and path.is_file():
+            with suppress(OSError):
+                path.unlink()
+
+
 @contextmanager
 def atomic_write(path: str | os.PathLike[str], *, make_parents: bool = False) -> Iterator[Path]:
     """Yield a temporary path to write to; rename the file to `path` at the end, or delete it on an error.
 
     The temporary file is in the same folder and has the same suffix, from which some writers choose a format.
-    An existing file at `path` is replaced only when the new one is complete. Every OSError in the block is
-    reported as a failure to write `path`.
+    An existing file at `path` is replaced only when the new one is complete and on the disk, so that neither
+    a kill nor a power failure leaves half a file. Every OSError in the block is reported as a failure to
+    write `path`.
 
     Args:
         path: the file to write.
@@ -69,6 +91,7 @@ def atomic_write(path: str | os.PathLike[str], *, make_parents: bool = False) ->
         part.unlink()
         yield part
         part.chmod(mode)  # some writers create files that only their owner can read
+        _sync(part)
         part.replace(target)
     except OSError as error:
         raise OutputError(
@@ -79,6 +102,12 @@ def atomic_write(path: str | os.PathLike[str], *, make_parents: bool = False) ->
         # If the parent is not a folder, even deleting fails; that must not hide the error above.
         with suppress(OSError):
             part.unlink()
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file is on the disk: some file systems would keep its new name before its content."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
 
 
 def _require_nameable(path: Path) -> None:

@@ -24,6 +24,7 @@ LAYERS: tuple[tuple[set[str], ...], ...] = (
             "errors",
             "types",
             "files",
+            "npz",
             "printing",
             "progress",
             "environment",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hidden_two_stream import environment, errors, files, tensor_files, watchdog
+from hidden_two_stream import environment, errors, files, npz, tensor_files, watchdog
 from hidden_two_stream.apps import api, jobs, names, projects
 from hidden_two_stream.apps.service import allowed, fetching, keys, pipeline, receiving, serving
 from hidden_two_stream.apps.service import settings as service_settings
@@ -17,7 +17,8 @@ from hidden_two_stream.config import plain, validation
 from hidden_two_stream.data import check, packing
 from hidden_two_stream.data.annotations import format as label_format
 from hidden_two_stream.data.annotations import label_file
-from hidden_two_stream.evaluation import label_lists, npz
+from hidden_two_stream.data.benchmarks import tsn
+from hidden_two_stream.evaluation import label_lists
 from hidden_two_stream.export import onnx_file
 from hidden_two_stream.inference import explain, scoring, segment_settings
 from hidden_two_stream.motion import tracking
@@ -52,6 +53,7 @@ def row_of(name: str) -> str:
         ("image file", f"{images._MOST_BYTES / 10**9:.2f} GB"),
         ("frames of one video kept", f"{scoring.KEPT_BYTES // MIB} MiB"),
         ("frames of all videos kept by `train`", f"{Resources().cache_mb} MiB"),
+        ("class numbers of a TSN list", f" {tsn.MOST_CLASSES:,} |"),
         ("box to follow", f"{tracking.SMALLEST_BOX_PX} px a side"),
         ("worker processes", f" {environment.MOST_WORKERS} |"),
         ("threads of a command", f" {options._MOST_THREADS} |"),

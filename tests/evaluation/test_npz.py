@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hidden_two_stream import npz as npz_module
 from hidden_two_stream.errors import DataError
-from hidden_two_stream.evaluation import npz as npz_module
 from hidden_two_stream.evaluation.accuracy import load_scores
 from hidden_two_stream.evaluation.matlab import read_arrays
-from hidden_two_stream.evaluation.npz import LARGEST_BYTES, read_npz
 from hidden_two_stream.evaluation.score_files import read_scores
+from hidden_two_stream.npz import LARGEST_BYTES, read_npz
 
 READERS = [read_npz, load_scores, lambda path: read_scores(str(path))]
 

@@ -18,6 +18,7 @@ import pytest
 
 import hidden_two_stream as hts
 from fuzz import writers
+from hidden_two_stream.checkpoint import METRICS_FILE, read_metrics
 from hidden_two_stream.data.annotations.files import write_annotations
 from hidden_two_stream.data.annotations.model import Annotations, video_id
 from hidden_two_stream.data.annotations.table import FORMATS
@@ -25,6 +26,8 @@ from hidden_two_stream.errors import CheckpointError, DataError, HiddenTwoStream
 from hidden_two_stream.evaluation.score_files import read_scores
 from hidden_two_stream.export.web_runtime import Package, _unpacked
 from hidden_two_stream.files import atomic_write, folder_names, make_folder, write_text
+from hidden_two_stream.training.lock import LOCK_FILE, folder_lock
+from hidden_two_stream.training.log import MetricsLog
 from hidden_two_stream.types import Segment
 from hidden_two_stream.weights.fetch import read_state_dict
 
@@ -125,6 +128,32 @@ def test_no_file_is_written_through_a_link(tmp_path: Path) -> None:
     write_text(tmp_path / "out.txt", "new")
     assert secret.read_text(encoding="utf-8") == "untouched"
     assert not (tmp_path / "out.txt").is_symlink()
+
+
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="Windows cannot refuse links so")
+def test_the_lock_of_a_folder_from_elsewhere_empties_no_file(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("untouched", encoding="utf-8")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / LOCK_FILE).symlink_to(secret)
+    with pytest.raises(OutputError, match=r"cannot write .*\.lock"), folder_lock(tmp_path / "run"):
+        pass
+    assert secret.read_text(encoding="utf-8") == "untouched"
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_the_log_of_a_folder_from_elsewhere_is_written_nowhere_else(tmp_path: Path, exists: bool) -> None:
+    secret = tmp_path / "secret"
+    if exists:
+        secret.write_text("untouched", encoding="utf-8")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / METRICS_FILE).symlink_to(secret)
+    log = MetricsLog(tmp_path / "run", "motion", 0)
+    log.write("motion", 1, {"loss": 0.5})
+    log.close()
+    assert [line["step"] for line in read_metrics(tmp_path / "run")] == [1]
+    assert secret.exists() == exists
+    assert not exists or secret.read_text(encoding="utf-8") == "untouched"
 
 
 @pytest.mark.parametrize("name", ["a\0b", "\ud800"])

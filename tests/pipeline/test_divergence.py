@@ -42,6 +42,25 @@ def test_a_training_that_diverges_saves_no_model(
     assert not not_finite(read_tensors(run / "state.safetensors")[0])
 
 
+def test_a_last_layer_that_cannot_be_fitted_saves_no_model(
+    small_data: Path, tmp_path: Path, hts: Hts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The few-clips path has no loss that could show it; the weights do."""
+    monkeypatch.setattr(
+        "hidden_two_stream.training.logistic.window_embeddings",
+        lambda model, run: (torch.full((len(run.labels), model.temporal_stream.fc.in_features), torch.nan),
+                            torch.tensor(run.labels)),
+    )  # fmt: skip
+    run = tmp_path / "run"
+    options = ["--recipe", "quick", "--set", "input.size=32", "--set", "calibration.method=none"]
+    code, _, err = hts("train", "--data", small_data, "--out", run, *options, "--workers", 0, "--quiet")
+    (line,) = [line for line in err.splitlines() if line.startswith("hts: ")]
+    assert code == 1
+    assert "stage temporal, last step: temporal_stream.fc.weight" in line
+    assert "not finite" in line
+    assert not (run / "model.safetensors").exists()
+
+
 @pytest.fixture(params=["motion_net.", "temporal_stream.", "spatial_stream."])
 def broken(request: pytest.FixtureRequest, small_run: Path, tmp_path: Path) -> tuple[str, Path]:
     """A run whose weights hold one NaN, and the part that holds it."""

@@ -21,7 +21,7 @@ from hidden_two_stream.data.annotations.files import write_annotations
 from hidden_two_stream.data.annotations.model import Annotations
 from hidden_two_stream.data.clip_cache import resized
 from hidden_two_stream.data.frame_dataset import read_frame_dataset
-from hidden_two_stream.errors import DataError, UsageError
+from hidden_two_stream.errors import DataError, TrainingError, UsageError
 from hidden_two_stream.files import make_folder
 from hidden_two_stream.inference.annotator import load_annotator
 from hidden_two_stream.inference.frame_features import frame_features
@@ -455,3 +455,40 @@ def test_bouts_are_right_to_the_frame_where_it_is_easy(tmp_path: Path) -> None:
         for bout, truth in zip(found, recording.segments, strict=True):
             assert abs(bout.start_seconds - truth.start_seconds) * 25 < 1.01
             assert abs(bout.end_seconds - truth.end_seconds) * 25 < 1.01
+
+
+def test_a_killed_training_can_be_given_again(
+    recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model is written last: without it, the folder holds no run."""
+    out, options = tmp_path / "run", {"settings": FAST, "size": 64, "quiet": True}
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hidden_two_stream.checkpoint.write_json", killed)  # config.json, before the model
+        with pytest.raises(KeyboardInterrupt):
+            train_frames(recordings / "files.csv", out, **options)  # type: ignore[arg-type]
+    assert sorted(path.name for path in out.iterdir()) == ["results.json", "unreadable.txt"]
+    train_frames(recordings / "files.csv", out, **options)  # type: ignore[arg-type]
+    assert (out / "model.safetensors").exists()
+
+
+def test_a_run_that_hts_train_has_begun_is_not_overwritten(recordings: Path, tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text("{}")
+    with pytest.raises(UsageError, match="already holds a run"):
+        train_frames(recordings / "files.csv", tmp_path, settings=FAST, quiet=True)
+
+
+def test_a_head_that_diverges_in_its_last_step_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = []
+
+    def step(optimizer: torch.optim.Optimizer, *_: object, **__: object) -> None:
+        steps.append(1)
+        if len(steps) == FAST.steps:
+            optimizer.param_groups[0]["params"][0].data.fill_(torch.nan)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    with pytest.raises(TrainingError, match=r"last step: .* is not finite; lower learning_rate"):
+        fit_frame_labels([features(seed) for seed in range(3)], FAST)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -137,8 +138,14 @@ def test_a_file_system_without_locks_is_named(
 
 
 def test_only_our_temporary_files_are_deleted(tmp_path: Path) -> None:
-    ours = [".state.0123abcd.part.safetensors", ".plan.00000000.part.json", ".000012.89abcdef.part.npy"]
+    ours = [
+        ".state.0123abcd.part.safetensors",
+        ".tmp7B09uO",
+        ".plan.00000000.part.json",
+        ".000012.89abcdef.part.npy",
+    ]
     others = [
+        ".tmpfolders", ".tmp12345",
         ".state.0123abcd.part.exe", ".state.0123abc.part.safetensors", "state.0123abcd.part.safetensors",
         ".movie.part", ".a.b.0123abcd.part.json", ".state.0123ABCD.part.json", "state.safetensors",
     ]  # fmt: skip
@@ -196,3 +203,26 @@ def test_every_command_that_trains_is_refused(command: list[str], tmp_path: Path
     assert f"process {process.pid} on " in line
     assert f"is training into '{out}'" in line
     assert sorted(path.name for path in out.iterdir() if path.name != LOCK_FILE) == before
+
+
+def test_the_lock_holds_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.os, "write", full)
+    with folder_lock(tmp_path):
+        assert (tmp_path / LOCK_FILE).read_text() == ""
+
+
+@pytest.mark.parametrize("name", [".plan.0123abcd.part.json", ".tmp7B09uO", "unreadable.txt", LOCK_FILE])
+def test_what_a_killed_run_left_does_not_keep_a_new_one_out(name: str, tmp_path: Path, hts: Hts) -> None:
+    """Each command refuses the data, and not the folder."""
+    out = tmp_path / "out"
+    for command in (["train", "--data", "nowhere"], ["demo", "--set", "motion.steps=x"]):
+        out.mkdir()
+        (out / name).write_text("half")
+        if (command[0], name) != ("demo", "unreadable.txt"):
+            code, _, err = hts(*command, "--out", out)
+            assert code == 2
+            assert "holds something other" not in err
+        shutil.rmtree(out)

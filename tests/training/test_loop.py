@@ -183,6 +183,30 @@ def test_a_stage_that_diverges_in_its_last_step_is_not_saved(
         assert f"; the last good state is in '{tmp_path / 'run'}'. Lower" in str(caught.value)
 
 
+@pytest.mark.parametrize("stage", ["motion", "spatial", "temporal", "joint"])
+def test_a_stage_that_diverges_in_the_middle_keeps_the_step_before(
+    stage: str, store: ClipCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = loop._StageRun._step
+
+    def step(stage_run: loop._StageRun, number: int, batches: object) -> dict[str, float]:
+        if (stage_run.name, number) == (stage, 2):
+            part = {"motion": "motion_net", "joint": "motion_net"}.get(stage, f"{stage}_stream")
+            next(stage_run.model.get_submodule(part).parameters()).data.fill_(math.nan)
+        return original(stage_run, number, batches)
+
+    monkeypatch.setattr(loop._StageRun, "_step", step)
+    folder = tmp_path / "run"
+    expected = (
+        rf"stage {stage}, step 3: .*loss.* not finite; the last good state is in .*\. Lower the stage's"
+    )
+    with pytest.raises(TrainingError, match=expected):
+        optimize(fresh(), run(folder, store, save_seconds=0.0), fabric())
+    state = load_state(folder)
+    assert state is not None
+    assert (state.stage, state.step) == (stage, 2)
+
+
 def test_a_learning_rate_that_is_far_too_large_fails_in_the_last_step(
     store: ClipCache, tmp_path: Path
 ) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 from hidden_two_stream.apps.jobs import UnknownError
 from hidden_two_stream.apps.names import clean_label, disk_name
 from hidden_two_stream.apps.probing import THUMBNAIL
-from hidden_two_stream.errors import DataError, UsageError
+from hidden_two_stream.errors import DataError, OutputError, UsageError
 from hidden_two_stream.files import make_folder, read_json, write_json, write_text
 
 __all__ = ["MOST_CLIPS", "MOST_INTERVALS", "Clip", "Interval", "Project", "ProjectStore"]
@@ -225,10 +225,10 @@ class ProjectStore:
         chosen = None if label is None else clean_label(label, "the class")
         key = secrets.token_hex(4)
         clip = Clip(key, f"{key}-{disk_name(name, 'video')}", name, seconds, chosen)
-        folder = make_folder(project.folder / _CLIPS)
-        shutil.move(upload, folder / clip.file)
+        make_folder(project.folder / _CLIPS)
         make_folder(project.folder / _THUMBNAILS)
-        shutil.move(upload.with_name(THUMBNAIL), project.thumbnail(clip))
+        _moved(upload.with_name(THUMBNAIL), project.thumbnail(clip))
+        _moved(upload, project.path(clip))
         changed = replace(project, clips=(*project.clips, clip))
         return self._written(_with_classes(changed)), clip
 
@@ -288,6 +288,20 @@ class ProjectStore:
         data = project.to_dict()
         write_json(project.folder / _FILE, {key: data[key] for key in ("name", "classes", "clips")})
         return project
+
+
+def _moved(source: Path, target: Path) -> None:
+    """Move a file, also to another disk; a failure leaves nothing at `target`.
+
+    Raises:
+        OutputError: it cannot be moved.
+    """
+    try:
+        shutil.move(source, target)
+    except OSError as error:
+        target.unlink(missing_ok=True)
+        reason = error.strerror or error
+        raise OutputError(f"cannot write {str(target)!r}: {reason}; make disk space free") from error
 
 
 def _with_classes(project: Project) -> Project:

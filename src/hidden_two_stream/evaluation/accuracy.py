@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from hidden_two_stream.data.samples import Sample
 from hidden_two_stream.errors import DataError, HiddenTwoStreamError, VideoError
-from hidden_two_stream.evaluation.npz import read_npz
 from hidden_two_stream.evaluation.score_files import Scores, write_scores
 from hidden_two_stream.inference.windows import Protocol as TestProtocol
+from hidden_two_stream.npz import read_npz
 from hidden_two_stream.progress import note
 from hidden_two_stream.types import FloatArray
 

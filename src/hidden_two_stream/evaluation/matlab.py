@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hidden_two_stream.errors import DataError, MissingDependencyError
-from hidden_two_stream.evaluation.npz import LARGEST_BYTES
+from hidden_two_stream.npz import LARGEST_BYTES
 
 __all__ = ["read_arrays"]
 

@@ -23,8 +23,8 @@ import numpy.typing as npt
 from hidden_two_stream.data.samples import clean_text
 from hidden_two_stream.errors import DataError, OutputError, UsageError
 from hidden_two_stream.evaluation.matlab import read_arrays
-from hidden_two_stream.evaluation.npz import read_npz
 from hidden_two_stream.files import atomic_write
+from hidden_two_stream.npz import read_npz
 
 __all__ = ["FUSED", "Scores", "check_scores_path", "read_scores", "write_scores"]
 

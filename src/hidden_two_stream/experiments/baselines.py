@@ -193,7 +193,10 @@ def load_baseline(source: str | Path) -> Baseline:
         raise CheckpointError(
             f"{str(source)!r} is not a baseline network of hts compare; open it with {opener}"
         )
-    with shapes_only():  # the loaded weights replace the parameters
-        model = BaselineModel(cast(BaselineInput, sees), info.recipe, len(info.classes))
+    try:
+        with shapes_only():  # the loaded weights replace the parameters
+            model = BaselineModel(cast(BaselineInput, sees), info.recipe, len(info.classes))
+    except UsageError as error:
+        raise CheckpointError(f"{str(file)!r} cannot be rebuilt: {error}") from error
     place_weights(model, tensors, file)
     return Baseline(model, info)

@@ -21,7 +21,7 @@ from hidden_two_stream.data.clip_cache import ClipCache
 from hidden_two_stream.environment import machine
 from hidden_two_stream.errors import MissingDependencyError, UsageError
 from hidden_two_stream.experiments.timing import timed
-from hidden_two_stream.files import make_folder, write_json, write_text
+from hidden_two_stream.files import is_temporary, make_folder, write_json, write_text
 from hidden_two_stream.inference.predictor import Recognizer
 from hidden_two_stream.motion.estimators.classical import estimator
 from hidden_two_stream.motion.flow import resize_flow
@@ -155,7 +155,7 @@ def _clear(folder: Path) -> None:
 
 
 def _entries(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.name != LOCK_FILE]
+    return [path for path in folder.iterdir() if path.name != LOCK_FILE and not is_temporary(path.name)]
 
 
 def flow_figures(recognizer: Recognizer, videos: ClipCache) -> dict[str, float]:

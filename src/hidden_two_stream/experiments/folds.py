@@ -307,8 +307,10 @@ def _differences(path: Path, plan: dict[str, Any]) -> tuple[dict[str, Any], list
     origin = f"recipe of {str(path)!r}"
     try:
         saved = read_json(path)
+        if not isinstance(saved.get("versions", {}), dict):
+            raise ValueError(f"its versions are {str(saved['versions'])[:60]!r}")
         saved["recipe"] = recipe_from_dict(saved["recipe"], origin)  # may be of an earlier version
-    except (KeyError, OSError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         raise CheckpointError(f"{str(path)!r} is damaged: {error}; name another folder") from error
     plan["recipe"] = recipe_from_dict(plan["recipe"], origin)
     saved.setdefault("folds", plan["folds"])  # earlier versions did not save them

@@ -7,6 +7,7 @@ and flip as a clip of frames.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -23,8 +24,8 @@ from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.data.clip_cache import ClipCache, DecodedVideo, Resize
 from hidden_two_stream.data.samples import Sample, below_common_folder
 from hidden_two_stream.data.training_set import Augmentation, ClipKey, draw_clips
-from hidden_two_stream.errors import HiddenTwoStreamError, UsageError, WorkerError
-from hidden_two_stream.files import atomic_write, make_folder, read_json, write_json
+from hidden_two_stream.errors import DataError, HiddenTwoStreamError, UsageError, WorkerError
+from hidden_two_stream.files import atomic_write, delete_temporary, make_folder, read_json, write_json
 from hidden_two_stream.inference.windows import Protocol, Window
 from hidden_two_stream.motion.estimators.plugins import find_estimator
 from hidden_two_stream.parallel import LOST_WORKER, run_in_processes, threads
@@ -198,7 +199,7 @@ def extract_flow(
         OutputError: the folder cannot be written.
     """
     find_estimator(name)  # report a wrong name here, not in a worker process
-    make_folder(folder)
+    delete_temporary(make_folder(folder))
     record = _open_record(folder, cache, name, stride)
     paths = [folder / f"{number:06d}.npy" for number in range(len(cache.videos))]
     # An interrupted run can leave a file without a recorded time; it is computed again.
@@ -215,7 +216,7 @@ def extract_flow(
             if done % _RECORD_EVERY == 0 or done == len(paths):
                 write_json(folder / EXTRACTION_FILE, record)
     videos = tuple(
-        FlowVideo(video, torch.from_numpy(np.load(path, mmap_mode="c")))
+        FlowVideo(video, _stored_flow(path, video.num_frames))
         for video, path in zip(cache.videos, paths, strict=True)
     )
     return FlowCache(
@@ -225,6 +226,35 @@ def extract_flow(
         num_bytes=sum(path.stat().st_size for path in paths),
         seconds=sum(record["seconds"].values()),
     )
+
+
+def _stored_flow(path: Path, num_frames: int) -> Tensor:
+    """Return the flow of one video, which stays on the disk until it is used.
+
+    Raises:
+        DataError: the file is damaged, or holds something else.
+    """
+    try:
+        flow = np.load(path, mmap_mode="c")
+    except Exception as error:  # NumPy parses the header as Python, which fails in many ways
+        raise _damaged_flow(path, f"{type(error).__name__}: {error}") from error
+    if flow.dtype != np.float16 or flow.ndim != 4 or flow.shape[:2] != (num_frames, 2):
+        found = f"{flow.dtype} of shape {flow.shape}"
+        raise _damaged_flow(path, f"it holds {found}; expected float16 of ({num_frames}, 2, h, w)")
+    return torch.from_numpy(flow)
+
+
+def _damaged_flow(path: Path, reason: str) -> DataError:
+    return DataError(f"the precomputed flow {str(path)!r} is damaged: {reason}; delete it, and extract again")
+
+
+def _are_seconds(found: object) -> bool:
+    """Return whether an extraction recorded the seconds of its videos, by their numbers."""
+    return isinstance(found, dict) and all(
+        number.isascii() and number.isdecimal() and len(number) < 10
+        and type(seconds) in (int, float) and 0 <= seconds < math.inf
+        for number, seconds in found.items()
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -251,7 +281,9 @@ def _open_record(folder: Path, cache: ClipCache, name: str, stride: int) -> dict
         except (OSError, ValueError) as error:
             raise UsageError(f"{str(path)!r} is damaged; delete its folder, and extract again") from error
         fits = isinstance(found, dict) and {key: found.get(key) for key in settings} == settings
-        if not fits or not isinstance(found.get("seconds"), dict):
+        if fits and not _are_seconds(found.get("seconds")):
+            raise UsageError(f"{str(path)!r} is damaged; delete its folder, and extract again")
+        if not fits:
             raise UsageError(
                 f"{str(folder)!r} holds the flow of other videos, or of another size, stride or estimator; "
                 "name another folder"

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hidden_two_stream.checkpoint import RunInfo, RunMetadata, load_run, save_run
+from hidden_two_stream.checkpoint import CONFIG_FILE, RunInfo, RunMetadata, load_run, save_run
 from hidden_two_stream.data.samples import clean_text
 from hidden_two_stream.errors import CheckpointError, UsageError
-from hidden_two_stream.files import make_folder, parse_description
+from hidden_two_stream.files import is_temporary, make_folder, parse_description
 from hidden_two_stream.inference.predictor import Recognizer
 from hidden_two_stream.recognition.calibration import Calibration
 from hidden_two_stream.tensors import not_finite, read_tensors
@@ -50,7 +50,7 @@ def import_web(file: str | Path, out: str | Path) -> Recognizer:
     source, folder = Path(file), Path(out)
     if not os.path.isfile(source):
         raise UsageError(f"no project at {str(file)!r}; give a .safetensors file that the page saved")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or _holds_something(folder)):
         raise UsageError(f"{str(out)!r} is not an empty folder; name a new one")
     tensors, metadata = read_tensors(source)
     if PROJECT_KEY not in metadata or not set(_TENSORS) <= set(tensors):
@@ -67,6 +67,12 @@ def import_web(file: str | Path, out: str | Path) -> Recognizer:
     _replace_last_layer(model, stream, tensors["weight"], tensors["bias"], len(info.classes), source)
     save_run(make_folder(folder), model, info)
     return Recognizer(model.eval(), info)
+
+
+def _holds_something(folder: Path) -> bool:
+    """Return whether a folder holds more than an import can leave that was interrupted."""
+    names = (path.name for path in folder.iterdir())
+    return any(name != CONFIG_FILE and not is_temporary(name) for name in names)
 
 
 def _base(packed: Tensor, source: Path) -> tuple[Any, RunInfo]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hidden_two_stream.errors import OutputError, UsageError
-from hidden_two_stream.files import write_text
+from hidden_two_stream.files import is_temporary, write_text
 from hidden_two_stream.synthetic.clips import SyntheticClip
 from hidden_two_stream.synthetic.dataset import ClipJob, clip_path, write_clips
 from hidden_two_stream.synthetic.motions_v1 import GRADES, MOTION_CLASSES, generate_motion_clip
@@ -170,7 +170,7 @@ def _plan(name: str) -> BenchmarkPlan:
 
 def _holds_something(folder: Path) -> bool:
     try:
-        return any(folder.iterdir())
+        return any(not is_temporary(path.name) for path in folder.iterdir())
     except FileNotFoundError:
         return False
     except OSError as error:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import csv
 import os
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +20,7 @@ import numpy as np
 
 from hidden_two_stream.errors import DataError, OutputError, UsageError, WorkerError
 from hidden_two_stream.files import atomic_write
+from hidden_two_stream.npz import read_npz
 from hidden_two_stream.parallel import LOST_WORKER, run_in_processes
 from hidden_two_stream.synthetic.arrays import BoolArray
 from hidden_two_stream.synthetic.clips import (
@@ -201,9 +201,8 @@ def load_ground_truth(video_path: str | os.PathLike[str]) -> tuple[FloatArray, B
     if not path.is_file():
         return None
     try:
-        # numpy leaves a file that it opened itself open when it cannot read it.
-        with path.open("rb") as file, np.load(file) as arrays:
-            return arrays["flow"], arrays["moving"]
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        what = f"cannot read ground truth {str(path)!r}: {error}"
+        arrays = read_npz(path, "ground truth")
+        return arrays["flow"], arrays["moving"]
+    except KeyError as error:
+        what = f"ground truth {str(path)!r} lacks {error}"
         raise DataError(f"{what}; expected the arrays flow and moving, write the data set again") from error

@@ -15,13 +15,11 @@ from hidden_two_stream.config.schema import Recipe
 from hidden_two_stream.config.stages import STAGE_NAMES
 from hidden_two_stream.config.validation import require_seed
 from hidden_two_stream.errors import UsageError
+from hidden_two_stream.files import is_temporary
 from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol
 from hidden_two_stream.training.lock import LOCK_FILE
 
 __all__ = ["checked_recipe", "require_run_folder"]
-
-_BEGUN_FILES = (LOCK_FILE, UNREADABLE_FILE)
-"""What a run can leave in its folder before it writes its plan."""
 
 
 def checked_recipe(
@@ -50,6 +48,11 @@ def checked_recipe(
     return load_recipe(recipe, overrides)
 
 
+def _is_begun(name: str) -> bool:
+    """Whether a run can leave this file in its folder before it has written its plan."""
+    return name in (LOCK_FILE, UNREADABLE_FILE) or is_temporary(name)
+
+
 def require_run_folder(folder: Path) -> None:
     """Check that a folder holds no other files than those of a run, such as the videos themselves.
 
@@ -57,7 +60,7 @@ def require_run_folder(folder: Path) -> None:
         UsageError: it does.
     """
     entries = folder.iterdir() if os.path.isdir(folder) else ()
-    files = [path.name for path in entries if path.name not in _BEGUN_FILES]
+    files = [path.name for path in entries if not _is_begun(path.name)]
     if files and not any((folder / name).exists() for name in (PLAN_FILE, MODEL_FILE)):
         raise UsageError(
             f"{str(folder)!r} holds something other than a run, such as {min(files)!r}; name a new or empty "

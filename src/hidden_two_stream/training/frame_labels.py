@@ -21,6 +21,7 @@ from hidden_two_stream.data.training_set import mix_seed
 from hidden_two_stream.errors import DataError, TrainingError, UsageError
 from hidden_two_stream.recognition.calibration import fit_temperature
 from hidden_two_stream.recognition.frame_head import FrameHead, frame_logits, frame_scores
+from hidden_two_stream.tensors import not_finite
 
 __all__ = ["FeatureVideo", "FittedHead", "FrameLabelSettings", "best_threshold", "fit_frame_labels"]
 
@@ -232,6 +233,9 @@ def _trained(
             optimizer.step()
             schedule.step()
             progress(title, step, settings.steps)
+    broken = not_finite(head.state_dict())
+    if broken:  # after the last step, no loss shows it
+        raise TrainingError(f"{title}, last step: {broken[0]} is not finite; lower learning_rate")
     return head.eval().requires_grad_(False)
 
 

@@ -16,6 +16,7 @@ import torch
 
 from hidden_two_stream.checkpoint import (
     MODEL_FILE,
+    PLAN_FILE,
     RESULTS_FILE,
     UNREADABLE_FILE,
     RunInfo,
@@ -35,7 +36,7 @@ from hidden_two_stream.inference.annotator import Annotator
 from hidden_two_stream.inference.frame_features import FeatureParts, VideoFeatures, frame_features
 from hidden_two_stream.inference.frame_scores import FrameSettings
 from hidden_two_stream.inference.predictor import load
-from hidden_two_stream.progress import ProgressLine, note, number_of
+from hidden_two_stream.progress import ProgressLine, kept_on_output_error, note, number_of
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.training.frame_labels import (
     FeatureVideo,
@@ -143,7 +144,7 @@ def train_frames(
     """
     require_seed(seed)
     folder, chosen = Path(out), settings or FrameLabelSettings()
-    if (folder / MODEL_FILE).exists():
+    if any((folder / name).exists() for name in (MODEL_FILE, PLAN_FILE)):
         raise UsageError(f"{str(folder)!r} already holds a run; name another folder")
     dataset = _dataset(data, names, ignore)
     train, test = _divided(dataset, held_out)
@@ -187,7 +188,6 @@ def train_frames(
             networks, fitted.head, info, fitted.exclusive, fitted.temperature, fitted.thresholds,
             parts,
         )  # fmt: skip
-        annotator.save(folder)
         result = FrameTrainingResult(
             annotator,
             _tested(annotator, theirs, held_out or "test part") if theirs else None,
@@ -195,7 +195,9 @@ def train_frames(
             folder,
             unreadable,
         )
-        write_json(folder / RESULTS_FILE, result.to_dict())
+        with kept_on_output_error(lambda: str(result.test or result.cross_fitted or "not tested")):
+            write_json(folder / RESULTS_FILE, result.to_dict())
+            annotator.save(folder)  # last: with it, the run is complete
     return result
 
 

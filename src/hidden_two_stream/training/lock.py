@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 import socket
 import sys
 import threading
@@ -19,15 +18,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hidden_two_stream.errors import OutputError, UsageError
-from hidden_two_stream.files import parse_json
+from hidden_two_stream.files import delete_temporary, parse_json
 from hidden_two_stream.progress import note
 
 __all__ = ["LOCK_FILE", "folder_lock"]
 
 LOCK_FILE = ".lock"
-
-_PART = re.compile(r"\.\w{1,40}\.[0-9a-f]{8}\.part(\.(safetensors|json|jsonl|txt|html|md|svg|npz|npy))?")
-"""Temporary files of `files.atomic_write` for the files of runs."""
 
 _HELD: dict[Path, tuple[int, int]] = {}
 """The locks of this process: folder → thread, and how many blocks hold it."""
@@ -53,7 +49,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
         _HELD[place] = (thread, depth + 1)
     try:
         if not depth:
-            _delete_parts(folder)
+            delete_temporary(folder)
         yield
     finally:
         with _GUARD:
@@ -69,7 +65,8 @@ def _acquired(folder: Path) -> int | None:
     path = folder / LOCK_FILE
     while True:
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            # A link in a folder from elsewhere must not lead to a file that is emptied.
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
         except OSError as error:
             raise OutputError(
                 f"cannot write {str(path)!r}: {error.strerror}; expected a writable folder; "
@@ -90,8 +87,9 @@ def _acquired(folder: Path) -> int | None:
         if _is_current(descriptor, path):
             break
         os.close(descriptor)  # its last owner deleted the file between our opening and locking it
-    os.truncate(descriptor, 0)
-    os.write(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+    with suppress(OSError):  # on a full disk the lock holds all the same, only without a name
+        os.truncate(descriptor, 0)
+        os.write(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
     return descriptor
 
 
@@ -149,10 +147,3 @@ def _in_use(folder: Path, process: int, host: str) -> UsageError:
     return UsageError(
         f"{who} is training into {str(folder)!r}; wait until it has ended, stop it, or name another folder"
     )
-
-
-def _delete_parts(folder: Path) -> None:
-    for path in folder.glob(".*.part*"):
-        if _PART.fullmatch(path.name) and path.is_file():
-            with suppress(OSError):
-                path.unlink()

@@ -74,6 +74,8 @@ class MetricsLog:
 
     def _delete_after(self, stage: str, step: int) -> None:
         """Delete lines about steps after the last saved state, which a killed run trains again."""
+        if self.path.is_symlink():  # in a folder from elsewhere, it could lead to any file
+            delete_log(self.path.parent)
         if self.path.exists():
             lines = read_metrics(self.path.parent)
             kept = [line for line in lines if line["stage"] != stage or line["step"] <= step]

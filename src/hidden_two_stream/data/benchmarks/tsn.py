@@ -13,6 +13,9 @@ from hidden_two_stream.errors import DataError, UsageError
 __all__ = ["read_tsn"]
 
 _CLASS_FILES = ("classInd.txt", "classes.txt", "class_list.txt", "labels.txt", "label_map.txt")
+MOST_CLASSES = 100_000
+"""Class numbers name as many classes as the highest of them says, used or not."""
+
 _LINE = "'path frames label' or 'path label'"
 
 
@@ -39,8 +42,11 @@ def read_tsn(lists: Sequence[Path]) -> Catalog:
     base = min(label for *_, label in rows)
     if base > 1:
         raise DataError(f"{lists[0]}: the lowest class number is {base}; expected classes from 0 or 1 on")
+    highest = max(label for *_, label in rows)
+    if highest > MOST_CLASSES:
+        raise DataError(f"{lists[0]}: class number {highest}; expected at most {MOST_CLASSES:,} classes")
     named = _class_names(lists[0].parent)
-    source, classes = named or ("", _numbered(max(label for *_, label in rows) + 1 - base))
+    source, classes = named or ("", _numbered(highest + 1 - base))
     samples = []
     for part, path, number, name, frames, label in rows:
         if label - base >= len(classes):

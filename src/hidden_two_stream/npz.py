@@ -25,8 +25,12 @@ _HEADERS: dict[tuple[int, int], Callable[[IO[bytes]], Any]] = {
 }
 
 
-def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
+def read_npz(path: Path, what: str = "scores") -> dict[str, npt.NDArray[Any]]:
     """Return all arrays of an .npz file, by name.
+
+    Args:
+        path: the file.
+        what: what it should hold, for errors.
 
     Raises:
         DataError: the file is damaged or encrypted, holds something other than arrays of numbers and text,
@@ -41,13 +45,13 @@ def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
             if total > LARGEST_BYTES:
                 raise DataError(
                     f"{str(path)!r} unpacks to {total / 1e6:,.0f} MB; expected at most "
-                    f"{LARGEST_BYTES / 1e6:,.0f} MB: write the scores in several files"
+                    f"{LARGEST_BYTES / 1e6:,.0f} MB: write the {what} in several files"
                 )
             return {member.filename.removesuffix(".npy"): _read_member(archive, member) for member in members}
     except (OSError, ValueError, TypeError, LookupError, EOFError, RuntimeError, SyntaxError, MemoryError,
             zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
         # RuntimeError: packed in a way that this Python cannot unpack
-        raise DataError(f"cannot read scores from {str(path)!r}: {error}; expected an .npz file") from error
+        raise DataError(f"cannot read {what} from {str(path)!r}: {error}; expected an .npz file") from error
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[Any]:
@@ -62,7 +66,7 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArr
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
         if version not in _HEADERS:
-            raise ValueError(f"{name!r} has version {version} of the .npy format, which scores do not need")
+            raise ValueError(f"{name!r} has version {version} of the .npy format; expected 1.0 or 2.0")
         try:
             shape, _, dtype = _HEADERS[version](file)
         except Exception as error:  # NumPy parses it as Python, which fails in many ways
