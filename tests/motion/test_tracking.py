@@ -212,3 +212,11 @@ def test_a_box_that_shrinks_to_nothing_is_lost() -> None:
     step = step_box((28, 22, 4, 4), similarity(0.2, 0, 29.5 + 23.5j, 0), uniform(0, 0), SIZE, unit_px=9)
     assert step.box[2] == pytest.approx(0.8, abs=1e-3)
     assert not step.consistent
+
+
+def test_a_frame_reaches_half_a_pixel_beyond_its_outermost_centers() -> None:
+    height, width = 3, 5
+    edges = np.array([(-0.5, -0.5), (width - 0.5, height - 0.5), (-0.5, height - 0.5)])
+    assert inside_frame(edges, (height, width)).all()
+    beyond = [(-0.6, 1), (width - 0.4, 1), (1, -0.6), (1, height - 0.4)]
+    assert not inside_frame(np.array(beyond), (height, width)).any()

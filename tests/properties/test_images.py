@@ -146,7 +146,14 @@ def test_normalized_pixels_are_in_range_and_can_be_undone(clip: Clip) -> None:
     assert torch.equal((values * 255 + means).round().to(torch.uint8), frames)
 
 
-@given(clips(), strengths, strengths, strengths, seeds, st.sampled_from((torch.uint8, torch.float32)))
+@given(
+    clips(),
+    strengths,
+    strengths,
+    strengths,
+    seeds,
+    st.sampled_from((torch.uint8, torch.float32, torch.float64)),
+)
 def test_jitter_keeps_type_shape_and_range_and_repeats(
     clip: Clip, brightness: float, contrast: float, saturation: float, seed: int, dtype: torch.dtype
 ) -> None:

@@ -17,7 +17,7 @@ __all__ = ["shipped_recognizer"]
 def shipped_recognizer(size: int = 128) -> Recognizer:
     """Return a recognizer with the weights that ship with recipe `quick`, as they are.
 
-    Its classes are those of the generated videos that the stream was trained on, such as "walk right". It has
+    Its classes are those of the generated videos that the stream was trained on, such as "walk_away". It has
     seen no real video: it is there to be taught.
 
     Args:
