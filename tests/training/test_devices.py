@@ -48,20 +48,28 @@ def compared(*arguments: object) -> list[dict[str, Any]]:
     return rows
 
 
-def require_equal_runs(rows: list[dict[str, Any]], steps: int, tolerance: float) -> None:
+def require_equal_runs(
+    rows: list[dict[str, Any]], steps: int, tolerance: float, *, control: bool = False
+) -> None:
+    """Check rows; with `control`, to ten times what a nudge of the weights does to one process.
+
+    Some trainings amplify rounding errors: then two runs of one process that begin a millionth apart differ
+    as much.
+    """
     stages = {(row["stage"], row.get("form"), row.get("way")) for row in rows}
     forms = {(stage, form, way) for form in TEMPORAL_FORMS
              for stage, way in (("temporal", "a"), ("joint", "b"), ("joint", "c"))}  # fmt: skip
     assert stages >= {("motion", None, None), ("spatial", None, None), *forms}
     for row in rows:
         assert row["steps"] == (1 if row.get("optimizer") == "logistic" else steps)
-        assert row["loss"] < tolerance, row
+        allowed = max(tolerance, 10 * row["nudged"] if control else 0)
+        assert row["loss"] < allowed, row
         assert row.get("first_gradient", 0) < 1e-4, row
-        assert row["weights"] < 10 * tolerance, row
+        assert control or row["weights"] < 10 * tolerance, row
         assert row["same_weights"], row
         if row["stage"] != "motion":
             assert row["same_test"], row
-            assert row["score"] < 10 * tolerance, row
+            assert row["score"] < 10 * allowed, row
 
 
 def test_two_processes_take_the_same_steps_as_one() -> None:
@@ -73,7 +81,10 @@ def test_two_processes_take_the_same_steps_as_one() -> None:
 @pytest.mark.parametrize("network", ["nano", "tiny"])
 def test_the_loss_curve_of_two_processes_is_that_of_one(network: str) -> None:
     rows = compared("--network", network)
-    require_equal_runs(rows, 50, 1e-4)
+    paper = [row for row in rows if "note" not in row]
+    require_equal_runs(rows, 50, 1e-4, control=True)
+    if network == "nano":
+        require_equal_runs(paper, 50, 1e-4)
     for row in rows:
         if "accuracy" in row:
             assert row["accuracy"][0] == row["accuracy"][1], row
@@ -88,11 +99,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_dataset(root, train_per_class=1, test_per_class=1, num_frames=4, size=32)
 
 
-def command(data: Path | None, out: Path, devices: int, failure: str = "none:0:0") -> list[str]:
+def command(
+    data: Path | None, out: Path, devices: int, failure: str = "none:0:0", workers: int = 0
+) -> list[str]:
     settings = [part for setting in SETTINGS for part in ("--set", setting)]
     begin = ["--data", data, "--protocol", "center", *settings] if data else ["--resume"]
     words = [HERE / "failing_train.py", failure, "train", *begin, "--out", out, "--accelerator", "cpu",
-             "--workers", 0, "--devices", devices, "--quiet"]  # fmt: skip
+             "--workers", workers, "--devices", devices, "--quiet"]  # fmt: skip
     return [sys.executable, *map(str, words)]
 
 
@@ -179,8 +192,9 @@ def test_processes_decode_for_every_clip_what_they_would_have_kept(data: Path, t
         broken = videos / next(row["path"] for row in csv.DictReader(opened) if row["split"] == "test")
     broken.write_bytes(b"no video")
     weights = []
-    for name, more in (("kept", []), ("decoded", ["--cache-mb", "0", "--workers", "2"])):
-        done = started([*command(videos / data.name, tmp_path / name, 2), *more])
+    for name, cache_mb, workers in (("kept", "2048", 0), ("decoded", "0", 2)):
+        words = command(videos / data.name, tmp_path / name, 2, workers=workers)
+        done = started([*words, "--cache-mb", cache_mb])
         assert done.returncode == 0, done.stderr
         assert done.stderr.count(broken.name) == 1
         assert (tmp_path / name / "unreadable.txt").read_text().count(broken.name) == 1
