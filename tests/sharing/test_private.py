@@ -48,8 +48,9 @@ def test_no_path_of_the_training_data_is_pushed(
     hub: StandIn, tmp_path: Path, hts: Callable[..., tuple[int, str, str]]
 ) -> None:
     """A run that was trained here, with all that its folder holds."""
-    data, run = tmp_path / "annaverysecret" / "videos", tmp_path / "run"
-    write_dataset(data, train_per_class=2, test_per_class=1, size=32, num_frames=4)
+    folder, run = tmp_path / "annaverysecret", tmp_path / "run"
+    data = folder / "videos"
+    write_dataset(folder, train_per_class=2, test_per_class=1, size=32, num_frames=4)
     small = [
         f"--set={field}" for field in (
             "input.size=32", "input.resize=32", "model.num_frames=3", "motion.steps=0", "spatial.steps=1",

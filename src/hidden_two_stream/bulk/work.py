@@ -14,6 +14,7 @@ from hidden_two_stream.inference.many import Outcome, describe_run, predict_as_c
 from hidden_two_stream.inference.onnx_recognizer import ONNX_SUFFIX
 from hidden_two_stream.inference.windows import run_protocol
 from hidden_two_stream.types import require_threshold
+from hidden_two_stream.weights.hub import find_run
 
 __all__ = ["ENGINES", "Engine", "Outcomes", "Work", "find_engine"]
 
@@ -55,7 +56,11 @@ class Work:
 
     def settings(self) -> dict[str, Any]:
         """Return what the results depend on: the content of the run, and the options."""
-        file = Path(self.run) if self.run.lower().endswith(ONNX_SUFFIX) else checkpoint_file(self.run)
+        file = (
+            Path(self.run)
+            if self.run.lower().endswith(ONNX_SUFFIX)
+            else checkpoint_file(find_run(self.run).path)
+        )
         with open(file, "rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
         return {"run": digest, "protocol": self.protocol, "threshold": self.threshold}

@@ -445,8 +445,9 @@ def require_run(arguments: argparse.Namespace) -> None:
         UsageError, CheckpointError: there is none.
     """
     from hidden_two_stream.checkpoint import checkpoint_file
+    from hidden_two_stream.weights.hub import find_run
 
-    checkpoint_file(arguments.run)
+    checkpoint_file(find_run(arguments.run).path)
 
 
 def describe_scorer(arguments: argparse.Namespace) -> RunInfo:
