@@ -46,7 +46,10 @@ def test_a_file_without_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         (f"Bearer {KEY}", None, True),
         (f"bearer {OTHER}", None, True),
         (None, KEY, True),
-        ("Bearer wrong", OTHER, True),
+        (f"Bearer {KEY}", OTHER, True),
+        ("Basic dXNlcjpwYXNz", OTHER, True),  # of a proxy
+        ("Bearer wrong", OTHER, False),
+        (f"Bearer {KEY}", "wrong", False),
         (None, None, False),
         (KEY, None, False),
         (f"Basic {KEY}", None, False),
