@@ -47,7 +47,8 @@ def test_a_file_without_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         (f"bearer {OTHER}", None, True),
         (None, KEY, True),
         (f"Bearer {KEY}", OTHER, True),
-        ("Basic dXNlcjpwYXNz", OTHER, True),  # of a proxy
+        ("Basic dXNlcjpwYXNz", OTHER, False),
+        ("", OTHER, False),
         ("Bearer wrong", OTHER, False),
         (f"Bearer {KEY}", "wrong", False),
         (None, None, False),

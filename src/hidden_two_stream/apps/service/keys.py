@@ -89,8 +89,10 @@ class KeyCheck:
         """
         if not self._digests:
             return True
-        scheme, _, token = (authorization or "").partition(" ")
-        found = [api_key, token.strip() if scheme.lower() == "bearer" else None]
+        found = [api_key]
+        if authorization is not None:
+            scheme, _, token = authorization.partition(" ")
+            found.append(token.strip() if scheme.lower() == "bearer" else "")
         given = [_digest(key) for key in found if key is not None]
         are_right = [self._is_right(one) for one in given]
         return bool(given) and all(are_right)
