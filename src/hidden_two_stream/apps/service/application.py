@@ -46,7 +46,6 @@ def create_service(run: str | Path, settings: ServeSettings | None = None) -> St
     Raises:
         UsageError: the run or a setting is wrong.
         CheckpointError: the run cannot be used.
-        OutputError: there is no room for temporary files.
     """
     chosen = settings or ServeSettings()
     pipeline = Pipeline(open_model(run, chosen.protocol, chosen.device), chosen)

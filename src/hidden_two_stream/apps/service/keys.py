@@ -78,7 +78,7 @@ class KeyCheck:
         return bool(self._digests)
 
     def accepts(self, authorization: str | None, api_key: str | None) -> bool:
-        """Return whether one of two headers brings a right key.
+        """Return whether two headers bring a right key, and no wrong one.
 
         Every key is compared, digests have one length, and the comparison takes the same time wherever they
         differ, so the time of an answer says nothing about the keys.
@@ -89,10 +89,16 @@ class KeyCheck:
         """
         if not self._digests:
             return True
-        scheme, _, token = (authorization or "").partition(" ")
-        found = [api_key or "", token.strip() if scheme.lower() == "bearer" else ""]
-        given = [_digest(key) for key in found]
-        matches = [hmac.compare_digest(one, right) for one in given for right in self._digests]
+        found = [api_key]
+        if authorization is not None:
+            scheme, _, token = authorization.partition(" ")
+            found.append(token.strip() if scheme.lower() == "bearer" else "")
+        given = [_digest(key) for key in found if key is not None]
+        are_right = [self._is_right(one) for one in given]
+        return bool(given) and all(are_right)
+
+    def _is_right(self, digest: bytes) -> bool:
+        matches = [hmac.compare_digest(digest, right) for right in self._digests]  # all of them
         return any(matches)
 
 

@@ -87,9 +87,6 @@ class Pipeline:
         model, settings: as given.
         measures: counts what happens.
         storage: the videos on disk.
-
-    Raises:
-        OutputError: there is no room for temporary files.
     """
 
     def __init__(self, model: ServedModel, settings: ServeSettings) -> None:
@@ -147,8 +144,10 @@ class Pipeline:
         """End the work and delete all files."""
         self._is_stopping = True
         self._decoders.close()
-        await self._batcher.close()
-        self.storage.close()
+        try:
+            await self._batcher.close()
+        finally:
+            self.storage.close()
 
     async def predict(self, request: Request) -> dict[str, Any]:
         """Return the prediction of the video of a request, as `Prediction.to_dict`.

@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,20 +22,27 @@ __all__ = ["Storage", "StoredFile"]
 class Storage:
     """A temporary folder that only this user can read, with a limit on what it holds.
 
+    The folder is made when it is needed first, so that a service that never starts leaves none.
+
     Args:
         max_file_bytes: largest file.
         max_bytes: all files at a time.
-
-    Raises:
-        OutputError: the folder cannot be made.
     """
 
     def __init__(self, max_file_bytes: int, max_bytes: int) -> None:
         self._max_file_bytes, self._max_bytes = max_file_bytes, max_bytes
         self._stored = 0
         self._guard = threading.Lock()
+
+    @cached_property
+    def folder(self) -> Path:
+        """The folder.
+
+        Raises:
+            OutputError: it cannot be made.
+        """
         try:
-            self.folder = Path(tempfile.mkdtemp(prefix="hts-serve-"))
+            return Path(tempfile.mkdtemp(prefix="hts-serve-"))
         except OSError as error:
             raise OutputError(
                 f"cannot make a temporary folder: {error.strerror}; set TMPDIR to a folder with free space"
@@ -94,8 +102,9 @@ class Storage:
             self._stored -= num_bytes
 
     def close(self) -> None:
-        """Delete the folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Delete the folder, if it was made."""
+        if "folder" in self.__dict__:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class StoredFile:
