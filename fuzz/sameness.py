@@ -77,7 +77,7 @@ def _tensors(path: Path) -> object:
 
 
 def _arrays(path: Path) -> object:
-    with np.load(path) as archive:
+    with path.open("rb") as file, np.load(file) as archive:
         return {name: (archive[name].dtype, archive[name].tobytes()) for name in archive.files}
 
 

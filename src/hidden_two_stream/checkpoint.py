@@ -224,7 +224,7 @@ def build_model(recipe: Recipe, num_classes: int) -> HiddenTwoStream:
 
 
 def save_run(folder: Path, model: torch.nn.Module, info: RunInfo, **extra: str) -> None:
-    """Write `config.json`, then `model.safetensors` into `folder`.
+    """Write `model.safetensors` and `config.json` into `folder`.
 
     Args:
         folder: the run folder; it must exist.
@@ -245,9 +245,13 @@ def save_run(folder: Path, model: torch.nn.Module, info: RunInfo, **extra: str) 
             f"cannot save the model: {broken[0]}{_more(broken, 1)} not finite; train again with a lower "
             "learning rate"
         )
-    write_json(folder / CONFIG_FILE, description)
-    # Last: a folder without weights is no run yet, so an interrupted command can be given again.
-    write_tensors(folder / MODEL_FILE, weights, {DESCRIPTION_KEY: json.dumps(description)})
+    metadata = {DESCRIPTION_KEY: json.dumps(description)}
+    if (folder / MODEL_FILE).exists():  # the old run stays whole if the weights cannot be written
+        write_tensors(folder / MODEL_FILE, weights, metadata)
+        write_json(folder / CONFIG_FILE, description)
+    else:  # a folder without weights is no run yet, so an interrupted command can be given again
+        write_json(folder / CONFIG_FILE, description)
+        write_tensors(folder / MODEL_FILE, weights, metadata)
 
 
 def load_run(source: str | Path) -> tuple[HiddenTwoStream, RunInfo]:

@@ -20,6 +20,7 @@ from hidden_two_stream.errors import CheckpointError, OutputError
 __all__ = [
     "atomic_write",
     "delete_temporary",
+    "file_sha256",
     "folder_name",
     "folder_names",
     "is_temporary",
@@ -276,3 +277,16 @@ def _portable(name: str) -> bool:
 def _with_hash(name: str, text: str) -> str:
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
     return f"{name[:40].replace('.', '_')}-{digest}"
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        CheckpointError: the file is unreadable.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"cannot read {str(path)!r}: {error.strerror}; give a readable file") from error

@@ -59,6 +59,8 @@ from fuzz import dying
 from hidden_two_stream import files
 @contextmanager
 def in_place(path, *, make_parents=False):
+    if make_parents:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
     number, dying._count = dying._count, dying._count + 1
     dying._log(path, number, "begun", dying.digest(Path(path)), 0)
     if number == dying._fault.write:

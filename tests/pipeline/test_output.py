@@ -333,9 +333,9 @@ def test_a_script_without_a_main_guard_works(data_root: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("check", "x", "--workers", 257), "--workers is 257; expected 0 to 256"),
+        (("check", "..", "--workers", 257), "--workers is 257; expected 0 to 256"),
         (("generate", "motions-v1", "--out", "x", "--workers", -1), "--workers is -1; expected 0 to 256"),
-        (("train", "--data", "x", "--out", "y", "--cache-mb", -1), "--cache-mb is -1; expected 0 or more"),
+        (("train", "--data", "..", "--out", "y", "--cache-mb", -1), "--cache-mb is -1; expected 0 or more"),
         (("prepare", "ucf101", "x", "--splits", "1..999999999999"), "expected a number from 1 to 3, or 1..3"),
         (("prepare", "ucf101", "x", "--splits", "9" * 5000), "expected a number from 1 to 3, or 1..3"),
         (("prepare", "ucf101", "x", "--splits", "3..1"), "expected a number from 1 to 3, or 1..3"),

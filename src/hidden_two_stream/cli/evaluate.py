@@ -100,6 +100,10 @@ def run(arguments: argparse.Namespace) -> int:
             raise UsageError(
                 f"--{name.replace('_', '-')} has no effect without --task {' or '.join(tasks)}; leave it out"
             )
+    if arguments.save_scores is not None:
+        from hidden_two_stream.evaluation.score_files import check_scores_path
+
+        check_scores_path(arguments.save_scores)
     require_run(arguments)
     return _RUN[arguments.task](arguments)
 
@@ -130,12 +134,9 @@ def _run_clips(arguments: argparse.Namespace) -> int:
     from hidden_two_stream.cli.output import evaluation_text
     from hidden_two_stream.evaluation.calibration import calibration_figures
     from hidden_two_stream.evaluation.evaluate import evaluate
-    from hidden_two_stream.evaluation.score_files import check_scores_path
     from hidden_two_stream.progress import note
 
     path: Path | None = arguments.save_scores
-    if path is not None:
-        check_scores_path(path)
     recognizer = open_recognizer(arguments)
     evaluation = evaluate(
         recognizer,

@@ -19,11 +19,10 @@ from torch import Tensor, nn
 from hidden_two_stream.checkpoint import CONFIG_FILE, RunInfo, RunMetadata, load_run, save_run
 from hidden_two_stream.data.samples import clean_text
 from hidden_two_stream.errors import CheckpointError, UsageError
-from hidden_two_stream.files import is_temporary, make_folder, parse_description
+from hidden_two_stream.files import file_sha256, is_temporary, make_folder, parse_description
 from hidden_two_stream.inference.predictor import Recognizer
 from hidden_two_stream.recognition.calibration import Calibration
 from hidden_two_stream.tensors import not_finite, read_tensors
-from hidden_two_stream.weights.fetch import file_sha256
 
 __all__ = ["PROJECT_KEY", "import_web"]
 

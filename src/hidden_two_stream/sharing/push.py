@@ -25,7 +25,7 @@ from hidden_two_stream.checkpoint import (
 )
 from hidden_two_stream.data.record import read_record
 from hidden_two_stream.errors import CheckpointError, UsageError
-from hidden_two_stream.files import make_folder, read_limited, write_json, write_text
+from hidden_two_stream.files import atomic_write, make_folder, read_limited, write_json, write_text
 from hidden_two_stream.inference.annotator import load_annotator
 from hidden_two_stream.inference.motion_estimator import MotionEstimator
 from hidden_two_stream.inference.predictor import Recognizer
@@ -241,7 +241,8 @@ def _write(folder: Path, run: str | Path, target: HubName, options: CardOptions)
         write_json(folder / RESULTS_FILE, results)
     picture = _picture(found.path, card.kind, info, options)
     if picture is not None:
-        (folder / PICTURE_FILE).write_bytes(picture.png)
+        with atomic_write(folder / PICTURE_FILE) as part:
+            part.write_bytes(picture.png)
     facts = CardFacts(
         card=replace(card, recipe=public.recipe, metadata=public.metadata, results=results, notes=()),
         repository=target.repository,

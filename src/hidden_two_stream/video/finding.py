@@ -194,13 +194,13 @@ def expand_sources(sources: Sequence[str]) -> list[str]:
         DataError: the index of packed videos is damaged, a shard is missing or truncated, or a folder was not
             packed to its end.
     """
-    from hidden_two_stream.video.shards.addresses import is_packed
+    from hidden_two_stream.video.shards.addresses import find_index, is_packed
 
     found: list[str] = []
     for source in sources:
         if not source.strip():
             raise UsageError("the name of a video is empty; give a file, a folder, a glob or a URL")
-        if is_packed(source):
+        if is_packed(source) or find_index(source) is not None:
             found += _expand(source)
             continue
         if _is_listed(source):

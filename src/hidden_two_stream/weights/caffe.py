@@ -15,7 +15,7 @@ from hidden_two_stream.data.samples import clean_text
 from hidden_two_stream.data.text_files import read_text
 from hidden_two_stream.environment import versions
 from hidden_two_stream.errors import DataError, UsageError
-from hidden_two_stream.files import make_folder
+from hidden_two_stream.files import file_sha256, make_folder
 from hidden_two_stream.recognition.model import HiddenTwoStream
 from hidden_two_stream.tensors import shapes_only
 from hidden_two_stream.weights.caffe_layers import (
@@ -26,7 +26,6 @@ from hidden_two_stream.weights.caffe_layers import (
     ignored_layers,
 )
 from hidden_two_stream.weights.caffemodel import open_caffemodel
-from hidden_two_stream.weights.fetch import file_sha256
 
 __all__ = ["ImportedCaffe", "import_caffe", "read_class_names"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import warnings
@@ -17,10 +16,10 @@ import torch
 from torch import Tensor
 
 from hidden_two_stream.errors import CheckpointError, UsageError
-from hidden_two_stream.files import make_folder
+from hidden_two_stream.files import file_sha256, make_folder
 from hidden_two_stream.tensors import read_tensors
 
-__all__ = ["download_weights", "fetch_weights", "file_sha256", "read_state_dict"]
+__all__ = ["download_weights", "fetch_weights", "read_state_dict"]
 
 _ADVICE = "try again, or download the file by other means and give it with --init FILE"
 
@@ -161,19 +160,6 @@ def _parse_url(url: str) -> tuple[str, str, str]:
         f"the URL {url!r} has no hash of its file; give a name such as resnet18-f37072fd.pth, or append "
         "#sha256= and at least 8 digits of the hash"
     )
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal.
-
-    Raises:
-        CheckpointError: the file is unreadable.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise CheckpointError(f"cannot read {str(path)!r}: {error.strerror}; give a readable file") from error
 
 
 def _first_line(error: BaseException) -> str:

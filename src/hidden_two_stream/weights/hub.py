@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from hidden_two_stream._version import __version__
-from hidden_two_stream.errors import CheckpointError
-from hidden_two_stream.files import MAX_JSON_BYTES, read_json
-from hidden_two_stream.weights.fetch import file_sha256
+from hidden_two_stream.errors import CheckpointError, UsageError
+from hidden_two_stream.files import MAX_JSON_BYTES, file_sha256, read_json
 from hidden_two_stream.weights.hub_errors import hub_errors, hub_library, not_reached
 from hidden_two_stream.weights.hub_names import COMMIT, HubName, hub_name
 
@@ -67,6 +66,8 @@ def find_run(run: str | Path, *, token: str | None = None) -> FoundRun:
         MissingDependencyError: `huggingface_hub` is not installed.
         OutputError: the cache is not writable.
     """
+    if not str(run or ""):  # Path("") is the folder that one is in
+        raise UsageError(f"got the run {run!r}; expected a run folder, a checkpoint file, or USER/NAME")
     name = hub_name(run) if isinstance(run, str) else None
     if name is None or os.path.lexists(run):
         return FoundRun(Path(run), str(run))

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from hidden_two_stream.config.validation import LIMITS
 from hidden_two_stream.errors import CheckpointError, UsageError
-from hidden_two_stream.files import parse_description
+from hidden_two_stream.files import file_sha256, parse_description
 from hidden_two_stream.motion.networks.build import MOTION_NETWORKS, build_motion
 from hidden_two_stream.tensor_files import read_metadata
 from hidden_two_stream.tensors import (
@@ -33,7 +33,6 @@ from hidden_two_stream.tensors import (
     shapes_only,
     write_tensors,
 )
-from hidden_two_stream.weights.fetch import file_sha256
 
 __all__ = [
     "FORMAT_VERSION",

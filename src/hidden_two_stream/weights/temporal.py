@@ -18,7 +18,7 @@ from typing import Any
 from torch import nn
 
 from hidden_two_stream.errors import CheckpointError, UsageError
-from hidden_two_stream.files import parse_description
+from hidden_two_stream.files import file_sha256, parse_description
 from hidden_two_stream.tensor_files import read_metadata
 from hidden_two_stream.tensors import (
     in_half_precision,
@@ -27,7 +27,6 @@ from hidden_two_stream.tensors import (
     read_tensors,
     write_tensors,
 )
-from hidden_two_stream.weights.fetch import file_sha256
 
 __all__ = [
     "TemporalWeights",

@@ -10,10 +10,10 @@ from hidden_two_stream._version import __version__
 from hidden_two_stream.checkpoint import MODEL_FILE
 from hidden_two_stream.environment import collector_paused
 from hidden_two_stream.errors import CheckpointError
+from hidden_two_stream.files import file_sha256
 from hidden_two_stream.inference.onnx_recognizer import ONNX_SUFFIX, OnnxRecognizer, load_onnx
 from hidden_two_stream.inference.predictor import Recognizer, load
 from hidden_two_stream.inference.windows import Protocol, run_protocol
-from hidden_two_stream.weights.fetch import file_sha256
 
 __all__ = ["ServedModel", "open_model"]
 
