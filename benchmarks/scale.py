@@ -105,18 +105,20 @@ def cost_of(costs: dict[str, Any], collection: Collection, recipe: str, num_fram
     frames, clips = collection.fps * HOUR, HOUR / collection.hop
     used = min(frames, clips * num_frames)
     seconds = (
-        frames * fitted(costs, "frame_ms", collection.pixels)
-        + used * fitted(costs, "used_frame_ms", collection.pixels)
-        + 60 / collection.file_minutes * costs["file_ms"]
+        frames * at_size(costs, "frame_ms", collection.pixels)
+        + used * at_size(costs, "used_frame_ms", collection.pixels)
+        + 60 / collection.file_minutes * at_size(costs, "file_ms", collection.pixels)
         + (0 if gpu else clips * costs["networks_ms"][recipe])
     ) / 1e3
     return Cost(seconds, clips / GPU_CLIPS_PER_SECOND[recipe] if gpu else 0, collection.bytes_per_hour)
 
 
-def fitted(costs: dict[str, Any], name: str, pixels: float) -> float:
-    """Return the fitted time of a frame, ms."""
-    fit = costs["fits"][name]
-    return float(fit["constant"] + fit["per_megapixel"] * pixels / 1e6)
+def at_size(costs: dict[str, Any], name: str, pixels: float) -> float:
+    """Return a time at a frame size, ms: interpolated between the measured sizes, beyond them by pixels."""
+    sizes = [float(row["pixels"]) for row in costs["decoding"]]
+    times = [float(row[name]) for row in costs["decoding"]]
+    beyond = max(1.0, pixels / sizes[-1])
+    return float(np.interp(pixels, sizes, times)) * beyond
 
 
 def plan(cost: Cost, collection: Collection, machine: Machine, number: int, storage_gbit: float) -> Plan:
@@ -207,17 +209,26 @@ def parsed() -> argparse.Namespace:
 FRAMES = {"nano-branched": 11, "nano": 16, "tiny": 11, "paper": 11}
 
 
+PARTS = {
+    "frame_ms": "decode a frame",
+    "used_frame_ms": "convert and resize a used frame",
+    "file_ms": "open a file and decode its first frame",
+}
+"""Costs that depend on the size of a frame."""
+
+
 def measured_table(costs: dict[str, Any]) -> list[str]:
     """Return what was measured."""
-    fits = costs["fits"]
-    lines = [f"{costs['machine']}, CPU time of one thread", "", "| cost | ms |", "|---|---:|"]
-    for name, title in (("frame_ms", "decode a frame"), ("used_frame_ms", "convert and resize a used frame")):
-        fit = fits[name]
-        lines.append(
-            f"| {title} | {fit['constant']:.3f} + {fit['per_megapixel']:.2f} per megapixel "
-            f"(largest error of the fit {fit['largest_error']:.0%}) |"
-        )
-    lines.append(f"| open a file | {costs['file_ms']:.1f} |")
+    sizes = ", ".join(f"{row['pixels'] / 1e6:.2g}" for row in costs["decoding"])
+    lines = [
+        f"{costs['machine']}, CPU time of one thread; frames of {sizes} megapixels",
+        "",
+        "| cost | ms |",
+        "|---|---:|",
+    ]
+    for name, title in PARTS.items():
+        times = ", ".join(f"{row[name]:.2g}" for row in costs["decoding"])
+        lines.append(f"| {title} | {times} |")
     lines += [f"| {name}, both streams, one clip | {ms:.1f} |" for name, ms in costs["networks_ms"].items()]
     lines += [f"| {name.removesuffix('_ms')}, one pair | {costs['flow'][name]:.1f} |" for name in FLOWS]
     return lines

@@ -1,4 +1,4 @@
-"""Measures what recognition costs per frame, clip and file on this machine, and fits the costs by pixels.
+"""Measures what recognition costs per frame, clip and file on this machine.
 
     python benchmarks/scale_costs.py --out docs/scale.json
 
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def decoding(folder: Path) -> dict[str, Any]:
-    """Return the fitted costs of a file, a decoded frame and a frame that is used, and the measurements."""
+    """Return the costs of a file, a decoded frame and a frame that is used, by the size of a frame."""
     rows = []
     for height, width in SIZES:
         path = folder / f"{height}.mp4"
@@ -74,18 +74,7 @@ def decoding(folder: Path) -> dict[str, Any]:
                 "used_frame_ms": least(partial(resized, image, 128)) + converted(path),
             }
         )
-    pixels = np.array([row["pixels"] for row in rows])
-    fits = {}
-    for name in ("frame_ms", "used_frame_ms"):
-        times = np.array([row[name] for row in rows])
-        slope, constant = np.polyfit(pixels / 1e6, times, 1, w=1 / times)
-        fitted = constant + slope * pixels / 1e6
-        fits[name] = {
-            "constant": float(constant),
-            "per_megapixel": float(slope),
-            "largest_error": float(np.max(abs(fitted / times - 1))),
-        }
-    return {"decoding": rows, "fits": fits, "file_ms": float(np.median([row["file_ms"] for row in rows]))}
+    return {"decoding": rows}
 
 
 def networks() -> dict[str, float]:

@@ -15,11 +15,10 @@ SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "scale.py"
 
 COSTS: dict[str, Any] = {
     "machine": "a machine",
-    "file_ms": 12.0,
-    "fits": {
-        "frame_ms": {"constant": 0.5, "per_megapixel": 1.5, "largest_error": 0.1},
-        "used_frame_ms": {"constant": 0.0, "per_megapixel": 1.0, "largest_error": 0.1},
-    },
+    "decoding": [
+        {"pixels": 250_000, "frame_ms": 0.5, "used_frame_ms": 0.25, "file_ms": 11.0},
+        {"pixels": 750_000, "frame_ms": 2.0, "used_frame_ms": 0.75, "file_ms": 13.0},
+    ],
     "networks_ms": {"nano-branched": 5.0, "nano": 10.0, "tiny": 100.0, "paper": 500.0},
     "flow": {"tvl1_ms": 1000.0, "dis-fast_ms": 1.0, "pixels": 250_000.0, "pair_bytes": 5000.0},
 }
@@ -46,6 +45,11 @@ def test_an_hour_costs_what_its_parts_cost(scale: ModuleType, collection: Any) -
     # 72,000 frames of 0.5 + 0.75 ms; 1,800 clips of 16 frames of 0.5 ms and 10 ms; 10 files of 12 ms
     assert cost.cpu == pytest.approx((72_000 * 1.25 + 1_800 * (16 * 0.5 + 10) + 10 * 12) / 1e3)
     assert (cost.gpu, cost.bytes) == (0, 1e6 * 3600)
+
+
+def test_costs_beyond_the_measured_sizes_grow_with_the_pixels(scale: ModuleType) -> None:
+    assert scale.at_size(COSTS, "frame_ms", 1_500_000) == pytest.approx(4.0)
+    assert scale.at_size(COSTS, "frame_ms", 100_000) == pytest.approx(0.5)
 
 
 def test_a_frame_is_used_once_however_dense_the_clips_are(scale: ModuleType, collection: Any) -> None:

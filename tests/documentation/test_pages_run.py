@@ -68,6 +68,7 @@ OTHER_GUIDES = {
     "docs/tutorial.md": "runs with the reader's own settings, in a test of its own",
     "docs/few-clips.md": "its commands need recordings of people that are not in the repository",
     "docs/paper.md": "its commands need UCF101",
+    "docs/scale.md": "its script is tested in tests/benchmarks/test_scale.py; measuring takes a minute",
     "docs/serve.md": "its server is started and asked in test_serve_page.py",
     "docs/app.md": "its application runs in tests/apps, in a browser",
     "docs/web.md": "its page is made, taught and imported in tests/export/test_web.py, in a browser",

@@ -119,6 +119,7 @@ def test_wrong_arguments_in_python_are_the_packages_errors(small_run: Path, clas
         lambda: hts_package.Resources(workers=-1),
         lambda: hts_package.Resources(workers=1.5),  # type: ignore[arg-type]
         lambda: hts_package.Resources(cache_mb=float("nan")),  # type: ignore[arg-type]
+        lambda: hts_package.Resources(precision="64-true"),
         lambda: hts_package.Resources(devices=None),  # type: ignore[arg-type]
     ):
         with pytest.raises(UsageError):

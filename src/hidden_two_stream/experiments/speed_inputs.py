@@ -68,7 +68,7 @@ def recognizer_of(recipe_name: str, size: int) -> Recognizer:
 
 
 def video_in(folder: Path, name: str = "clip.mp4") -> Path:
-    """Write a generated MPEG-4 video of FRAMES frames into a folder and return its path."""
+    """Write a generated H.264 video of FRAMES frames into a folder and return its path."""
     path = folder / name
     write_video(path, scene(FRAMES, HEIGHT, WIDTH), FPS)
     return path

@@ -53,7 +53,7 @@ def _decoding(scratch: Path, _skipped: dict[str, str]) -> Iterator[Work]:
     file = video_in(scratch)
     seconds = FRAMES / FPS
     recognizer = recognizer_of("nano", RESIZE)
-    note = f"{FRAMES} frames of {WIDTH}×{HEIGHT}, MPEG-4"
+    note = f"{FRAMES} frames of {WIDTH}×{HEIGHT}, H.264"
     yield Work("decode", lambda: _decoded(file), seconds, note=note)
     yield Work(f"decode, resize to {RESIZE}", lambda: _decoded(file, RESIZE), seconds, note=note)
     yield Work("file to label, center", lambda: recognizer.predict(file, "center"), seconds, note="nano")

@@ -42,6 +42,8 @@ class Resources:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise UsageError(f"{name} is {value!r}; expected a whole number of {least} or more")
+        if str(self.precision) in ("64", "64-true"):
+            raise UsageError(f"precision is {self.precision}; frames are float32: use 32-true or a mixed one")
         if isinstance(self.devices, bool) or not isinstance(self.devices, int | str):
             raise UsageError(f"devices is {self.devices!r}; expected a number of devices, or auto")
 
