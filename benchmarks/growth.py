@@ -118,7 +118,7 @@ def entries(place: Path, run: Path, repeats: int) -> Iterator[Point]:
     for number in (10, 100, 1000, 10_000, 100_000):
         paths = [place / f"{index}.mp4" for index in range(number)]
         for path in paths:
-            path.hardlink_to(place / "clip.mp4")
+            path.symlink_to(place / "clip.mp4")
         (place / "list.txt").write_text("".join(f"{path}\n" for path in paths))
         seconds = min(first_result(run, place / "list.txt") for _ in range(repeats))
         yield Point(number, seconds, 0)
@@ -174,7 +174,7 @@ def measured(size: int, repeats: int, *arguments: str, clock: int = 0) -> Point:
 def first_result(run: Path, listed: Path) -> float:
     """Return the time until the first line of `hts predict`, s; then end it."""
     begin = time.monotonic()
-    command = (*COMMAND, str(run), "--list", str(listed), "--format", "jsonl", "--quiet")
+    command = (*COMMAND, str(run), "--list", str(listed), "--quiet")
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment()) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
