@@ -81,7 +81,8 @@ def predict_table(
         sources: files, folders of frames and addresses.
         out: the table, .jsonl or .parquet. Videos that failed are in a table of their own beside it, such as
             results.failures.jsonl.
-        protocol, threshold: as for `Recognizer.predict`.
+        protocol: as for `Recognizer.predict`.
+        threshold: as for `Recognizer.predict`.
         top: number of classes in a row.
         workers: processes that hold the model, each with one thread.
         device: where to compute.

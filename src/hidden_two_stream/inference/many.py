@@ -59,7 +59,8 @@ def predict_many(
     Args:
         run: a run folder, a checkpoint file, or an exported .onnx file.
         sources: files, folders of frames and URLs; taken as they are needed.
-        protocol, threshold: as for `Recognizer.predict`.
+        protocol: as for `Recognizer.predict`.
+        threshold: as for `Recognizer.predict`.
         workers: processes, each with one thread; 0 works in this one.
         device: where to compute.
 
