@@ -369,7 +369,10 @@ def test_a_full_disk_is_no_fault_of_the_video(
         pack(folder, tmp_path / "out", workers=0, quiet=True)
 
 
-def test_the_command(hts: Callable[..., tuple[int, str, str]], folder: Path, tmp_path: Path) -> None:
+def test_the_command(
+    hts: Callable[..., tuple[int, str, str]], folder: Path, listing: Path, tmp_path: Path
+) -> None:
+    assert listing.parent == folder  # a table with facts to note, which a refusal leaves out
     code, stdout, _ = hts("pack", folder, tmp_path / "out", "--shard-size", "30KB", "--workers", 0, "--json")
     assert code == 1  # one video cannot be decoded
     figures = json.loads(stdout)

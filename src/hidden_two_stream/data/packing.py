@@ -96,11 +96,11 @@ def pack(
     limit = shard_bytes(shard_size)
     folder = Path(out)
     index = read_dataset_index(data, min_classes=1)
-    note_facts(index)
     _require_outside(folder, data)
     videos = planned_videos(index)
     shards = planned_shards(videos, limit)
     begin_folder(folder, index, videos, limit)
+    note_facts(index)  # after all refusals
     processes = default_workers() if workers is None else workers
     try:
         descriptions = with_progress(
