@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.benchmarks.scripts import load_script
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,11 +21,7 @@ def table(**ratios: float) -> dict[str, object]:
 def test_the_guard_names_slower_and_new_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    spec = importlib.util.spec_from_file_location("guard", ROOT / "benchmarks" / "guard.py")
-    assert spec is not None
-    assert spec.loader is not None
-    guard = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(guard)
+    guard = load_script("guard")
     committed, measured = tmp_path / "committed.json", tmp_path / "measured.json"
     committed.write_text(json.dumps(table(same=1.0, slow=2.0, gone=1.0)))
     measured.write_text(json.dumps(table(same=1.4, slow=3.2, new=1.0)))
