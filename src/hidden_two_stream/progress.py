@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from hidden_two_stream.errors import OutputError
@@ -18,6 +18,7 @@ __all__ = [
     "ProgressLine",
     "ProgressListener",
     "kept_on_output_error",
+    "lazy_progress",
     "listening",
     "note",
     "number_of",
@@ -60,14 +61,18 @@ class ProgressLine:
         total: number of steps.
         done: steps that are already done.
         quiet: show nothing.
+        passing: the task is one of many, each done soon: its bar goes when it is done, and elsewhere it has a
+            line only if it takes long.
     """
 
-    def __init__(self, title: str, total: int, done: int = 0, quiet: bool = False) -> None:
+    def __init__(
+        self, title: str, total: int, done: int = 0, quiet: bool = False, passing: bool = False
+    ) -> None:
         self.title, self.total, self.first = title, total, done
-        self._quiet = quiet
+        self._quiet, self._passing = quiet, passing
         self._bar: Progress | None = None
         if not quiet and sys.stderr is not None and sys.stderr.isatty():
-            self._bar = _bar()
+            self._bar = _bar(passing)
             self._task = self._bar.add_task(one_line(title), total=total, completed=done, note="")
         self._began = self._printed = time.monotonic()
 
@@ -91,14 +96,15 @@ class ProgressLine:
                 self._bar.update(self._task, completed=done, note=note)
             return
         now = time.monotonic()
-        if not self._quiet and (now - self._printed >= _PLAIN_SECONDS or done == self.total):
+        last = done == self.total and not self._passing
+        if not self._quiet and (now - self._printed >= _PLAIN_SECONDS or last):
             self._printed = now
             rate = (now - self._began) / max(1, done - self.first)
             left = rate * (self.total - done)
             print_error_line(one_line(f"{self.title:<10} {done}/{self.total}  {left:.0f} s left  {note}"))
 
 
-def _bar() -> Progress:
+def _bar(transient: bool) -> Progress:
     """Return a bar whose tasks have the field `note`."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -110,6 +116,7 @@ def _bar() -> Progress:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False),
         console=Console(stderr=True),
+        transient=transient,
     )
 
 
@@ -147,3 +154,18 @@ def with_progress(title: str, total: int, quiet: bool, work: Callable[[Callable[
     """Call `work(progress)` and return its result; `progress(done, total)` shows progress under `title`."""
     with ProgressLine(title, total, quiet=quiet) as line:
         return work(lambda done, _: line.update(done))
+
+
+@contextmanager
+def lazy_progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield `progress(done, total)` of a passing task, whose total is known only at the first call."""
+    with ExitStack() as stack:
+        line: ProgressLine | None = None
+
+        def progress(done: int, total: int) -> None:
+            nonlocal line
+            if line is None:
+                line = stack.enter_context(ProgressLine(title, total, passing=True))
+            line.update(done)
+
+        yield progress

@@ -13,6 +13,7 @@ import pytest
 import hidden_two_stream
 from hidden_two_stream.inference import flow_export as flow_module
 from hidden_two_stream.motion.flo import read_flo
+from hidden_two_stream.progress import listening
 from hidden_two_stream.synthetic.clips import CLASSES
 from hidden_two_stream.video.reader import probe, read_video
 from hidden_two_stream.video.writer import write_video
@@ -363,6 +364,18 @@ def test_what_training_does_not_mirror_the_test_does_not_mirror(
     assert hidden_two_stream.evaluate(recognizer, small_data, protocol="2x10", workers=0).protocol == "2x5"
 
 
+class _Progress:
+    """Hears the titles of tasks."""
+
+    def __init__(self) -> None:
+        self.titles: list[str] = []
+
+    def progressed(self, title: str, done: int, total: int, note: str) -> None:
+        self.titles.append(title)
+
+    def noted(self, text: str) -> None: ...
+
+
 def test_predict_explains(small_run: Path, small_data: Path, hts: Hts, tmp_path: Path) -> None:
     videos = sorted((small_data.parent / "videos").rglob("test_*.mp4"))[:2]  # of one name, in two folders
     folder = tmp_path / "why"
@@ -380,10 +393,13 @@ def test_predict_explains(small_run: Path, small_data: Path, hts: Hts, tmp_path:
         assert numbers["score"] == pytest.approx(prediction["score"], abs=1e-5)
         assert set(numbers["windows"][0]["maps"]) == {"spatial", "temporal"}
         assert read_video(row["image"])[1].num_frames == 1
-    code, out, err = hts(
-        "predict", small_run, videos[0], "--explain", folder, "--explain-class", "up", "--protocol", "2x5"
-    )
+    heard = _Progress()
+    with listening(heard):
+        code, out, err = hts(
+            "predict", small_run, videos[0], "--explain", folder, "--explain-class", "up", "--protocol", "2x5"
+        )
     assert code == 0
+    assert set(heard.titles) == {"explain"}
     assert "only the center crops of 2x5" in err
     assert out.splitlines()[1] == f"  why: {folder / videos[0].stem}.png"
     assert json.loads((folder / f"{videos[0].stem}.json").read_text())["label"] == "up"

@@ -162,6 +162,7 @@ def test_a_file_with_the_same_name_and_another_size_is_refused(copied: Path, hts
     code, err = resumed(hts, copied)
     assert code == 2
     assert "have changed since this run began: other files under the same names" in err
+    assert "plan.json" in err
     assert "decode" not in err
 
 

@@ -24,7 +24,7 @@ from hidden_two_stream.cli.sources import Failure, add_videos, attempt
 from hidden_two_stream.environment import MOST_WORKERS
 from hidden_two_stream.errors import HiddenTwoStreamError, UsageError
 from hidden_two_stream.printing import one_line
-from hidden_two_stream.progress import note
+from hidden_two_stream.progress import lazy_progress, note
 
 if TYPE_CHECKING:
     from hidden_two_stream.inference.onnx_recognizer import OnnxRecognizer
@@ -226,6 +226,7 @@ class _Explainer:
         """Write the explanation of one video and return the paths of its files."""
         from hidden_two_stream.reports.explanation import write_explanation
 
-        explanation = self.recognizer.explain(source, self.label, self.protocol)
+        with lazy_progress("explain") as progress:
+            explanation = self.recognizer.explain(source, self.label, self.protocol, progress=progress)
         picture, numbers = write_explanation(explanation, self.folder, self.names[source])
         return {"image": str(picture), "numbers": str(numbers)}
