@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from av import codecs_available
 
 from fuzz import readers, writers
 from fuzz.kinds import KINDS
@@ -28,6 +29,7 @@ from hidden_two_stream.errors import (
     unexpected,
 )
 from hidden_two_stream.files import parse_json, read_limited
+from hidden_two_stream.video.sources.images import decode_image
 
 DEEP = "[" * 100_000
 LONG = "9" * 5000  # `int` refuses more than 4300 digits
@@ -205,3 +207,13 @@ def test_a_log_of_any_size_is_not_read(tmp_path: Path) -> None:
         file.truncate(1 << 40)  # sparse: it takes no room on the disk
     with pytest.raises(CheckpointError, match="1,099,511,627,776 bytes"):
         read_metrics(tmp_path)
+
+
+def test_an_image_without_a_decoder(tmp_path: Path) -> None:
+    """FFmpeg knows JPEG XL by its first bytes, and most builds cannot decode it."""
+    image = tmp_path / "000.jpg"
+    image.write_bytes(b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(60))
+    if "jpegxl" in codecs_available:
+        pytest.skip("this build of FFmpeg decodes JPEG XL")
+    with pytest.raises(VideoError, match=r"000\.jpg.*no decoder for this kind of image"):
+        decode_image(image)

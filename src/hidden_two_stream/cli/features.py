@@ -15,7 +15,8 @@ from hidden_two_stream.cli.options import (
 )
 from hidden_two_stream.cli.output import print_json, print_text
 from hidden_two_stream.cli.sources import Failure, add_videos, attempt, named_videos
-from hidden_two_stream.errors import CheckpointError, UsageError
+from hidden_two_stream.config.stages import require_trained
+from hidden_two_stream.errors import UsageError
 from hidden_two_stream.printing import one_line
 from hidden_two_stream.progress import note, number_of
 
@@ -58,8 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--hop-seconds is {arguments.hop_seconds}; expected a positive number of seconds")
     check_features_path(arguments.out)
     recognizer = open_recognizer(arguments)
-    if not recognizer.trained_streams:
-        raise CheckpointError(f"{arguments.run!r} has no trained stream; train spatial or temporal")
+    require_trained(recognizer.trained_streams, repr(arguments.run))
     sources, left_out = named_videos(arguments.sources, "used")
     videos: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hidden_two_stream.cli.output import print_json, print_text
+from hidden_two_stream.config.stages import require_trained
 from hidden_two_stream.environment import MOST_WORKERS, THREADS_VARIABLE, collector_paused
-from hidden_two_stream.errors import CheckpointError, UsageError
+from hidden_two_stream.errors import UsageError
 from hidden_two_stream.progress import note
 from hidden_two_stream.weights.hub_names import hub_name
 
@@ -433,8 +434,7 @@ def open_scorer(arguments: argparse.Namespace) -> Recognizer | OnnxRecognizer:
             found = load_onnx(arguments.run, number_of_threads(arguments) or 0)
     else:
         found = open_recognizer(arguments)
-    if not found.trained_streams:
-        raise CheckpointError(f"{arguments.run!r} has no trained stream; train spatial or temporal")
+    require_trained(found.trained_streams, repr(arguments.run))
     return found
 
 

@@ -17,7 +17,8 @@ from hidden_two_stream.cli.options import (
 )
 from hidden_two_stream.cli.output import print_json, print_text
 from hidden_two_stream.cli.sources import Failure, add_videos, attempt, named_videos
-from hidden_two_stream.errors import CheckpointError, UsageError
+from hidden_two_stream.config.stages import require_trained
+from hidden_two_stream.errors import UsageError
 from hidden_two_stream.inference.segment_settings import SegmentSettings
 from hidden_two_stream.printing import one_line
 from hidden_two_stream.progress import note
@@ -115,8 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     settings = segment_settings(arguments)
     recognizer = open_recognizer(arguments)
-    if not recognizer.trained_streams:
-        raise CheckpointError(f"{arguments.run!r} has no trained stream; train spatial or temporal")
+    require_trained(recognizer.trained_streams, repr(arguments.run))
     rule = recognizer.segment_rule(settings)
     videos, left_out = named_videos(arguments.sources, "segmented")
     _check_outputs(arguments, videos)

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-__all__ = ["MODULES", "STAGES", "STAGE_NAMES", "STREAMS", "Stage", "stages_within", "trained_streams"]
+from hidden_two_stream.errors import CheckpointError
+
+__all__ = [
+    "MODULES",
+    "STAGES",
+    "STAGE_NAMES",
+    "STREAMS",
+    "Stage",
+    "require_trained",
+    "stages_within",
+    "trained_streams",
+]
 
 STREAMS = ("spatial", "temporal")
 
@@ -51,6 +62,16 @@ def trained_streams(stages: Iterable[str]) -> tuple[str, ...]:
     """Return the streams that these stages train, in the order of `STREAMS`."""
     trained = {STAGES[name].stream for name in stages}
     return tuple(stream for stream in STREAMS if stream in trained)
+
+
+def require_trained(streams: Collection[str], name: str) -> None:
+    """Check that a run has streams that were trained; `name` is how the error calls the run.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if not streams:
+        raise CheckpointError(f"{name} has no trained stream; train spatial or temporal")
 
 
 def stages_within(parts: Collection[str]) -> tuple[str, ...]:

@@ -8,13 +8,14 @@ from functools import partial
 from pathlib import Path
 
 from hidden_two_stream.checkpoint import RunMetadata
+from hidden_two_stream.config.stages import require_trained
 from hidden_two_stream.data.benchmarks.reference import parse_reference
 from hidden_two_stream.data.clip_cache import ClipCache, default_workers, open_clip_cache
 from hidden_two_stream.data.index import absolute_data, read_dataset_index
 from hidden_two_stream.data.record import TrainingRecord, absolute_names
 from hidden_two_stream.data.samples import DatasetIndex, Sample, note_facts, unreadable_lines
 from hidden_two_stream.data.splits import divide, own_split
-from hidden_two_stream.errors import CheckpointError, DataError, UsageError
+from hidden_two_stream.errors import DataError, UsageError
 from hidden_two_stream.evaluation.accuracy import Evaluation, check_known, evaluate_videos
 from hidden_two_stream.inference.predictor import Recognizer, load
 from hidden_two_stream.inference.windows import (
@@ -73,9 +74,7 @@ def evaluate(
     parse_protocol(protocol)  # report a wrong one before anything is read
     recognizer = run if isinstance(run, Recognizer) else load(run, device)
     chosen = run_protocol(protocol, recognizer.info.recipe, note)
-    name = "recognizer" if isinstance(run, Recognizer) else str(run)
-    if not recognizer.trained_streams:
-        raise CheckpointError(f"{name!r} has no trained stream to test; train spatial or temporal")
+    require_trained(recognizer.trained_streams, recognizer.name)
     _warn_of_other_split(str(data), recognizer.info.metadata.data)
     index = read_dataset_index(data, min_classes=1)
     note_facts(index)

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from hidden_two_stream.config.stages import require_trained
 from hidden_two_stream.data.benchmarks.reference import parse_reference
 from hidden_two_stream.data.segment_truth import SegmentTruth, read_segment_truth
-from hidden_two_stream.errors import CheckpointError, DataError, HiddenTwoStreamError, UsageError
+from hidden_two_stream.errors import DataError, HiddenTwoStreamError, UsageError
 from hidden_two_stream.evaluation.accuracy import check_known
 from hidden_two_stream.evaluation.evaluate import PARTS
 from hidden_two_stream.evaluation.temporal import (
@@ -186,8 +187,7 @@ def evaluate_segments(
     if split is not None and split not in PARTS:
         raise UsageError(f"unknown split {split!r}; choose one of {', '.join(PARTS)}")
     recognizer = run if isinstance(run, Recognizer) else load(run, device)
-    if not recognizer.trained_streams:
-        raise CheckpointError(f"{str(run)!r} has no trained stream to test; train spatial or temporal")
+    require_trained(recognizer.trained_streams, recognizer.name)
     chosen = settings or SegmentSettings()
     number = recognizer.segment_rule(chosen).background
     background = None if number is None else recognizer.classes[number]

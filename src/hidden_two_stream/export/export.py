@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from hidden_two_stream.checkpoint import RunInfo
+from hidden_two_stream.config.stages import require_trained
 from hidden_two_stream.data.index import read_dataset_index
 from hidden_two_stream.data.splits import divide
 from hidden_two_stream.errors import CheckpointError, DataError, HiddenTwoStreamError, UsageError
@@ -153,8 +154,7 @@ def _check(path: Path, format: str, data: object, num_windows: int, int8: bool) 
 
 
 def _require_exportable(recognizer: Recognizer) -> None:
-    if not recognizer.trained_streams:
-        raise CheckpointError("this run has no trained stream to export; train spatial or temporal")
+    require_trained(recognizer.trained_streams, recognizer.name)
     if not recognizer.info.recipe.input.size:
         raise CheckpointError("the description of this run has input.size 0; expected the size that it used")
     device = next(recognizer.model.parameters()).device

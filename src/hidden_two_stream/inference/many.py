@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from hidden_two_stream.checkpoint import RunInfo, read_info
+from hidden_two_stream.config.stages import require_trained
 from hidden_two_stream.environment import MOST_WORKERS
 from hidden_two_stream.errors import (
-    CheckpointError,
     HiddenTwoStreamError,
     MissingDependencyError,
     UsageError,
@@ -120,8 +120,7 @@ def describe_run(run: str, device: str = "cpu") -> RunInfo:
     if is_exported and device != "cpu":
         raise UsageError(f"the device is {device}, but ONNX files run on the cpu; leave it out")
     info = load_onnx(run, threads=1).info if is_exported else read_info(find_run(run).path)
-    if not Scoring.of(info).streams:
-        raise CheckpointError(f"{run!r} has no trained stream; train spatial or temporal")
+    require_trained(Scoring.of(info).streams, repr(run))
     return info
 
 

@@ -112,6 +112,11 @@ class Recognizer:
         return self.info.classes
 
     @property
+    def name(self) -> str:
+        """What errors call it: its source in quotation marks, or "this recognizer"."""
+        return repr(self.source) if self.source else "this recognizer"
+
+    @property
     def calibration(self) -> Calibration | None:
         """What was fitted on held-back training videos; None: the run is not calibrated."""
         return self.info.metadata.calibration

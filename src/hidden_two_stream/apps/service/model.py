@@ -8,8 +8,8 @@ from typing import Any
 
 from hidden_two_stream._version import __version__
 from hidden_two_stream.checkpoint import MODEL_FILE
+from hidden_two_stream.config.stages import require_trained
 from hidden_two_stream.environment import collector_paused
-from hidden_two_stream.errors import CheckpointError
 from hidden_two_stream.files import file_sha256
 from hidden_two_stream.inference.onnx_recognizer import ONNX_SUFFIX, OnnxRecognizer, load_onnx
 from hidden_two_stream.inference.predictor import Recognizer, load
@@ -82,8 +82,7 @@ def open_model(run: str | Path, protocol: str, device: str) -> ServedModel:
     recognizer: Recognizer | OnnxRecognizer
     with collector_paused():
         recognizer = load_onnx(path) if path.suffix.lower() == ONNX_SUFFIX else load(path, device)
-    if not recognizer.trained_streams:
-        raise CheckpointError(f"{str(run)!r} has no trained stream; train spatial or temporal")
+    require_trained(recognizer.trained_streams, repr(str(run)))
     notes: list[str] = []
     chosen = run_protocol(protocol, recognizer.info.recipe, notes.append)
     file = path / MODEL_FILE if path.is_dir() else path

@@ -71,6 +71,8 @@ def _decode(path: Path, data: bytes) -> VideoFrame:
         io.BytesIO(data), "r", format=kind, metadata_errors="replace", options=SIZE_LIMIT
     ) as container:
         stream = container.streams.video[0]
+        if getattr(stream, "codec_context", None) is None:  # JPEG XL, in a build of FFmpeg without it
+            raise VideoError(path, "there is no decoder for this kind of image: convert it, to PNG say")
         use_one_thread(stream)
         context = stream.codec_context
         reason = frame_too_large(context.height, context.width)
