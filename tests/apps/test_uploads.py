@@ -97,7 +97,9 @@ def test_an_upload_that_grows_too_large_is_refused_while_it_arrives(
 
 def test_all_videos_together_have_a_limit(application: Callable[..., Starlette], videos: Path) -> None:
     size = (videos / "left-0.mp4").stat().st_size / 1e6
-    with TestClient(application(max_stored_mb=1.5 * size), base_url=ADDRESS) as client:
+    with TestClient(
+        application(max_upload_mb=1.5 * size, max_stored_mb=1.5 * size), base_url=ADDRESS
+    ) as client:
         first = send(client, videos / "left-0.mp4")
         content = (videos / "left-0.mp4").read_bytes()
         answer = client.post("/api/videos?name=two.mp4", content=content)

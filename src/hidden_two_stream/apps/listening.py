@@ -3,15 +3,81 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any
 
 from hidden_two_stream.errors import MissingDependencyError, UsageError
 
-__all__ = ["AnnouncingServer", "bound", "is_loopback", "require_address", "require_libraries", "shown_host"]
+__all__ = [
+    "AnnouncingServer",
+    "ServerSettings",
+    "bound",
+    "is_loopback",
+    "require_address",
+    "require_libraries",
+    "shown_host",
+]
+
+_MEGABYTE = 1_000_000
+
+
+class ServerSettings:
+    """What the settings of every server have: an address, and limits on uploads.
+
+    Attributes:
+        host: address to listen at.
+        port: port to listen at; 0: any free one.
+        max_upload_mb: largest uploaded file, MB (10⁶ bytes).
+        max_stored_mb: all uploaded files that are kept at a time, MB.
+    """
+
+    host: str
+    port: int
+    max_upload_mb: float
+    max_stored_mb: float
+
+    def require_valid(self, positive: Mapping[str, str], counts: Mapping[str, str]) -> None:
+        """Check the address and the limits.
+
+        Args:
+            positive: fields that are positive numbers, with their units.
+            counts: fields that are 1 or more, with what they count.
+
+        Raises:
+            UsageError: a value is out of range.
+        """
+        require_address(self.host, self.port)
+        for name, unit in positive.items():
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise UsageError(f"{name} is {value}; expected a positive number of {unit}")
+        for name, unit in counts.items():
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}; expected 1 or more {unit}")
+        if self.max_stored_mb < self.max_upload_mb:
+            raise UsageError(
+                f"max_stored_mb is {self.max_stored_mb:g}, less than one video may have (max_upload_mb is "
+                f"{self.max_upload_mb:g}); give room for several videos"
+            )
+
+    @property
+    def max_upload_bytes(self) -> int:
+        """Largest uploaded file, bytes."""
+        return round(self.max_upload_mb * _MEGABYTE)
+
+    @property
+    def max_stored_bytes(self) -> int:
+        """All uploaded files that are kept at a time, bytes."""
+        return round(self.max_stored_mb * _MEGABYTE)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach the server."""
+        return is_loopback(self.host)
 
 
 class AnnouncingServer:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from hidden_two_stream.apps.listening import is_loopback, require_address
-from hidden_two_stream.errors import UsageError
+from hidden_two_stream.apps.listening import ServerSettings
 
 __all__ = ["DEFAULT_PORT", "AppSettings"]
 
 DEFAULT_PORT = 8000
-_MEGABYTE = 1_000_000
+_POSITIVE = {"max_upload_mb": "MB", "max_stored_mb": "MB", "max_minutes": "minutes"}
 
 
 @dataclass(frozen=True)
-class AppSettings:
+class AppSettings(ServerSettings):
     """Where the application listens, what it accepts, and where it keeps projects.
 
     Attributes:
@@ -43,30 +41,9 @@ class AppSettings:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        require_address(self.host, self.port)
-        for name, unit in (("max_upload_mb", "MB"), ("max_stored_mb", "MB"), ("max_minutes", "minutes")):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise UsageError(f"{name} is {value}; expected a positive number of {unit}")
-        if self.queue_length < 1:
-            raise UsageError(f"queue_length is {self.queue_length}; expected 1 or more jobs")
-
-    @property
-    def max_upload_bytes(self) -> int:
-        """Largest uploaded file, bytes."""
-        return round(self.max_upload_mb * _MEGABYTE)
-
-    @property
-    def max_stored_bytes(self) -> int:
-        """All uploaded videos that are kept at a time, bytes."""
-        return round(self.max_stored_mb * _MEGABYTE)
+        self.require_valid(_POSITIVE, {"queue_length": "jobs"})
 
     @property
     def max_seconds(self) -> float:
         """Longest uploaded video, s."""
         return 60.0 * self.max_minutes
-
-    @property
-    def is_local(self) -> bool:
-        """Whether only this machine can reach the application."""
-        return is_loopback(self.host)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from hidden_two_stream.apps.settings import AppSettings
-from hidden_two_stream.cli.options import Parser, add_device, path, path_text
+from hidden_two_stream.cli.options import Parser, add_address, add_device, path, path_text
 from hidden_two_stream.errors import UsageError
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
@@ -24,14 +24,7 @@ def add_arguments(parser: Parser) -> None:
         metavar="RUN",
         help="run folders to offer (default: those of projects)",
     )
-    parser.add_argument(
-        "--host",
-        default=_DEFAULTS.host,
-        help="address to listen at; any but the default lets others on the network in (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--port", type=int, default=_DEFAULTS.port, help="port; 0: any free one (default: %(default)s)"
-    )
+    add_address(parser, _DEFAULTS.host, _DEFAULTS.port)
     parser.add_argument(
         "--max-upload",
         type=float,
@@ -66,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         host=arguments.host,
         port=arguments.port,
         max_upload_mb=arguments.max_upload,
+        max_stored_mb=max(_DEFAULTS.max_stored_mb, arguments.max_upload),
         max_minutes=arguments.max_minutes,
         projects=arguments.projects,
         device=arguments.device,

@@ -183,6 +183,16 @@ def add_protocol(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_address(parser: argparse.ArgumentParser, host: str, port: int) -> None:
+    """Add --host and --port with their defaults."""
+    parser.add_argument(
+        "--host",
+        default=host,
+        help="address to listen at; any but the default lets others on the network in (default: %(default)s)",
+    )
+    parser.add_argument("--port", type=int, default=port, help="port; 0: any free one (default: %(default)s)")
+
+
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add --device."""
     parser.add_argument(

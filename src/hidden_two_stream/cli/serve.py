@@ -9,7 +9,15 @@ from typing import Any
 
 from hidden_two_stream.apps.service.keys import KEY_VARIABLE, read_keys
 from hidden_two_stream.apps.service.settings import ServeSettings
-from hidden_two_stream.cli.options import Parser, add_device, add_protocol, add_threads, path, path_text
+from hidden_two_stream.cli.options import (
+    Parser,
+    add_address,
+    add_device,
+    add_protocol,
+    add_threads,
+    path,
+    path_text,
+)
 
 __all__ = ["SUMMARY", "add_arguments", "run"]
 
@@ -42,14 +50,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "run", type=path_text, metavar="RUN", help="run folder, checkpoint file, or an exported model.onnx"
     )
-    parser.add_argument(
-        "--host",
-        default=_DEFAULTS.host,
-        help="address to listen at; any but the default lets others on the network in (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--port", type=int, default=_DEFAULTS.port, help="port; 0: any free one (default: %(default)s)"
-    )
+    add_address(parser, _DEFAULTS.host, _DEFAULTS.port)
     parser.add_argument(
         "--workers", type=int, help="processes that decode videos (default: one per core, at most 8)"
     )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
-from hidden_two_stream.apps.listening import is_loopback, require_address
+from hidden_two_stream.apps.listening import ServerSettings
 from hidden_two_stream.apps.service.allowed import AllowedUrls
 from hidden_two_stream.apps.service.keys import require_key
 from hidden_two_stream.errors import UsageError
@@ -14,7 +13,6 @@ __all__ = ["DEFAULT_SERVICE_PORT", "LONGEST_WAIT_MS", "ServeSettings"]
 
 DEFAULT_SERVICE_PORT = 8080
 LONGEST_WAIT_MS = 1000
-_MEGABYTE = 1_000_000
 _MOST_WORKERS = 256
 
 _POSITIVE = {
@@ -29,7 +27,7 @@ _COUNTS = {"max_requests": "requests", "max_batch": "clips"}
 
 
 @dataclass(frozen=True)
-class ServeSettings:
+class ServeSettings(ServerSettings):
     """Where the service listens, how it computes, what it accepts, and from whom.
 
     Attributes:
@@ -83,23 +81,11 @@ class ServeSettings:
     api_keys: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        require_address(self.host, self.port)
+        self.require_valid(_POSITIVE, _COUNTS)
         if not 0 <= self.workers <= _MOST_WORKERS:
             raise UsageError(
                 f"workers is {self.workers}; expected 1 to {_MOST_WORKERS}, or 0 (one per core, at most 8)"
             )
-        for name, unit in _POSITIVE.items():
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise UsageError(f"{name} is {value}; expected a positive number of {unit}")
-        if self.max_stored_mb < self.max_upload_mb:
-            raise UsageError(
-                f"max_stored_mb is {self.max_stored_mb:g}, less than one video may have (max_upload_mb is "
-                f"{self.max_upload_mb:g}); give room for several videos"
-            )
-        for name, unit in _COUNTS.items():
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is {getattr(self, name)}; expected 1 or more {unit}")
         if not 0 <= self.max_wait_ms <= LONGEST_WAIT_MS:
             raise UsageError(f"max_wait_ms is {self.max_wait_ms}; expected 0 to {LONGEST_WAIT_MS} ms")
         for key in self.api_keys:
@@ -116,18 +102,3 @@ class ServeSettings:
             UsageError: an entry of `allow_urls` or `allow_networks` is wrong.
         """
         return AllowedUrls.of(self.allow_urls, self.allow_networks)
-
-    @property
-    def max_upload_bytes(self) -> int:
-        """Largest video, bytes."""
-        return round(self.max_upload_mb * _MEGABYTE)
-
-    @property
-    def max_stored_bytes(self) -> int:
-        """All videos that are on disk at a time, bytes."""
-        return round(self.max_stored_mb * _MEGABYTE)
-
-    @property
-    def is_local(self) -> bool:
-        """Whether only this machine can reach the service."""
-        return is_loopback(self.host)
