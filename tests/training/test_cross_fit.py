@@ -280,6 +280,20 @@ def test_finished_parts_are_not_trained_again(
     assert [folder for folder, _, _ in spy.seen] == ["part-3"]
 
 
+def test_nothing_is_left_of_finished_cross_fits(labels: Path, tmp_path: Path, stop_at: list[object]) -> None:
+    """A kill right after the scores were written leaves the folder of the parts."""
+    stop_at[:] = ["run", "spatial", 1]
+    with pytest.raises(Stopped):
+        train(labels, tmp_path / "run")
+    stop_at.clear()
+    parts = tmp_path / "run" / "calibration"
+    assert not parts.exists()
+    parts.mkdir()
+    (parts / "part-1.npz").write_bytes(b"")
+    hts.resume(tmp_path / "run", QUIET)
+    assert not parts.exists()
+
+
 def test_lost_scores_cannot_be_made_again(labels: Path, tmp_path: Path, stop_at: list[object]) -> None:
     """Once the labeled stages have begun, MotionNet may have seen labels."""
     stop_at[:] = ["run", "temporal", 1]

@@ -117,6 +117,9 @@ class CrossFit:
         if scores is None and begun:
             raise CheckpointError(f"{str(file)!r} is missing; train again into another folder")
         scores = scores or self._all_scores(model, parts)
+        if self.fabric.is_global_zero:
+            _delete_folder(self.folder)
+        self.fabric.barrier()
         calibration = fit_calibration(scores.logits, scores.truth, self.run.recipe.fusion)
         if calibration is not None and calibration.threshold is None:
             note("no threshold of unknown actions: too few held-back videos", quiet=self.run.quiet)
@@ -130,13 +133,11 @@ class CrossFit:
         return parts[:1] if large else parts
 
     def _all_scores(self, model: HiddenTwoStream, parts: Sequence[tuple[Sample, ...]]) -> Evaluation:
-        """Return the scores of all parts, and replace the folder of the cross-fits by one file."""
+        """Return the scores of all parts, and write them into one file."""
         rows = [self._scores(model, number, parts) for number in range(len(parts))]
         scores = merge(rows)
         if self.fabric.is_global_zero:
             scores.save_scores(self.run.folder / HELD_BACK_FILE)
-            _delete_folder(self.folder)
-        self.fabric.barrier()
         return scores
 
     def _scores(self, model: HiddenTwoStream, number: int, parts: Sequence[tuple[Sample, ...]]) -> Evaluation:
