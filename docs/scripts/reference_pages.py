@@ -21,7 +21,7 @@ GROUPS = {
         "load", "Recognizer", "Prediction", "WindowPrediction", "Explanation", "SegmentSettings", "Segment",
         "evaluate_segments", "SegmentEvaluation", "StreamSettings", "Decision", "WindowFeatures",
     ),
-    "Many videos": ("predict_many", "predict_table", "BulkResult"),
+    "Many videos": ("predict_many", "predict_table", "segment_table", "BulkResult"),
     "Label every frame": (
         "train_frames", "load_annotator", "evaluate_annotator", "Annotator", "FrameLabelSettings",
         "FrameSettings", "FrameScores", "FrameEvaluation", "read_annotations", "write_annotations",

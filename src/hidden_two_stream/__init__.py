@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from hidden_two_stream.apps.service.settings import ServeSettings
     from hidden_two_stream.apps.serving import app
     from hidden_two_stream.apps.settings import AppSettings
-    from hidden_two_stream.bulk.predict import BulkResult, predict_table
+    from hidden_two_stream.bulk.collect import BulkResult
+    from hidden_two_stream.bulk.predict import predict_table
+    from hidden_two_stream.bulk.segment import segment_table
     from hidden_two_stream.checkpoint import RunInfo
     from hidden_two_stream.config.loading import load_recipe, recipe_names
     from hidden_two_stream.config.schema import Recipe
@@ -64,7 +66,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Annotator": "inference.annotator",
     "AppSettings": "apps.settings",
-    "BulkResult": "bulk.predict",
+    "BulkResult": "bulk.collect",
     "CardOptions": "sharing.push",
     "Comparison": "evaluation.comparison",
     "CrossValidation": "experiments.cross_validation",
@@ -120,6 +122,7 @@ _HOMES = {
     "read_annotations": "data.annotations.files",
     "recipe_names": "config.loading",
     "resume": "training.runner",
+    "segment_table": "bulk.segment",
     "serve": "apps.service.serving",
     "track": "inference.tracker",
     "train": "training.runner",
@@ -188,6 +191,7 @@ __all__ = [
     "read_annotations",
     "recipe_names",
     "resume",
+    "segment_table",
     "serve",
     "track",
     "train",

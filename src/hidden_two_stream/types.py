@@ -108,6 +108,21 @@ class Segment:
         return f"{self.start_seconds:.2f} to {self.end_seconds:.2f} s: {self.label}{score}"
 
 
+@dataclass(frozen=True)
+class VideoSegments:
+    """What happens when in one video.
+
+    Attributes:
+        source: name of the video.
+        segments: in the order of their starts.
+        warnings: what is wrong with the video, such as damage at its end.
+    """
+
+    source: str
+    segments: tuple[Segment, ...]
+    warnings: tuple[str, ...] = ()
+
+
 def validate_clip(clip: object) -> RawClip:
     """Return `clip` if it is a (T, H, W, 3) uint8 array with at least one frame.
 

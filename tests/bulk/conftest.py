@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from hidden_two_stream.bulk import work as works
 from hidden_two_stream.checkpoint import RunInfo, build_model, save_run
 from hidden_two_stream.config.schema import InputConfig, ModelConfig, Recipe
 from hidden_two_stream.video.writer import write_video
+
+from .engine import Here
 
 
 def write_run(folder: Path, seed: int = 0) -> Path:
@@ -47,3 +52,20 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         write_video(folder / f"{number}.mp4", frames)
     (folder / "2.mp4").write_bytes(b"not a video")
     return sorted(folder.iterdir())
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Here:
+    """The engine "pool" works in this process."""
+    engine = Here()
+    monkeypatch.setitem(works.ENGINES, "pool", lambda _: engine)
+    return engine
+
+
+@pytest.fixture
+def ray_installed() -> None:
+    """Ray is in the extra `dev`; without it the test is skipped, except under CI."""
+    if find_spec("ray") is None:
+        if os.environ.get("CI"):
+            pytest.fail("Ray is not installed; the extra dev has it")
+        pytest.skip("Ray is not installed")

@@ -39,7 +39,7 @@ COUNTING = """
 import os
 from hidden_two_stream.inference import many
 
-predict = many._predict_apart
+predict = many._done_apart
 
 def counted(task):
     with open(os.environ["STARTED"], "a", encoding="utf-8") as file:
@@ -51,7 +51,7 @@ MAIN = (
     "import sys, counting\n"
     "from hidden_two_stream.cli.main import main\n"
     "from hidden_two_stream.inference import many\n"
-    "many._predict_apart = counting.counted\n"
+    "many._done_apart = counting.counted\n"
     "sys.exit(main())\n"
 )
 

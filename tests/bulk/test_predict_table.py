@@ -19,37 +19,11 @@ from hidden_two_stream.bulk import work as works
 from hidden_two_stream.bulk.ledger import ledger_path
 from hidden_two_stream.bulk.predict import predict_table
 from hidden_two_stream.errors import CheckpointError, UsageError, VideoError, WorkerError
-from hidden_two_stream.inference import many
 from hidden_two_stream.inference.predictor import load
 
+from .engine import Here, rows
+
 Hts = Callable[..., tuple[int, str, str]]
-
-
-def rows(path: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-
-
-class Here:
-    """An engine in this process, last video first; `seen` are the videos that it was given."""
-
-    def __init__(self, stop_after: int = 1_000_000) -> None:
-        self.seen: list[str] = []
-        self.stop_after = stop_after
-
-    def __call__(self, work: works.Work, sources: Sequence[str], workers: int) -> works.Outcomes:
-        for source in reversed(sources):
-            if len(self.seen) == self.stop_after:
-                raise KeyboardInterrupt
-            self.seen.append(source)
-            task = many._Task(work.run, work.device, source, work.protocol, work.threshold)
-            yield source, many._predict(task)
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> Here:
-    engine = Here()
-    monkeypatch.setitem(works.ENGINES, "pool", lambda _: engine)
-    return engine
 
 
 def test_rows_are_those_of_the_recognizer(here: Here, run: Path, videos: list[Path], tmp_path: Path) -> None:

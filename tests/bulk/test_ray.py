@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,16 +13,7 @@ from hidden_two_stream.bulk.work import find_engine
 from hidden_two_stream.errors import MissingDependencyError
 
 
-@pytest.fixture
-def _ray() -> None:
-    """Ray is in the extra `dev`; without it the test is skipped, except under CI."""
-    if find_spec("ray") is None:
-        if os.environ.get("CI"):
-            pytest.fail("Ray is not installed; the extra dev has it")
-        pytest.skip("Ray is not installed")
-
-
-@pytest.mark.usefixtures("_ray")
+@pytest.mark.usefixtures("ray_installed")
 def test_the_table_is_that_of_the_pool(run: Path, videos: list[Path], tmp_path: Path) -> None:
     named = [*map(str, videos), str(tmp_path / "none.mp4")]
     result = predict_table(run, named, tmp_path / "pool.jsonl", workers=1)

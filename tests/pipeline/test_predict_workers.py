@@ -24,7 +24,7 @@ from hidden_two_stream.types import Prediction
 from hidden_two_stream.video.writer import write_video
 
 Hts = Callable[..., tuple[int, str, str]]
-PREDICT = many._predict_apart
+PREDICT = many._done_apart
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_one_video_needs_no_worker(
 def test_a_video_that_crashes_its_process_costs_one_prediction(
     run: Path, videos: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(many, "_predict_apart", _predict_or_die)
+    monkeypatch.setattr(many, "_done_apart", _predict_or_die)
     sources = [str(video) for video in videos]
     found = list(many.predict_many(str(run), sources, workers=2))
     recognizer = load(run)

@@ -1,7 +1,8 @@
-"""Labels many videos with Ray Data: on the machines of a cluster, or of a small one that it starts here.
+"""Works on many videos with Ray Data: on the machines of a cluster, or of a small one that it starts here.
 
-Videos are decoded in tasks, and labeled in actors that hold the model, each with one thread. The two have
-different shares of a core, so that Ray keeps them apart: it decodes on all cores that the actors leave.
+Videos to label are decoded in tasks, and labeled in actors that hold the model, each with one thread. The two
+have different shares of a core, so that Ray keeps them apart: it decodes on all cores that the actors leave.
+Videos to segment can be long: the actors decode them, in constant memory.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 from hidden_two_stream.bulk.work import Engine, Outcomes, Work
 from hidden_two_stream.data.clip_cache import DecodedVideo
 from hidden_two_stream.errors import HiddenTwoStreamError, MissingDependencyError, VideoError, WorkerError
-from hidden_two_stream.inference.many import Outcome, failed, open_run, require_workers
+from hidden_two_stream.inference.many import Found, Labels, failed, open_run, require_workers
 from hidden_two_stream.inference.onnx_recognizer import ONNX_SUFFIX
 from hidden_two_stream.inference.scoring import Scoring, decoded
 from hidden_two_stream.inference.windows import parse_protocol
@@ -55,7 +56,7 @@ def ray_engine(address: str | None) -> Engine:
     """
     ray = _import_ray()
 
-    def label(work: Work, sources: Sequence[str], workers: int) -> Outcomes:
+    def work_on(work: Work, sources: Sequence[str], workers: int) -> Outcomes:
         require_workers(workers)
         if not sources:
             return
@@ -65,31 +66,32 @@ def ray_engine(address: str | None) -> Engine:
             # A cluster may have fewer cores for now; the work begins with what there is.
             actors = ray.data.ActorPoolStrategy(min_size=1 if address else most, max_size=most)
             for block in (_BLOCK, 1):  # a process that dies takes its block along; then each on its own
-                for source, outcome in _labeled(ray, work, list(missing), actors, block):
+                for source, outcome in _worked(ray, work, list(missing), actors, block):
                     del missing[source]
                     yield source, outcome
                 if not missing:
                     return
             yield from ((source, VideoError(source, LOST_WORKER)) for source in missing)
 
-    return label
+    return work_on
 
 
-def _labeled(ray: Any, work: Work, sources: Sequence[str], actors: Any, block: int) -> Outcomes:
-    rows = [{"source": os.fsencode(source)} for source in sources]
+def _worked(ray: Any, work: Work, sources: Sequence[str], actors: Any, block: int) -> Outcomes:
+    rows = ray.data.from_items(
+        [{"source": os.fsencode(source)} for source in sources],
+        override_num_blocks=-(-len(sources) // block),
+    )
+    if isinstance(work.job, Labels):
+        rows = rows.map(_Decoder(work, work.job), num_cpus=_DECODER_CORES)
     on_gpu = {"num_gpus": 1} if work.device.startswith("cuda") else {}
-    outcomes = (
-        ray.data.from_items(rows, override_num_blocks=-(-len(rows) // block))
-        .map(_Decoder(work), num_cpus=_DECODER_CORES)
-        .map_batches(
-            _Labeler,
-            fn_constructor_args=(work,),
-            batch_size=_VIDEOS_AT_ONCE,
-            batch_format="numpy",
-            compute=actors,
-            num_cpus=_MODEL_CORES,
-            **on_gpu,
-        )
+    outcomes = rows.map_batches(
+        _Model,
+        fn_constructor_args=(work,),
+        batch_size=_VIDEOS_AT_ONCE,
+        batch_format="numpy",
+        compute=actors,
+        num_cpus=_MODEL_CORES,
+        **on_gpu,
     )
     for row in outcomes.iter_rows():
         found = row["outcome"].content
@@ -100,7 +102,7 @@ def _labeled(ray: Any, work: Work, sources: Sequence[str], actors: Any, block: i
 
 @dataclass(frozen=True)
 class _Unusable:
-    """Why no video can be labeled."""
+    """Why nothing can be done with any video."""
 
     error: HiddenTwoStreamError
 
@@ -138,17 +140,15 @@ class _Decoded:
 class _Decoder:
     """Decodes a video in a task of Ray."""
 
-    def __init__(self, work: Work) -> None:
-        self._work = work
+    def __init__(self, work: Work, job: Labels) -> None:
+        self._work, self._protocol = work, parse_protocol(job.protocol)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         single_thread()
         source, work = os.fsdecode(row["source"]), self._work
         try:
             resizer = _array_resizer() if work.run.lower().endswith(ONNX_SUFFIX) else None
-            found: Any = _Decoded.of(
-                decoded(work.info.recipe, source, parse_protocol(work.protocol), resizer)
-            )
+            found: Any = _Decoded.of(decoded(work.info.recipe, source, self._protocol, resizer))
         except MissingDependencyError as error:
             found = _Unusable(error)
         except Exception as error:
@@ -156,8 +156,8 @@ class _Decoder:
         return {"source": row["source"], "video": _Parcel(found)}
 
 
-class _Labeler:
-    """Labels decoded videos in an actor of Ray, which holds the model."""
+class _Model:
+    """An actor of Ray that holds the model: it labels decoded videos, or finds segments in files."""
 
     def __init__(self, work: Work) -> None:
         single_thread()
@@ -170,25 +170,32 @@ class _Labeler:
             self._broken = _Unusable(error)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        sources = list(batch["source"])
+        videos = [video.content for video in batch["video"]] if "video" in batch else [None] * len(sources)
         outcomes = [
-            _Parcel(self._outcome(os.fsdecode(source), video.content))
-            for source, video in zip(batch["source"], batch["video"], strict=True)
+            _Parcel(self._outcome(os.fsdecode(source), video))
+            for source, video in zip(sources, videos, strict=True)
         ]
-        return {"source": list(batch["source"]), "outcome": outcomes}
+        return {"source": sources, "outcome": outcomes}
 
-    def _outcome(self, source: str, found: Any) -> Outcome | _Unusable:
-        if self._broken is not None or not isinstance(found, _Decoded):
-            return self._broken or found
-        work, protocol = self._work, parse_protocol(self._work.protocol)
+    def _outcome(self, source: str, video: Any) -> Found | HiddenTwoStreamError | _Unusable:
+        if self._broken is not None:
+            return self._broken
+        if isinstance(video, _Unusable | HiddenTwoStreamError):
+            return video
         try:
-            video = found.unpacked()
-            return self._scoring.prediction(
-                video, self._recognizer.logits(video, protocol), protocol, work.threshold
-            )
+            return self._work.job(self._recognizer, source) if video is None else self._labeled(video)
         except MissingDependencyError as error:
             return _Unusable(error)
         except Exception as error:
             return failed(source, error)
+
+    def _labeled(self, video: _Decoded) -> Found:
+        job, unpacked = self._work.job, video.unpacked()
+        assert isinstance(job, Labels)
+        protocol = parse_protocol(job.protocol)
+        logits = self._recognizer.logits(unpacked, protocol)
+        return self._scoring.prediction(unpacked, logits, protocol, job.threshold)
 
 
 def _array_resizer() -> Any:

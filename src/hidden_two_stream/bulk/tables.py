@@ -1,6 +1,7 @@
 """The tables of a bulk prediction: a row per video as JSON lines or Parquet, and one for what failed.
 
-Columns of results are those of `Prediction.to_dict`; columns of failures are `source` and `reason`.
+Columns of labels are those of `Prediction.to_dict`; segments have a row each, and a second table beside them
+has their videos. Columns of failures are `source` and `reason`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,16 @@ from hidden_two_stream.files import atomic_write, make_folder
 from hidden_two_stream.object_store import is_remote
 from hidden_two_stream.printing import json_text
 
-__all__ = ["SUFFIXES", "check_table_path", "failures_path", "write_failures", "write_results"]
+__all__ = [
+    "SUFFIXES",
+    "check_table_path",
+    "failures_path",
+    "videos_path",
+    "write_failures",
+    "write_results",
+    "write_segment_rows",
+    "write_videos",
+]
 
 SUFFIXES = (".jsonl", ".parquet")
 """Suffixes of tables of results, which choose the format."""
@@ -28,6 +38,11 @@ _GROUP_ROWS = 8192
 def failures_path(out: Path) -> Path:
     """Return the table of the videos that failed beside a table of results: results.failures.jsonl."""
     return out.with_name(f"{out.stem}.failures{out.suffix}")
+
+
+def videos_path(out: Path) -> Path:
+    """Return the table of the videos beside a table of segments: results.videos.jsonl."""
+    return out.with_name(f"{out.stem}.videos{out.suffix}")
 
 
 def check_table_path(out: str | Path) -> Path:
@@ -47,7 +62,7 @@ def check_table_path(out: str | Path) -> Path:
     if path.suffix.lower() == ".parquet":
         _import_pyarrow()
     make_folder(path.parent)
-    for file in (path, failures_path(path)):
+    for file in (path, failures_path(path), videos_path(path)):
         if file.exists() and not file.is_file():
             raise OutputError(f"cannot write {str(file)!r}: it is no regular file; choose another path")
     return path
@@ -65,6 +80,50 @@ def write_results(path: Path, rows: Iterable[dict[str, Any]], streams: Sequence[
         OutputError: it cannot be written.
     """
     _write(path, rows, lambda arrow: _result_fields(arrow, streams))
+
+
+def write_segment_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write the table of segments, atomically and in bounded memory.
+
+    Args:
+        path: the file.
+        rows: "source" and what `segment_dict` returns for each segment.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    _write(
+        path,
+        rows,
+        lambda arrow: [
+            _required(arrow, "source", arrow.string()),
+            _required(arrow, "start_seconds", arrow.float64()),
+            _required(arrow, "end_seconds", arrow.float64()),
+            _required(arrow, "label", arrow.string()),
+            _required(arrow, "score", arrow.float64()),
+        ],
+    )
+
+
+def write_videos(out: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write the table of videos beside a table of segments, atomically.
+
+    Args:
+        out: the table of segments.
+        rows: "source", "num_segments" and "warnings" of each video.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    _write(
+        videos_path(out),
+        rows,
+        lambda arrow: [
+            _required(arrow, "source", arrow.string()),
+            _required(arrow, "num_segments", arrow.int64()),
+            _required(arrow, "warnings", arrow.list_(arrow.string())),
+        ],
+    )
 
 
 def write_failures(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from hidden_two_stream.checkpoint import RunInfo, checkpoint_file
-from hidden_two_stream.errors import UsageError
-from hidden_two_stream.inference.many import Outcome, describe_run, predict_as_completed, require_workers
+from hidden_two_stream.errors import HiddenTwoStreamError, UsageError
+from hidden_two_stream.inference.many import (
+    Found,
+    Job,
+    Labels,
+    Segments,
+    describe_run,
+    done_as_completed,
+    require_workers,
+)
 from hidden_two_stream.inference.onnx_recognizer import ONNX_SUFFIX
+from hidden_two_stream.inference.scoring import Scoring
+from hidden_two_stream.inference.segment_settings import SegmentSettings
 from hidden_two_stream.inference.windows import run_protocol
 from hidden_two_stream.types import require_threshold
 from hidden_two_stream.weights.hub import find_run
@@ -21,27 +31,31 @@ __all__ = ["ENGINES", "Engine", "Outcomes", "Work", "find_engine"]
 
 @dataclass(frozen=True)
 class Work:
-    """A run, and how it labels videos.
+    """A run, and what it does with each video.
 
     Attributes:
         run: a run folder, a checkpoint file, or an exported .onnx file.
         info: its description.
-        protocol: the test protocol that is used.
-        threshold: the score below which no class fits; None: the run's calibration decides.
+        job: what is done with each video.
         device: where to compute.
         note: what differs from what was asked for; None: nothing.
     """
 
     run: str
     info: RunInfo
-    protocol: str
-    threshold: float | None
+    job: Job
     device: str
     note: str | None = None
 
     @classmethod
-    def of(cls, run: str | Path, protocol: str, threshold: float | None, device: str) -> Work:
-        """Return the work of a run, after a check of the arguments. PyTorch is not imported.
+    def labeling(cls, run: str | Path, protocol: str, threshold: float | None, device: str) -> Work:
+        """Return the work of labeling videos, after a check of the arguments. PyTorch is not imported.
+
+        Args:
+            run: the run.
+            protocol: as for `Recognizer.predict`.
+            threshold: as for `Recognizer.predict`.
+            device: where to compute.
 
         Raises:
             UsageError: there is no such run, or an argument is wrong.
@@ -52,7 +66,19 @@ class Work:
         path, notes = str(run), list[str]()
         info = describe_run(path, device)
         chosen = run_protocol(protocol, info.recipe, notes.append)
-        return cls(path, info, chosen.name, threshold, device, next(iter(notes), None))
+        return cls(path, info, Labels(chosen.name, threshold), device, next(iter(notes), None))
+
+    @classmethod
+    def segmenting(cls, run: str | Path, settings: SegmentSettings, device: str) -> Work:
+        """Return the work of finding segments, after a check of the arguments. PyTorch is not imported.
+
+        Raises:
+            UsageError, CheckpointError, MissingDependencyError: as `labeling`.
+        """
+        path = str(run)
+        info = describe_run(path, device)
+        Scoring.of(info).segment_rule(settings)
+        return cls(path, info, Segments(settings), device)
 
     def settings(self) -> dict[str, Any]:
         """Return what the results depend on: the content of the run, and the options."""
@@ -63,10 +89,12 @@ class Work:
         )
         with open(file, "rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
-        return {"run": digest, "protocol": self.protocol, "threshold": self.threshold}
+        job = self.job
+        options = asdict(job) if isinstance(job, Labels) else {"rows": "segments", **asdict(job.settings)}
+        return {"run": digest, **options}
 
 
-Outcomes = Generator[tuple[str, Outcome], None, None]
+Outcomes = Generator[tuple[str, Found | HiddenTwoStreamError], None, None]
 
 Engine = Callable[[Work, Sequence[str], int], Outcomes]
 """Work, videos and the number of workers → each video with its outcome, in any order."""
@@ -95,15 +123,10 @@ def _pool(_address: str | None) -> Engine:
 
 
 def _in_processes(work: Work, sources: Sequence[str], workers: int) -> Outcomes:
-    """Label videos in processes of this machine."""
+    """Do the work in processes of this machine."""
     require_workers(workers)
-    return predict_as_completed(
-        work.run,
-        sources,
-        work.protocol,
-        threshold=work.threshold,
-        workers=min(workers, len(sources)),
-        device=work.device,
+    return done_as_completed(
+        work.run, sources, work.job, workers=min(workers, len(sources)), device=work.device
     )
 
 

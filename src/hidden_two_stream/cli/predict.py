@@ -9,7 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hidden_two_stream.cli.bulk import add_bulk, named_sources, predict_in_bulk, shard_of
+from hidden_two_stream.cli.bulk import (
+    add_bulk,
+    named_sources,
+    require_no_table_options,
+    shard_of,
+    write_table,
+)
 from hidden_two_stream.cli.options import (
     Parser,
     add_device,
@@ -18,6 +24,7 @@ from hidden_two_stream.cli.options import (
     describe_scorer,
     open_scorer,
     path,
+    path_text,
 )
 from hidden_two_stream.cli.output import print_json, print_text
 from hidden_two_stream.cli.sources import Failure, add_videos, attempt
@@ -27,6 +34,7 @@ from hidden_two_stream.printing import one_line
 from hidden_two_stream.progress import lazy_progress, note
 
 if TYPE_CHECKING:
+    from hidden_two_stream.bulk.collect import BulkResult
     from hidden_two_stream.inference.onnx_recognizer import OnnxRecognizer
     from hidden_two_stream.inference.predictor import Recognizer
     from hidden_two_stream.inference.windows import Protocol
@@ -67,6 +75,13 @@ def add_arguments(parser: Parser) -> None:
         metavar="N",
         help="processes for many videos, each with one thread (default: %(default)s)",
     )
+    parser.add_argument(
+        "--out",
+        type=path_text,
+        metavar="FILE",
+        help="write a table, .jsonl or .parquet, and beside it one of the videos that failed; the same "
+        "command goes on where it was stopped",
+    )
     add_bulk(parser, videos)
     add_protocol(parser)
     add_device(parser)
@@ -84,12 +99,13 @@ def run(arguments: argparse.Namespace) -> int:
     parse_protocol(arguments.protocol)
     _check_workers(arguments)
     if arguments.out is not None:
-        return predict_in_bulk(arguments)
+        return write_table(arguments, "labeled", ("explain", "explain_class"), _table(arguments))
+    require_no_table_options(arguments, "--out FILE")
     # Worker processes hold recognizers of their own, so this one needs only the description.
     recognizer = None if arguments.workers > 1 else open_scorer(arguments)
     info = describe_scorer(arguments) if recognizer is None else recognizer.info
     protocol = run_protocol(arguments.protocol, info.recipe, note)
-    named, left_out = named_sources(arguments)
+    named, left_out = named_sources(arguments, "labeled")
     sources = shard_of(arguments, named)
     if recognizer is None and len(sources) < 2:
         recognizer = open_scorer(arguments)
@@ -123,6 +139,19 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(result)
     return 1 if failed else 0
+
+
+def _table(arguments: argparse.Namespace) -> Callable[..., BulkResult]:
+    from hidden_two_stream.bulk.predict import predict_table
+
+    return partial(
+        predict_table,
+        arguments.run,
+        out=arguments.out,
+        protocol=arguments.protocol,
+        threshold=arguments.threshold,
+        top=arguments.top,
+    )
 
 
 def _check_workers(arguments: argparse.Namespace) -> None:

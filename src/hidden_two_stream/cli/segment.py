@@ -8,22 +8,30 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hidden_two_stream.cli.bulk import (
+    add_bulk,
+    named_sources,
+    require_no_table_options,
+    shard_of,
+    write_table,
+)
 from hidden_two_stream.cli.options import (
     Parser,
     add_device,
     add_threads,
-    open_recognizer,
+    describe_scorer,
+    open_scorer,
     path,
 )
 from hidden_two_stream.cli.output import print_json, print_text
-from hidden_two_stream.cli.sources import Failure, add_videos, attempt, named_videos
-from hidden_two_stream.config.stages import require_trained
+from hidden_two_stream.cli.sources import Failure, add_videos, attempt
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.inference.segment_settings import SegmentSettings
+from hidden_two_stream.inference.segment_settings import SegmentRule, SegmentSettings
 from hidden_two_stream.printing import one_line
 from hidden_two_stream.progress import note
 
 if TYPE_CHECKING:
+    from hidden_two_stream.inference.onnx_recognizer import OnnxRecognizer
     from hidden_two_stream.inference.predictor import Recognizer
     from hidden_two_stream.types import Segment
 
@@ -72,14 +80,23 @@ def segment_settings(arguments: argparse.Namespace) -> SegmentSettings:
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `hts segment`."""
-    add_videos(parser)
+    videos = add_videos(parser, "run folder, checkpoint file, or an exported model.onnx")
     add_segment_settings(parser)
     parser.add_argument(
         "--out",
         type=path,
         metavar="FILE",
-        help="write the segments: .csv, .json, .vtt or .srt (subtitles), .eaf (ELAN), .boris",
+        help="write the segments: .csv, .json, .vtt or .srt (subtitles), .eaf (ELAN), .boris; or a table of "
+        "many videos, .jsonl or .parquet, which the same command continues where it was stopped",
     )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="with a table: processes for many videos, each with one thread (default: %(default)s)",
+    )
+    add_bulk(parser, videos, "a table")
     parser.add_argument(
         "--timeline", type=path, metavar="FILE", help="draw scores and segments over time: .svg or .png"
     )
@@ -112,16 +129,20 @@ class _Found:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
+    from hidden_two_stream.bulk.tables import SUFFIXES
     from hidden_two_stream.data.segment_files import write_segments
 
     settings = segment_settings(arguments)
-    recognizer = open_recognizer(arguments)
-    require_trained(recognizer.trained_streams, repr(arguments.run))
-    rule = recognizer.segment_rule(settings)
-    videos, left_out = named_videos(arguments.sources, "segmented")
+    if arguments.out is not None and arguments.out.suffix.lower() in SUFFIXES:
+        return _write_table(arguments, settings)
+    needed = f"a table, --out FILE{' or FILE'.join(SUFFIXES)}"
+    require_no_table_options(arguments, needed, *(["workers"] if arguments.workers != 1 else []))
+    recognizer = open_scorer(arguments)
+    named, left_out = named_sources(arguments, "segmented")
+    videos = shard_of(arguments, named)
     _check_outputs(arguments, videos)
     found = _Found()
-    used = {**asdict(settings), "enter": rule.enter, "leave": rule.leave}
+    used = _used(settings, recognizer.segment_rule(settings))
     try:
         for source in videos:
             work = partial(_segment, arguments, recognizer, settings, source, found)
@@ -135,6 +156,21 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json:
             print_json({"run": arguments.run, "settings": used, **found.to_dict(), "left_out": left_out})
     return 1 if found.failed else 0
+
+
+def _used(settings: SegmentSettings, rule: SegmentRule) -> dict[str, Any]:
+    return {**asdict(settings), "enter": rule.enter, "leave": rule.leave}
+
+
+def _write_table(arguments: argparse.Namespace, settings: SegmentSettings) -> int:
+    """Write the table of many videos and return the exit code."""
+    from hidden_two_stream.bulk.segment import segment_table
+    from hidden_two_stream.inference.scoring import Scoring
+
+    rule = Scoring.of(describe_scorer(arguments)).segment_rule(settings)
+    table = partial(segment_table, arguments.run, out=arguments.out, settings=settings)
+    more = {"settings": _used(settings, rule)}
+    return write_table(arguments, "segmented", ("timeline", "overlay"), table, more)
 
 
 def _check_outputs(arguments: argparse.Namespace, videos: list[str]) -> None:
@@ -159,7 +195,7 @@ def _check_outputs(arguments: argparse.Namespace, videos: list[str]) -> None:
 
 def _segment(
     arguments: argparse.Namespace,
-    recognizer: Recognizer,
+    recognizer: Recognizer | OnnxRecognizer,
     settings: SegmentSettings,
     source: str,
     found: _Found,

@@ -1,12 +1,13 @@
-"""Labels of many videos in worker processes, each with one thread and a recognizer of its own."""
+"""Work on many videos in worker processes, each with one thread and a recognizer of its own."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from hidden_two_stream.checkpoint import RunInfo, read_info
 from hidden_two_stream.config.stages import require_trained
@@ -18,9 +19,10 @@ from hidden_two_stream.errors import (
     VideoError,
     unexpected,
 )
+from hidden_two_stream.inference.segment_settings import SegmentSettings
 from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, parse_protocol
 from hidden_two_stream.parallel import LOST_WORKER, run_as_completed, run_in_processes
-from hidden_two_stream.types import Prediction, require_threshold
+from hidden_two_stream.types import Prediction, VideoSegments, require_threshold
 from hidden_two_stream.watchdog import ended_when_stuck
 from hidden_two_stream.weights.hub import find_run
 
@@ -29,17 +31,62 @@ if TYPE_CHECKING:
     from hidden_two_stream.inference.predictor import Recognizer
 
 __all__ = [
+    "Found",
+    "Job",
+    "Labels",
     "Outcome",
+    "Segments",
     "describe_run",
+    "done_as_completed",
+    "done_here",
     "failed",
     "open_run",
-    "predict_as_completed",
     "predict_many",
     "require_workers",
 ]
 
 Outcome = Prediction | HiddenTwoStreamError
 """The prediction of a video, or why there is none."""
+
+Found = Prediction | VideoSegments
+"""What a job finds in a video."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """A job: the label of a video.
+
+    Attributes:
+        protocol, threshold: as for `Recognizer.predict`.
+    """
+
+    protocol: str
+    threshold: float | None
+
+    def __call__(self, recognizer: Recognizer | OnnxRecognizer, source: str) -> Prediction:
+        """Return the prediction of a video."""
+        return recognizer.predict(source, self.protocol, threshold=self.threshold)
+
+
+@dataclass(frozen=True)
+class Segments:
+    """A job: what happens when in a video.
+
+    Attributes:
+        settings: as for `Recognizer.segment`.
+    """
+
+    settings: SegmentSettings
+
+    def __call__(self, recognizer: Recognizer | OnnxRecognizer, source: str) -> VideoSegments:
+        """Return the segments of a video."""
+        warnings: list[str] = []
+        found = tuple(recognizer.segment(source, self.settings, on_warning=warnings.append))
+        return VideoSegments(source, found, tuple(warnings))
+
+
+Job = Labels | Segments
+"""What is done with each video."""
 
 
 def predict_many(
@@ -75,24 +122,24 @@ def predict_many(
     require_workers(workers, fewest=0)
     if isinstance(sources, str | Path):
         raise UsageError(f"the sources are {str(sources)!r}; expected a list of videos: [{str(sources)!r}]")
-    path = os.fspath(run)
-    tasks = (_Task(path, device, os.fspath(source), protocol, threshold) for source in sources)
-    return run_in_processes(_predict if workers < 1 else _predict_apart, tasks, workers, _lost)
+    path, job = os.fspath(run), Labels(protocol, threshold)
+    tasks = (_Task(path, device, os.fspath(source), job) for source in sources)
+    outcomes = run_in_processes(_done if workers < 1 else _done_apart, tasks, workers, _lost)
+    return cast(Iterator[Outcome], outcomes)
 
 
-def predict_as_completed(
-    run: str,
-    sources: Iterable[str],
-    protocol: str,
-    *,
-    threshold: float | None,
-    workers: int,
-    device: str,
-) -> Generator[tuple[str, Outcome], None, None]:
-    """Yield each video with its prediction as soon as it is there; else as `predict_many`."""
-    tasks = (_Task(run, device, source, protocol, threshold) for source in sources)
-    for task, outcome in run_as_completed(_predict_apart, tasks, workers, _lost):
+def done_as_completed(
+    run: str, sources: Iterable[str], job: Job, *, workers: int, device: str
+) -> Generator[tuple[str, Found | HiddenTwoStreamError], None, None]:
+    """Yield each video with what the job finds in it, as soon as it is there; else as `predict_many`."""
+    tasks = (_Task(run, device, source, job) for source in sources)
+    for task, outcome in run_as_completed(_done_apart, tasks, workers, _lost):
         yield task.source, outcome
+
+
+def done_here(run: str, device: str, source: str, job: Job) -> Found | HiddenTwoStreamError:
+    """Return what a job finds in a video, or why it finds nothing, with the recognizer of this process."""
+    return _done(_Task(run, device, source, job))
 
 
 def require_workers(workers: int, fewest: int = 1) -> None:
@@ -158,24 +205,23 @@ class _Task(NamedTuple):
     run: str
     device: str
     source: str
-    protocol: str
-    threshold: float | None
+    job: Job
 
 
-def _predict(task: _Task) -> Outcome:
+def _done(task: _Task) -> Found | HiddenTwoStreamError:
     recognizer = open_run(task.run, task.device)  # its errors are not those of the video
     try:
-        return recognizer.predict(task.source, task.protocol, threshold=task.threshold)
+        return task.job(recognizer, task.source)
     except Exception as error:  # one video must not end the work on all others
         return failed(task.source, error)
 
 
-def _predict_apart(task: _Task) -> Outcome:
-    """`_predict` in a worker process, which ends if it is stuck."""
+def _done_apart(task: _Task) -> Found | HiddenTwoStreamError:
+    """`_done` in a worker process, which ends if it is stuck."""
     open_run(task.run, task.device)
     with ended_when_stuck():
-        return _predict(task)
+        return _done(task)
 
 
-def _lost(task: _Task) -> Outcome:
+def _lost(task: _Task) -> Found | HiddenTwoStreamError:
     return VideoError(task.source, LOST_WORKER)

@@ -31,7 +31,7 @@ from hidden_two_stream.inference.scoring import (
     segmented,
     video_logits,
 )
-from hidden_two_stream.inference.segment_settings import SegmentSettings
+from hidden_two_stream.inference.segment_settings import SegmentRule, SegmentSettings
 from hidden_two_stream.inference.segments import TimedScores
 from hidden_two_stream.inference.stream import StreamSettings, decided
 from hidden_two_stream.inference.windows import DEFAULT_PROTOCOL, Protocol, scored_together
@@ -234,6 +234,10 @@ class OnnxRecognizer:
         """Return an iterator over what happens when in a video, as `Recognizer.segment` does."""
         windows = partial(self.windows, source, on_warning=on_warning)
         return segmented(self._scoring, windows, settings, on_scores)
+
+    def segment_rule(self, settings: SegmentSettings) -> SegmentRule:
+        """Return when segments begin and end, as `Recognizer.segment_rule` does."""
+        return self._scoring.segment_rule(settings)
 
     def stream(
         self,
