@@ -12,6 +12,7 @@ from hidden_two_stream.errors import UsageError
 from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.tracking import (
     GRID_SIDE,
+    _scale,
     box_grid,
     follow_points,
     inside_frame,
@@ -220,3 +221,12 @@ def test_a_frame_reaches_half_a_pixel_beyond_its_outermost_centers() -> None:
     assert inside_frame(edges, (height, width)).all()
     beyond = [(-0.6, 1), (width - 0.4, 1), (1, -0.6), (1, height - 0.4)]
     assert not inside_frame(np.array(beyond), (height, width)).any()
+
+
+def test_the_scale_of_a_step() -> None:
+    """The median over all pairs of points, also if there is only one pair; one point has no scale."""
+    before = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 3.0]])
+    assert _scale(before[:1], before[:1]) == 1
+    assert _scale(before[:2], 1.5 * before[:2]) == pytest.approx(1.5)
+    after = before + np.array([[0, 0], [4, 0], [0, 0]])  # pairs change by 8 / 4, 3 / 3 and √73 / 5
+    assert _scale(before, after) == pytest.approx(math.sqrt(73) / 5)

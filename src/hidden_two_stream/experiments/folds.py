@@ -146,7 +146,8 @@ def load_fold(
         UsageError: the folder holds another fold, or one of another recipe, seed or data.
         CheckpointError, DataError: its files are damaged.
     """
-    saved, result = read_config(folder), load_scores(folder / SCORES_FILE, protocol)
+    with folder_lock(folder):  # it also deletes what a killed process left after the scores
+        saved, result = read_config(folder), load_scores(folder / SCORES_FILE, protocol)
     wanted = folds.metadata[value].held_out
     all_names = [sample.name for sample in folds.splits[value].test]
     same_videos = _same_names(result.names, readable) or _same_names(

@@ -80,3 +80,7 @@ def test_gradients_agree_with_finite_differences_of_the_later_flow() -> None:
 
     assert torch.autograd.gradcheck(of_later, (later.requires_grad_(),))
     assert torch.autograd.gradcheck(of_now, (now.requires_grad_(),))
+
+
+def test_a_single_pair_costs_nothing() -> None:
+    assert loss(translation((1.5, -2.0))) == 0

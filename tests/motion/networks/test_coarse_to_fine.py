@@ -9,7 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.motion.networks.coarse_to_fine import CoarseToFine, compose_flows, pyramid_sides
+from hidden_two_stream.motion.networks.coarse_to_fine import (
+    CoarseToFine,
+    _resized,
+    compose_flows,
+    pyramid_sides,
+)
 from hidden_two_stream.motion.warp import warp
 
 
@@ -106,3 +111,12 @@ def test_takes_pairs_and_a_size() -> None:
         CoarseToFine(Searching(1), 64)(torch.rand(1, 3, 3, 64, 64))
     with pytest.raises(UsageError, match="coarsest is 0; expected at least 1 px"):
         CoarseToFine(Searching(1), 0)
+
+
+def test_small_frames_are_filtered_against_aliasing() -> None:
+    """Stripes of one pixel are gray at a quarter of the size, not black or white."""
+    stripes = (torch.arange(64) % 2).float().expand(1, 2, 3, 64, 64)
+    small = _resized(stripes, 16, 16)
+    assert small.shape == (1, 2, 3, 16, 16)
+    assert (small[..., 1:-1] - 0.5).abs().max() < 0.1
+    assert _resized(stripes, 64, 64) is stripes

@@ -14,7 +14,7 @@ from hidden_two_stream.errors import UsageError
 from hidden_two_stream.motion.flow import resize_flow
 from hidden_two_stream.motion.networks.build import build_motion
 from hidden_two_stream.motion.networks.frames import pad_frames, trim_pyramid
-from hidden_two_stream.motion.networks.motionnet import MotionNet
+from hidden_two_stream.motion.networks.motionnet import Deconv, MotionNet, msra_init
 from hidden_two_stream.motion.networks.tiny import TinyMotionNet
 
 STRIDES = {"full": (2, 4, 8, 16, 32), "tiny": (2, 4, 8), "nano": (4, 8, 16)}
@@ -411,3 +411,16 @@ def test_build_by_name() -> None:
     for num_frames in (1, 0, -3):
         with pytest.raises(UsageError, match=f"at least 2 frames, got {num_frames}"):
             build_motion("nano", num_frames)
+
+
+def test_random_weights_follow_the_rule_of_he() -> None:
+    """The variance is 2 / fan-in; of the 16 taps of a transposed convolution, 4 meet in a pixel at stride 2."""
+    torch.manual_seed(0)
+    layer, transposed = nn.Conv2d(64, 64, 3), Deconv(128, 128)
+    for module in (layer, transposed):
+        msra_init(module)
+    assert layer.weight.std().item() == pytest.approx(math.sqrt(2 / (9 * 64)), rel=0.02)
+    assert transposed.weight.std().item() == pytest.approx(math.sqrt(2 / (4 * 128)), rel=0.02)
+    for module in (layer, transposed):
+        assert module.bias is not None
+        assert module.bias.abs().max() == 0

@@ -16,7 +16,7 @@ from hidden_two_stream.errors import UsageError
 from hidden_two_stream.motion.flow import median_filter, resize_flow
 from hidden_two_stream.motion.losses.presets import loss_preset
 from hidden_two_stream.motion.losses.unsupervised import unsupervised_loss
-from hidden_two_stream.motion.networks.nano import NanoMotionNet, lucas_kanade, pixel_shuffle
+from hidden_two_stream.motion.networks.nano import NanoMotionNet, block_sums, lucas_kanade, pixel_shuffle
 
 Array = npt.NDArray[np.float64]
 
@@ -617,3 +617,11 @@ def test_zero_flow_is_left() -> None:
     moving, still = errors(network, unseen, truth)
     assert moving < 0.93 * measured < 0.25
     assert still < 0.3
+
+
+@pytest.mark.parametrize("size", [(4, 6), (5, 6), (4, 7), (5, 7)])
+def test_sums_of_blocks_keep_a_constant(size: tuple[int, int]) -> None:
+    """Odd sides are interpolated: the sum over a block is still four times the mean."""
+    sums = block_sums(torch.full((1, 1, *size), 0.5))
+    assert sums.shape == (1, 1, (size[0] + 1) // 2, (size[1] + 1) // 2)
+    assert torch.allclose(sums, torch.full_like(sums, 2.0))
