@@ -414,7 +414,7 @@ def test_build_by_name() -> None:
 
 
 def test_random_weights_follow_the_rule_of_he() -> None:
-    """The variance is 2 / fan-in. Four of the 16 taps of a transposed convolution meet in a pixel at stride 2."""
+    """The variance is 2 / fan-in; of the 16 taps of a transposed convolution, four meet in a pixel."""
     torch.manual_seed(0)
     layer, transposed = nn.Conv2d(64, 64, 3), Deconv(128, 128)
     for module in (layer, transposed):
