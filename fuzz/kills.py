@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import re
 import shutil
 import sys
 import tempfile
@@ -35,6 +36,7 @@ from fuzz.forked import Ended, call, hts, load_libraries
 from fuzz.outputs import OUTPUTS, write_inputs
 from fuzz.sameness import differences, unreadable
 from fuzz.trainings import TRAININGS, Training, write_data
+from hidden_two_stream.training.lock import LOCK_FILE
 
 __all__ = ["main"]
 
@@ -148,14 +150,22 @@ class Trial:
             self._find(f"{place}: it ended with code {ended.code} before: {ended.said[-300:]}")
         for line in unreadable(self.out) if self.out.exists() else []:
             self._find(f"{place}: {line}")
-        is_whole = self.out.exists() and not differences(self.whole, self.out)
+        # What was killed after its last write is whole, and may say so instead of being done again. The file
+        # of its lock stays, which blocks nobody.
+        left = differences(self.whole, self.out) if self.out.exists() else ["nothing"]
+        is_whole = all(line.endswith(f"{LOCK_FILE} is only in the second") for line in left)
         again = hts(self.command(self.out), self.scratch) if ended.code else ended
-        # What was killed after its last write is whole, and may say so instead of being done again.
-        if again.code != 0 and not (is_whole and "already holds a run" in again.said):
+        if again.code != 0 and is_whole and re.search("already holds|is not empty", again.said):
+            self._clear()
+            return
+        if again.code != 0:
             self._find(f"{place}: it does not go on: {again.said[-300:]}")
         for line in differences(self.whole, self.out) if again.code == 0 else []:
             if not (self.may_leave_parts and ".part" in line and line.endswith("in the second")):
                 self._find(f"{place}: {line}")
+        self._clear()
+
+    def _clear(self) -> None:
         for path in self.place.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 

@@ -59,6 +59,10 @@ def _outputs() -> dict[str, Output]:
         Output("flow-files", ("flow", "IN/run", "IN/short.mp4", "-o", "OUT/flow", "--quiet")),
         Output("track", ("track", "--network", "nano", "IN/long.mp4", "--point", "16,16", "-o", "OUT/t.csv",
                          "--overlay", "OUT/track.mp4", "--quiet")),
+        Output("table", ("predict", "IN/run", "DATA/recordings", "--out", "OUT/table.jsonl", "--quiet")),
+        Output("segment-table", ("segment", "IN/run", "DATA/recordings", "--out", "OUT/found.jsonl",
+                                 "--quiet")),
+        Output("shards", ("pack", "DATA/labels.csv", "OUT/shards", "--workers", "0", "--quiet")),
         Output("label-file", ("labels", "IN/labels/long.boris", "--out", "OUT/labels.eaf", "--lossy")),
     ]  # fmt: skip
     if find_spec("pyarrow"):
@@ -67,6 +71,9 @@ def _outputs() -> dict[str, Output]:
                 "features-parquet", ("features", "IN/run", "IN/long.mp4", "-o", "OUT/f.parquet", "--quiet")
             )
         )
+    if find_spec("huggingface_hub"):
+        card = ("push", "IN/run", "somebody/moves", "--dry-run", "OUT/card", "--quiet")
+        found.append(Output("model-card", card))
     if find_spec("onnx") and find_spec("onnxscript"):
         found.append(Output("onnx", ("export", "IN/run", "-o", "OUT/model.onnx", "--quiet")))
         found.append(Output("pt2", ("export", "IN/run", "--format", "pt2", "-o", "OUT/model.pt2", "--quiet")))

@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from hidden_two_stream.errors import OutputError
-from hidden_two_stream.files import atomic_write, folder_names, make_folder, write_json, write_text
+from hidden_two_stream.files import (
+    atomic_folder,
+    atomic_write,
+    folder_names,
+    holds_nothing,
+    make_folder,
+    write_json,
+    write_text,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -214,3 +222,46 @@ def test_the_content_is_on_the_disk_before_the_new_name(
     write_text(tmp_path / "a.txt", "text")
     number = (tmp_path / "a.txt").stat().st_ino
     assert events == [("synced", number), ("replaced", number)]
+
+
+def test_a_folder_appears_complete_at_the_end(tmp_path: Path) -> None:
+    """Also in place of one in which only a killed process left something."""
+    target = tmp_path / "card"
+    target.mkdir()
+    (target / ".model.0123abcd.part.safetensors").write_text("half")
+    assert holds_nothing(target)
+    with atomic_folder(target) as part:
+        assert part.parent == tmp_path
+        (part / "a.txt").write_text("a")
+        assert names(target) == [".model.0123abcd.part.safetensors"]
+    assert names(tmp_path) == ["card"]
+    assert names(target) == ["a.txt"]
+    assert not holds_nothing(target)
+
+
+@pytest.mark.parametrize("error", [ValueError(), KeyboardInterrupt()])
+def test_an_error_leaves_no_folder(tmp_path: Path, error: BaseException) -> None:
+    def fill() -> None:
+        with atomic_folder(tmp_path / "card") as part:
+            (part / "a.txt").write_text("a")
+            raise error
+
+    with pytest.raises(type(error)):
+        fill()
+    assert names(tmp_path) == []
+
+
+def test_a_folder_with_something_in_it_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    with pytest.raises(OutputError, match="cannot write"), atomic_folder(tmp_path) as part:
+        (part / "b.txt").write_text("b")
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_what_holds_nothing(tmp_path: Path) -> None:
+    assert holds_nothing(tmp_path / "none")
+    assert holds_nothing(tmp_path)
+    (tmp_path / "file").touch()
+    assert not holds_nothing(tmp_path)
+    with pytest.raises(OutputError, match="expected a new or empty folder"):
+        holds_nothing(tmp_path / "file")

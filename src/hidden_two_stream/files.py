@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import stat
 import unicodedata
 from collections import Counter
@@ -18,11 +19,13 @@ from typing import Any
 from hidden_two_stream.errors import CheckpointError, OutputError
 
 __all__ = [
+    "atomic_folder",
     "atomic_write",
     "delete_temporary",
     "file_sha256",
     "folder_name",
     "folder_names",
+    "holds_nothing",
     "is_temporary",
     "make_folder",
     "parse_description",
@@ -103,6 +106,52 @@ def atomic_write(path: str | os.PathLike[str], *, make_parents: bool = False) ->
         # If the parent is not a folder, even deleting fails; that must not hide the error above.
         with suppress(OSError):
             part.unlink()
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary folder to fill; rename it to `path` at the end, or delete it on an error.
+
+    Args:
+        path: a new folder, or one for which `holds_nothing`.
+
+    Raises:
+        OutputError: the folder cannot be made.
+    """
+    target = Path(path)
+    _require_nameable(target)
+    make_folder(target.parent)
+    part = make_folder(target.parent / f".{target.name[:40]}.{secrets.token_hex(4)}.part")
+    try:
+        yield part
+        if target.is_dir():
+            delete_temporary(target)
+            target.rmdir()
+        part.rename(target)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {str(target)!r}: {error.strerror or error}; expected a writable folder with free "
+            "disk space; choose another path"
+        ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def holds_nothing(folder: Path) -> bool:
+    """Return whether a folder is missing, or holds nothing but files that killed processes left.
+
+    Raises:
+        OutputError: it is a file, or cannot be read.
+    """
+    try:
+        return all(is_temporary(path.name) for path in folder.iterdir())
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        raise OutputError(
+            f"cannot write into {str(folder)!r}: {error.strerror}; "
+            "expected a new or empty folder; choose another"
+        ) from error
 
 
 def _sync(path: Path) -> None:

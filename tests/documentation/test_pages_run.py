@@ -159,7 +159,15 @@ def test_the_tutorial_prints_what_it_shows(tmp_path: Path) -> None:
 
 
 def alike(lines: list[str], done: Done) -> float:
-    """How much of what the page shows was printed, 0 to 1."""
+    """How much of what the page shows was printed, 0 to 1.
+
+    How often a live command says something, and how many frames it drops, depends on how busy the machine is:
+    there each line counts once.
+    """
     expected, printed = masked(lines), masked(done.shown.split("\n"))
+    if done.command.startswith("hts stream"):
+        expected, printed = (
+            sorted({line.replace("# frame ", "# frames ") for line in part}) for part in (expected, printed)
+        )
     blocks_found = difflib.SequenceMatcher(None, expected, printed, autojunk=False).get_matching_blocks()
     return sum(found.size for found in blocks_found) / len(expected)

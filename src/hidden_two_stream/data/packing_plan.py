@@ -13,7 +13,7 @@ from pathlib import Path
 from hidden_two_stream.data.samples import DatasetIndex, Sample, below_common_folder, clean_text
 from hidden_two_stream.data.shard_entries import PlannedVideo
 from hidden_two_stream.errors import DataError, UsageError
-from hidden_two_stream.files import make_folder, read_json, write_json
+from hidden_two_stream.files import holds_nothing, make_folder, read_json, write_json
 from hidden_two_stream.progress import note, number_of
 from hidden_two_stream.video.finding import VIDEO_SUFFIXES, is_url
 from hidden_two_stream.video.shards.addresses import INDEX_NAME, PLAN_NAME, is_packed
@@ -114,7 +114,7 @@ def begin_folder(folder: Path, index: DatasetIndex, videos: Sequence[PlannedVide
             )
         note(f"going on in {str(folder)!r}")
         return
-    if folder.is_dir() and any(folder.iterdir()):
+    if not holds_nothing(folder):
         raise UsageError(f"{str(folder)!r} is not empty; name a new or empty folder")
     write_json(make_folder(folder) / PLAN_NAME, plan)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hidden_two_stream.errors import UsageError
-from hidden_two_stream.files import make_folder
+from hidden_two_stream.files import atomic_folder, holds_nothing, make_folder
 from hidden_two_stream.inference.motion_estimator import MotionEstimator
 from hidden_two_stream.motion.color import flow_to_color
 from hidden_two_stream.motion.flo import write_flo
@@ -138,20 +138,22 @@ def _at_least_one_pair(
 
 
 def _write_files(folder: Path, windows: Iterable[tuple[Tensor, FloatArray]]) -> int:
-    """Write one file per frame pair and return their number; after an error, delete all of them."""
-    existed, written = folder.exists(), list[Path]()
-    try:
+    """Write one file per frame pair and return their number; until all are there, none is.
+
+    Other files in the folder stay.
+    """
+    number = 0
+    whole = folder if holds_nothing(folder) else folder / ".flow"
+    with atomic_folder(whole) as part:
         for _, flow in windows:
             for pair in flow:
-                written.append(make_folder(folder) / f"flow_{len(written):06d}.flo")
-                write_flo(written[-1], pair)
-    except BaseException:
-        for path in written:
-            path.unlink(missing_ok=True)
-        if written and not existed:
-            folder.rmdir()
-        raise
-    return len(written)
+                write_flo(part / f"flow_{number:06d}.flo", pair)
+                number += 1
+    if whole != folder:
+        for path in whole.iterdir():
+            path.rename(folder / path.name)
+        whole.rmdir()
+    return number
 
 
 def _write_video(path: Path, windows: Iterable[tuple[Tensor, FloatArray]], fps: float, max_px: float) -> int:

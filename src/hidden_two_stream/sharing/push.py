@@ -25,7 +25,14 @@ from hidden_two_stream.checkpoint import (
 )
 from hidden_two_stream.data.record import read_record
 from hidden_two_stream.errors import CheckpointError, UsageError
-from hidden_two_stream.files import atomic_write, make_folder, read_limited, write_json, write_text
+from hidden_two_stream.files import (
+    atomic_folder,
+    atomic_write,
+    holds_nothing,
+    read_limited,
+    write_json,
+    write_text,
+)
 from hidden_two_stream.inference.annotator import load_annotator
 from hidden_two_stream.inference.motion_estimator import MotionEstimator
 from hidden_two_stream.inference.predictor import Recognizer
@@ -146,10 +153,12 @@ def push(
     chosen = options or CardOptions()
     _check_options(chosen)
     if dry_run is not None:
-        folder = make_folder(dry_run)
-        if any(folder.iterdir()):
+        folder = Path(dry_run)
+        if not holds_nothing(folder):
             raise UsageError(f"{str(folder)!r} is not empty; give a new folder for the files of --dry-run")
-        return Pushed(target.repository, _write(folder, run, target, chosen), folder=folder)
+        with atomic_folder(folder) as part:
+            files = _write(part, run, target, chosen)
+        return Pushed(target.repository, files, folder=folder)
     api = _api(target, token)
     with tempfile.TemporaryDirectory(prefix="hts-push-") as temporary:
         files = _write(Path(temporary), run, target, chosen)

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hidden_two_stream.errors import OutputError, UsageError
-from hidden_two_stream.files import is_temporary, write_text
+from hidden_two_stream.errors import UsageError
+from hidden_two_stream.files import holds_nothing, write_text
 from hidden_two_stream.synthetic.clips import SyntheticClip
 from hidden_two_stream.synthetic.dataset import ClipJob, clip_path, write_clips
 from hidden_two_stream.synthetic.motions_v1 import GRADES, MOTION_CLASSES, generate_motion_clip
@@ -128,7 +128,7 @@ def write_benchmark(
     """
     num_clips(name)  # report an unknown name before anything is written
     unfinished = folder / UNFINISHED_FILE
-    if _holds_something(folder) and not unfinished.is_file():
+    if not holds_nothing(folder) and not unfinished.is_file():
         raise UsageError(f"{str(folder)!r} is not empty; expected a new or empty folder; choose another")
     write_text(unfinished, f"hts generate {name} was interrupted; run it again\n", make_parents=True)
     write = _write_untrimmed if name in UNTRIMMED else _write_clips
@@ -166,18 +166,6 @@ def _plan(name: str) -> BenchmarkPlan:
             f"unknown generated data set {name!r}; choose one of {', '.join((*BENCHMARKS, *UNTRIMMED))}"
         )
     return BENCHMARKS[name]
-
-
-def _holds_something(folder: Path) -> bool:
-    try:
-        return any(not is_temporary(path.name) for path in folder.iterdir())
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise OutputError(
-            f"cannot write into {str(folder)!r}: {error.strerror}; "
-            "expected a new or empty folder; choose another"
-        ) from error
 
 
 def _make_clip(job: ClipJob) -> SyntheticClip:

@@ -12,7 +12,7 @@ from hidden_two_stream.data.annotations.label_file import LabelFile, number, who
 from hidden_two_stream.data.annotations.model import Annotations, SegmentCollector, merged, video_id
 from hidden_two_stream.data.annotations.quoting import listed, shown
 from hidden_two_stream.errors import DataError, OutputError, UsageError
-from hidden_two_stream.files import make_folder, write_text
+from hidden_two_stream.files import atomic_folder, holds_nothing, write_text
 
 __all__ = [
     "is_thumos14",
@@ -103,8 +103,7 @@ def write_thumos14(path: Path, annotations: Sequence[Annotations], options: Writ
     """
     labels = list(dict.fromkeys(label for item in annotations for label in item.labels))
     _check_words([*labels, *(video_id(item.video) for item in annotations)])
-    folder = make_folder(path)
-    if any(folder.iterdir()):
+    if not holds_nothing(path):
         raise OutputError(f"the folder {str(path)!r} is not empty; expected a new one")
     rows: dict[str, list[str]] = {label: [] for label in labels}
     for item in annotations:
@@ -114,9 +113,10 @@ def write_thumos14(path: Path, annotations: Sequence[Annotations], options: Writ
         gaps = _gaps(item)
         if gaps:
             rows.setdefault(_AMBIGUOUS, []).extend(f"{name}  {start!r} {end!r}" for start, end in gaps)
-    for label, lines in rows.items():
-        write_text(folder / f"{label}_val.txt", "".join(f"{line}\n" for line in lines))
-    _write_class_list(folder, labels)
+    with atomic_folder(path) as folder:
+        for label, lines in rows.items():
+            write_text(folder / f"{label}_val.txt", "".join(f"{line}\n" for line in lines))
+        _write_class_list(folder, labels)
 
 
 def _gaps(item: Annotations) -> list[tuple[float, float]]:
