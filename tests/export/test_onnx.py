@@ -361,7 +361,7 @@ def test_files_that_are_no_export_are_refused(
 def test_an_export_is_for_the_cpu_and_not_for_other_commands(exported: Export, video: Path, hts: Hts) -> None:
     code, _, errors = hts("predict", exported.path, video, "--device", "cuda")
     assert (code, errors) == (2, "hts: --device is cuda, but ONNX files run on the cpu; leave it out\n")
-    code, _, errors = hts("segment", exported.path, video)
+    code, _, errors = hts("features", exported.path, video, "-o", "features.npz")
     assert code == 1
     assert "is an exported model, not a run" in errors
     with pytest.raises(UsageError, match="threads is -1"):

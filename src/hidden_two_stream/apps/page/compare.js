@@ -16,10 +16,10 @@ export function addComparePanel() {
   const verdict = make("p", { class: "verdict", role: "status" });
   const sides = make("div", { class: "sides" });
   const go = button("Compare", () => compare().catch((error) => message.fail(error)), "primary");
-  const few = make("div", { class: "card empty" },
+  const few = make("div", { class: "card empty", hidden: true },
     make("h3", { text: "Comparing needs two recognizers" }),
     make("p", { class: "muted", text: "Train another one under “Label and train”, or name two at the start: hts app RUN OTHER." }));
-  const form = make("div", { class: "card compare-form" },
+  const form = make("div", { class: "card compare-form", hidden: true },
     make("label", {}, "Video", video, filePicker("Add a video", addVideo, { many: false })),
     make("label", {}, "First", runs[0]), make("label", {}, "Second", runs[1]),
     make("label", {}, "How thoroughly", protocol), go, message.element);

@@ -23,11 +23,12 @@ export function addVideosPanel() {
     make("div", { class: "row" }, filePicker("Choose videos", add, { kind: "primary" }), filePicker("Choose a folder", add, { folder: true })),
     make("p", { class: "muted small limits" }));
   takesDrops(drop, add);
-  const nothing = make("div", { class: "card empty" },
+  // Until the server has said which runs there are, neither of the two is shown.
+  const nothing = make("div", { class: "card empty", hidden: true },
     make("h3", { text: "There is no recognizer yet" }),
     make("p", { class: "muted", text: "Train one under “Label and train”, or start the application with a run: hts app RUN." }));
   const settings = make("div", { class: "row settings" }, make("label", {}, "Recognizer", run), make("label", {}, "How thoroughly", protocol));
-  panel.append(make("h2", { class: "spoken", text: "Videos" }), nothing, make("div", { class: "card" }, drop, settings, message.element), list);
+  panel.append(make("h2", { class: "spoken", text: "Videos" }), nothing, make("div", { class: "card", hidden: true }, drop, settings, message.element), list);
 
   function showRuns() {
     setOptions(run, state.runs.map((each) => [each.id, runText(each)]));
