@@ -140,7 +140,13 @@ def test_processes_of_this_machine(hts: Hts, run: Path, recordings: list[Path], 
 
 
 def test_options_that_do_not_fit(hts: Hts, run: Path, recordings: list[Path], tmp_path: Path) -> None:
-    for option in (("--workers", "2"), ("--engine", "pool"), ("--retry-failed",), ("--address", "auto")):
+    for option in (
+        ("--workers", "2"),
+        ("--workers", "0"),
+        ("--engine", "pool"),
+        ("--retry-failed",),
+        ("--address", "auto"),
+    ):
         for out in ((), ("--out", tmp_path / "r.csv")):
             code, _, errors = hts("segment", run, recordings[0], *option, *out)
             assert code == 2
@@ -148,6 +154,10 @@ def test_options_that_do_not_fit(hts: Hts, run: Path, recordings: list[Path], tm
     for option in (("--timeline", tmp_path / "t.svg"), ("--overlay", tmp_path / "o.mp4")):
         code, _, errors = hts("segment", run, recordings[0], "--out", tmp_path / "r.jsonl", *option)
         assert (code, f"{option[0]} does not go with --out" in errors) == (2, True)
+        code, _, errors = hts("segment", run, recordings[0], "--shard", "2/2", *option)
+        assert (code, "but there are none" in errors) == (2, True)
+    code, _, errors = hts("segment", run, recordings[0], "--out", "s3://bucket/r.jsonl")
+    assert (code, "a table is written to this machine" in errors) == (2, True)
     for number in (0, 257):
         code, _, errors = hts(
             "segment", run, recordings[0], "--out", tmp_path / "r.jsonl", "--workers", number

@@ -82,15 +82,19 @@ def named_sources(arguments: argparse.Namespace, done: str) -> tuple[list[str], 
     return videos, left_out
 
 
-def require_no_table_options(arguments: argparse.Namespace, table: str, *others: str) -> None:
-    """Refuse options that only a table uses; `table` is what they need.
+def require_no_table_options(arguments: argparse.Namespace, table: str, names: Sequence[str] = ()) -> None:
+    """Refuse options that only a table uses.
+
+    Args:
+        arguments: of the command.
+        table: what they need.
+        names: options of the command itself that are given and need a table.
 
     Raises:
-        UsageError: one of them, or of `others`, is given.
+        UsageError: one of them is given.
     """
-    for name in (*OPTIONS, *others):
-        if getattr(arguments, name):
-            raise UsageError(f"--{name.replace('_', '-')} needs {table}")
+    for name in (*(name for name in OPTIONS if getattr(arguments, name)), *names):
+        raise UsageError(f"--{name.replace('_', '-')} needs {table}")
 
 
 def shard_of(arguments: argparse.Namespace, sources: list[str]) -> list[str]:

@@ -22,6 +22,7 @@ from hidden_two_stream.cli.options import (
     describe_scorer,
     open_scorer,
     path,
+    path_text,
 )
 from hidden_two_stream.cli.output import print_json, print_text
 from hidden_two_stream.cli.sources import Failure, add_videos, attempt
@@ -84,7 +85,7 @@ def add_arguments(parser: Parser) -> None:
     add_segment_settings(parser)
     parser.add_argument(
         "--out",
-        type=path,
+        type=path_text,  # a table checks that it is no address
         metavar="FILE",
         help="write the segments: .csv, .json, .vtt or .srt (subtitles), .eaf (ELAN), .boris; or a table of "
         "many videos, .jsonl or .parquet, which the same command continues where it was stopped",
@@ -133,14 +134,15 @@ def run(arguments: argparse.Namespace) -> int:
     from hidden_two_stream.data.segment_files import write_segments
 
     settings = segment_settings(arguments)
-    if arguments.out is not None and arguments.out.suffix.lower() in SUFFIXES:
+    if arguments.out is not None and arguments.out.lower().endswith(SUFFIXES):
         return _write_table(arguments, settings)
+    out = None if arguments.out is None else Path(arguments.out)
     needed = f"a table, --out FILE{' or FILE'.join(SUFFIXES)}"
-    require_no_table_options(arguments, needed, *(["workers"] if arguments.workers != 1 else []))
+    require_no_table_options(arguments, needed, ["workers"] if arguments.workers != 1 else [])
     recognizer = open_scorer(arguments)
     named, left_out = named_sources(arguments, "segmented")
     videos = shard_of(arguments, named)
-    _check_outputs(arguments, videos)
+    _check_outputs(arguments, out, videos)
     found = _Found()
     used = _used(settings, recognizer.segment_rule(settings))
     try:
@@ -150,9 +152,9 @@ def run(arguments: argparse.Namespace) -> int:
             if isinstance(done, Failure):
                 found.failed.append({"source": source, "reason": done.reason})
     finally:  # what was found is not lost, even after Ctrl-C
-        if arguments.out is not None and found.segments:
-            for line in write_segments(arguments.out, found.segments):
-                note(f"hts: not in {arguments.out.name}: {line}")
+        if out is not None and found.segments:
+            for line in write_segments(out, found.segments):
+                note(f"hts: not in {out.name}: {line}")
         if arguments.json:
             print_json({"run": arguments.run, "settings": used, **found.to_dict(), "left_out": left_out})
     return 1 if found.failed else 0
@@ -173,19 +175,19 @@ def _write_table(arguments: argparse.Namespace, settings: SegmentSettings) -> in
     return write_table(arguments, "segmented", ("timeline", "overlay"), table, more)
 
 
-def _check_outputs(arguments: argparse.Namespace, videos: list[str]) -> None:
+def _check_outputs(arguments: argparse.Namespace, out: Path | None, videos: list[str]) -> None:
     """Reject outputs that cannot be written, before anything is computed."""
     from hidden_two_stream.data.segment_files import check_segments_path
     from hidden_two_stream.reports.overlay import check_overlay_path
     from hidden_two_stream.reports.timeline import check_timeline_path
 
-    if arguments.out is not None:
-        check_segments_path(arguments.out, len(videos))
+    if out is not None:
+        check_segments_path(out, len(videos))
     for name in ("timeline", "overlay"):
         file: Path | None = getattr(arguments, name)
-        if file is not None and len(videos) > 1:
+        if file is not None and len(videos) != 1:
             raise UsageError(
-                f"--{name} shows one video, but there are {len(videos)}; give one video at a time"
+                f"--{name} shows one video, but there are {len(videos) or 'none'}; give one video at a time"
             )
     if arguments.timeline is not None:
         check_timeline_path(arguments.timeline)
