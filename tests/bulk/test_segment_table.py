@@ -175,6 +175,7 @@ def test_a_part_of_a_list_without_a_table(
     assert [video["source"] for video in json.loads(output)["videos"]] == [str(recordings[1])]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_installed")
 def test_ray_gives_the_same_table(run: Path, recordings: list[Path], tmp_path: Path) -> None:
     named = [*map(str, recordings), str(tmp_path / "none.mp4")]

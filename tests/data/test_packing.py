@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from hidden_two_stream.data import shard_files
+from hidden_two_stream.data import packing, shard_files
 from hidden_two_stream.data.clip_cache import DecodedVideo, decode_video, open_clip_cache
 from hidden_two_stream.data.index import absolute_data, read_dataset_index
 from hidden_two_stream.data.packed import known_video
@@ -286,6 +286,28 @@ def test_packing_goes_on_after_an_interruption(
     for path in packed.iterdir():
         assert (out / path.name).read_bytes() == path.read_bytes()
     assert not (out / PLAN_NAME).exists()
+
+
+def test_a_kill_before_the_last_step_or_in_the_first_write_is_no_obstacle(
+    folder: Path, packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan is deleted after the index is written; and before the plan, there is its temporary file."""
+    plan, begin = {}, packing.begin_folder
+
+    def kept(out: Path, *rest: Any) -> None:
+        begin(out, *rest)
+        plan["text"] = (out / PLAN_NAME).read_text()
+
+    monkeypatch.setattr(packing, "begin_folder", kept)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / ".shards-plan.0123abcd.part.json").write_text("{")
+    pack(folder, out, SMALL_SHARDS, workers=0, quiet=True)
+    (out / PLAN_NAME).write_text(plan["text"])
+    pack(folder, out, SMALL_SHARDS, workers=0, quiet=True)
+    assert not (out / PLAN_NAME).exists()
+    for path in packed.iterdir():
+        assert (out / path.name).read_bytes() == path.read_bytes()
 
 
 def test_half_packed_folders_of_other_data_are_refused(

@@ -100,7 +100,7 @@ def begin_folder(folder: Path, index: DatasetIndex, videos: Sequence[PlannedVide
     """
     plan = {"format_version": FORMAT_VERSION, "shard_bytes": limit, "data": _fingerprint(index, videos)}
     path = folder / PLAN_NAME
-    if (folder / INDEX_NAME).exists():
+    if (folder / INDEX_NAME).exists() and not path.exists():  # else the call was killed before its last step
         raise UsageError(f"{str(folder)!r} already holds packed videos; name a new or empty folder")
     if path.exists():
         try:
