@@ -193,7 +193,7 @@ def _speed_figures(recognizer: Recognizer, videos: ClipCache) -> tuple[dict[str,
     times: dict[str, list[float]] = {name: [] for name in methods}
     errors: dict[str, list[float]] = {name: [] for name in methods}
     clips = itertools.islice(_clips_with_truth(recognizer, videos), 1 + _TIMED_CLIPS)
-    with threads(torch.get_num_threads()):
+    with threads(1):  # several threads wait for each other on a busy machine
         for number, (clip, truth, moving) in enumerate(clips):
             for name, method in methods.items():
                 milliseconds, flow = timed(partial(method, clip))
@@ -207,8 +207,8 @@ def _speed_figures(recognizer: Recognizer, videos: ClipCache) -> tuple[dict[str,
     }
     speed["num_timed_clips"] = len(times["hidden"])
     speed["clip"] = (
-        f"{recognizer.info.recipe.model.num_frames} decoded frames, motion only, batch of one, this machine; "
-        "methods in turn, each after a warm-up run"
+        f"{recognizer.info.recipe.model.num_frames} decoded frames, motion only, batch of one, one thread, "
+        "this machine; methods in turn, each after a warm-up run"
     )
     return speed, {
         f"{_key(name)}_epe_moving_px_timed_clips": float(np.mean(values)) for name, values in errors.items()
