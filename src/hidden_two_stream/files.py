@@ -98,10 +98,7 @@ def atomic_write(path: str | os.PathLike[str], *, make_parents: bool = False) ->
         _sync(part)
         part.replace(target)
     except OSError as error:
-        raise OutputError(
-            f"cannot write {str(target)!r}: {error.strerror or error}; expected a writable folder with free "
-            "disk space; choose another path"
-        ) from error
+        raise _unwritable(target, error) from error
     finally:
         # If the parent is not a folder, even deleting fails; that must not hide the error above.
         with suppress(OSError):
@@ -129,10 +126,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
             target.rmdir()
         part.rename(target)
     except OSError as error:
-        raise OutputError(
-            f"cannot write {str(target)!r}: {error.strerror or error}; expected a writable folder with free "
-            "disk space; choose another path"
-        ) from error
+        raise _unwritable(target, error) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -152,6 +146,13 @@ def holds_nothing(folder: Path) -> bool:
             f"cannot write into {str(folder)!r}: {error.strerror}; "
             "expected a new or empty folder; choose another"
         ) from error
+
+
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"cannot write {str(path)!r}: {error.strerror or error}; expected a writable folder with free disk "
+        "space; choose another path"
+    )
 
 
 def _sync(path: Path) -> None:

@@ -94,7 +94,7 @@ def keep_contents(plan: Path, found: Mapping[str, str], data: str, *, write: boo
     elif changed:
         raise UsageError(
             f"the videos in {data!r} have changed since this run began: other {', '.join(changed)} under the "
-            f"same names than {str(plan)!r} says; train again into another folder"
+            f"same names (by the digests in {str(plan)!r}); train again into another folder"
         )
     if write and found.keys() - known.keys():
         write_json(plan, saved | {"contents": {**found, **known}})
